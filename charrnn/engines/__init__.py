@@ -1,0 +1,79 @@
+"""Ways to run one model. The two contracts below are all that other modules know of engines.
+
+*Inference* (`reference`, `numpy`, and `torch` for CUDA) is the protocol here, over named arrays
+and without torch on the CPU. *Training* is `engines.torch.layers`: differentiable layers
+`(x, state) -> (outputs, state)` for `charrnn.model`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.architecture import Architecture
+
+Array = npt.NDArray[Any]
+
+State = tuple[Array, ...]
+"""One array per layer, float, shape (S, B, H): `h`, and for LSTM then `c`. A value: engines never
+change a state they were handed."""
+
+
+class Inference(Protocol):
+    """A model that reads ids. An id equal to `architecture.start` is `<s>`: before reading it that
+    row's state is set to zero, so that a text is scored by putting `<s>` before it."""
+
+    name: str
+    architecture: Architecture
+
+    def zero_state(self, batch: int) -> State:
+        """The state of `batch` rows that have read nothing; `<s>` must come next."""
+        ...
+
+    def score(self, ids: Array, state: State) -> tuple[Array, State]:
+        """Read ids one after another, telling what each cost.
+
+        Args:
+            ids: integers of shape (B, T), B and T at least 1, in [0, V]; V is `<s>`.
+            state: of B rows, after all that came before `ids`.
+
+        Returns:
+            nats, float64 (B, T): -ln p(ids[b, t] | everything before it); 0 where it is `<s>`.
+            The state after the last id.
+        """
+        ...
+
+    def step(self, ids: Array, state: State) -> tuple[Array, State]:
+        """Read one id per row.
+
+        A row's logits and state are the same to the last bit whatever rows stand beside it.
+
+        Args:
+            ids: integers of shape (B,) in [0, V].
+            state: of B rows.
+
+        Returns:
+            logits (B, V) of the next symbol, and the state after `ids`.
+        """
+        ...
+
+
+def inference(
+    architecture: Architecture, weights: Mapping[str, Array], *, name: str = "auto", device: str = "cpu"
+) -> Inference:
+    """The engine that scores and samples.
+
+    Args:
+        architecture: the model's sizes.
+        weights: float32 arrays named and shaped as `architecture.shapes()`.
+        name: "auto", "numpy" or "torch"; "auto" takes torch on CUDA and NumPy elsewhere.
+        device: "cpu", "cuda" or "cuda:N".
+    """
+    if name == "torch" or (name == "auto" and device != "cpu"):
+        from charrnn.engines.torch import TorchEngine
+
+        return TorchEngine(architecture, weights, device)
+    from charrnn.engines.numpy import NumpyEngine
+
+    return NumpyEngine(architecture, weights)
