@@ -38,7 +38,7 @@ class OutputError(CharRNNError):
     """A file or a stream cannot be written."""
 
 
-class Interrupted(CharRNNError):
+class Interrupted(CharRNNError):  # noqa: N818 (it is no error)
     """A signal asked the program to end.
 
     Args:

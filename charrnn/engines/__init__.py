@@ -8,7 +8,6 @@ and without torch on the CPU. *Training* is `engines.torch.layers`: differentiab
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from charrnn.architecture import Architecture

@@ -1,0 +1,193 @@
+"""`charrnn train`: from text to a saved model."""
+
+import glob
+import os
+import shlex
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import TrainConfig
+from charrnn.console import Console
+from charrnn.console.training import display, tell_plan
+from charrnn.corpora.sources import Corpus, read_corpus
+from charrnn.data import Split, prepare
+from charrnn.engines.devices import choose_device
+from charrnn.errors import Interrupted, UsageError
+from charrnn.files import quote
+from charrnn.machine import processors
+from charrnn.options import kinds, merge, read_toml
+from charrnn.tokenizers import Tokenizer
+from charrnn.training.plan import Plan, describe, make_plan
+from charrnn.training.resume import resume_plan
+from charrnn.training.run import Run
+from charrnn.training.stop import Stop, StopRequested
+
+ROOT = Path("checkpoints")
+
+
+def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
+    """Returns the exit code. Raises CharRNNError for the user's faults."""
+    file = flags.pop("config")
+    flags["corpus"] = tuple(flags["corpus"]) if flags["corpus"] else None
+    config, given = merge(TrainConfig, flags, os.environ, Path(file) if file else None)
+    stop = Stop(announce=lambda: console.tell("stopping, saving..."))
+    with stop.listening():
+        try:
+            return _Training(console, config, given, started, stop).run()
+        except StopRequested:
+            assert stop.signal is not None
+            raise Interrupted("stopped before the first step; nothing to save", stop.signal) from None
+
+
+class _Training:
+    def __init__(
+        self, console: Console, config: TrainConfig, given: frozenset[str], started: float, stop: Stop
+    ) -> None:
+        self.console, self.config, self.given, self.started, self.stop = console, config, given, started, stop
+        self.earlier = 0.0  # seconds that earlier sessions of this run took
+
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self.earlier + time.monotonic() - self.started
+
+    def run(self) -> int:
+        """From the options to the finished model."""
+        config = self.config
+        going_on = config.resume or config.auto_resume
+        folder = Path(config.out) if config.out is not None else None
+        if folder is None and going_on and not config.corpus:
+            folder = _latest_run()
+        if folder is not None:
+            self._refuse(Run(folder))
+        corpus, val = self._read(folder)
+        for note in corpus.notes:
+            self.console.tell(note)
+        folder = folder or ROOT / f"{corpus.name}-{config.cell}"
+        run = Run(folder, warn=self.console.warn)
+        self._refuse(run)
+        if config.dry_run:
+            return self._train(run, corpus, val)
+        with run.claim():
+            self._refuse(run)
+            return self._train(run, corpus, val)
+
+    def _refuse(self, run: Run) -> None:
+        if not self.config.dry_run:
+            run.refuse_to_overwrite(self.config)
+        if self.config.resume and not run.exists:
+            raise UsageError(f"--resume: there is no run in '{run.folder}'")
+
+    def _read(self, folder: Path | None) -> tuple[Corpus, Corpus | None]:
+        """The corpus, and the validation text of --val; those of the run where the command names none."""
+        names, val = self.config.corpus, self.config.val
+        stored = Run(folder).config if folder is not None else None
+        if (self.config.resume or self.config.auto_resume) and stored is not None and stored.exists():
+            values = read_toml(stored, kinds(TrainConfig))
+            names, val = names or values.get("corpus", ()), val or values.get("val")
+        corpus, validation = read_corpus(names), read_corpus([val]) if val is not None else None
+        self.config = replace(self.config, corpus=tuple(map(_absolute, names)), val=val and _absolute(val))
+        return corpus, validation
+
+    def _train(self, run: Run, corpus: Corpus, val: Corpus | None) -> int:
+        # torch takes a second to import, and only now is it certain to be needed
+        from charrnn.training.learner import use_threads
+        from charrnn.training.loop import Trainer
+
+        console, config = self.console, self.config
+        use_threads(config.threads or processors())
+        device, why = choose_device(config.device)
+        console.detail(f"device {device}: {why}")
+        digest = corpus.sha256 if val is None else f"{corpus.sha256}+{val.sha256}"
+        resumed = self._resumed(run, digest)
+        plan, split = self._plan(run, corpus, val, resumed, device)
+        if config.dry_run:
+            values = describe(plan, split, device)
+            if config.json:
+                console.write_json({"event": "plan", "step": 0, "epoch": 0.0, "seconds": self.elapsed(), **values})
+            else:
+                tell_plan(console.tell, values)
+            return 0
+        if resumed is None:
+            run.clear()
+        run.save_config(plan.config)
+        with display(console, plan, json=config.json) as shown:
+            self.stop.abandon = shown.abandon
+            trainer = Trainer(
+                plan,
+                split,
+                run,
+                device=device,
+                corpus_sha256=digest,
+                emit=shown.event,
+                show=shown.step,
+                elapsed=self.elapsed,
+                stop=self.stop,
+                resumed=resumed,
+            )
+            try:
+                trainer.train()
+            except Interrupted as error:
+                again = shlex.join(["charrnn", "train", "--resume", "--out", str(run.folder)])
+                raise Interrupted(f"{error}; go on with: {again}", error.signal_number) from None
+        if not config.json:
+            console.write(os.fsencode(run.model) + b"\n")
+        return 0
+
+    def _resumed(self, run: Run, digest: str) -> Checkpoint | None:
+        """The checkpoint to go on from, if that is what was asked for."""
+        config = self.config
+        if not (config.resume or config.auto_resume):
+            return None
+        resumed = run.newest()
+        if resumed is None:
+            if config.resume:
+                raise UsageError(f"--resume: there is no usable checkpoint in {quote(run.folder)}")
+            self.console.tell(f"there is no run to go on with in {quote(run.folder)}: starting one")
+            return None
+        before = resumed.info["corpus_sha256"]
+        if before != digest:
+            raise UsageError(
+                f"the corpus is not the one this run began with: its SHA-256 is {digest[:16]}...,"
+                f" the run's {before[:16]}..."
+            )
+        return resumed
+
+    def _plan(
+        self, run: Run, corpus: Corpus, val: Corpus | None, resumed: Checkpoint | None, device: str
+    ) -> tuple[Plan, Split]:
+        config = self.config
+        tokenizer: str | Tokenizer = config.tokenizer
+        if resumed is not None:
+            plan, changes = resume_plan(resumed, config, self.given)
+            for change in changes:
+                self.console.tell(f"changed: {change}")
+            config, tokenizer = plan.config, resumed.tokenizer
+            if not config.dry_run:
+                self.earlier = run.cut_metrics(int(resumed.info["step"]))
+        split = prepare(
+            corpus.texts,
+            val.texts if val is not None else None,
+            tokenizer=tokenizer,
+            fraction=config.val_fraction,
+            errors=config.errors,
+        )
+        replaced = split.train_counts.replaced + split.val_counts.replaced
+        if replaced:
+            self.console.warn(f"{replaced:,} invalid pieces of UTF-8 are read as U+FFFD")
+        if resumed is None:
+            plan = make_plan(config, split, device=device, elapsed=self.elapsed, check=self.stop.check)
+        return plan, split
+
+
+def _latest_run() -> Path | None:
+    """The run under `checkpoints/` that was saved last."""
+    files = list(ROOT.glob("*/last.safetensors"))
+    return max(files, key=lambda file: file.stat().st_mtime_ns).parent if files else None
+
+
+def _absolute(name: str) -> str:
+    """A path that means the same from every folder; what is no path stays."""
+    return os.path.abspath(name) if os.path.exists(name) or glob.has_magic(name) else name

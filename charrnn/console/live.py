@@ -1,0 +1,145 @@
+"""The live display of a training on a terminal."""
+
+import math
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console as Rich
+from rich.console import Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from charrnn.config import seconds
+from charrnn.console import Console
+from charrnn.console.escape import escape
+from charrnn.console.training import Event, Smooth, closing, perplexity, tell_plan
+from charrnn.report import count, curve
+
+if TYPE_CHECKING:
+    from charrnn.training.learner import Step
+    from charrnn.training.plan import Plan
+
+_EVERY = 0.2  # seconds between frames
+_CURVE = (56, 6)
+
+
+class LiveDisplay:
+    """Progress, figures, the curve so far and what the model writes."""
+
+    def __init__(self, console: Console, plan: "Plan") -> None:
+        self.console = console
+        self.rich = Rich(stderr=True, no_color=not console.color, highlight=False, markup=False, emoji=False)
+        self.smooth = Smooth()
+        self.steps = plan.config.steps or 1
+        self.now: dict[str, Any] = {"step": 0, "epoch": 0.0, "rate": 0.0, "norm": 0.0, "speed": plan.chars_per_second}
+        self.best = math.nan
+        self.validation: list[tuple[float, float]] = []
+        self.training: list[tuple[float, float]] = []
+        self.sample = ""
+        self.doing = "starting"
+        self.begun = self.drawn = time.monotonic()
+        self.first_step: int | None = None
+        self.live = Live(
+            console=self.rich, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
+        self.live.start()
+        console.above = lambda line: self.rich.print(Text(line))
+
+    def event(self, event: Event) -> None:
+        """See `Shown`."""
+        self.now |= {"step": event["step"], "epoch": event["epoch"]}
+        match event["event"]:
+            case "plan":
+                self.steps = event["steps"]
+                tell_plan(self.console.tell, event)
+            case "step":
+                self.now |= {"speed": event["chars_per_second"]}
+                self.training.append((event["step"], self.smooth.value))
+            case "eval":
+                loss = event["nats"] / event["tokens"]
+                self.validation.append((event["step"], loss))
+                self.best = min(self.best, loss) if not math.isnan(self.best) else loss
+            case "sample":
+                self.sample = event["text"]
+            case "done":
+                self.close()
+                lines = Text("\n".join(map(escape, closing(event))))
+                self.rich.print(Panel(lines, title="done", title_align="left", expand=False, padding=(0, 1)))
+                return
+        self.doing = "scoring the finished model" if event["step"] >= self.steps else "training"
+        self._draw()
+
+    def step(self, number: int, found: "Step", rate: float) -> None:
+        """See `Shown`."""
+        if self.first_step is None:
+            self.first_step, self.begun = number, time.monotonic()
+        self.smooth.add(found.loss)
+        self.now |= {"step": number, "rate": rate, "norm": found.gradient_norm}
+        if time.monotonic() - self.drawn >= _EVERY:
+            self._draw()
+
+    def abandon(self) -> None:
+        """See `Shown`."""
+        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the cursor again
+
+    def close(self) -> None:
+        """The training is over, one way or another."""
+        self.console.above = None
+        self.live.stop()
+
+    def _draw(self) -> None:
+        self.drawn = time.monotonic()
+        self.live.update(Group(*self._parts()), refresh=True)
+
+    def _left(self) -> str:
+        done = self.now["step"] - (self.first_step or 0)
+        if self.first_step is None or done <= 0:
+            return "-"
+        return seconds((time.monotonic() - self.begun) / done * max(0, self.steps - self.now["step"]))
+
+    def _parts(self) -> list[Any]:
+        now = self.now
+        head = Table.grid(padding=(0, 1))
+        head.add_row(
+            Text(f"{self.doing}, step {now['step']:,} of {self.steps:,}"),
+            ProgressBar(total=self.steps, completed=min(now["step"], self.steps), width=24),
+            Text(f"epoch {now['epoch']:.2f}"),
+            Text(f"{self._left()} left"),
+        )
+        figures = Table.grid(padding=(0, 2))
+        figures.add_row("", Text("perplexity", style="dim"), Text("bits/char", style="dim"), Text("nats", style="dim"))
+        validation = self.validation[-1][1] if self.validation else math.nan
+        for name, loss in (("training", self.smooth.value), ("validation", validation), ("best", self.best)):
+            figures.add_row(name, *_cells(loss))
+        machine = Table.grid(padding=(0, 2))
+        machine.add_row("speed", Text(f"{count(now['speed'])} chars/s"))
+        machine.add_row("learning rate", Text(f"{now['rate']:.2g}"))
+        machine.add_row("gradient norm", Text(f"{now['norm']:.2g}"))
+        both = Table.grid(padding=(0, 6))
+        both.add_row(figures, machine)
+        parts: list[Any] = [head, Text(), both]
+        points = self.validation if len(self.validation) > 1 else self.training
+        if len(points) > 1:
+            kind = "validation" if points is self.validation else "training"
+            top, low = max(y for _, y in points), min(y for _, y in points)
+            lines = curve(points, *_CURVE)
+            labels = [perplexity(top), *[""] * (len(lines) - 2), f"{perplexity(low)} {kind} perplexity"]
+            picture = Text(
+                "\n".join(f"{line} {label}" for line, label in zip(lines, labels, strict=True)), style="cyan"
+            )
+            parts += [Text(), picture]
+        if self.sample:
+            text = Text(escape(self.sample), overflow="fold")
+            parts.append(Panel(text, title="a sample, at temperature 0.8", title_align="left", height=8, style="dim"))
+        return parts
+
+
+def _cells(loss: float) -> list[Text]:
+    if math.isnan(loss):
+        return [Text("-")] * 3
+    return [Text(perplexity(loss), style="bold"), Text(f"{loss / math.log(2):.4f}"), Text(f"{loss:.4f}")]

@@ -1,0 +1,54 @@
+"""Tables for a person at a terminal."""
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from charrnn.console import Console
+from charrnn.console.escape import escape
+
+if TYPE_CHECKING:
+    from charrnn.scoring import Score
+
+
+def show_scores(console: Console, rows: Iterable[tuple[str, "Score"]]) -> None:
+    """What texts cost, a row a text."""
+    headings = ("text", "perplexity", "bits/char", "bits/byte", "symbols", "unknown")
+    show_table(
+        console,
+        headings,
+        [
+            (
+                file,
+                f"{score.perplexity:,.4f}",
+                _bits(score.bits_per_char),
+                _bits(score.bits_per_byte),
+                f"{score.tokens:,}",
+                f"{score.oov:,}",
+            )
+            for file, score in rows
+        ],
+    )
+
+
+def _bits(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def show_table(console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
+    """A table on stdout, the first `left` columns aligned left."""
+    from rich import box
+    from rich.console import Console as Rich
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if number < left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(escape(cell)) for cell in row))
+    page = io.StringIO()
+    terminal = console.reader_is_terminal
+    Rich(file=page, force_terminal=terminal, no_color=not console.color, width=None if terminal else 120).print(table)
+    console.write(page.getvalue().encode("utf-8"), flush=True)

@@ -1,0 +1,101 @@
+"""The corpora known by name: their recipes, and the built-in texts that need no network.
+
+`sources` reads what the command line names, these among them.
+"""
+
+import os
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from charrnn.errors import InputError
+
+DEFAULT = "python-docs"
+
+SKIPPED_FOLDERS = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+BUILD_RECORD = "_sysconfigdata"  # generated when this Python was built, so different everywhere
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text of a corpus, to be read from `<s>`.
+
+    Attributes:
+        name: what it is called in messages and results; a path, as a rule.
+        data: its bytes, unpacked but otherwise untouched.
+    """
+
+    name: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is known of a known corpus; corpora/README.md tells what each key means.
+
+    Raises:
+        ValueError: a value is of the wrong type or out of range.
+    """
+
+    name: str
+    title: str
+    licence: str
+    source: str
+    kind: str
+    made: str
+    val_fraction: float
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if type(getattr(self, field.name)) is not field.type:
+                raise ValueError(f"{field.name} is not a {field.type}")
+        if self.kind != "built-in" or not 0 < self.val_fraction < 1:
+            raise ValueError(f"{self.name}: no such kind or fraction")
+
+    def texts(self) -> list[Text]:
+        """The corpus itself.
+
+        Raises:
+            InputError: this Python does not carry it.
+        """
+        return list({"python-docs": _python_docs, "python-stdlib": _python_stdlib}[self.name]())
+
+
+def known() -> dict[str, Recipe]:
+    """The recipe of every known corpus, by name, in the order of the names."""
+    import tomllib  # takes longer to import than the rest of this module
+
+    here = Path(__file__).parent
+    # An installed package has the recipes beside this file, a source checkout at its top.
+    files = sorted(here.glob("*.toml")) or sorted((here.parents[1] / "corpora").glob("*.toml"))
+    recipes = [Recipe(**tomllib.loads(file.read_bytes().decode())) for file in files]
+    return {recipe.name: recipe for recipe in recipes}
+
+
+def _python_docs() -> Iterator[Text]:
+    try:
+        from pydoc_data.topics import topics
+    except ImportError:
+        raise InputError("this Python carries no pydoc_data, which python-docs is made from") from None
+    yield Text("python-docs", "\n".join(topics[topic] for topic in sorted(topics)).encode())
+
+
+def _python_stdlib() -> Iterator[Text]:
+    top = Path(sysconfig.get_path("stdlib"))
+    for file in sorted(_modules(top), key=lambda file: file.relative_to(top).as_posix()):
+        data = file.read_bytes()
+        try:
+            data.decode()
+        except UnicodeDecodeError:
+            continue
+        if data:
+            yield Text(file.relative_to(top).as_posix(), data)
+
+
+def _modules(top: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(top):
+        folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
+        for name in names:
+            if name.endswith(".py") and not name.startswith(BUILD_RECORD):
+                yield Path(folder, name)

@@ -1,0 +1,78 @@
+"""Random numbers that depend on what they are for and never on the order of calls.
+
+Every draw of the project is a function of (seed, purpose, indices, position), taken from the
+counter-based generator Philox 4x64 (Salmon et al. 2011). So a run that resumes needs no generator
+state, and batches, ranks and threads cannot change what is drawn.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.architecture import Architecture
+
+
+class Purpose(IntEnum):
+    """What draws are for. The numbers are part of every result: never renumber."""
+
+    INITIALISE = 1
+    ROWS = 2
+    START = 3
+    DROPOUT = 4
+    SAMPLE = 5
+
+
+def generator(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:
+    """The generator of one thing's draws; the same arguments give the same draws.
+
+    Args:
+        seed: 0 <= seed < 2**64.
+        purpose: what for; with the seed it makes Philox's key.
+        indices: at most three, each 0 <= index < 2**64 (a step, a layer, a sample). They fill the
+            high words of Philox's counter; the low word counts the draws.
+    """
+    assert len(indices) <= 3, "Philox's counter has room for three indices"
+    words = [0, *indices, *[0] * (3 - len(indices))]
+    assert all(0 <= word < 1 << 64 for word in (seed, *indices)), "seed or index out of range"
+    return np.random.Generator(
+        np.random.Philox(key=np.array([seed, purpose], dtype=np.uint64), counter=np.array(words, dtype=np.uint64))
+    )
+
+
+def dropout_masks(
+    architecture: Architecture, rate: float, *, seed: int, step: int, first_row: int, rows: int
+) -> list[npt.NDArray[np.float32]]:
+    """Masks that drop units of whole rows, one choice for all time steps of a chunk.
+
+    "Locked" or variational dropout (Gal & Ghahramani 2016), inverted: what is kept is scaled by
+    1 / (1 - rate), so that scoring needs no scaling. A row's mask depends on its global number
+    alone: rows [0, 8) are rows [0, 3) followed by rows [3, 8).
+
+    Args:
+        rate: share of units dropped, 0 <= rate < 1.
+        seed, step: of the run.
+        first_row, rows: which rows of the global batch; B = rows.
+
+    Returns:
+        L + 1 float32 arrays (B, width): of the embedding's output, of each layer's output as the
+        next layer's input, and of the features that the head reads.
+    """
+    assert 0 <= rate < 1, "dropout rate out of range"
+    widths = (*architecture.inputs, architecture.features)
+    return [
+        _mask(generator(seed, Purpose.DROPOUT, step, place), rate, first_row, rows, width)
+        for place, width in enumerate(widths)
+    ]
+
+
+def _mask(source: np.random.Generator, rate: float, first_row: int, rows: int, width: int) -> npt.NDArray[np.float32]:
+    # One generator serves all rows: each owns a fixed run of Philox blocks (4 words of 64 bits, so
+    # 8 draws of 32 bits), and the counter's low word is moved to the first row's run.
+    blocks = -(-width // 8)
+    assert isinstance(source.bit_generator, np.random.Philox)
+    source.bit_generator.advance(first_row * blocks)
+    words = source.bit_generator.random_raw(rows * blocks * 4)
+    bits = words.astype("<u8", copy=False).view("<u4").reshape(rows, blocks * 8)[:, :width]
+    kept = bits >= np.uint32(min(round(rate * 2**32), 2**32 - 1))
+    return kept * np.float32(1 / (1 - rate))

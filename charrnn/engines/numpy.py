@@ -1,0 +1,285 @@
+"""Scoring and sampling in NumPy float32: what runs where there is neither a GPU nor a compiled core.
+
+Three things make it fast. The first layer's input product is a row of a table made once. A sigmoid is
+1 / (1 + exp(-x)), with its sign folded into the weights and its quotient taken where the gate is used:
+three cheap passes (NumPy's float32 `exp` costs half a `tanh`). A chunk is run layer by layer: one
+product for all its inputs, then one small product a step.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from charrnn.architecture import Architecture
+from charrnn.engines import Array, State
+
+TABLE = 1 << 24  # largest input table, in floats (64 MB); beyond it rows are made for the ids at hand
+BLOCK = 1 << 24  # largest array of gates or logits that `score` makes at a time, in floats
+ZERO = np.array(0, np.float32)
+ONE = np.array(1, np.float32)  # an array of no axes adds faster than a scalar
+
+Vectors = Array | Sequence[Array]  # a layer's h (B, H), and for LSTM c
+
+
+class NumpyEngine:
+    """`Inference` in float32 on the CPU. Not for use by two threads at once: `step` has buffers.
+
+    Overflow is not told: where weights are huge or not finite, so are nats and logits.
+
+    Args:
+        architecture: the model's sizes.
+        weights: arrays named and shaped as `architecture.shapes()`; copied, never changed.
+    """
+
+    name = "numpy"
+
+    @np.errstate(all="ignore")
+    def __init__(self, architecture: Architecture, weights: Mapping[str, Array]) -> None:
+        self.architecture = architecture
+        self._embedding = np.array(weights["embedding"], np.float32)  # (V + 1, E)
+        self._layers = [_Layer(architecture, weights, layer) for layer in range(architecture.layers)]
+        self._head = _Product(weights["head.weight"])  # (F,) -> (V,)
+        self._head_bias = np.array(weights["head.bias"], np.float32)  # (V,)
+        self._cells = [layer.cell(1) for layer in self._layers]  # for a batch of the last step's size
+        first = self._layers[0]
+        self._table: Array | None = None  # (V + 1, G*H)
+        if len(self._embedding) * len(first.bias) <= TABLE:
+            self._table = first.inputs(self._embedding)
+
+    def zero_state(self, batch: int) -> State:
+        """See `Inference`."""
+        S = self.architecture.states
+        return tuple(np.zeros((S, batch, H), np.float32) for H in self.architecture.hidden)
+
+    @np.errstate(all="ignore")
+    def step(self, ids: Array, state: State) -> tuple[Array, State]:
+        """See `Inference`."""
+        B = len(ids)
+        if len(self._cells[0].gates) != B:
+            self._cells = [layer.cell(B) for layer in self._layers]
+        if self.architecture.start in ids.tolist():
+            going = (ids != self.architecture.start)[:, None]  # (B, 1)
+            state = tuple(np.where(going, layer, ZERO) for layer in state)
+        after = tuple([np.empty(layer.shape, np.float32) for layer in state])  # (S, B, H) each
+        outputs: list[Array] = []
+        for layer, cell, old, new in zip(self._layers, self._cells, state, after, strict=True):
+            if outputs:
+                layer.input.by_row(outputs[-1], cell.gates)
+                cell.gates += layer.bias
+            elif self._table is not None:
+                self._table.take(ids, axis=0, out=cell.gates, mode="clip")  # "raise" would copy `out`
+            else:
+                layer.input.by_row(self._embedding[ids], cell.gates)
+                cell.gates += layer.bias
+            layer.recurrent.by_row(old[0], cell.product)
+            cell.run(old, new)
+            outputs.append(new[0])
+        logits = np.empty((B, self.architecture.vocabulary), np.float32)
+        self._head.by_row(self._features(outputs), logits)
+        logits += self._head_bias
+        return logits, after
+
+    @np.errstate(all="ignore")
+    def score(self, ids: Array, state: State) -> tuple[Array, State]:
+        """See `Inference`. Takes memory for BLOCK floats besides what B*T needs, whatever V."""
+        B, T = ids.shape
+        nats = np.empty((B, T), np.float64)
+        steps = max(1, BLOCK // (B * max(len(layer.bias) for layer in self._layers)))
+        for t in range(0, T, steps):
+            nats[:, t : t + steps], state = self._score(ids[:, t : t + steps], state)
+        return nats, state
+
+    def _score(self, ids: Array, state: State) -> tuple[Array, State]:
+        """`score` of a piece short enough to keep all layers' outputs of all its steps."""
+        symbols = np.ascontiguousarray(ids.T)  # (T, B)
+        T, B = symbols.shape
+        starts = symbols == self.architecture.start
+        resets = starts.any(axis=1)  # (T,)
+        table, rows = self._table, symbols
+        if table is None:
+            known, rows = np.unique(symbols, return_inverse=True)
+            table, rows = self._layers[0].inputs(self._embedding[known]), rows.reshape(T, B)
+        after: list[Array] = []
+        outputs: list[Array] = []
+        for layer, old in zip(self._layers, state, strict=True):
+            H = old.shape[2]
+            h = np.empty((T + 1, B, H), np.float32)  # the state before each step, and the last
+            h[0] = old[0]
+            rest = [np.array(vector, np.float32) for vector in old[1:]]  # LSTM's c (B, H), renewed in place
+            cell = layer.cell(B)
+            drive: Array | None = None  # (T, B, G*H)
+            if outputs:
+                drive = layer.inputs(outputs[-1][1:].reshape(T * B, -1)).reshape(T, B, -1)
+            for t in range(T):
+                if resets[t]:
+                    # h[t] was the output of step t - 1 too. Zeroing it there is seen only by what is
+                    # thrown away: the cost of `<s>`, and states of the layers above that it resets.
+                    h[t, starts[t]] = 0
+                    for vector in rest:
+                        vector[starts[t]] = 0
+                if drive is None:
+                    np.take(table, rows[t], axis=0, out=cell.gates, mode="clip")
+                else:
+                    np.copyto(cell.gates, drive[t])
+                np.dot(h[t], layer.recurrent.matrix.T, out=cell.product)
+                cell.run([h[t], *rest], [h[t + 1], *rest])
+            after.append(np.stack([h[T], *rest]))
+            outputs.append(h)
+        features = self._features([h[:T] for h in outputs]).reshape(T * B, -1)
+        nats = np.where(starts.ravel(), 0.0, self._costs(features, np.where(starts, 0, symbols).ravel()))
+        return nats.reshape(T, B).T, tuple(after)
+
+    def _costs(self, features: Array, symbols: Array) -> Array:
+        """-ln p of each symbol (N,), float64, given what the head reads (N, F)."""
+        costs = np.empty(len(symbols), np.float64)
+        rows = max(1, BLOCK // len(self._head_bias))
+        for n in range(0, len(symbols), rows):
+            logits = features[n : n + rows] @ self._head.matrix.T  # (rows, V)
+            logits += self._head_bias
+            logits -= logits.max(axis=1, keepdims=True)
+            chosen = logits[np.arange(len(logits)), symbols[n : n + rows]].astype(np.float64)
+            total = np.exp(logits, out=logits).sum(axis=1)
+            costs[n : n + rows] = np.log(total.astype(np.float64)) - chosen
+        return costs
+
+    def _features(self, outputs: Sequence[Array]) -> Array:
+        """What the head reads, (..., F), from each layer's output (..., H)."""
+        if len(outputs) == 1:
+            return outputs[0]
+        if not self.architecture.summed:
+            return np.concatenate(outputs, axis=-1)
+        total = outputs[0] + outputs[1]
+        for output in outputs[2:]:
+            total += output
+        return total
+
+
+class _Product:
+    """A matrix (N, K), and a product with it that does not depend on a row's neighbours."""
+
+    def __init__(self, matrix: Array) -> None:
+        # In column order: OpenBLAS's matrix-vector product is then a little faster.
+        self.matrix = np.asfortranarray(matrix, dtype=np.float32)
+        self._from = np.empty(self.matrix.shape[1], np.float32)
+        self._to = np.empty(self.matrix.shape[0], np.float32)
+
+    def by_row(self, rows: Array, products: Array) -> None:
+        """Write (B, N) from (B, K). One product a row, from and to the same addresses: a BLAS chooses its
+        order of summation by shape and sometimes by alignment, and a row must come out the same bits
+        whatever the batch."""
+        for row in range(len(rows)):
+            self._from[:] = rows[row]
+            products[row] = self.matrix.dot(self._from, self._to)
+
+
+class _Layer:
+    """One layer's weights, laid out for `_Cell`: gates that go through a sigmoid first, and negative."""
+
+    def __init__(self, architecture: Architecture, weights: Mapping[str, Array], layer: int) -> None:
+        H = self.size = architecture.hidden[layer]
+        self.activation = architecture.activation
+        order, signs, self._cell = {
+            "lstm": ([0, 1, 3, 2], [-1, -1, -1, 1], _LSTM),  # i, f, o, g
+            "gru": ([0, 1, 2], [-1, -1, 1], _GRU),  # r, z, n
+            "rnn": ([0], [-1 if self.activation == "sigmoid" else 1], _RNN),
+        }[architecture.cell]
+
+        def laid_out(name: str) -> Array:
+            array = np.array(weights[f"layers.{layer}.{name}"], np.float32)
+            gates = array.reshape(architecture.gates, H, -1)[order]
+            return np.asarray(gates * np.array(signs, np.float32)[:, None, None]).reshape(array.shape)
+
+        self.input = _Product(laid_out("weight_ih"))  # (in,) -> (G*H,)
+        self.recurrent = _Product(laid_out("weight_hh"))  # (H,) -> (G*H,)
+        self.bias, bias_hh = laid_out("bias_ih"), laid_out("bias_hh")  # (G*H,)
+        self.bias_n = bias_hh[2 * H :].copy()  # GRU's reset gate multiplies it: it cannot join the others
+        if architecture.cell == "gru":
+            bias_hh[2 * H :] = 0
+        self.bias += bias_hh
+
+    def cell(self, B: int) -> "_Cell":
+        """One step of this layer for B rows."""
+        return self._cell(self, B)
+
+    def inputs(self, x: Array) -> Array:
+        """The input's product with the bias for many inputs at once: (N, G*H) from (N, in)."""
+        product = x @ self.input.matrix.T
+        product += self.bias
+        return np.asarray(product)
+
+
+class _Cell:
+    """One step of a layer, with buffers and the views of them that it needs: a view costs as much as
+    a small sum.
+
+    Before each `run` the caller writes `gates` (B, G*H), the input's product with its bias, and
+    `product` (B, G*H), the recurrent one of h. `run(old, new)` writes `new` and spoils both; `old` and
+    `new` are h (B, H), and for LSTM c (B, H). `new`'s c may be `old`'s own, its h may not.
+    """
+
+    def __init__(self, layer: _Layer, B: int) -> None:
+        self.gates = np.empty((B, len(layer.bias)), np.float32)
+        self.product = np.empty_like(self.gates)
+
+    def run(self, old: Vectors, new: Vectors) -> None:
+        raise NotImplementedError
+
+
+class _RNN(_Cell):
+    def __init__(self, layer: _Layer, B: int) -> None:
+        super().__init__(layer, B)
+        self.activation = layer.activation
+
+    def run(self, old: Vectors, new: Vectors) -> None:
+        h = new[0]
+        np.add(self.gates, self.product, h)
+        if self.activation == "tanh":
+            np.tanh(h, h)
+        elif self.activation == "relu":
+            np.maximum(h, ZERO, h)
+        else:
+            np.exp(h, h)
+            np.add(h, ONE, h)
+            np.reciprocal(h, h)
+
+
+class _LSTM(_Cell):
+    def __init__(self, layer: _Layer, B: int) -> None:
+        super().__init__(layer, B)
+        H = layer.size
+        self.sigmoids, self.g = self.gates[:, : 3 * H], self.gates[:, 3 * H :]
+        self.i, self.f, self.o = (self.gates[:, gate * H : (gate + 1) * H] for gate in range(3))
+
+    def run(self, old: Vectors, new: Vectors) -> None:
+        h, c = new
+        np.add(self.gates, self.product, self.gates)
+        np.exp(self.sigmoids, self.sigmoids)
+        np.add(self.sigmoids, ONE, self.sigmoids)  # the reciprocals of i, f, o
+        np.tanh(self.g, self.g)
+        np.divide(self.g, self.i, self.g)
+        np.divide(old[1], self.f, c)
+        np.add(c, self.g, c)
+        np.tanh(c, h)
+        np.divide(h, self.o, h)
+
+
+class _GRU(_Cell):
+    def __init__(self, layer: _Layer, B: int) -> None:
+        super().__init__(layer, B)
+        H, self.bias_n = layer.size, layer.bias_n
+        self.sigmoids, self.recurrent = self.gates[:, : 2 * H], self.product[:, : 2 * H]
+        self.r, self.z, self.n = (self.gates[:, gate * H : (gate + 1) * H] for gate in range(3))
+        self.recurrent_n = self.product[:, 2 * H :]
+
+    def run(self, old: Vectors, new: Vectors) -> None:
+        h, n, recurrent_n = new[0], self.n, self.recurrent_n
+        np.add(self.sigmoids, self.recurrent, self.sigmoids)
+        np.exp(self.sigmoids, self.sigmoids)
+        np.add(self.sigmoids, ONE, self.sigmoids)  # the reciprocals of r, z
+        np.add(recurrent_n, self.bias_n, recurrent_n)
+        np.divide(recurrent_n, self.r, recurrent_n)
+        np.add(n, recurrent_n, n)
+        np.tanh(n, n)
+        np.subtract(old[0], n, h)  # h = (1 - z) n + z h = n + z (h - n)
+        np.divide(h, self.z, h)
+        np.add(h, n, h)

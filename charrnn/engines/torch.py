@@ -1,0 +1,197 @@
+"""PyTorch's recurrent layers, with resets in the middle of a sequence; and a model scored by them.
+
+`nn.RNN`, `nn.LSTM` and `nn.GRU` cannot set a row's state to zero at some step. Where a batch asks for
+that, its rows are cut at the resets into segments and run as one PackedSequence.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from charrnn.architecture import Architecture
+from charrnn.engines import Array, State
+
+BLOCK = 1 << 24  # most logits that `score` makes at a time
+
+
+def layers(architecture: Architecture) -> nn.ModuleList:
+    """One `RecurrentLayer` per layer; their weights are zero."""
+    return nn.ModuleList(
+        RecurrentLayer(architecture.cell, width, size, architecture.activation)
+        for width, size in zip(architecture.inputs, architecture.hidden, strict=True)
+    )
+
+
+class RecurrentLayer(nn.Module):
+    """A differentiable layer `(x, resets, state) -> (outputs, state)`.
+
+    The weights are those of the module `rnn`, one layer of `nn.RNN`, `nn.LSTM` or `nn.GRU`; zero until
+    they are written, so that making a layer draws nothing from torch's generator. For the sigmoid, which
+    torch does not have, that module only holds the weights.
+
+    Args:
+        cell, activation: as in `Architecture`.
+        width: of the input.
+        size: H.
+    """
+
+    def __init__(self, cell: str, width: int, size: int, activation: str = "tanh") -> None:
+        super().__init__()
+        self.sigmoid = activation == "sigmoid"
+        rnn: nn.RNNBase
+        if cell == "lstm":
+            rnn = nn.LSTM(width, size, batch_first=True, device="meta")
+        elif cell == "gru":
+            rnn = nn.GRU(width, size, batch_first=True, device="meta")
+        else:
+            nonlinearity = "relu" if activation == "relu" else "tanh"
+            rnn = nn.RNN(width, size, nonlinearity=nonlinearity, batch_first=True, device="meta")
+        self.rnn = rnn.to_empty(device="cpu")
+        with torch.no_grad():
+            for weight in self.rnn.parameters():
+                weight.zero_()
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """`weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`."""
+        return {name.removesuffix("_l0"): weight for name, weight in self.rnn.named_parameters()}
+
+    def forward(self, x: Tensor, resets: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Run a chunk.
+
+        Args:
+            x: (B, T, width).
+            resets: bool (B, T), best on the CPU (it decides how to run): set the row's state to zero
+                before reading that step. None: nowhere.
+            state: (S, B, H) before the first step.
+
+        Returns:
+            outputs (B, T, H), and the state (S, B, H) after the last step.
+        """
+        if self.sigmoid:
+            return self._sigmoid(x, resets, state)
+        if resets is None:
+            return self._run(x, state)
+        resets = resets.cpu()
+        state = state.masked_fill(resets[:, 0].to(x.device)[None, :, None], 0)
+        if not resets[:, 1:].any():
+            return self._run(x, state)
+        return self._cut(x, resets, state)
+
+    def _run(self, x: Tensor | PackedSequence, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The fused module; of a PackedSequence the outputs are its data."""
+        if isinstance(self.rnn, nn.LSTM):
+            outputs, (h, c) = self.rnn(x, (state[0:1], state[1:2]))
+            state = torch.cat((h, c))
+        else:
+            outputs, state = self.rnn(x, state)
+        return (outputs.data if isinstance(outputs, PackedSequence) else outputs), state
+
+    def _cut(self, x: Tensor, resets: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Run segments side by side: each begins at a reset or at t = 0 and ends before the next.
+
+        Laid end to end the segments are the rows laid end to end, so all is index arithmetic on
+        positions 0 <= p < B*T. `state` is zero already in rows that are reset at t = 0.
+        """
+        B, T = resets.shape
+        begins = resets.clone()
+        begins[:, 0] = True
+        first = begins.flatten().nonzero().flatten()  # (N,) each segment's first position
+        segment = begins.flatten().cumsum(0) - 1  # (B*T,)
+        offset = torch.arange(B * T) - first[segment]  # (B*T,) within the segment
+        lengths = torch.bincount(segment)  # (N,)
+        order = lengths.argsort(descending=True, stable=True)  # (N,) as PackedSequence wants them
+        rank = order.argsort()  # (N,) its inverse
+        # Packed: all first symbols, the longest segment's first; then all second ones; and so on.
+        packed = (offset * len(first) + rank[segment]).argsort()  # (B*T,)
+        sizes = torch.bincount(offset)
+
+        device = x.device
+        opening = segment[::T]  # (B,) the segments that go on from `state`; all others begin at zero
+        closing = segment[T - 1 :: T]  # (B,) those whose last state is the row's
+        start = state.new_zeros(len(state), len(first), state.shape[2])
+        start = start.index_copy(1, rank[opening].to(device), state)
+        symbols = x.reshape(B * T, -1)[packed.to(device)]
+        outputs, end = self._run(PackedSequence(symbols, sizes), start)
+        return outputs[packed.argsort().to(device)].reshape(B, T, -1), end[:, rank[closing].to(device)]
+
+    def _sigmoid(self, x: Tensor, resets: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+        weights = self.weights()
+        drive = nn.functional.linear(x, weights["weight_ih"], weights["bias_ih"] + weights["bias_hh"])
+        h, outputs = state[0], []  # (B, H)
+        for t in range(x.shape[1]):
+            if resets is not None:
+                h = h.masked_fill(resets[:, t, None].to(x.device), 0)
+            h = torch.sigmoid(drive[:, t] + h @ weights["weight_hh"].T)
+            outputs.append(h)
+        return torch.stack(outputs, dim=1), h[None]
+
+
+class TorchEngine:
+    """`Inference` by `charrnn.model.LanguageModel` in float32, for CUDA.
+
+    Unlike the contract, `step` may differ in the last bits with the rows that stand beside a row: the
+    products are BLAS's or cuDNN's.
+
+    Args:
+        architecture: the model's sizes.
+        weights: arrays named and shaped as `architecture.shapes()`.
+        device: "cpu", "cuda" or "cuda:N".
+    """
+
+    name = "torch"
+
+    def __init__(self, architecture: Architecture, weights: Mapping[str, Array], device: str = "cpu") -> None:
+        from charrnn.model import LanguageModel  # the model is built of this module's layers
+
+        self.architecture = architecture
+        self.device = torch.device(device)
+        self.model = LanguageModel(architecture)
+        self.model.load_weights(weights)
+        self.model.to(self.device).eval()
+
+    def zero_state(self, batch: int) -> State:
+        """See `Inference`."""
+        S = self.architecture.states
+        return tuple(np.zeros((S, batch, H), np.float32) for H in self.architecture.hidden)
+
+    @torch.no_grad()
+    def score(self, ids: Array, state: State) -> tuple[Array, State]:
+        """See `Inference`. Makes at most 2**24 logits at a time, or one row's."""
+        symbols, before = self._to_device(ids, state)
+        # TF32 would keep three digits; no engine may differ by more than 1e-5.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            outputs, after = self.model.outputs(symbols, before)
+        # The features that predict ids[:, t] are those of step t - 1, at first the state's own.
+        features = torch.cat((self.model.features([h[0] for h in before])[:, None], outputs[:, :-1]), dim=1)
+        starts = symbols.flatten() == self.architecture.start  # (B*T,)
+        targets = symbols.flatten().masked_fill(starts, 0)
+        rows = max(1, BLOCK // self.architecture.vocabulary)
+        costs = torch.cat(
+            [
+                nn.functional.cross_entropy(self.model.head(block), target, reduction="none")
+                for block, target in zip(
+                    torch.split(features.flatten(0, 1), rows), torch.split(targets, rows), strict=True
+                )
+            ]
+        )
+        nats = costs.masked_fill(starts, 0).reshape(ids.shape).double().cpu().numpy()
+        return nats, _to_numpy(after)
+
+    @torch.no_grad()
+    def step(self, ids: Array, state: State) -> tuple[Array, State]:
+        """See `Inference`; rows are the same to about 1e-6, not to the last bit."""
+        symbols, before = self._to_device(ids[:, None], state)
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            logits, after = self.model(symbols, before)
+        return logits[:, 0].cpu().numpy(), _to_numpy(after)
+
+    def _to_device(self, ids: Array, state: State) -> tuple[Tensor, tuple[Tensor, ...]]:
+        symbols = torch.tensor(ids, dtype=torch.int64, device=self.device)
+        return symbols, tuple(torch.tensor(layer, dtype=torch.float32, device=self.device) for layer in state)
+
+
+def _to_numpy(state: tuple[Tensor, ...]) -> State:
+    return tuple(layer.cpu().numpy() for layer in state)

@@ -1,0 +1,167 @@
+"""Logits to ids: writing text with a model.
+
+A draw depends on (seed, index of the text, position) alone, so that a text comes out the same
+whatever is written beside it. Temperature as in Ackley et al. 1985; top-p (nucleus) as in Holtzman
+et al. 2020; min-p as in Nguyen et al. 2024.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from charrnn.config import SampleConfig
+from charrnn.data import Ids
+from charrnn.draws import Purpose, generator
+from charrnn.engines import Array, Inference, State
+from charrnn.errors import NonFiniteError
+from charrnn.tokenizers import Tokenizer
+
+BATCH = 64
+"""Texts written side by side at most."""
+
+_DRAWS = 256  # uniforms taken from a text's generator at a time
+
+
+def distribution(logits: Array, config: SampleConfig, banned: int | None = None) -> Array:
+    """What is drawn from, after all controls.
+
+    The controls act one after another: temperature, top-k, top-p, min-p. Among equals the lower id
+    comes first, so that top-k never keeps more than k.
+
+    Args:
+        logits: (B, V).
+        config: its temp, top_k, top_p and min_p. A temperature so low that the likeliest symbol's
+            odds overflow is greedy.
+        banned: an id that is never drawn, or None.
+
+    Returns:
+        Probabilities, float64 (B, V); each row sums to 1.
+
+    Raises:
+        NonFiniteError: a logit is not finite.
+    """
+    if not np.isfinite(logits).all():
+        raise NonFiniteError("the model's figures are not finite: its weights are unusable")
+    scores = logits.astype(np.float64)
+    if banned is not None:
+        scores[:, banned] = -np.inf
+    scores -= scores.max(axis=1, keepdims=True)
+    if config.temp < 1e-6:
+        greedy = np.zeros_like(scores)
+        greedy[np.arange(len(scores)), scores.argmax(axis=1)] = 1.0
+        return greedy
+    probabilities = np.exp(scores / config.temp)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    V = probabilities.shape[1]
+    if 0 < config.top_k < V or config.top_p < 1:
+        order = np.argsort(-probabilities, axis=1, kind="stable")  # likeliest first
+        ranked = np.take_along_axis(probabilities, order, axis=1)
+        kept = np.arange(V) < (config.top_k or V)
+        before = np.cumsum(np.where(kept, ranked, 0), axis=1)
+        before = (before - np.where(kept, ranked, 0)) / before[:, -1:]
+        kept = kept & (before < config.top_p)
+        np.put_along_axis(probabilities, order, np.where(kept, ranked, 0), axis=1)
+    if config.min_p > 0:
+        probabilities[probabilities < config.min_p * probabilities.max(axis=1, keepdims=True)] = 0
+    return probabilities / probabilities.sum(axis=1, keepdims=True)
+
+
+def choose(probabilities: Array, uniforms: Array) -> Ids:
+    """The inverse of the distribution function, in id order.
+
+    Args:
+        probabilities: float64 (B, V). uniforms: float64 (B,) in [0, 1).
+
+    Returns:
+        ids (B,): the first whose cumulated probability exceeds the uniform; never one of probability 0.
+    """
+    cumulated = np.cumsum(probabilities, axis=1)
+    cumulated /= cumulated[:, -1:]
+    return (cumulated <= uniforms[:, None]).sum(axis=1)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of a text, as soon as it is written.
+
+    Attributes:
+        index: of the text, from 0. ids: the symbols. finished: whether the text ends with them.
+    """
+
+    index: int
+    ids: Ids
+    finished: bool
+
+
+def read_prompt(engine: Inference, prompt: Ids) -> tuple[Array, State]:
+    """Logits (1, V) and state after `<s>` and the prompt."""
+    state = engine.zero_state(1)
+    read = np.concatenate([[engine.architecture.start], prompt]).astype(np.int64)
+    if len(read) > 1:  # by chunks, as one call per symbol would be slow
+        for begin in range(0, len(read) - 1, 4096):
+            _, state = engine.score(read[None, begin : min(begin + 4096, len(read) - 1)], state)
+    return engine.step(read[-1:], state)
+
+
+def write_ids(
+    engine: Inference,
+    tokenizer: Tokenizer,
+    prompt: Ids,
+    config: SampleConfig,
+    *,
+    seed: int,
+    ends: Callable[[int, Ids], bool] = lambda index, ids: False,
+    pace: int = 8,
+) -> Iterator[Piece]:
+    """Write `config.num` texts, up to `BATCH` side by side.
+
+    Args:
+        engine: the model.
+        tokenizer: the model's; its `<unk>` is never written.
+        prompt: ids that the texts go on from.
+        config: the controls, `length` and `num`.
+        seed: of all draws.
+        ends: told each text's latest symbol as `(index, ids of shape (1,))`; true ends that text.
+        pace: symbols a piece holds at most.
+
+    Yields:
+        Pieces, those of one text in order, those of texts written side by side interleaved.
+
+    Raises:
+        NonFiniteError: the model's arithmetic overflows.
+    """
+    first_logits, first_state = read_prompt(engine, prompt)
+    for first in range(0, config.num, BATCH):
+        texts = np.arange(first, min(first + BATCH, config.num))
+        if config.length == 0:
+            yield from (Piece(int(text), np.zeros(0, np.int64), True) for text in texts)
+            continue
+        B = len(texts)
+        logits = np.repeat(first_logits, B, axis=0)
+        state = tuple(np.repeat(layer, B, axis=1) for layer in first_state)
+        generators = [generator(seed, Purpose.SAMPLE, int(text)) for text in texts]
+        uniforms = np.zeros((B, 0))
+        pending: list[list[int]] = [[] for _ in texts]
+        for position in range(config.length):
+            column = position % _DRAWS
+            if column == 0:
+                uniforms = np.stack([each.random(_DRAWS) for each in generators])
+            ids = choose(distribution(logits, config, tokenizer.unknown), uniforms[:, column])
+            alive = []
+            for row, (text, symbol) in enumerate(zip(texts, ids, strict=True)):
+                pending[row].append(int(symbol))
+                finished = position == config.length - 1 or ends(int(text), ids[row : row + 1])
+                if finished or len(pending[row]) >= pace:
+                    yield Piece(int(text), np.array(pending[row], np.int64), finished)
+                    pending[row] = []
+                if not finished:
+                    alive.append(row)
+            if not alive:
+                break
+            if len(alive) < len(texts):
+                texts, ids, uniforms = texts[alive], ids[alive], uniforms[alive]
+                state = tuple(layer[:, alive] for layer in state)
+                generators = [generators[row] for row in alive]
+                pending = [pending[row] for row in alive]
+            logits, state = engine.step(ids, state)

@@ -1,0 +1,151 @@
+"""Every code point of the training text is an id, and `<unk>` is one more."""
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.errors import InputError
+from charrnn.tokenizers.utf8 import STEP, CodePoints, Errors, Utf8Decoder, decode_utf8
+
+SCALARS = 0x110000 - 0x800  # the code points of Unicode that are characters: no surrogates
+LAST = 0x10FFFF
+
+
+class CharTokenizer:
+    """A vocabulary of K code points, sorted, as the ids 0..K-1; `<unk>` is K, so V = K + 1.
+
+    An unknown character costs -ln p(`<unk>`) + ln(1,112,064 - K): `<unk>` shares its probability
+    evenly among the code points it stands for, which makes a proper distribution over Unicode.
+    See `Tokenizer`.
+
+    Args:
+        code_points: uint32, shape (K,), ascending, without surrogates. Copied.
+
+    Raises:
+        ValueError: anything else.
+    """
+
+    name = "char"
+
+    def __init__(self, code_points: npt.NDArray[Any]) -> None:
+        if code_points.dtype != np.uint32 or code_points.ndim != 1:
+            raise ValueError(f"code points cannot be {code_points.dtype} {code_points.shape}")
+        if code_points.size == 0:
+            raise ValueError("there are no code points")
+        if not (code_points[1:] > code_points[:-1]).all():
+            raise ValueError("code points are not in ascending order, each once")
+        if code_points[-1] > LAST or ((code_points >= 0xD800) & (code_points < 0xE000)).any():
+            raise ValueError("code points are not all characters of Unicode")
+        self.table: CodePoints = code_points.copy()
+        self.table.setflags(write=False)
+        self.unknown: int | None = code_points.size
+        self.size: int = code_points.size + 1
+        rest = SCALARS - code_points.size
+        self.unknown_cost = math.log(rest) if rest else 0.0  # of nothing, when all are known
+        # ids[code point]; the entry after the last known one stands for all that follow it.
+        self._ids = np.full(int(code_points[-1]) + 2, self.unknown, np.min_scalar_type(self.size - 1))
+        self._ids[self.table] = np.arange(code_points.size)
+
+    @property
+    def newline(self) -> int | None:
+        """See `Tokenizer.newline`."""
+        newline = int(self._ids[min(10, self._ids.size - 1)])
+        return None if newline == self.unknown else newline
+
+    @classmethod
+    def from_text(cls, code_points: CodePoints, min_count: int = 1) -> "CharTokenizer":
+        """The vocabulary of a training text: its code points that occur `min_count` times or more.
+
+        Raises:
+            InputError: there are none.
+        """
+        counts = np.zeros(LAST + 1, np.int64)
+        for start in range(0, code_points.size, STEP):
+            piece = np.bincount(code_points[start : start + STEP])
+            counts[: piece.size] += piece
+        known = np.flatnonzero(counts >= max(min_count, 1))
+        if known.size == 0:
+            often = f" that occur {min_count} times or more" if min_count > 1 else ""
+            raise InputError(f"no characters{often} to make a vocabulary of")
+        return cls(known.astype(np.uint32))
+
+    def encode(self, data: bytes, errors: Errors = "strict") -> npt.NDArray[np.unsignedinteger[Any]]:
+        """See `Tokenizer.encode`. A byte order mark at the start gets no id."""
+        encoder = self.encoder(errors)
+        starts = range(0, max(len(data), 1), STEP)
+        return np.concatenate([encoder.feed(data[at : at + STEP], at + STEP >= len(data)) for at in starts])
+
+    def decode(self, ids: npt.ArrayLike) -> bytes:
+        """See `Tokenizer.decode`."""
+        wide = np.asarray(ids, np.int64)
+        assert wide.size == 0 or (wide.min() >= 0 and wide.max() < self.table.size), "an id is no character"
+        points = self.table.take(wide)
+        return points.astype("<u4", copy=False).tobytes().decode("utf-32-le").encode()
+
+    def encoder(self, errors: Errors = "strict") -> "CharEncoder":
+        """See `Tokenizer.encoder`."""
+        return CharEncoder(self, errors)
+
+    def ids_of(self, points: CodePoints) -> npt.NDArray[np.unsignedinteger[Any]]:
+        """The id of each code point, `<unk>` where it is not known."""
+        return self._ids.take(points, mode="clip")
+
+    def explain(self, data: bytes) -> list[tuple[str, int]]:
+        """The unknown characters of a text, each once, with the place where it first occurs.
+
+        Places are counted in characters from 0, a byte order mark at the start not counted.
+
+        Raises:
+            InputError: invalid UTF-8.
+        """
+        points = decode_utf8(data)
+        places = np.flatnonzero(self.ids_of(points) == self.unknown)
+        strangers, first = np.unique(points[places], return_index=True)
+        found = zip(strangers.tolist(), places[first].tolist(), strict=True)
+        return sorted(((chr(point), place) for point, place in found), key=lambda pair: pair[1])
+
+    def nearest(self, code_point: int) -> int:
+        """The id of the known character that best stands for this one.
+
+        The character itself, if it is known; else the same letter in the other case; else the
+        character it is made from (the first of its NFKD decomposition: e for é, fi's f for a
+        ligature, a space for a no-break space), in either case; else the known code point with
+        the closest number, the smaller of two.
+        """
+        import unicodedata
+
+        char = chr(code_point)
+        base = unicodedata.normalize("NFKD", char)[0]
+        for stem in (char, base):
+            for candidate in (stem, stem.lower(), stem.upper()):
+                if len(candidate) == 1:
+                    found = int(self._ids.take(ord(candidate), mode="clip"))
+                    if found != self.unknown:
+                        return found
+        return int(np.abs(self.table.astype(np.int64) - code_point).argmin())
+
+
+class CharEncoder(Utf8Decoder):
+    """See `Encoder`."""
+
+    def __init__(self, tokenizer: CharTokenizer, errors: Errors) -> None:
+        super().__init__(errors)
+        self.unknowns = 0
+        self._tokenizer = tokenizer
+
+    def feed(self, data: bytes, final: bool = False) -> npt.NDArray[np.unsignedinteger[Any]]:
+        """See `Encoder.feed`."""
+        ids = self._tokenizer.ids_of(self.decode(data, final))
+        self.unknowns += int(np.count_nonzero(ids == self._tokenizer.unknown))
+        return ids
+
+
+def describe(char: str) -> str:
+    """A character as "U+00E9 LATIN SMALL LETTER E WITH ACUTE"."""
+    import unicodedata
+
+    kinds = {"Cc": "<control>", "Co": "<private use>"}
+    name = unicodedata.name(char, "") or kinds.get(unicodedata.category(char), "<unassigned>")
+    return f"U+{ord(char):04X} {name}"

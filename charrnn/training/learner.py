@@ -1,0 +1,155 @@
+"""A model, its optimizer, and the step they take together.
+
+Teacher forcing: at every place the model reads the true text and is to predict what comes next;
+the loss is the mean of -ln p in nats per symbol.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from charrnn.architecture import Architecture
+from charrnn.config import TrainConfig
+from charrnn.data import Chunk
+from charrnn.draws import dropout_masks
+from charrnn.engines import Array
+from charrnn.errors import NonFiniteError
+from charrnn.model import LanguageModel
+
+BETAS = (0.9, 0.99)
+"""Of Adam and AdamW; a short second moment, as runs are short."""
+
+
+def use_threads(count: int) -> None:
+    """How many processor threads training takes."""
+    torch.set_num_threads(count)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step found: the loss in nats per symbol, and the gradient's norm before clipping."""
+
+    loss: float
+    gradient_norm: float
+
+
+class Learner:
+    """Weights and optimizer on a device, and the state carried from chunk to chunk.
+
+    Args:
+        architecture: of the model.
+        config: complete: its batch and lr are no longer None.
+        device: "cpu", "cuda" or "cuda:N".
+    """
+
+    def __init__(self, architecture: Architecture, config: TrainConfig, device: str) -> None:
+        assert config.batch is not None
+        self.architecture, self.config = architecture, config
+        self.device = torch.device(device)
+        self.model = LanguageModel(architecture)
+        self.model.initialise(config.seed)
+        self.model.to(self.device)
+        self.optimizer = _optimizer(self.model, config, self.device)
+        self.state = self.model.zero_state(config.batch)
+
+    def step(self, chunk: Chunk, number: int, rate: float) -> Step:
+        """Learn from a chunk.
+
+        Args:
+            chunk: of B rows. number: of the step, from 0; decides the dropout masks. rate: the learning rate.
+
+        Raises:
+            NonFiniteError: the loss or the gradient is not finite; the weights are unchanged.
+        """
+        config = self.config
+        inputs = torch.from_numpy(chunk.inputs).to(self.device)
+        targets = torch.from_numpy(chunk.targets).to(self.device)
+        masks = None
+        if config.dropout > 0:
+            drawn = dropout_masks(
+                self.architecture,
+                config.dropout,
+                seed=config.seed,
+                step=number,
+                first_row=0,
+                rows=len(inputs),
+            )
+            masks = [torch.from_numpy(mask).to(self.device) for mask in drawn]
+        logits, state = self.model(inputs, self.state, masks)  # (B, T, V)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        limit = config.clip if config.clip > 0 else math.inf
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        found = Step(float(loss.detach()), float(norm))
+        if not (math.isfinite(found.loss) and math.isfinite(found.gradient_norm)):
+            raise NonFiniteError(
+                f"step {number}: loss {found.loss:g}, gradient norm {found.gradient_norm:g} at learning rate"
+                f" {rate:g}: not finite; the update was not made"
+            )
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.state = tuple(layer.detach() for layer in state)
+        return found
+
+    def weights(self) -> dict[str, Array]:
+        """A copy of the weights, by the names of `Architecture.shapes`."""
+        return self.model.weights()
+
+    def tensors(self) -> dict[str, Array]:
+        """All that a resumed run needs besides the weights: the carried state and the optimizer's."""
+        tensors = {f"state.{layer}": _array(state) for layer, state in enumerate(self.state)}
+        for name, parameter in self.model.named_weights().items():
+            for key, value in self.optimizer.state[parameter].items():
+                if isinstance(value, torch.Tensor):
+                    tensors[f"optimizer.{name}.{key}"] = _array(value)
+        return tensors
+
+    def load(self, weights: Mapping[str, Array], tensors: Mapping[str, Array]) -> None:
+        """Take up what `weights` and `tensors` gave."""
+        self.model.load_weights(weights)
+        self.state = tuple(
+            torch.from_numpy(tensors[f"state.{layer}"].copy()).to(self.device)
+            for layer in range(self.architecture.layers)
+        )
+        for name, parameter in self.model.named_weights().items():
+            prefix = f"optimizer.{name}."
+            moments = {
+                key.removeprefix(prefix): torch.from_numpy(np.array(value))
+                for key, value in tensors.items()
+                if key.startswith(prefix)
+            }
+            # the step count stays where the optimizer keeps it: on the CPU, unless it is fused on CUDA
+            fused = bool(self.optimizer.param_groups[0].get("fused"))
+            for key, value in moments.items():
+                self.optimizer.state[parameter][key] = value.to(
+                    self.device if key != "step" or fused else torch.device("cpu")
+                )
+
+
+def _array(tensor: torch.Tensor) -> Array:
+    return np.array(tensor.detach().cpu().numpy())
+
+
+def _optimizer(model: LanguageModel, config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
+    """Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019. Biases are not decayed."""
+    assert config.lr is not None
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    match config.optimizer:
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=config.lr, betas=BETAS, fused=True)
+        case "adam":
+            return torch.optim.Adam(groups, lr=config.lr, betas=BETAS, fused=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, lr=config.lr, alpha=0.95)
+        case _:
+            return torch.optim.SGD(groups, lr=config.lr, momentum=0.9)

@@ -1,0 +1,359 @@
+"""The loop: step, and now and then evaluate, sample and save; at the end score the best model exactly.
+
+What is due at a step is done before the step is taken, and is noted in the checkpoint. So a run
+that was stopped anywhere goes on as if it had not been.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from charrnn import checkpoint
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import SampleConfig
+from charrnn.data import Split
+from charrnn.engines import Inference, inference
+from charrnn.errors import Interrupted, NonFiniteError, OutputError
+from charrnn.sampling import write_ids
+from charrnn.scoring import Score, score_ids, score_texts, score_windows
+from charrnn.training.learner import Learner, Step
+from charrnn.training.plan import VAL_STREAMS, Plan, describe, training_rows
+from charrnn.training.run import Run
+from charrnn.training.schedule import Course, learning_rate
+from charrnn.training.stop import Stop, StopRequested
+
+WINDOW = 256
+"""Of the figure that is comparable with models of fixed context."""
+
+_SAMPLE = SampleConfig(temp=0.8, length=240)
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Progress:
+    """Where a run is: all of it that is not weights. Stored in every resumable checkpoint.
+
+    Attributes:
+        step: steps taken.
+        course: of the learning rate.
+        evaluated: the step that was evaluated last; -1 before any.
+        sampled: the step at which a sample was last shown.
+        best: nats per symbol of the best evaluation, at best_step.
+        stale: evaluations since the best one.
+        reason: why training ended: "steps", "patience"; "" while it has not.
+    """
+
+    course: Course
+    step: int = 0
+    evaluated: int = -1
+    sampled: int = -1
+    best: float | None = None
+    best_step: int = 0
+    stale: int = 0
+    reason: str = ""
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Progress":
+        """Read what `asdict` made."""
+        course = values["course"]
+        bends = tuple((int(step), float(progress)) for step, progress in course["bends"])
+        return cls(**{**values, "course": Course(int(course["steps"]), bends)})
+
+
+class Trainer:
+    """One run, from its first or any later step to its end.
+
+    Args:
+        plan: what to do. split: the corpus. run: where to save.
+        device: "cpu", "cuda" or "cuda:N".
+        corpus_sha256: goes into every checkpoint.
+        emit: is handed every event, `metrics.jsonl`'s lines.
+        show: is handed the loss of every single step, for a display.
+        elapsed: seconds since the run began, earlier sessions included.
+        stop: whether to stop.
+        resumed: the checkpoint to go on from; None starts.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        split: Split,
+        run: Run,
+        *,
+        device: str,
+        corpus_sha256: str,
+        emit: Callable[[Event], None],
+        show: Callable[[int, Step, float], None] = lambda step, found, rate: None,
+        elapsed: Callable[[], float],
+        stop: Stop,
+        resumed: Checkpoint | None = None,
+    ) -> None:
+        self.plan, self.split, self.run, self.device, self.stop = plan, split, run, device, stop
+        self.corpus_sha256, self.emit, self.show, self.elapsed = corpus_sha256, emit, show, elapsed
+        config = plan.config
+        assert config.steps is not None
+        self.learner = Learner(plan.architecture, config, device)
+        self.rows = training_rows(config, split)
+        self.progress = Progress(Course(config.steps))
+        if resumed is not None:
+            self.learner.load(resumed.weights, resumed.training)
+            self.progress = Progress.from_json(resumed.info["progress"])
+            if resumed.info["plan"]["config"]["steps"] != config.steps:
+                self.progress = replace(self.progress, course=Course(config.steps), reason="")
+        self.symbols = self.rows.batch * self.rows.seq_len
+        self.training_time = 0.0  # since the last evaluation
+        self.trained_since = 0
+
+    def train(self) -> Event:
+        """Train to the end.
+
+        Returns:
+            The `done` event: the finished model's path and exact figures.
+
+        Raises:
+            Interrupted: a signal came; what was done is saved.
+            NonFiniteError: a loss or gradient is not finite; nothing was saved since.
+            OutputError: the model cannot be written.
+        """
+        self.stop.patient = True
+        self._tell("plan", **describe(self.plan, self.split, self.device))
+        try:
+            while not self._ended():
+                self._do_what_is_due()
+                if not self.progress.reason:
+                    self._step()
+            self._save_last()
+            return self._finish()
+        except StopRequested:
+            self._save_last()
+            assert self.stop.signal is not None
+            raise Interrupted(f"stopped after step {self.progress.step:,}", self.stop.signal) from None
+        except NonFiniteError as error:
+            where = f"the last good checkpoint is in '{self.run.folder}'" if self.run.exists else "nothing is saved"
+            raise NonFiniteError(f"{error}; {where}; a lower --lr or --clip may help") from None
+
+    def _ended(self) -> bool:
+        """Whether nothing is left but the exact figures."""
+        progress = self.progress
+        if not progress.reason and progress.step >= progress.course.steps and self._evaluated():
+            progress.reason = "steps"
+        return bool(progress.reason)
+
+    def _evaluated(self) -> bool:
+        return self.progress.evaluated == self.progress.step or not len(self.split.val)
+
+    def _do_what_is_due(self) -> None:
+        config, progress = self.plan.config, self.progress
+        last = progress.step >= progress.course.steps
+        self.stop.check()
+        if not self._evaluated() and (last or _due(config.eval_every, progress.step)):
+            self._evaluate()
+            self._keep_time()
+        if progress.sampled != progress.step and _due(config.sample_every, progress.step) and not last:
+            self._sample()
+        if progress.step == 0 or _due(config.save_every, progress.step):
+            try:
+                self._save_last()
+            except OutputError as error:
+                if progress.step == 0:
+                    raise
+                self.run.warn(f"{error}; will try again at the next save")
+        self.stop.check()
+        if last:
+            self._ended()
+
+    def _step(self) -> None:
+        config, progress = self.plan.config, self.progress
+        assert config.lr is not None
+        assert config.eval_every is not None
+        begin = time.monotonic()
+        rate = learning_rate(config.schedule, config.lr, progress.course.progress(progress.step))
+        found = self.learner.step(self.rows.chunk(progress.step), progress.step, rate)
+        progress.step += 1
+        self.training_time += time.monotonic() - begin
+        self.trained_since += 1
+        self.show(progress.step, found, rate)
+        if progress.step % max(1, (config.eval_every or progress.course.steps) // 10) == 0:
+            self._tell(
+                "step",
+                loss=found.loss,
+                perplexity=_exp(found.loss),
+                learning_rate=rate,
+                gradient_norm=found.gradient_norm,
+                chars_per_second=self._speed(),
+            )
+
+    def _speed(self) -> float:
+        return self.trained_since * self.symbols / max(1e-9, self.training_time)
+
+    def _tell(self, event: str, **values: Any) -> Event:
+        """Log an event and hand it on."""
+        told: Event = {
+            "event": event,
+            "step": self.progress.step,
+            "epoch": round(self.progress.step / self.rows.steps_per_epoch, 4),
+            "seconds": round(self.elapsed(), 3),
+            **values,
+        }
+        self.run.log(told)
+        self.emit(told)
+        return told
+
+    def _engine(self, weights: Mapping[str, Any]) -> Inference:
+        return inference(self.plan.architecture, weights, device=self.device)
+
+    def _check(self, tokens: int) -> None:
+        self.stop.check()
+
+    def _evaluate(self) -> None:
+        """Score the validation text's pieces side by side, and keep the model if it is the best."""
+        progress, split = self.progress, self.split
+        weights = self.learner.weights()
+        pieces = split.val.pieces(VAL_STREAMS, self.plan.config.val_limit)
+        tokenizer = split.tokenizer
+        scores = score_ids(
+            self._engine(weights),
+            ([piece] for piece in pieces),
+            unknown=tokenizer.unknown,
+            unknown_cost=tokenizer.unknown_cost,
+            check=self._check,
+        )
+        score = sum(scores, Score())
+        share = score.tokens / len(split.val)  # of the text's characters and bytes, near enough
+        score = replace(score, chars=round(split.val_counts.chars * share), bytes=round(split.val_counts.bytes * share))
+        loss = score.nats / score.tokens
+        best = progress.best is None or loss < progress.best
+        progress.evaluated = progress.step
+        if best:
+            progress.best, progress.best_step, progress.stale = loss, progress.step, 0
+        else:
+            progress.stale += 1
+        figures = {**_figures(score), "best": best}
+        if best:
+            self._save_model(weights, {"validation": figures})
+        self._tell("eval", **figures)
+        patience = self.plan.config.patience
+        if patience and progress.stale >= patience:
+            progress.reason = "patience"
+
+    def _keep_time(self) -> None:
+        """If the machine turned out slower or faster than planned, plan the rest anew."""
+        config, progress = self.plan.config, self.progress
+        left = progress.course.steps - progress.step
+        if config.time is None or not self.trained_since or left <= 0 or progress.reason:
+            return
+        budget = 0.97 * (config.time - self.elapsed()) - self.plan.reserve * (0.5 + 0.5 * left / progress.course.steps)
+        affordable = int(budget * self._speed() / self.symbols)
+        self.training_time, self.trained_since = 0.0, 0
+        if abs(affordable - left) > 0.05 * left and not (affordable > left and self.plan.bounded):
+            steps = progress.step + max(1, affordable)
+            progress.course = progress.course.revise(progress.step, steps)
+            self._tell("plan", steps=steps, reason="the machine's speed has changed")
+
+    def _sample(self) -> None:
+        """Show what the model writes; its random numbers are its own."""
+        tokenizer = self.split.tokenizer
+        config = self.plan.config
+        prompt = self.split.train.ids[:0]
+        written = bytearray()
+        for piece in write_ids(self._engine(self.learner.weights()), tokenizer, prompt, _SAMPLE, seed=config.seed):
+            self.stop.check()
+            written += tokenizer.decode(piece.ids)
+        self.progress.sampled = self.progress.step
+        self._tell("sample", text=bytes(written).decode("utf-8", "replace"))
+
+    def _info(self, **more: Any) -> dict[str, Any]:
+        return {
+            "step": self.progress.step,
+            "epoch": round(self.progress.step / self.rows.steps_per_epoch, 4),
+            "steps_per_epoch": self.rows.steps_per_epoch,
+            "corpus_sha256": self.corpus_sha256,
+            "engine": "torch",
+            "plan": self.plan.to_json(),
+            **more,
+        }
+
+    def _save_model(self, weights: Mapping[str, Any], metrics: Mapping[str, Any], **more: Any) -> None:
+        self.run.save_model(
+            Checkpoint(
+                self.plan.architecture,
+                self.split.tokenizer,
+                dict(weights),
+                {**self._info(), "metrics": dict(metrics), **more},
+                {},
+            )
+        )
+
+    def _save_last(self) -> None:
+        """Write what resuming needs."""
+        self.run.save_last(
+            Checkpoint(
+                self.plan.architecture,
+                self.split.tokenizer,
+                self.learner.weights(),
+                self._info(progress=asdict(self.progress)),
+                self.learner.tensors(),
+            )
+        )
+        self._tell("save", path=str(self.run.last))
+
+    def _finish(self) -> Event:
+        """Score the best model as `charrnn eval` does, and write the figures into it."""
+        split, progress = self.split, self.progress
+        metrics: dict[str, Any] = {}
+        if len(split.val):
+            best = checkpoint.read(self.run.model)
+            weights, step = best.weights, int(best.info["step"])
+            engine = self._engine(weights)
+            texts = split.val_head(self.plan.exact_tokens)
+            tokenizer = split.tokenizer
+            carried = sum(
+                score_texts(
+                    engine,
+                    tokenizer,
+                    ([text] for text in texts),
+                    check=self._check,
+                    errors=self.plan.config.errors,
+                ),
+                Score(),
+            )
+            cut = sum(
+                (
+                    score_windows(engine, tokenizer, [text], WINDOW, check=self._check, errors=self.plan.config.errors)
+                    for text in texts
+                ),
+                Score(),
+            )
+            metrics = {
+                **_figures(carried),
+                "oov": carried.oov,
+                "carried": carried.nats / carried.tokens,
+                "window_256": cut.nats / cut.tokens,
+            }
+        else:
+            weights, step = self.learner.weights(), progress.step
+        self._save_model(weights, metrics, step=step, epoch=round(step / self.rows.steps_per_epoch, 4))
+        return self._tell("done", **metrics, best=progress.best_step, model=str(self.run.model), reason=progress.reason)
+
+
+def _due(every: int | None, step: int) -> bool:
+    return bool(every) and step > 0 and step % (every or 1) == 0
+
+
+def _exp(nats: float) -> float | None:
+    """Perplexity, or None where JSON has no number for it."""
+    return math.exp(nats) if nats < 700 else None
+
+
+def _figures(score: Score) -> dict[str, Any]:
+    loss = score.nats / score.tokens
+    return {
+        "nats": score.nats,
+        "tokens": score.tokens,
+        "perplexity": _exp(loss),
+        "bits_per_char": score.bits_per_char,
+        "bits_per_byte": score.bits_per_byte,
+    }

@@ -1,0 +1,353 @@
+"""The plan: everything a run needs to know, decided once, before its first step.
+
+What the user left open is filled in here from the text, the time there is and the speed of this
+machine, measured by a short calibration. The plan is stored in the run; `command` writes it as the
+command that repeats it.
+"""
+
+import math
+import shlex
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from charrnn.architecture import Architecture
+from charrnn.config import DEFAULT_TIME, TrainConfig, seconds
+from charrnn.data import Rows, Split
+from charrnn.engines import inference
+from charrnn.errors import InputError
+from charrnn.options import flag
+
+SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""Hidden sizes the plan chooses among."""
+
+VAL_STREAMS = 64
+"""Pieces that an evaluation during training scores side by side."""
+
+EVALUATIONS = 20
+"""Evaluations in a run, where the user does not say."""
+
+_EVAL_SHARE = 0.05  # of the time, for all evaluations while training
+_EXACT_SHARE = 0.10  # of the time, for the exact figures of the finished model
+_CALIBRATION = 0.6  # seconds of steps
+
+# The size of a layer, where the user leaves it open. A weight wants some symbols of text, and to
+# read more of them than there are: a small model that has read much beats a large one that has not.
+WEIGHTS_PER_SYMBOL = 1.0
+SYMBOLS_PER_WEIGHT = 4.0
+UNTIMED = 256  # the most where no time is given
+
+
+NOT_IN_A_PLAN = frozenset(
+    ("corpus", "val", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "threads", "device")
+)
+"""Options that say where and how, not what."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A complete configuration, and what is expected of it.
+
+    Attributes:
+        config: with nothing left open.
+        architecture: of the model.
+        exact_tokens: how many validation symbols the finished model is scored on.
+        reserve: seconds kept for all scoring, where there is a time to keep.
+        bounded: whether the user bounded the steps too, so that time to spare is not used.
+        chars_per_second: of training, as calibrated; 0.0 where the plan needed no calibration.
+        reasons: a sentence for each choice that was not the user's.
+    """
+
+    config: TrainConfig
+    architecture: Architecture
+    exact_tokens: int
+    reserve: float = 0.0
+    bounded: bool = True
+    chars_per_second: float = 0.0
+    reasons: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` needs, and nothing that names a path or differs between equal runs."""
+        config = {
+            each.name: getattr(self.config, each.name) for each in fields(self.config) if each.name not in NOT_IN_A_PLAN
+        }
+        return {
+            "config": config,
+            "exact_tokens": self.exact_tokens,
+            "reserve": self.reserve,
+            "bounded": self.bounded,
+        }
+
+    @classmethod
+    def from_json(cls, values: Any, architecture: Architecture, config: TrainConfig) -> "Plan":
+        """The plan of a run that goes on.
+
+        Args:
+            values: what `to_json` gave. architecture: of the checkpoint.
+            config: the run's part of the command: paths, flags, and what may change on resuming.
+        """
+        return cls(
+            config,
+            architecture,
+            int(values["exact_tokens"]),
+            float(values["reserve"]),
+            bool(values["bounded"]),
+        )
+
+    @property
+    def memory(self) -> int:
+        """Bytes that training needs, roughly: weights, gradients and moments, and a chunk's activations."""
+        assert self.config.batch is not None
+        assert self.config.seq_len is not None
+        architecture = self.architecture
+        cells = self.config.batch * self.config.seq_len
+        units = sum(architecture.hidden) * (3 * architecture.gates + 2) + 3 * architecture.embedding
+        return 4 * (4 * architecture.parameters + cells * (units + 3 * architecture.vocabulary))
+
+
+def command(config: TrainConfig) -> str:
+    """The command that repeats a plan: every option that shapes the result, spelled out."""
+    words = ["charrnn", "train", *config.corpus]
+    silent = NOT_IN_A_PLAN - {"val"} | {"time", "epochs"}
+    for each in fields(config):
+        value = getattr(config, each.name)
+        if each.name in silent or value is None or (value == each.default and each.name != "cell"):
+            continue
+        words += [flag(each.name)] if value is True else [flag(each.name), _text(value)]
+    return shlex.join(words)
+
+
+def describe(plan: Plan, split: Split, device: str) -> dict[str, Any]:
+    """A plan as the `plan` event tells it."""
+    config = plan.config
+    assert config.steps is not None
+    return {
+        "command": command(config),
+        "cell": config.cell,
+        "hidden": list(plan.architecture.hidden),
+        "vocabulary": plan.architecture.vocabulary,
+        "parameters": plan.architecture.parameters,
+        "memory": plan.memory,
+        "batch": config.batch,
+        "seq_len": config.seq_len,
+        "learning_rate": config.lr,
+        "steps": config.steps,
+        "epochs": round(config.steps * _symbols(config) / len(split.train), 3),
+        "time": config.time,
+        "chars_per_second": plan.chars_per_second,
+        "train_tokens": len(split.train),
+        "val_tokens": len(split.val),
+        "eval_tokens": min(len(split.val), config.val_limit),
+        "exact_tokens": plan.exact_tokens,
+        "eval_every": config.eval_every,
+        "engine": "torch",
+        "device": device,
+        "reasons": list(plan.reasons),
+    }
+
+
+def _text(value: Any) -> str:
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, tuple)
+        else f"{value:g}"
+        if isinstance(value, float)
+        else str(value)
+    )
+
+
+def make_plan(
+    config: TrainConfig,
+    split: Split,
+    *,
+    device: str,
+    elapsed: Callable[[], float],
+    check: Callable[[], None] = lambda: None,
+) -> Plan:
+    """Fill in what `config` leaves open.
+
+    Args:
+        config: what the user asked for.
+        split: the corpus. device: where to train.
+        elapsed: seconds since the command began.
+        check: called now and then; may raise to end the calibration.
+
+    Raises:
+        InputError: the text is too short for the batch asked for.
+    """
+    reasons: list[str] = []
+    if config.time is None and config.steps is None and config.epochs is None:
+        config = replace(config, time=DEFAULT_TIME)
+        reasons.append(f"time {seconds(DEFAULT_TIME)}: neither --time nor --epochs nor --steps was given")
+    config = _rows(config, len(split.train), reasons)
+    if config.hidden is None:
+        config = _hidden(config, split, device, elapsed, reasons, check)
+    config = _rest_of_model(config, split.tokenizer.size, reasons)
+    architecture = _architecture(config, split)
+    epoch = len(split.train) // _symbols(config)
+    steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
+    exact_tokens, speed, scoring = min(len(split.val), config.val_limit), 0.0, 0.0
+    bounded = steps is not None
+    if config.time is not None:
+        speed = calibrate(architecture, config, split, device, check)
+        exact_tokens, val_limit, scoring = _scoring(architecture, config, split, device)
+        left = 0.97 * (config.time - elapsed()) - 0.3 - scoring
+        affordable = max(1, int(left * speed / _symbols(config)))
+        steps = min(affordable, steps or affordable)
+        config = replace(config, val_limit=val_limit)
+    assert steps is not None
+    every = max(1, steps // EVALUATIONS)
+    config = replace(
+        config,
+        steps=steps,
+        eval_every=every if config.eval_every is None else config.eval_every,
+        save_every=every if config.save_every is None else config.save_every,
+        sample_every=max(1, steps // 4) if config.sample_every is None else config.sample_every,
+    )
+    return Plan(config, architecture, exact_tokens, scoring, bounded, speed, tuple(reasons))
+
+
+def _symbols(config: TrainConfig) -> int:
+    """Symbols that a step learns from."""
+    assert config.batch is not None
+    assert config.seq_len is not None
+    return config.batch * config.seq_len
+
+
+def _rows(config: TrainConfig, size: int, reasons: list[str]) -> TrainConfig:
+    """Batch and chunk length: as asked, else 32 rows of 64 symbols, fewer for a short text."""
+    seq_len = config.seq_len or max(1, min(64, size // (config.batch or 4)))
+    batch = config.batch or max(1, min(32, size // (8 * seq_len)))
+    if batch * seq_len > size:
+        raise InputError(
+            f"the text to train on has {size:,} symbols, and --batch {batch} times --seq-len {seq_len}"
+            f" needs {batch * seq_len:,}; lower either"
+        )
+    if config.batch is None and batch < 32:
+        reasons.append(f"batch {batch}: the text has only {size:,} symbols")
+    return replace(config, batch=batch, seq_len=seq_len)
+
+
+def _hidden(
+    config: TrainConfig,
+    split: Split,
+    device: str,
+    elapsed: Callable[[], float],
+    reasons: list[str],
+    check: Callable[[], None],
+) -> TrainConfig:
+    """The largest layer whose weights the text and the time can fill."""
+    weights = {
+        size: _architecture(_rest_of_model(replace(config, hidden=(size,)), split.tokenizer.size, []), split).parameters
+        for size in SIZES
+    }
+    allowed = [size for size in SIZES if weights[size] <= WEIGHTS_PER_SYMBOL * len(split.train)] or [SIZES[0]]
+    chosen, why = min(allowed[-1], UNTIMED), f"the text has {len(split.train):,} symbols"
+    if config.time is not None:
+        reference = min(allowed[-1], 128)
+        trial = _rest_of_model(replace(config, hidden=(reference,)), split.tokenizer.size, [])
+        speed = calibrate(_architecture(trial, split), trial, split, device, check)
+        left = 0.8 * (config.time - elapsed())
+        chosen = allowed[0]
+        for size in allowed:  # larger layers run nearer to the processor's limit, hence the power
+            read = left * speed * (weights[reference] / weights[size]) ** 0.75
+            if read >= SYMBOLS_PER_WEIGHT * weights[size]:
+                chosen = size
+        if chosen < allowed[-1]:
+            why = f"what {seconds(config.time)} can teach at this machine's speed"
+    elif chosen == UNTIMED:
+        why = "quick to train; name a size for more"
+    reasons.append(f"hidden {chosen}: {why}")
+    return replace(config, hidden=(chosen,))
+
+
+def _rest_of_model(config: TrainConfig, vocabulary: int, reasons: list[str]) -> TrainConfig:
+    """Layers, embedding and learning rate, once hidden is known."""
+    assert config.hidden is not None
+    hidden = config.hidden * (config.layers or 1) if len(config.hidden) == 1 else config.hidden
+    embedding = config.embedding or min(64 if vocabulary <= 128 else 128, max(16, hidden[0]))
+    lr = config.lr
+    if lr is None:
+        lr = default_rate(config, max(hidden))
+        reasons.append(f"lr {lr:g}: for {config.optimizer}, {config.cell} and {max(hidden)} units")
+    return replace(config, hidden=hidden, layers=len(hidden), embedding=embedding, lr=lr)
+
+
+def default_rate(config: TrainConfig, hidden: int) -> float:
+    """The highest learning rate that serves a cell of this size well, to two digits."""
+    if config.optimizer == "sgd":
+        return 0.5
+    if config.optimizer == "rmsprop":
+        return 2e-3
+    scale = {"gru": 2.5, "lstm": 2.5, "rnn": 0.6}[config.cell]
+    return float(f"{min(1e-2, scale / hidden):.2g}")
+
+
+def _architecture(config: TrainConfig, split: Split) -> Architecture:
+    assert config.hidden is not None
+    assert config.embedding is not None
+    return Architecture(config.cell, split.tokenizer.size, config.hidden, config.embedding, config.activation)
+
+
+def calibrate(
+    architecture: Architecture,
+    config: TrainConfig,
+    split: Split,
+    device: str,
+    check: Callable[[], None] = lambda: None,
+) -> float:
+    """Symbols a second that training reads here, measured on a learner that is thrown away."""
+    from charrnn.training.learner import Learner  # imports torch, which takes a second
+
+    learner = Learner(architecture, config, device)
+    rows = training_rows(config, split)
+    took: list[float] = []
+    begin = time.monotonic()
+    for step in range(200):
+        check()
+        before = time.monotonic()
+        learner.step(rows.chunk(step), step, 1e-6)
+        took.append(time.monotonic() - before)
+        if len(took) >= 5 and time.monotonic() - begin > _CALIBRATION:
+            break
+    return _symbols(config) / float(np.median(took[2:]))
+
+
+def training_rows(config: TrainConfig, split: Split) -> Rows:
+    """The rows that a plan's steps learn from."""
+    assert config.batch is not None
+    assert config.seq_len is not None
+    return Rows(
+        split.train,
+        start=split.tokenizer.size,
+        newline=split.tokenizer.newline,
+        batch=config.batch,
+        seq_len=config.seq_len,
+        seed=config.seed,
+    )
+
+
+def _scoring(architecture: Architecture, config: TrainConfig, split: Split, device: str) -> tuple[int, int, float]:
+    """What of the validation text is scored exactly at the end, what at each evaluation, and the
+    seconds all that takes."""
+    assert config.time is not None
+    if not len(split.val):
+        return 0, config.val_limit, 0.0
+    weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
+    engine = inference(architecture, weights, device=device)
+
+    def rate(rows: int, length: int) -> float:
+        ids = np.zeros((rows, length), np.int64)
+        engine.score(ids, engine.zero_state(rows))
+        begin = time.monotonic()
+        engine.score(ids, engine.zero_state(rows))
+        return rows * length / max(1e-6, time.monotonic() - begin)
+
+    alone, together = rate(1, 512), rate(VAL_STREAMS, 32)
+    each = 1 / alone + 1 / together  # carried, then in windows
+    exact = max(1, min(len(split.val), config.val_limit, int(_EXACT_SHARE * config.time / each)))
+    limit = max(1, min(len(split.val), config.val_limit, int(_EVAL_SHARE * config.time * together / EVALUATIONS)))
+    return exact, limit, exact * each + EVALUATIONS * limit / together

@@ -1,0 +1,143 @@
+"""A run's folder: what is in it, and how it stays whole.
+
+model.safetensors     the best model so far
+last.safetensors      all that resuming needs, from the last save
+previous.safetensors  the same, from the save before
+metrics.jsonl         every event
+config.toml           the plan, and where the corpus lies
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from charrnn import checkpoint
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import TrainConfig
+from charrnn.errors import CheckpointError, OutputError, UsageError
+from charrnn.files import Lock, atomic_write, prune_temporaries
+
+CONFIG = "config.toml"
+
+_FILES = ("model.safetensors", "last.safetensors", "previous.safetensors", "metrics.jsonl", CONFIG)
+_OF_THE_MOMENT = {"out", "resume", "auto_resume", "overwrite", "dry_run", "json"}  # not stored
+
+
+class Run:
+    """One run on disk.
+
+    Args:
+        folder: where. Nothing is touched before `begin` or `resume`.
+        warn: told, in a sentence, what went wrong and was got over.
+    """
+
+    def __init__(self, folder: Path, warn: Callable[[str], None] = lambda message: None) -> None:
+        self.folder, self.warn = folder, warn
+        self.model, self.last, self.previous, self.metrics, self.config = (folder / name for name in _FILES)
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder holds a run, or part of one."""
+        return any((self.folder / name).exists() for name in _FILES)
+
+    def claim(self) -> contextlib.AbstractContextManager[object]:
+        """The right to write here, for one program at a time.
+
+        Raises:
+            CharRNNError: another program has it. OutputError: the folder cannot be made or written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the folder '{self.folder}': {error.strerror}") from None
+        return Lock(self.folder / ".lock")
+
+    def refuse_to_overwrite(self, config: TrainConfig) -> None:
+        """Raises UsageError if there is a run and `config` does not say what is to become of it."""
+        if self.exists and not (config.resume or config.auto_resume or config.overwrite):
+            raise UsageError(
+                f"'{self.folder}' holds a run already: --resume goes on with it, --overwrite replaces it,"
+                " --out names another folder"
+            )
+
+    def clear(self) -> None:
+        """Remove an earlier run's files, and what interrupted writes have left."""
+        prune_temporaries(self.folder)
+        for name in _FILES:
+            with contextlib.suppress(FileNotFoundError):
+                (self.folder / name).unlink()
+
+    def newest(self) -> Checkpoint | None:
+        """The resumable checkpoint with the highest step that is whole; None where there is none."""
+        prune_temporaries(self.folder)
+        found: list[Checkpoint] = []
+        for path in (self.last, self.previous):
+            if not path.exists():
+                continue
+            try:
+                found.append(checkpoint.read(path, training=True))
+            except CheckpointError as error:
+                self.warn(f"{error}; looking for an older one")
+        return max(found, key=lambda each: int(each.info["step"]), default=None)
+
+    def save_last(self, state: Checkpoint) -> None:
+        """Write what resuming needs; the file before it stays as `previous`.
+
+        That one is replaced only when the new file has been written and read again.
+
+        Raises:
+            OutputError: it cannot be written. NonFiniteError: a number in it is not finite.
+        """
+
+        def keep_previous() -> None:
+            try:
+                os.replace(self.last, self.previous)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                self.warn(f"cannot keep '{self.last}' as the previous checkpoint: {error.strerror}")
+
+        checkpoint.write(self.last, state, before_replace=keep_previous)
+
+    def save_model(self, model: Checkpoint) -> None:
+        """Write the best model so far. Raises as `save_last`."""
+        checkpoint.write(self.model, model)
+
+    def save_config(self, config: TrainConfig) -> None:
+        """Write the plan as TOML that `--config` and `--resume` read. Raises OutputError."""
+        lines = ["# The plan of this run: what `charrnn train --config` needs to repeat it."]
+        for each in fields(config):
+            value = getattr(config, each.name)
+            if value is not None and each.name not in _OF_THE_MOMENT:
+                lines.append(f"{each.name} = {json.dumps(value)}")
+        atomic_write(self.config, "\n".join([*lines, ""]).encode("utf-8"))
+
+    def log(self, event: Mapping[str, Any]) -> None:
+        """Append an event to `metrics.jsonl`; a full disk is told, not fatal."""
+        try:
+            with self.metrics.open("ab") as stream:
+                stream.write(json.dumps(event, allow_nan=False).encode("utf-8") + b"\n")
+        except OSError as error:
+            self.warn(f"cannot write '{self.metrics}': {error.strerror}")
+
+    def events(self) -> list[dict[str, Any]]:
+        """What `metrics.jsonl` holds; a last line that is not whole is left out."""
+        found = []
+        with contextlib.suppress(FileNotFoundError):
+            for line in self.metrics.read_bytes().split(b"\n"):
+                with contextlib.suppress(ValueError):
+                    event = json.loads(line)
+                    if isinstance(event, dict):
+                        found.append(event)
+        return found
+
+    def cut_metrics(self, step: int) -> float:
+        """Drop what was logged after a step, which will come again; returns the seconds spent till then."""
+        kept = [event for event in self.events() if event.get("step", 0) <= step and event["event"] != "done"]
+        lines = [json.dumps(event, allow_nan=False).encode("utf-8") + b"\n" for event in kept]
+        atomic_write(self.metrics, b"".join(lines))
+        return max((float(event.get("seconds", 0.0)) for event in kept), default=0.0)

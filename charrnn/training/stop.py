@@ -1,0 +1,58 @@
+"""Being asked to stop: the first signal lets the step in hand finish and its work be saved, a
+second one ends the program at once."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+SIGNALS = tuple(
+    number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
+)
+
+
+class StopRequested(Exception):  # noqa: N818 (it is no error)
+    """Raised where work may be left undone, once a signal has asked for it."""
+
+
+class Stop:
+    """Whether a signal has come.
+
+    Args:
+        announce: called at a first signal that is only noted. abandon: called right before a second one ends all.
+
+    Attributes:
+        signal: the first one, or None.
+        patient: whether the first signal is only noted. Before there is anything to save it is
+            raised on the spot instead.
+    """
+
+    def __init__(self, announce: Callable[[], None] = lambda: None, abandon: Callable[[], None] = lambda: None) -> None:
+        self.signal: int | None = None
+        self.patient = False
+        self.announce, self.abandon = announce, abandon
+
+    def check(self) -> None:
+        """Raises StopRequested if a signal has come."""
+        if self.signal is not None:
+            raise StopRequested
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator["Stop"]:
+        """Take the signals for as long as the block lasts."""
+        before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.signal is not None:
+            self.abandon()
+            os._exit(128 + number)
+        self.signal = number
+        if not self.patient:
+            raise StopRequested
+        self.announce()

@@ -1,0 +1,242 @@
+"""Every engine against the float64 reference, and the reference against arithmetic done by hand."""
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from charrnn.architecture import Architecture
+from charrnn.engines import Array, Inference, State, inference
+from charrnn.engines import numpy as fast
+from charrnn.engines import reference as oracle
+from charrnn.engines.numpy import NumpyEngine
+from charrnn.engines.reference import ReferenceEngine
+from charrnn.engines.torch import TorchEngine
+
+V = 5
+CELLS = [("rnn", "tanh"), ("rnn", "relu"), ("rnn", "sigmoid"), ("lstm", "tanh"), ("gru", "tanh")]
+SIZES = [(1,), (7,), (33,), (7, 7), (7, 5)]
+MODELS = [
+    Architecture(cell, vocabulary=V, hidden=hidden, embedding=4, activation=activation)
+    for (cell, activation), hidden in product(CELLS, SIZES)
+]
+cuda = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
+
+
+def name(value: object) -> str | None:
+    if isinstance(value, Architecture):
+        return f"{value.cell}-{value.activation}-{'x'.join(map(str, value.hidden))}"
+    return None
+
+
+def drawn(architecture: Architecture, seed: int = 0, scale: float = 0.5) -> dict[str, Array]:
+    random = np.random.default_rng(seed)
+    return {
+        key: (scale * random.standard_normal(shape)).astype(np.float32) for key, shape in architecture.shapes().items()
+    }
+
+
+def drawn_state(architecture: Architecture, B: int, seed: int = 1) -> State:
+    random = np.random.default_rng(seed)
+    return tuple(random.standard_normal((architecture.states, B, H)).astype(np.float32) for H in architecture.hidden)
+
+
+def drawn_ids(B: int, T: int, starts: float = 0.2, seed: int = 2) -> Array:
+    random = np.random.default_rng(seed)
+    return np.where(random.random((B, T)) < starts, V, random.integers(0, V, (B, T)))
+
+
+def distance(value: Array, truth: Array) -> float:
+    """Of the norms; of nothing, nothing."""
+    assert value.shape == truth.shape
+    return float(np.linalg.norm(value - truth)) / max(float(np.linalg.norm(truth)), 1e-30)
+
+
+def assert_same_scores(engine: Inference, architecture: Architecture, B: int, T: int) -> None:
+    truth = ReferenceEngine(architecture, drawn(architecture))
+    state, ids = drawn_state(architecture, B), drawn_ids(B, T)
+    kept = [layer.copy() for layer in state]
+    nats, after = engine.score(ids, state)
+    true_nats, true_after = truth.score(ids, state)
+    assert nats.dtype == np.float64
+    assert (nats[ids == V] == 0).all()
+    assert distance(nats, true_nats) < 1e-5
+    logits, stepped = engine.step(ids[:, 0], state)
+    true_logits, true_stepped = truth.step(ids[:, 0], state)
+    assert distance(logits, true_logits) < 1e-5
+    for value, true in zip((*after, *stepped), (*true_after, *true_stepped), strict=True):
+        assert distance(value, true) < 1e-5
+    for layer, copy in zip(state, kept, strict=True):
+        assert np.array_equal(layer, copy), "an engine changed the state it was handed"
+
+
+@pytest.mark.parametrize("architecture", MODELS, ids=name)
+@pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 1), (1, 9), (3, 9)])
+def test_numpy_equals_reference(architecture: Architecture, B: int, T: int) -> None:
+    assert_same_scores(NumpyEngine(architecture, drawn(architecture)), architecture, B, T)
+
+
+@pytest.mark.parametrize("device", ["cpu", cuda])
+@pytest.mark.parametrize("architecture", MODELS, ids=name)
+@pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 9)])
+def test_torch_equals_reference(architecture: Architecture, B: int, T: int, device: str) -> None:
+    assert_same_scores(TorchEngine(architecture, drawn(architecture), device), architecture, B, T)
+
+
+@pytest.mark.parametrize("architecture", MODELS[3:5] + MODELS[-2:], ids=name)
+def test_numpy_without_a_table_and_in_small_blocks(architecture: Architecture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a vocabulary of a million symbols takes, forced upon a small one."""
+    monkeypatch.setattr(fast, "TABLE", 0)
+    monkeypatch.setattr(fast, "BLOCK", 7)
+    assert_same_scores(NumpyEngine(architecture, drawn(architecture)), architecture, 3, 9)
+
+
+def test_another_models_scores_are_told_apart() -> None:
+    """Negative control: the comparison above sees one weight changed by a thousandth."""
+    architecture = MODELS[-1]
+    weights = drawn(architecture)
+    weights["layers.1.bias_hh"][0] += np.float32(1e-3)
+    with pytest.raises(AssertionError):
+        assert_same_scores(NumpyEngine(architecture, weights), architecture, 3, 9)
+
+
+ENGINES = [ReferenceEngine, NumpyEngine, TorchEngine]
+
+
+@pytest.mark.parametrize("engine_type", ENGINES)
+@pytest.mark.parametrize("architecture", MODELS[2::5] + MODELS[-2:], ids=name)
+def test_steps_equal_score(engine_type: type, architecture: Architecture) -> None:
+    engine: Inference = engine_type(architecture, drawn(architecture))
+    ids = drawn_ids(3, 9)
+    ids[:, 0] = V
+    nats, after = engine.score(ids, engine.zero_state(3))
+    state, stepped = engine.zero_state(3), np.zeros(ids.shape)
+    for t in range(8):
+        logits, state = engine.step(ids[:, t], state)
+        read = ids[:, t + 1] != V
+        chosen = np.array([-oracle.log_softmax(row.astype(np.float64)) for row in logits])
+        stepped[read, t + 1] = chosen[read, ids[read, t + 1]]
+    _, state = engine.step(ids[:, 8], state)
+    assert distance(stepped, nats) < 1e-6
+    assert all(distance(one, other) < 1e-6 for one, other in zip(state, after, strict=True))
+
+
+@pytest.mark.parametrize("architecture", MODELS, ids=name)
+def test_start_forgets_everything_before(architecture: Architecture) -> None:
+    engine = NumpyEngine(architecture, drawn(architecture))
+    ids = np.array([[1, 2, V, 3, 4], [V, 1, V, 3, 4]])
+    nats, after = engine.score(ids, drawn_state(architecture, 2))
+    fresh, fresh_after = engine.score(ids[:, 2:], engine.zero_state(2))
+    assert np.array_equal(nats[0, 2:], nats[1, 2:])
+    assert np.allclose(nats[:, 2:], fresh, rtol=1e-6)
+    assert not np.allclose(nats[0, :2], nats[1, :2])
+    for one, other in zip(after, fresh_after, strict=True):
+        assert np.allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.parametrize("architecture", MODELS[4::5], ids=name)
+def test_ev03_chunks_do_not_change_scores(architecture: Architecture) -> None:
+    """EV-03: chunks of 1, 7, 64 and 4096, alone or beside 63 others: every token once, to 1e-6."""
+    N = 200
+    engine = NumpyEngine(architecture, drawn(architecture))
+    ids = drawn_ids(64, N, starts=0.01)
+    whole, _ = engine.score(ids, drawn_state(architecture, 64))
+    for chunk in (1, 7, 64, 4096):
+        state, pieces = tuple(layer[:, :1] for layer in drawn_state(architecture, 64)), []
+        for t in range(0, N, chunk):
+            nats, state = engine.score(ids[:1, t : t + chunk], state)
+            pieces.append(nats)
+        alone = np.concatenate(pieces, axis=1)
+        assert alone.shape == (1, N)
+        assert distance(alone, whole[:1]) < 1e-6
+        assert math.isclose(alone.sum(), whole[0].sum(), rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("engine_type", ENGINES)
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_ev01_all_logits_zero_cost_ln_v(engine_type: type, cell: str, activation: str) -> None:
+    """EV-01: with V = 65 each token costs ln 65, whatever the text."""
+    architecture = Architecture(cell, vocabulary=65, hidden=(6,), embedding=3, activation=activation)
+    weights = drawn(architecture)
+    weights["head.weight"][:] = 0
+    weights["head.bias"][:] = 0
+    engine: Inference = engine_type(architecture, weights)
+    ids = np.arange(130).reshape(2, 65) % 66
+    nats, _ = engine.score(ids, engine.zero_state(2))
+    assert np.allclose(nats[ids != 65], math.log(65), rtol=1e-7, atol=0)
+    assert (nats[ids == 65] == 0).all()
+
+
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+@pytest.mark.parametrize("hidden", [(1,), (7,), (33, 33), (100,), (256,)], ids=str)
+@pytest.mark.parametrize("table", [True, False])
+def test_a_step_is_the_same_bits_in_every_batch(
+    cell: str, activation: str, hidden: tuple[int, ...], table: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not table:
+        monkeypatch.setattr(fast, "TABLE", 0)
+    architecture = Architecture(cell, vocabulary=V, hidden=hidden, embedding=9, activation=activation)
+    engine = NumpyEngine(architecture, drawn(architecture, scale=0.2))
+    state, ids = drawn_state(architecture, 64), drawn_ids(64, 1)[:, 0]
+    logits, after = engine.step(ids, state)
+    for rows in (slice(0, 1), slice(17, 18), slice(63, 64), slice(5, 8)):
+        part, part_after = engine.step(ids[rows], tuple(layer[:, rows] for layer in state))
+        assert np.array_equal(part, logits[rows])
+        for one, whole in zip(part_after, after, strict=True):
+            assert np.array_equal(one, whole[:, rows])
+
+
+@pytest.mark.parametrize("engine_type", [NumpyEngine, TorchEngine])
+@pytest.mark.parametrize("huge", [1e38, math.inf, math.nan])
+def test_huge_weights_warn_nobody(engine_type: type, huge: float) -> None:
+    """Callers look at what comes out; warnings are errors in these tests."""
+    architecture = Architecture("gru", vocabulary=V, hidden=(7,), embedding=4)
+    weights = {key: np.full_like(value, huge) for key, value in drawn(architecture).items()}
+    engine: Inference = engine_type(architecture, weights)
+    nats, _ = engine.score(drawn_ids(3, 9, starts=0), engine.zero_state(3))
+    logits, _ = engine.step(np.zeros(3, np.int64), engine.zero_state(3))
+    assert huge == 1e38 or not np.isfinite(nats).all()
+    assert logits.shape == (3, V)
+
+
+def test_saturated_gates_are_exact() -> None:
+    """exp overflows where a gate is shut: the gate is then 0, not a NaN."""
+    architecture = Architecture("lstm", vocabulary=V, hidden=(3,), embedding=2)
+    weights = {key: value * 300 for key, value in drawn(architecture).items()}
+    weights["head.weight"] /= 300
+    weights["head.bias"] /= 300
+    ids, engine = drawn_ids(3, 9), NumpyEngine(architecture, weights)
+    nats, _ = engine.score(ids, engine.zero_state(3))
+    truth = ReferenceEngine(architecture, weights)
+    assert distance(nats, truth.score(ids, truth.zero_state(3))[0]) < 1e-5
+
+
+def test_an_engine_is_chosen_by_name() -> None:
+    architecture = MODELS[0]
+    weights = drawn(architecture)
+    assert isinstance(inference(architecture, weights), NumpyEngine)
+    assert isinstance(inference(architecture, weights, name="numpy"), NumpyEngine)
+    assert isinstance(inference(architecture, weights, name="torch"), TorchEngine)
+
+
+def test_reference_equals_arithmetic_by_hand() -> None:
+    """One GRU unit and one LSTM unit, worked out with math.exp and math.tanh."""
+
+    def sigmoid(x: float) -> float:
+        return 1 / (1 + math.exp(-x))
+
+    column = np.array([[0.1], [0.2], [0.3], [0.4]])
+    flat, x, h, c = column[:, 0], np.array([2.0]), np.array([0.5]), np.array([-0.25])
+    r, z = sigmoid(0.1 * 2 + 0.1 + 0.05 + 0.1), sigmoid(0.2 * 2 + 0.2 + 0.1 + 0.2)
+    n = math.tanh(0.3 * 2 + 0.3 + r * (0.15 + 0.3))
+    gru = oracle.gru(column[:3], column[:3], flat[:3], flat[:3], x, h)
+    assert math.isclose(gru[0], (1 - z) * n + z * 0.5, rel_tol=1e-14)
+    i, f, g, o = (w * 2 + w + w * 0.5 + w for w in (0.1, 0.2, 0.3, 0.4))
+    new_c = sigmoid(f) * -0.25 + sigmoid(i) * math.tanh(g)
+    new_h, lstm_c = oracle.lstm(column, column, flat, flat, x, h, c)
+    assert math.isclose(lstm_c[0], new_c, rel_tol=1e-14)
+    assert math.isclose(new_h[0], sigmoid(o) * math.tanh(new_c), rel_tol=1e-14)
+    rnn = oracle.rnn(column[:1], column[:1], flat[:1], flat[:1], x, h, "sigmoid")
+    assert math.isclose(rnn[0], sigmoid(0.1 * 2 + 0.1 + 0.05 + 0.1), rel_tol=1e-14)
