@@ -236,7 +236,7 @@ class _RNN(_Cell):
         if self.activation == "tanh":
             np.tanh(h, h)
         elif self.activation == "relu":
-            np.maximum(h, ZERO, h)
+            np.maximum(h, ZERO, out=h)
         else:
             np.exp(h, h)
             np.add(h, ONE, h)
