@@ -1,0 +1,34 @@
+# make demo: install, train about a minute, evaluate, sample.   make test: all that CI runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-slow lint clean
+
+demo: $(READY)
+	$(BIN)/charrnn train --time 75s --overwrite --out checkpoints/demo
+	$(BIN)/charrnn show checkpoints/demo
+	printf 'The class statement defines a class object.\nqzx vvk jjq wwz xkcd zzyzx\n' \
+		| $(BIN)/charrnn eval -m checkpoints/demo --lines
+	$(BIN)/charrnn sample -m checkpoints/demo --temp 0.8 --length 600 --seed 1
+
+test: lint
+	$(BIN)/python -m pytest -q
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+# installed once; again only when what is to be installed has changed
+$(READY): pyproject.toml constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
