@@ -1,6 +1,7 @@
 """Every engine against the float64 reference, and the reference against arithmetic done by hand."""
 
 import math
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -23,6 +24,15 @@ MODELS = [
     for (cell, activation), hidden in product(CELLS, SIZES)
 ]
 cuda = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tensors this small gain nothing from more, and wait long for them on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def name(value: object) -> str | None:
@@ -211,6 +221,15 @@ def test_saturated_gates_are_exact() -> None:
     nats, _ = engine.score(ids, engine.zero_state(3))
     truth = ReferenceEngine(architecture, weights)
     assert distance(nats, truth.score(ids, truth.zero_state(3))[0]) < 1e-5
+
+
+@pytest.mark.parametrize("wrong", [-1, V + 1])
+def test_numpy_refuses_an_id_out_of_range(wrong: int) -> None:
+    engine = NumpyEngine(MODELS[0], drawn(MODELS[0]))
+    with pytest.raises(AssertionError):
+        engine.step(np.array([0, wrong]), engine.zero_state(2))
+    with pytest.raises(AssertionError):
+        engine.score(np.array([[0, wrong]]), engine.zero_state(1))
 
 
 def test_an_engine_is_chosen_by_name() -> None:

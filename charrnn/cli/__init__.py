@@ -17,6 +17,7 @@ import typer.core
 from charrnn import __version__
 from charrnn.config import EvalConfig, SampleConfig, TrainConfig
 from charrnn.console import Console
+from charrnn.machine import share_processors
 from charrnn.options import Flag, Names, flag
 
 Parameter = inspect.Parameter
@@ -139,6 +140,7 @@ def _command(name: str, summary: str, parameters: list[Parameter]) -> None:
     def call(**flags: Any) -> Callable[..., int]:
         color = False if flags.pop("no_color") else None
         console = Console(quiet=flags.pop("quiet"), verbose=flags.pop("verbose"), color=color)
+        share_processors()
         run: Callable[..., int] = importlib.import_module(f"charrnn.cli.{name}").run
         return functools.partial(run, console, flags)
 

@@ -17,7 +17,6 @@ from charrnn.data import Split, prepare
 from charrnn.engines.devices import choose_device
 from charrnn.errors import Interrupted, UsageError
 from charrnn.files import quote
-from charrnn.machine import processors
 from charrnn.options import kinds, merge, read_toml
 from charrnn.tokenizers import Tokenizer
 from charrnn.training.plan import Plan, describe, make_plan
@@ -93,11 +92,9 @@ class _Training:
 
     def _train(self, run: Run, corpus: Corpus, val: Corpus | None) -> int:
         # torch takes a second to import, and only now is it certain to be needed
-        from charrnn.training.learner import use_threads
         from charrnn.training.loop import Trainer
 
         console, config = self.console, self.config
-        use_threads(config.threads or processors())
         device, why = choose_device(config.device)
         console.detail(f"device {device}: {why}")
         digest = corpus.sha256 if val is None else f"{corpus.sha256}+{val.sha256}"

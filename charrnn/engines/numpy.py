@@ -54,10 +54,11 @@ class NumpyEngine:
     @np.errstate(all="ignore")
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
         """See `Inference`."""
-        B = len(ids)
+        B, symbols = len(ids), ids.tolist()
+        assert 0 <= min(symbols) <= max(symbols) <= self.architecture.start, "an id is out of range"
         if len(self._cells[0].gates) != B:
             self._cells = [layer.cell(B) for layer in self._layers]
-        if self.architecture.start in ids.tolist():
+        if max(symbols) == self.architecture.start:
             going = (ids != self.architecture.start)[:, None]  # (B, 1)
             state = tuple(np.where(going, layer, ZERO) for layer in state)
         after = tuple([np.empty(layer.shape, np.float32) for layer in state])  # (S, B, H) each
@@ -83,6 +84,7 @@ class NumpyEngine:
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
         """See `Inference`. Takes memory for BLOCK floats besides what B*T needs, whatever V."""
         B, T = ids.shape
+        assert 0 <= ids.min() <= ids.max() <= self.architecture.start, "an id is out of range"
         nats = np.empty((B, T), np.float64)
         steps = max(1, BLOCK // (B * max(len(layer.bias) for layer in self._layers)))
         for t in range(0, T, steps):

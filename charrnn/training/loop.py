@@ -16,9 +16,10 @@ from charrnn.config import SampleConfig
 from charrnn.data import Split
 from charrnn.engines import Inference, inference
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
+from charrnn.machine import processors
 from charrnn.sampling import write_ids
 from charrnn.scoring import Score, score_ids, score_texts, score_windows
-from charrnn.training.learner import Learner, Step
+from charrnn.training.learner import Learner, Step, use_threads
 from charrnn.training.plan import VAL_STREAMS, Plan, describe, training_rows
 from charrnn.training.run import Run
 from charrnn.training.schedule import Course, learning_rate
@@ -95,6 +96,7 @@ class Trainer:
         self.corpus_sha256, self.emit, self.show, self.elapsed = corpus_sha256, emit, show, elapsed
         config = plan.config
         assert config.steps is not None
+        use_threads(config.threads or processors())
         self.learner = Learner(plan.architecture, config, device)
         self.rows = training_rows(config, split)
         self.progress = Progress(Course(config.steps))
@@ -240,16 +242,21 @@ class Trainer:
             progress.reason = "patience"
 
     def _keep_time(self) -> None:
-        """If the machine turned out slower or faster than planned, plan the rest anew."""
+        """If the machine turned out slower or faster than planned, plan the rest anew.
+
+        Late in a run the loss is falling fastest and a change matters most, so only what would miss
+        the end by much is changed.
+        """
         config, progress = self.plan.config, self.progress
         left = progress.course.steps - progress.step
         if config.time is None or not self.trained_since or left <= 0 or progress.reason:
             return
-        budget = 0.97 * (config.time - self.elapsed()) - self.plan.reserve * (0.5 + 0.5 * left / progress.course.steps)
-        affordable = int(budget * self._speed() / self.symbols)
+        kept = self.plan.end + self.plan.looks * left / progress.course.steps
+        affordable = max(1, int((0.98 * config.time - self.elapsed() - kept) * self._speed() / self.symbols))
         self.training_time, self.trained_since = 0.0, 0
-        if abs(affordable - left) > 0.05 * left and not (affordable > left and self.plan.bounded):
-            steps = progress.step + max(1, affordable)
+        tolerated = max(0.02 * progress.course.steps, 0.1 * left)
+        if affordable < left - tolerated or (affordable > left + tolerated and not self.plan.bounded):
+            steps = progress.step + affordable
             progress.course = progress.course.revise(progress.step, steps)
             self._tell("plan", steps=steps, reason="the machine's speed has changed")
 

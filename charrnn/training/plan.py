@@ -19,6 +19,7 @@ from charrnn.config import DEFAULT_TIME, TrainConfig, seconds
 from charrnn.data import Rows, Split
 from charrnn.engines import inference
 from charrnn.errors import InputError
+from charrnn.machine import processors
 from charrnn.options import flag
 
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
@@ -32,7 +33,10 @@ EVALUATIONS = 20
 
 _EVAL_SHARE = 0.05  # of the time, for all evaluations while training
 _EXACT_SHARE = 0.10  # of the time, for the exact figures of the finished model
-_CALIBRATION = 0.6  # seconds of steps
+_ENOUGH = 20_000  # symbols of an evaluation, where there is the time
+_CALIBRATION = 0.5  # seconds of steps
+_ONE_THREAD = 1.15  # how much faster more threads must be to be taken
+_SAVING = 0.3  # seconds at the end of a run
 
 # The size of a layer, where the user leaves it open. A weight wants some symbols of text, and to
 # read more of them than there are: a small model that has read much beats a large one that has not.
@@ -41,9 +45,7 @@ SYMBOLS_PER_WEIGHT = 4.0
 UNTIMED = 256  # the most where no time is given
 
 
-NOT_IN_A_PLAN = frozenset(
-    ("corpus", "val", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "threads", "device")
-)
+NOT_IN_A_PLAN = frozenset(("corpus", "val", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "device"))
 """Options that say where and how, not what."""
 
 
@@ -55,7 +57,8 @@ class Plan:
         config: with nothing left open.
         architecture: of the model.
         exact_tokens: how many validation symbols the finished model is scored on.
-        reserve: seconds kept for all scoring, where there is a time to keep.
+        looks: seconds for all evaluations while training, where there is a time to keep.
+        end: seconds for the exact figures and for saving, likewise.
         bounded: whether the user bounded the steps too, so that time to spare is not used.
         chars_per_second: of training, as calibrated; 0.0 where the plan needed no calibration.
         reasons: a sentence for each choice that was not the user's.
@@ -64,7 +67,8 @@ class Plan:
     config: TrainConfig
     architecture: Architecture
     exact_tokens: int
-    reserve: float = 0.0
+    looks: float = 0.0
+    end: float = 0.0
     bounded: bool = True
     chars_per_second: float = 0.0
     reasons: tuple[str, ...] = ()
@@ -74,12 +78,8 @@ class Plan:
         config = {
             each.name: getattr(self.config, each.name) for each in fields(self.config) if each.name not in NOT_IN_A_PLAN
         }
-        return {
-            "config": config,
-            "exact_tokens": self.exact_tokens,
-            "reserve": self.reserve,
-            "bounded": self.bounded,
-        }
+        rest = ("exact_tokens", "looks", "end", "bounded")
+        return {"config": config, **{name: getattr(self, name) for name in rest}}
 
     @classmethod
     def from_json(cls, values: Any, architecture: Architecture, config: TrainConfig) -> "Plan":
@@ -93,19 +93,17 @@ class Plan:
             config,
             architecture,
             int(values["exact_tokens"]),
-            float(values["reserve"]),
+            float(values["looks"]),
+            float(values["end"]),
             bool(values["bounded"]),
         )
 
     @property
     def memory(self) -> int:
         """Bytes that training needs, roughly: weights, gradients and moments, and a chunk's activations."""
-        assert self.config.batch is not None
-        assert self.config.seq_len is not None
         architecture = self.architecture
-        cells = self.config.batch * self.config.seq_len
         units = sum(architecture.hidden) * (3 * architecture.gates + 2) + 3 * architecture.embedding
-        return 4 * (4 * architecture.parameters + cells * (units + 3 * architecture.vocabulary))
+        return 4 * (4 * architecture.parameters + _symbols(self.config) * (units + 3 * architecture.vocabulary))
 
 
 def command(config: TrainConfig) -> str:
@@ -189,17 +187,17 @@ def make_plan(
     architecture = _architecture(config, split)
     epoch = len(split.train) // _symbols(config)
     steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
-    exact_tokens, speed, scoring = min(len(split.val), config.val_limit), 0.0, 0.0
+    scoring, speed = _scoring(architecture, config, split, device), 0.0
     bounded = steps is not None
     if config.time is not None:
-        speed = calibrate(architecture, config, split, device, check)
-        exact_tokens, val_limit, scoring = _scoring(architecture, config, split, device)
-        left = 0.97 * (config.time - elapsed()) - 0.3 - scoring
+        config, speed = _threads(architecture, config, split, device, check)
+        left = 0.98 * config.time - elapsed() - scoring.looks - scoring.end
         affordable = max(1, int(left * speed / _symbols(config)))
         steps = min(affordable, steps or affordable)
-        config = replace(config, val_limit=val_limit)
+        config = replace(config, val_limit=max(1, scoring.eval_tokens))
     assert steps is not None
-    every = max(1, steps // EVALUATIONS)
+    config = replace(config, threads=config.threads or processors())
+    every = max(1, steps // scoring.evaluations)
     config = replace(
         config,
         steps=steps,
@@ -207,7 +205,7 @@ def make_plan(
         save_every=every if config.save_every is None else config.save_every,
         sample_every=max(1, steps // 4) if config.sample_every is None else config.sample_every,
     )
-    return Plan(config, architecture, exact_tokens, scoring, bounded, speed, tuple(reasons))
+    return Plan(config, architecture, scoring.exact_tokens, scoring.looks, scoring.end, bounded, speed, tuple(reasons))
 
 
 def _symbols(config: TrainConfig) -> int:
@@ -292,6 +290,20 @@ def _architecture(config: TrainConfig, split: Split) -> Architecture:
     return Architecture(config.cell, split.tokenizer.size, config.hidden, config.embedding, config.activation)
 
 
+def _threads(
+    architecture: Architecture, config: TrainConfig, split: Split, device: str, check: Callable[[], None]
+) -> tuple[TrainConfig, float]:
+    """As many threads as pay, and the speed with them.
+
+    The steps of a small layer are so short that a second thread gains little, and loses much when
+    another program wants the processor.
+    """
+    counts = [config.threads] if config.threads else [1, processors()]
+    speeds = {count: calibrate(architecture, replace(config, threads=count), split, device, check) for count in counts}
+    best = max(speeds, key=lambda count: speeds[count] * (_ONE_THREAD if count == 1 else 1.0))
+    return replace(config, threads=best), speeds[best]
+
+
 def calibrate(
     architecture: Architecture,
     config: TrainConfig,
@@ -300,8 +312,9 @@ def calibrate(
     check: Callable[[], None] = lambda: None,
 ) -> float:
     """Symbols a second that training reads here, measured on a learner that is thrown away."""
-    from charrnn.training.learner import Learner  # imports torch, which takes a second
+    from charrnn.training.learner import Learner, use_threads  # imports torch, which takes a second
 
+    use_threads(config.threads or 1)
     learner = Learner(architecture, config, device)
     rows = training_rows(config, split)
     took: list[float] = []
@@ -330,12 +343,25 @@ def training_rows(config: TrainConfig, split: Split) -> Rows:
     )
 
 
-def _scoring(architecture: Architecture, config: TrainConfig, split: Split, device: str) -> tuple[int, int, float]:
-    """What of the validation text is scored exactly at the end, what at each evaluation, and the
-    seconds all that takes."""
-    assert config.time is not None
-    if not len(split.val):
-        return 0, config.val_limit, 0.0
+@dataclass(frozen=True)
+class _Scoring:
+    """How the validation text is scored, and the seconds that takes."""
+
+    evaluations: int
+    eval_tokens: int
+    looks: float
+    exact_tokens: int
+    end: float
+
+
+def _scoring(architecture: Architecture, config: TrainConfig, split: Split, device: str) -> _Scoring:
+    """As much scoring as its share of the time allows.
+
+    While training rather few evaluations than ones that see too little to tell a better model.
+    """
+    most = min(len(split.val), config.val_limit)
+    if config.time is None or not most:
+        return _Scoring(EVALUATIONS, most, 0.0, most, _SAVING)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
     engine = inference(architecture, weights, device=device)
 
@@ -347,7 +373,11 @@ def _scoring(architecture: Architecture, config: TrainConfig, split: Split, devi
         return rows * length / max(1e-6, time.monotonic() - begin)
 
     alone, together = rate(1, 512), rate(VAL_STREAMS, 32)
+    seen = int(_EVAL_SHARE * config.time * together)
+    evaluations = max(4, min(EVALUATIONS, seen // min(most, _ENOUGH)))
+    eval_tokens = max(1, min(most, seen // evaluations))
     each = 1 / alone + 1 / together  # carried, then in windows
-    exact = max(1, min(len(split.val), config.val_limit, int(_EXACT_SHARE * config.time / each)))
-    limit = max(1, min(len(split.val), config.val_limit, int(_EVAL_SHARE * config.time * together / EVALUATIONS)))
-    return exact, limit, exact * each + EVALUATIONS * limit / together
+    exact_tokens = max(1, min(most, int(_EXACT_SHARE * config.time / each)))
+    return _Scoring(
+        evaluations, eval_tokens, evaluations * eval_tokens / together, exact_tokens, exact_tokens * each + _SAVING
+    )
