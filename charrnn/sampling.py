@@ -64,7 +64,8 @@ def distribution(logits: Array, config: SampleConfig, banned: int | None = None)
         np.put_along_axis(probabilities, order, np.where(kept, ranked, 0), axis=1)
     if config.min_p > 0:
         probabilities[probabilities < config.min_p * probabilities.max(axis=1, keepdims=True)] = 0
-    return probabilities / probabilities.sum(axis=1, keepdims=True)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def choose(probabilities: Array, uniforms: Array) -> Ids:
@@ -78,7 +79,8 @@ def choose(probabilities: Array, uniforms: Array) -> Ids:
     """
     cumulated = np.cumsum(probabilities, axis=1)
     cumulated /= cumulated[:, -1:]
-    return (cumulated <= uniforms[:, None]).sum(axis=1)
+    ids: Ids = (cumulated <= uniforms[:, None]).sum(axis=1)
+    return ids
 
 
 @dataclass(frozen=True)

@@ -220,7 +220,8 @@ def encoded(tokenizer: Tokenizer, encoder: Encoder, pieces: Iterable[bytes], unk
         strange = found == tokenizer.unknown
         if unknown == "error" and strange.any():
             raise InputError("the text has a character that the model does not know (--unknown score counts it)")
-        return found[~strange]
+        known: Ids = found[~strange]
+        return known
 
     for piece in pieces:
         yield ids(piece, False)

@@ -132,9 +132,7 @@ def test_sealed_is_the_same_format(tmp_path: Path) -> None:
     page = (Path(__file__).parent.parent / "docs" / "format.md").read_text(encoding="utf-8")
     code = page.partition("```python\n")[2].partition("```")[0]
     for expected in (b"whole", b"corrupt"):
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code, path], capture_output=True, check=True
-        )
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, path], capture_output=True, check=True)
         assert done.stdout.strip() == expected
         saved(path, path.read_bytes() + b"?")
 
@@ -434,9 +432,7 @@ def test_ck14_files_of_every_version_load_and_score_the_same(name: str) -> None:
     model = checkpoint.read(FIXTURES / f"{name}.safetensors", training=True)
     assert model.info["step"] == 7
     assert model.training["step"] == 7
-    ids = np.concatenate([[model.architecture.start], model.tokenizer.encode(expected["text"].encode())])[
-        None
-    ]
+    ids = np.concatenate([[model.architecture.start], model.tokenizer.encode(expected["text"].encode())])[None]
     assert ids[0].tolist() == expected["ids"]
     engine = inference(model.architecture, model.weights)
     nats, _ = engine.score(ids, engine.zero_state(1))

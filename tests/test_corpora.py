@@ -107,9 +107,7 @@ def test_built_in_library() -> None:
         (["\u0416 \x1b.txt"], "corpus", [b"name"]),
     ],
 )
-def test_arguments(
-    monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: str, texts: list[bytes]
-) -> None:
+def test_arguments(monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: str, texts: list[bytes]) -> None:
     """CL-18: files, folders, patterns, packed files and "-", in the order they are named."""
     stdin(monkeypatch, b"from stdin")
     corpus = read_corpus(arguments)

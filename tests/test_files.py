@@ -236,17 +236,13 @@ def test_pruning(tmp_path: Path) -> None:
     assert prune_temporaries(tmp_path / "none") == 0
 
 
-HOLDER = (
-    "import sys, charrnn.files as f\nwith f.Lock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
-)
+HOLDER = "import sys, charrnn.files as f\nwith f.Lock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
 
 
 def test_lock_of_another_process(tmp_path: Path) -> None:
     """CK-19: the second is told the first's pid at once; the lock of a killed process is free."""
     path = tmp_path / "lock"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
@@ -324,9 +320,7 @@ def test_standard_input(source: str) -> None:
     command = [sys.executable, "-c", READER, source]
     data = b"\xffany bytes\r\n\0"
     assert subprocess.run(command, input=data, capture_output=True, check=True).stdout == data
-    closed = subprocess.run(
-        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *command], capture_output=True, check=False
-    )
+    closed = subprocess.run(["/bin/sh", "-c", 'exec "$@" <&-', "sh", *command], capture_output=True, check=False)
     assert (closed.returncode, closed.stderr, closed.stdout.count(b"\n")) == (4, b"", 1)
     assert closed.stdout.startswith(b"cannot read ")
 
@@ -355,9 +349,7 @@ def test_reading_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         list(read_pieces(open_source("-"), 10))
 
 
-@pytest.mark.parametrize(
-    "name", ["none", "folder", "unreadable", "dangling", "new\nline", "\x1b[31mred", "nul\0"]
-)
+@pytest.mark.parametrize("name", ["none", "folder", "unreadable", "dangling", "new\nline", "\x1b[31mred", "nul\0"])
 def test_unusable_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """IN-18: one line that names the file, quoted and escaped."""
     (tmp_path / "folder").mkdir()

@@ -221,9 +221,7 @@ def test_other_kinds_of_file_are_told(head: bytes, kind: str) -> None:
     """IN-07: what is not text is refused, with what it looks like."""
     data = head + b"\xff\xfe\xfd" + bytes(range(256))
     for size in (1, 1000):
-        with pytest.raises(
-            InputError, match=rf"^invalid UTF-8 at byte \d+ \(line \d+\); this looks like {kind}$"
-        ):
+        with pytest.raises(InputError, match=rf"^invalid UTF-8 at byte \d+ \(line \d+\); this looks like {kind}$"):
             fed(chars("a").encoder(), data, size)
 
 

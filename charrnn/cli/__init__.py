@@ -23,8 +23,30 @@ from charrnn.options import Flag, Names, flag
 Parameter = inspect.Parameter
 
 
+class _AsTyped:
+    """Values as the parser gives them: text, flags and lists of text are all that `merge` wants.
+
+    In place of the pydantic validators that Typer would make: importing pydantic takes 0.1 seconds.
+    """
+
+    def coerce(self, value: Any, **_: Any) -> Any:
+        return value
+
+
+class _Group(typer.core.TyperGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for parameter in self.get_params(ctx):
+            parameter._runtime_param = _AsTyped()  # type: ignore[attr-defined]
+        return super().parse_args(ctx, args)
+
+
 class _Command(typer.core.TyperCommand):
-    """Help without frames, options under the headings that `option` gave them."""
+    """Help without frames, options under the headings that `option` gave them; an instant start."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        for parameter in self.get_params(ctx):
+            parameter._runtime_param = _AsTyped()  # type: ignore[attr-defined]
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -42,6 +64,7 @@ class _Command(typer.core.TyperCommand):
 
 app = typer.Typer(
     name="charrnn",
+    cls=_Group,
     help="Small recurrent language models over characters: train them on any text, sample from them, score text.",
     epilog="Start with: charrnn train FILE, then charrnn sample, then charrnn eval FILE.",
     invoke_without_command=True,

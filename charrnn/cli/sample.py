@@ -107,9 +107,9 @@ class _Pages:
             text.write(self.tokenizer.decode(ids))
         if finished:
             text.finish()
-        while (text := self.texts.get(self.due)) is not None and (text.finished or not self.config.json):
-            self._put_out(text)
-            if not text.finished:
+        while (first := self.texts.get(self.due)) is not None and (first.finished or not self.config.json):
+            self._put_out(first)
+            if not first.finished:
                 break
             del self.texts[self.due]
             self.due += 1

@@ -153,9 +153,8 @@ def tell_plan(tell: Callable[[str], None], event: Event) -> None:
     )
     speed = f" at {count(event['chars_per_second'])} chars/s" if event["chars_per_second"] else ""
     took = f", {seconds(event['time'])} in all" if event["time"] else ""
-    tell(
-        f"plan: {event['steps']:,} steps, {event['epochs']:.3g} epochs{speed}{took}; {event['engine']} on {event['device']}"
-    )
+    where = f"{event['engine']} on {event['device']}"
+    tell(f"plan: {event['steps']:,} steps, {event['epochs']:.3g} epochs{speed}{took}; {where}")
     for reason in event["reasons"]:
         tell(f"  {reason}")
     tell(f"the same again: {event['command']}")

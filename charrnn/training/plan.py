@@ -189,9 +189,10 @@ def make_plan(
     steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
     scoring, speed = _scoring(architecture, config, split, device), 0.0
     bounded = steps is not None
-    if config.time is not None:
+    budget = config.time
+    if budget is not None:
         config, speed = _threads(architecture, config, split, device, check)
-        left = 0.98 * config.time - elapsed() - scoring.looks - scoring.end
+        left = 0.98 * budget - elapsed() - scoring.looks - scoring.end
         affordable = max(1, int(left * speed / _symbols(config)))
         steps = min(affordable, steps or affordable)
         config = replace(config, val_limit=max(1, scoring.eval_tokens))
