@@ -176,12 +176,13 @@ def prepare(
                 raise InputError(f"{quote(text.name)}: {error}") from None
     train, held_out = [text.data for text in texts], [text.data for text in validation or ()]
     if validation is None:
-        size = sum(map(len, train))
+        size = sum(len(_starts(text, by_char)) for text in train)
         train, held_out = split(train, fraction, by_char=by_char)
         if fraction > 0 and not (train and held_out):
+            needed = next(count for count in itertools.count(2) if int(count * (1 - fraction)))
             raise InputError(
-                f"the text has {size} bytes, and 2 symbols are needed, one of them to validate on;"
-                " lower --val-fraction to 0"
+                f"the text has {size:,} symbols, and --val-fraction {fraction:g} needs {needed:,}, so that some are"
+                " left to train on; lower it"
             )
     if isinstance(tokenizer, str):
         tokenizer = ByteTokenizer() if tokenizer == "byte" else _char_tokenizer(train, errors)

@@ -36,6 +36,6 @@ def curve(points: Sequence[tuple[float, float]], width: int, height: int) -> lis
 def count(number: float) -> str:
     """A quantity in few digits: `1.2M`, `34k`, `560`."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(number) >= size:
+        if abs(number) >= 0.9995 * size:  # what would be rounded up to 1000 of the unit below
             return f"{number / size:.3g}{unit}"
     return f"{number:.3g}"

@@ -26,6 +26,9 @@ from charrnn.training.stop import Stop, StopRequested
 
 ROOT = Path("checkpoints")
 
+_MANY_SYMBOLS = 5000
+"""A vocabulary whose size is worth a warning."""
+
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     """Returns the exit code. Raises CharRNNError for the user's faults."""
@@ -142,6 +145,11 @@ class _Training:
         if resumed is None:
             if config.resume:
                 raise UsageError(f"--resume: there is no usable checkpoint in {quote(run.folder)}")
+            if run.model.exists():
+                raise UsageError(
+                    f"--auto-resume: there is no usable checkpoint in {quote(run.folder)} beside its model, which"
+                    " starting afresh would remove; --overwrite does"
+                )
             self.console.tell(f"there is no run to go on with in {quote(run.folder)}: starting one")
             return None
         before = resumed.info["corpus_sha256"]
@@ -174,6 +182,11 @@ class _Training:
         replaced = split.train_counts.replaced + split.val_counts.replaced
         if replaced:
             self.console.warn(f"{replaced:,} invalid pieces of UTF-8 are read as U+FFFD")
+        if split.tokenizer.size > _MANY_SYMBOLS:
+            self.console.warn(
+                f"{split.tokenizer.size:,} different characters make large tables and slow steps; --tokenizer byte"
+                " needs 256"
+            )
         if resumed is None:
             plan = make_plan(config, split, device=device, elapsed=self.elapsed, check=self.stop.check)
         return plan, split

@@ -87,7 +87,7 @@ class Learner:
         found = Step(float(loss.detach()), float(norm))
         if not (math.isfinite(found.loss) and math.isfinite(found.gradient_norm)):
             raise NonFiniteError(
-                f"step {number}: loss {found.loss:g}, gradient norm {found.gradient_norm:g} at learning rate"
+                f"step {number + 1}: loss {found.loss:g}, gradient norm {found.gradient_norm:g} at learning rate"
                 f" {rate:g}: not finite; the update was not made"
             )
         for group in self.optimizer.param_groups:

@@ -103,8 +103,11 @@ class Trainer:
         if resumed is not None:
             self.learner.load(resumed.weights, resumed.training)
             self.progress = Progress.from_json(resumed.info["progress"])
-            if resumed.info["plan"]["config"]["steps"] != config.steps:
+            before = resumed.info["plan"]["config"]
+            if before["steps"] != config.steps:
                 self.progress = replace(self.progress, course=Course(config.steps), reason="")
+            if before["patience"] != config.patience:
+                self.progress.reason = ""
         self.symbols = self.rows.batch * self.rows.seq_len
         self.training_time = 0.0  # since the last evaluation
         self.trained_since = 0
@@ -157,12 +160,7 @@ class Trainer:
         if progress.sampled != progress.step and _due(config.sample_every, progress.step) and not last:
             self._sample()
         if progress.step == 0 or _due(config.save_every, progress.step):
-            try:
-                self._save_last()
-            except OutputError as error:
-                if progress.step == 0:
-                    raise
-                self.run.warn(f"{error}; will try again at the next save")
+            self._try(self._save_last, needed=progress.step == 0)
         self.stop.check()
         if last:
             self._ended()
@@ -229,13 +227,15 @@ class Trainer:
         loss = score.nats / score.tokens
         best = progress.best is None or loss < progress.best
         progress.evaluated = progress.step
-        if best:
-            progress.best, progress.best_step, progress.stale = loss, progress.step, 0
-        else:
-            progress.stale += 1
         figures = {**_figures(score), "best": best}
-        if best:
+
+        def save() -> None:
             self._save_model(weights, {"validation": figures})
+
+        if not best:
+            progress.stale += 1
+        elif self._try(save, needed=progress.step >= progress.course.steps):
+            progress.best, progress.best_step, progress.stale = loss, progress.step, 0
         self._tell("eval", **figures)
         patience = self.plan.config.patience
         if patience and progress.stale >= patience:
@@ -282,6 +282,17 @@ class Trainer:
             "plan": self.plan.to_json(),
             **more,
         }
+
+    def _try(self, save: Callable[[], None], *, needed: bool) -> bool:
+        """Save, and tell whether that went well. A save that is not needed to go on may fail."""
+        try:
+            save()
+        except OutputError as error:
+            if needed:
+                raise
+            self.run.warn(f"{error}; will try again at the next save")
+            return False
+        return True
 
     def _save_model(self, weights: Mapping[str, Any], metrics: Mapping[str, Any], **more: Any) -> None:
         self.run.save_model(

@@ -148,13 +148,11 @@ def describe(plan: Plan, split: Split, device: str) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return (
-        ",".join(map(str, value))
-        if isinstance(value, tuple)
-        else f"{value:g}"
-        if isinstance(value, float)
-        else str(value)
-    )
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, float) and float(short := f"{value:g}") == value:
+        return short
+    return str(value)
 
 
 def make_plan(
@@ -281,7 +279,7 @@ def default_rate(config: TrainConfig, hidden: int) -> float:
         return 0.5
     if config.optimizer == "rmsprop":
         return 2e-3
-    scale = {"gru": 2.5, "lstm": 2.5, "rnn": 0.6}[config.cell]
+    scale = {"gru": 1.8, "lstm": 1.8, "rnn": 0.6}[config.cell]
     return float(f"{min(1e-2, scale / hidden):.2g}")
 
 
@@ -362,7 +360,7 @@ def _scoring(architecture: Architecture, config: TrainConfig, split: Split, devi
     """
     most = min(len(split.val), config.val_limit)
     if config.time is None or not most:
-        return _Scoring(EVALUATIONS, most, 0.0, most, _SAVING)
+        return _Scoring(EVALUATIONS, most, 0.0, len(split.val), _SAVING)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
     engine = inference(architecture, weights, device=device)
 
@@ -378,7 +376,7 @@ def _scoring(architecture: Architecture, config: TrainConfig, split: Split, devi
     evaluations = max(4, min(EVALUATIONS, seen // min(most, _ENOUGH)))
     eval_tokens = max(1, min(most, seen // evaluations))
     each = 1 / alone + 1 / together  # carried, then in windows
-    exact_tokens = max(1, min(most, int(_EXACT_SHARE * config.time / each)))
+    exact_tokens = max(1, min(len(split.val), int(_EXACT_SHARE * config.time / each)))
     return _Scoring(
         evaluations, eval_tokens, evaluations * eval_tokens / together, exact_tokens, exact_tokens * each + _SAVING
     )

@@ -10,7 +10,7 @@ config.toml           the plan, and where the corpus lies
 import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainConfig
 from charrnn.errors import CheckpointError, OutputError, UsageError
-from charrnn.files import Lock, atomic_write, prune_temporaries
+from charrnn.files import Lock, atomic_write, prune_temporaries, quote
 
 CONFIG = "config.toml"
 
 _FILES = ("model.safetensors", "last.safetensors", "previous.safetensors", "metrics.jsonl", CONFIG)
-_OF_THE_MOMENT = {"out", "resume", "auto_resume", "overwrite", "dry_run", "json"}  # not stored
+_NOT_STORED = {"out", "resume", "auto_resume", "overwrite", "dry_run", "json"}  # of the moment
+_NOT_STORED |= {"time", "epochs"}  # the steps that they came to are
 
 
 class Run:
@@ -38,14 +39,16 @@ class Run:
     def __init__(self, folder: Path, warn: Callable[[str], None] = lambda message: None) -> None:
         self.folder, self.warn = folder, warn
         self.model, self.last, self.previous, self.metrics, self.config = (folder / name for name in _FILES)
+        self._keep_previous = False  # it is better than `last`, which the next save replaces
 
     @property
     def exists(self) -> bool:
         """Whether the folder holds a run, or part of one."""
         return any((self.folder / name).exists() for name in _FILES)
 
-    def claim(self) -> contextlib.AbstractContextManager[object]:
-        """The right to write here, for one program at a time.
+    @contextlib.contextmanager
+    def claim(self) -> Iterator[None]:
+        """The right to write here, for one program at a time; what killed writers have left is removed.
 
         Raises:
             CharRNNError: another program has it. OutputError: the folder cannot be made or written.
@@ -54,7 +57,9 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot make the folder '{self.folder}': {error.strerror}") from None
-        return Lock(self.folder / ".lock")
+        with Lock(self.folder / ".lock"):
+            prune_temporaries(self.folder)
+            yield
 
     def refuse_to_overwrite(self, config: TrainConfig) -> None:
         """Raises UsageError if there is a run and `config` does not say what is to become of it."""
@@ -65,29 +70,33 @@ class Run:
             )
 
     def clear(self) -> None:
-        """Remove an earlier run's files, and what interrupted writes have left."""
-        prune_temporaries(self.folder)
+        """Remove an earlier run's files."""
         for name in _FILES:
             with contextlib.suppress(FileNotFoundError):
                 (self.folder / name).unlink()
 
     def newest(self) -> Checkpoint | None:
         """The resumable checkpoint with the highest step that is whole; None where there is none."""
-        prune_temporaries(self.folder)
-        found: list[Checkpoint] = []
+        found: dict[Path, Checkpoint] = {}
         for path in (self.last, self.previous):
             if not path.exists():
                 continue
             try:
-                found.append(checkpoint.read(path, training=True))
+                found[path] = checkpoint.read(path, training=True)
+                if "progress" not in found[path].info:
+                    del found[path]
+                    raise CheckpointError(f"{quote(path)} cannot be resumed from: it holds a model alone")
             except CheckpointError as error:
                 self.warn(f"{error}; looking for an older one")
-        return max(found, key=lambda each: int(each.info["step"]), default=None)
+        newest = max(found, key=lambda path: int(found[path].info["step"]), default=None)
+        self._keep_previous = newest == self.previous
+        return found[newest] if newest is not None else None
 
     def save_last(self, state: Checkpoint) -> None:
         """Write what resuming needs; the file before it stays as `previous`.
 
-        That one is replaced only when the new file has been written and read again.
+        That one is replaced only when the new file has been written and read again, and never by a
+        file that is worse.
 
         Raises:
             OutputError: it cannot be written. NonFiniteError: a number in it is not finite.
@@ -95,13 +104,15 @@ class Run:
 
         def keep_previous() -> None:
             try:
-                os.replace(self.last, self.previous)
+                if not self._keep_previous:
+                    os.replace(self.last, self.previous)
             except FileNotFoundError:
                 pass
             except OSError as error:
                 self.warn(f"cannot keep '{self.last}' as the previous checkpoint: {error.strerror}")
 
         checkpoint.write(self.last, state, before_replace=keep_previous)
+        self._keep_previous = False
 
     def save_model(self, model: Checkpoint) -> None:
         """Write the best model so far. Raises as `save_last`."""
@@ -112,8 +123,11 @@ class Run:
         lines = ["# The plan of this run: what `charrnn train --config` needs to repeat it."]
         for each in fields(config):
             value = getattr(config, each.name)
-            if value is not None and each.name not in _OF_THE_MOMENT:
-                lines.append(f"{each.name} = {json.dumps(value)}")
+            if value is not None and each.name not in _NOT_STORED:
+                try:
+                    lines.append(f"{each.name} = {_toml(value)}")
+                except UnicodeEncodeError:
+                    self.warn(f"{quote(self.config)} cannot hold a name that is no UTF-8; --resume will need it again")
         atomic_write(self.config, "\n".join([*lines, ""]).encode("utf-8"))
 
     def log(self, event: Mapping[str, Any]) -> None:
@@ -137,7 +151,15 @@ class Run:
 
     def cut_metrics(self, step: int) -> float:
         """Drop what was logged after a step, which will come again; returns the seconds spent till then."""
-        kept = [event for event in self.events() if event.get("step", 0) <= step and event["event"] != "done"]
+        kept = [event for event in self.events() if event.get("step", 0) <= step and event.get("event") != "done"]
         lines = [json.dumps(event, allow_nan=False).encode("utf-8") + b"\n" for event in kept]
         atomic_write(self.metrics, b"".join(lines))
         return max((float(event.get("seconds", 0.0)) for event in kept), default=0.0)
+
+
+def _toml(value: Any) -> str:
+    """A number, a string or a list of them as TOML: JSON, where characters beyond the BMP and DEL
+    are written otherwise. Raises UnicodeEncodeError for what is no Unicode."""
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    text.encode("utf-8")
+    return text

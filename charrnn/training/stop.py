@@ -40,8 +40,10 @@ class Stop:
 
     @contextlib.contextmanager
     def listening(self) -> Iterator["Stop"]:
-        """Take the signals for as long as the block lasts."""
-        before = {number: signal.signal(number, self._receive) for number in SIGNALS}
+        """Take the signals for as long as the block lasts, but for those that are ignored: `nohup` and
+        shells' background jobs want it so."""
+        heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        before = {number: signal.signal(number, self._receive) for number in heard}
         try:
             yield self
         finally:

@@ -1,0 +1,28 @@
+"""What every test stands on: an environment without the user's settings, in an empty folder."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from charrnn.machine import share_processors
+
+share_processors()  # before anything imports NumPy or torch: tests may run beside other programs
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the user's reaches a test, and no file of a test reaches the user."""
+    for name in list(os.environ):
+        if name.startswith("CHARRNN_") or name in ("NO_COLOR", "CI", "GITHUB_ACTIONS", "TERM"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real texts, which lie beside the checkout and not in it."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the texts of ../shared/data are not here")
+    return folder
