@@ -1,12 +1,13 @@
 """`python -m charrnn` and the `charrnn` command: from arguments to an exit code."""
 
-import contextlib
 import os
+import re
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Sequence
+
+_NO_MEMORY = re.compile("can't allocate memory|out of memory|not enough memory")  # torch's ways to say it
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -19,56 +20,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 failure, 2 usage, 3 checkpoint unusable, 4 text unusable, 5 numbers
         not finite, 128 + N ended by signal N, 141 nobody reads stdout any more.
     """
-    started = time.monotonic()
+    try:
+        return _run(arguments, time.monotonic())
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _run(arguments: Sequence[str] | None, started: float) -> int:
     from typer.exceptions import TyperException
 
-    from charrnn.cli import parse
-    from charrnn.console import Console
+    from charrnn import __version__
+    from charrnn.cli import parse, sentence
+    from charrnn.console import Console, drop
     from charrnn.errors import CharRNNError
 
     console = Console()
+
+    def settle() -> None:
+        """What was written before a failure still goes out, if it can."""
+        try:
+            console.flush()
+        except (OSError, CharRNNError):
+            drop(sys.stdout)
+
+    def end(message: str, code: int, *, trace: bool = False) -> int:
+        settle()
+        if trace or os.environ.get("CHARRNN_DEBUG"):
+            console.trace()
+        console.error(message)
+        return code
+
     try:
         command = parse(arguments)
         code = command if isinstance(command, int) else command(started=started)
         console.flush()
         return code
-    except (CharRNNError, TyperException) as error:
-        if os.environ.get("CHARRNN_DEBUG"):
-            traceback.print_exc()
-        _flush_quietly(console)
-        message = error.format_message() if isinstance(error, TyperException) else str(error)
-        console.error(message)
-        return error.exit_code if isinstance(error, CharRNNError) else 2
+    except CharRNNError as error:
+        return end(str(error), error.exit_code)
+    except TyperException as error:
+        return end(sentence(error), 2)
     except BrokenPipeError:
-        return _gone()
-    except KeyboardInterrupt:
-        _flush_quietly(console)
-        return 128 + signal.SIGINT
-    except MemoryError:
-        console.error("not enough memory; a smaller --hidden or --batch needs less")
-        return 1
-    except Exception:
-        from charrnn import __version__
-
-        _flush_quietly(console)
-        traceback.print_exc()
-        console.tell(f"This is a bug in charrnn {__version__}. What is above tells where.")
-        return 1
-
-
-def _flush_quietly(console: object) -> None:
-    """What was written before a failure still goes out, if it can."""
-    try:
-        console.flush()  # type: ignore[attr-defined]
-    except Exception:
-        _gone()
-
-
-def _gone() -> int:
-    """Nobody reads stdout: let nothing be written there any more, not even when Python ends."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 128 + 13  # SIGPIPE
+        drop(sys.stdout)
+        return 128 + 13  # SIGPIPE
+    except Exception as error:
+        if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
+            return end("not enough memory; a smaller --hidden or --batch needs less", 1)
+        return end(f"This is a bug in charrnn {__version__}; the lines above tell where it is", 1, trace=True)
+    finally:
+        settle()
 
 
 if __name__ == "__main__":

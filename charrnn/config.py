@@ -9,7 +9,20 @@ from dataclasses import dataclass
 
 from charrnn.architecture import ACTIVATIONS, CELLS, MAX_LAYERS, MAX_SIZE
 from charrnn.errors import UsageError
-from charrnn.options import Choice, Duration, Flag, Names, Real, Sizes, Text, Whole, check_fields, option
+from charrnn.options import (
+    Choice,
+    Duration,
+    Flag,
+    Kind,
+    Names,
+    PathName,
+    Real,
+    Sizes,
+    Text,
+    Whole,
+    check_fields,
+    option,
+)
 
 DEFAULT_TIME = 300.0
 """Seconds a training takes where neither time nor epochs nor steps are given."""
@@ -20,7 +33,7 @@ _MODEL, _LEARN, _LENGTH, _DATA = "Model", "Learning", "How long", "Text"
 _VALIDATE, _RUN, _MACHINE = "Validation", "Run", "Machine"
 
 
-class Device(Text):
+class Device(Kind):
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
 
     metavar = "auto|cpu|cuda[:N]"
@@ -99,7 +112,7 @@ class TrainConfig:
     val_fraction: float = option(
         Real(0, 0.9), "Share of the text, at its end, kept for validation.", default=0.1, group=_VALIDATE
     )
-    val: str | None = option(Text("FILE"), "Validate on this text instead.", group=_VALIDATE)
+    val: str | None = option(PathName("FILE"), "Validate on this text instead.", group=_VALIDATE)
     val_limit: int = option(
         Whole(1), "Most symbols of one evaluation while training.", default=1_000_000, group=_VALIDATE
     )
@@ -115,7 +128,7 @@ class TrainConfig:
         group=_DATA,
     )
 
-    out: str | None = option(Text("DIR"), "The run's folder.", shown="checkpoints/NAME", group=_RUN)
+    out: str | None = option(PathName("DIR"), "The run's folder.", shown="checkpoints/NAME", group=_RUN)
     resume: bool = option(Flag(), "Go on with the run in --out.", default=False, group=_RUN)
     auto_resume: bool = option(Flag(), "Go on if there is a run to go on with, else start.", default=False, group=_RUN)
     overwrite: bool = option(Flag(), "Replace the run in --out.", default=False, group=_RUN)
@@ -159,7 +172,7 @@ class SampleConfig:
     length: int = option(Whole(0), "Symbols to write.", default=500, short="l")
     num: int = option(Whole(1), "Texts to write.", default=1, short="n")
     prompt: str | None = option(Text(), "What the text goes on from (not repeated).", short="p")
-    prompt_file: str | None = option(Text("FILE"), "The same, from a file; - is stdin.")
+    prompt_file: str | None = option(PathName("FILE"), "The same, from a file; - is stdin.")
     seed: int | None = option(Whole(0, MAX_SEED), "The same seed writes the same text.", shown="a new one each time")
     top_k: int = option(Whole(0), "Choose among the K likeliest; 0: all.", default=0)
     top_p: float = option(Real(0, 1, open_low=True), "Choose among the likeliest that make up this share.", default=1.0)

@@ -9,7 +9,7 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -44,6 +44,19 @@ class Text(Kind):
     """Any text."""
 
     metavar: str = "TEXT"
+
+
+@dataclass(frozen=True)
+class PathName(Text):
+    """The path of a file or a folder. An empty one, as an unset shell variable gives, is none."""
+
+    def check(self, value: Value) -> str:
+        if not isinstance(value, str) or not value or "\0" in value:
+            raise ValueError
+        return value
+
+    def __str__(self) -> str:
+        return "a path"
 
 
 @dataclass(frozen=True)
@@ -226,11 +239,6 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def refusal(label: str, value: Value, kind: Kind, hint: str = "") -> UsageError:
-    """The one sentence that says why an option's value will not do."""
-    return UsageError(f"{label} must be {kind}, not {str(value)!r}" + (f"; {hint}" if hint else ""))
-
-
 def check_fields(config: Any) -> None:
     """For `__post_init__`: check and normalise every option of a frozen dataclass.
 
@@ -242,10 +250,7 @@ def check_fields(config: Any) -> None:
         if "kind" not in each.metadata or (value is None and each.default is None):
             continue
         kind: Kind = each.metadata["kind"]
-        try:
-            object.__setattr__(config, each.name, kind.check(value))
-        except ValueError as error:
-            raise refusal(flag(each.name), value, kind, str(error) if isinstance(kind, Choice) else "") from None
+        object.__setattr__(config, each.name, _taken(kind.check, value, flag(each.name), kind))
 
 
 def kinds(config: type) -> dict[str, Kind]:
@@ -289,10 +294,7 @@ def merge(
 
 def parse(kind: Kind, text: str, label: str) -> Value:
     """`kind.parse`, with a refusal that names where the text came from."""
-    try:
-        return kind.parse(text)
-    except (ValueError, OverflowError) as error:
-        raise refusal(label, text, kind, str(error) if isinstance(kind, Choice) else "") from None
+    return _taken(kind.parse, text, label, kind)
 
 
 def read_toml(path: Path, declared: Mapping[str, Kind]) -> dict[str, Value]:
@@ -314,8 +316,13 @@ def read_toml(path: Path, declared: Mapping[str, Kind]) -> dict[str, Value]:
         if name not in declared:
             near = difflib.get_close_matches(name, declared, 1, cutoff=0.5)
             raise UsageError(f"'{path}': unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        try:
-            values[name] = declared[name].check(value)
-        except ValueError:
-            raise refusal(f"'{path}': {key}", value, declared[name]) from None
+        values[name] = _taken(declared[name].check, value, f"'{path}': {key}", declared[name])
     return values
+
+
+def _taken(take: Callable[[Any], Value], value: Any, label: str, kind: Kind) -> Value:
+    try:
+        return take(value)
+    except (ValueError, OverflowError) as error:
+        hint = f"; {error}" if isinstance(kind, Choice) and str(error) else ""
+        raise UsageError(f"{label} must be {kind}, not {str(value)!r}{hint}") from None

@@ -9,8 +9,15 @@ from charrnn.files import quote
 
 MODEL_FILES = ("model.safetensors", "last.safetensors")  # of a run, the better one first
 
+ROOT = Path("checkpoints")
 
-def find_model(name: str | None, *, root: Path = Path("checkpoints")) -> Path:
+
+def run_names(root: Path = ROOT) -> list[str]:
+    """The runs under `root` that have a model, sorted."""
+    return sorted({file.parent.name for kind in MODEL_FILES for file in root.glob(f"*/{kind}")})
+
+
+def find_model(name: str | None, *, root: Path = ROOT) -> Path:
     """The file that `--model NAME` means.
 
     Args:
@@ -36,7 +43,7 @@ def find_model(name: str | None, *, root: Path = Path("checkpoints")) -> Path:
         for kind in MODEL_FILES:
             if name and os.path.isfile(folder / kind):
                 return folder / kind
-    runs = sorted({file.parent.name for kind in MODEL_FILES for file in root.glob(f"*/{kind}")})
+    runs = run_names(root)
     near = difflib.get_close_matches(name, runs) or runs[:3]
     advice = f"there is {', '.join(map(quote, near))}" if near else "train one with `charrnn train`"
     raise CheckpointError(

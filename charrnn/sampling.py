@@ -15,7 +15,7 @@ from charrnn.data import Ids
 from charrnn.draws import Purpose, generator
 from charrnn.engines import Array, Inference, State
 from charrnn.errors import NonFiniteError
-from charrnn.tokenizers import Tokenizer
+from charrnn.tokenizers import Tokenizer, Utf8Splitter
 
 BATCH = 64
 """Texts written side by side at most."""
@@ -153,7 +153,7 @@ def write_ids(
             alive = []
             for row, (text, symbol) in enumerate(zip(texts, ids, strict=True)):
                 pending[row].append(int(symbol))
-                finished = position == config.length - 1 or ends(int(text), ids[row : row + 1])
+                finished = ends(int(text), ids[row : row + 1]) or position == config.length - 1
                 if finished or len(pending[row]) >= pace:
                     yield Piece(int(text), np.array(pending[row], np.int64), finished)
                     pending[row] = []
@@ -167,3 +167,99 @@ def write_ids(
                 generators = [generators[row] for row in alive]
                 pending = [pending[row] for row in alive]
             logits, state = engine.step(ids, state)
+
+
+@dataclass(frozen=True)
+class Part:
+    """More of a text, as bytes.
+
+    Attributes:
+        index: of the text, from 0.
+        data: what is written since the part before; it cuts no character of UTF-8. May be empty.
+        symbols: all that the model has written of the text so far, those of the stop string included.
+        finished: whether the text ends with this part.
+    """
+
+    index: int
+    data: bytes
+    symbols: int
+    finished: bool
+
+
+def write_texts(
+    engine: Inference, tokenizer: Tokenizer, prompt: Ids, config: SampleConfig, *, seed: int, stop: bytes = b""
+) -> Iterator[Part]:
+    """Write `config.num` texts side by side and hand them out one after another.
+
+    The text that is due is handed out as it is written; those after it wait.
+
+    Args:
+        engine, tokenizer, prompt, config, seed: as in `write_ids`.
+        stop: a text ends before this string; empty: nowhere. `config.stop` is not looked at.
+
+    Raises:
+        NonFiniteError: the model's arithmetic overflows.
+    """
+    texts: dict[int, _Text] = {}
+
+    def text_of(index: int) -> _Text:
+        return texts.setdefault(index, _Text(stop))
+
+    def ends(index: int, ids: Ids) -> bool:
+        text = text_of(index)
+        if stop:
+            text.write(tokenizer.decode(ids))
+        return text.stopped
+
+    due = 0
+    for piece in write_ids(engine, tokenizer, prompt, config, seed=seed, ends=ends):
+        text = text_of(piece.index)
+        text.symbols += len(piece.ids)
+        if not stop:  # else `ends` has seen each symbol
+            text.write(tokenizer.decode(piece.ids))
+        if piece.finished:
+            text.finish()
+        while (ready := texts.get(due)) is not None:
+            yield Part(due, ready.take(), ready.symbols, ready.finished)
+            if not ready.finished:
+                break
+            del texts[due]
+            due += 1
+
+
+class _Text:
+    """One text: what is written of it, and what of that may go out."""
+
+    def __init__(self, stop: bytes) -> None:
+        self.stop = stop
+        self.symbols = 0
+        self.stopped = self.finished = False
+        self._splitter = Utf8Splitter()
+        self._held = b""  # as much of the text's end as may be the beginning of `stop`
+        self._ready = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """Take in more of the text, up to where it stops."""
+        if self.stopped:
+            return
+        data = self._held + data
+        place = data.find(self.stop) if self.stop else -1
+        if place >= 0:
+            self.stopped, held = True, 0
+            data = data[:place]
+        else:
+            longest = min(len(self.stop) - 1, len(data))
+            held = next((n for n in range(longest, 0, -1) if data.endswith(self.stop[:n])), 0)
+        self._held = data[len(data) - held :]
+        self._ready += self._splitter.feed(data[: len(data) - held])
+
+    def finish(self) -> None:
+        """Let go of all that was held back."""
+        self._ready += self._splitter.feed(self._held) + self._splitter.flush()
+        self.finished = True
+
+    def take(self) -> bytes:
+        """What may go out by now, handed over once."""
+        data = bytes(self._ready)
+        self._ready.clear()
+        return data

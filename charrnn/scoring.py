@@ -15,6 +15,7 @@ An unknown character costs -ln p(`<unk>`) and the tokenizer's `unknown_cost`.
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from operator import add, attrgetter
 
 import numpy as np
 
@@ -27,6 +28,7 @@ LANES = 64
 """Texts scored side by side at most."""
 
 _CALL = 1 << 16  # ids in one call of an engine: what bounds the memory
+_HELD = 1 << 24  # ids of windows that are read side by side
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,19 @@ class Score:
     nats: float = 0.0
     tokens: int = 0
     oov: int = 0
+    """Unknown characters of the text, whether they were scored or left out."""
     oov_nats: float = 0.0
     """The part of `nats` that unknown characters cost."""
+    oov_tokens: int = 0
+    """The part of `tokens` that is unknown characters."""
     chars: int = 0
     bytes: int = 0
     words: int = 0
+    replaced: int = 0
+    """Pieces of invalid UTF-8 that were read as U+FFFD."""
 
     def __add__(self, other: "Score") -> "Score":
-        return Score(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+        return Score(*map(add, _values(self), _values(other)))
 
     @property
     def perplexity(self) -> float:
@@ -53,7 +60,7 @@ class Score:
     @property
     def perplexity_without_oov(self) -> float:
         """The same over the known characters alone."""
-        return _exp(self.nats - self.oov_nats, self.tokens - self.oov)
+        return _exp(self.nats - self.oov_nats, self.tokens - self.oov_tokens)
 
     @property
     def bits_per_char(self) -> float:
@@ -74,6 +81,9 @@ class Score:
     def word_perplexity(self) -> float:
         """exp(nats / words)."""
         return _exp(self.nats, self.words)
+
+
+_values = attrgetter(*(each.name for each in fields(Score)))
 
 
 def _ratio(value: float, count: int) -> float:
@@ -117,7 +127,7 @@ def score_ids(
         check: called with the tokens read so far before each call of the engine; may raise.
 
     Yields:
-        A score per text, in order, with `nats`, `tokens`, `oov` and `oov_nats`.
+        A score per text, in order, with `nats`, `tokens` and what is told of unknown symbols.
 
     Raises:
         NonFiniteError: the model's arithmetic overflows.
@@ -144,7 +154,8 @@ def score_ids(
             oov = ids == unknown if unknown is not None else np.zeros_like(ids, bool)
             nats = nats + unknown_cost * oov
             for b, text, begin, end in segments:
-                tallies[text] = tallies.get(text, Score()) + _tally(nats[b, begin:end], oov[b, begin:end])
+                tally = _tally(nats[b, begin:end], oov[b, begin:end])
+                tallies[text] = tallies[text] + tally if text in tallies else tally
         alive = [b for b, row in enumerate(rows) if row.pieces is not None]
         if len(alive) < len(rows):
             rows = [rows[b] for b in alive]
@@ -197,10 +208,13 @@ def _tally(nats: Array, oov: Array) -> Score:
     total = float(nats.sum())
     if not math.isfinite(total):
         raise NonFiniteError("the model's figures are not finite: its weights are unusable")
-    return Score(total, len(nats), int(oov.sum()), float(nats[oov].sum()))
+    unknown = int(oov.sum())
+    return Score(total, len(nats), oov=unknown, oov_nats=float(nats[oov].sum()), oov_tokens=unknown)
 
 
-def encoded(tokenizer: Tokenizer, encoder: Encoder, pieces: Iterable[bytes], unknown: str = "score") -> Iterator[Ids]:
+def encoded(
+    tokenizer: Tokenizer, encoder: Encoder, pieces: Iterable[bytes], unknown: str = "score", name: str = ""
+) -> Iterator[Ids]:
     """Ids of a text that comes in pieces.
 
     Args:
@@ -208,24 +222,35 @@ def encoded(tokenizer: Tokenizer, encoder: Encoder, pieces: Iterable[bytes], unk
         encoder: a fresh one; it holds the counts when the text has ended.
         pieces: bytes, cut anywhere.
         unknown: what becomes of characters the model does not know: "score", "skip" or "error".
+        name: of the text, in messages.
 
     Raises:
         InputError: the text cannot be decoded, or has an unknown character under "error".
     """
 
     def ids(data: bytes, final: bool) -> Ids:
-        found = encoder.feed(data, final=final)
+        try:
+            found = encoder.feed(data, final=final)
+        except InputError as error:
+            raise InputError(f"{name}: {error}" if name else str(error)) from None
         if tokenizer.unknown is None or unknown == "score":
             return found
         strange = found == tokenizer.unknown
         if unknown == "error" and strange.any():
-            raise InputError("the text has a character that the model does not know (--unknown score counts it)")
+            place = encoder.chars - len(found) + int(strange.argmax())
+            raise InputError(
+                f"{name or 'the text'}: the model has never seen the character @ {place}; --unknown score counts"
+                " such characters, --unknown skip leaves them out"
+            )
         known: Ids = found[~strange]
         return known
 
+    last = b""
     for piece in pieces:
-        yield ids(piece, False)
-    yield ids(b"", True)
+        if last:
+            yield ids(last, False)
+        last = piece
+    yield ids(last, True)
 
 
 def score_texts(
@@ -237,18 +262,32 @@ def score_texts(
     errors: str = "strict",
     lanes: int = LANES,
     check: Callable[[int], None] = lambda tokens: None,
+    name: Callable[[int], str] = lambda index: "",
 ) -> Iterator[Score]:
     """Score texts of bytes, each exactly, in order. As `score_ids`, with all counts filled in.
 
+    Args:
+        name: what the text of a number, from 0, is called in messages.
+
     Raises:
-        InputError: a text cannot be decoded. NonFiniteError: the model's arithmetic overflows.
+        InputError: a text cannot be read or decoded; raised when all those before it have been
+            yielded, whatever was read side by side. NonFiniteError: the model's arithmetic overflows.
     """
     encoders: dict[int, Encoder] = {}
+    failures: dict[int, InputError] = {}
 
     def ids() -> Iterator[Iterable[Ids]]:
         for index, pieces in enumerate(texts):
+            if failures:
+                return
             encoders[index] = tokenizer.encoder(errors)
-            yield encoded(tokenizer, encoders[index], pieces, unknown)
+            yield until_failure(index, encoded(tokenizer, encoders[index], pieces, unknown, name(index)))
+
+    def until_failure(index: int, pieces: Iterator[Ids]) -> Iterator[Ids]:
+        try:
+            yield from pieces
+        except InputError as error:
+            failures[index] = error
 
     scores = score_ids(
         engine,
@@ -259,26 +298,35 @@ def score_texts(
         check=check,
     )
     for index, score in enumerate(scores):
+        if index in failures:
+            raise failures[index]
         yield with_counts(score, encoders.pop(index))
 
 
 def with_counts(score: Score, read: Encoder) -> Score:
     """A score with the lengths that the text's encoder counted; unknown characters that were skipped
     are among them."""
-    return replace(score, oov=read.unknowns, chars=read.chars, bytes=read.bytes, words=read.words)
+    return replace(
+        score, oov=read.unknowns, chars=read.chars, bytes=read.bytes, words=read.words, replaced=read.replaced
+    )
 
 
 def windows(pieces: Iterable[Ids], window: int) -> Iterator[list[Ids]]:
     """A text cut every `window` symbols, each part to be scored from `<s>`."""
-    held = np.zeros(0, np.int64)
+    held: list[Ids] = []
+    count = 0
     for piece in pieces:
-        held = np.concatenate([held, piece])
-        whole = len(held) // window * window
+        held.append(piece)
+        count += len(piece)
+        if count < window:
+            continue
+        ids = np.concatenate(held)
+        whole = count // window * window
         for begin in range(0, whole, window):
-            yield [held[begin : begin + window]]
-        held = held[whole:]
-    if len(held):
-        yield [held]
+            yield [ids[begin : begin + window]]
+        held, count = [ids[whole:]], count - whole
+    if count:
+        yield [np.concatenate(held)]
 
 
 def score_windows(
@@ -290,6 +338,7 @@ def score_windows(
     unknown: str = "score",
     errors: str = "strict",
     check: Callable[[int], None] = lambda tokens: None,
+    name: str = "",
 ) -> Score:
     """Score a text with its state reset every `window` symbols.
 
@@ -297,8 +346,15 @@ def score_windows(
         InputError: the text cannot be decoded. NonFiniteError: the model's arithmetic overflows.
     """
     encoder = tokenizer.encoder(errors)
-    cuts = windows(encoded(tokenizer, encoder, pieces, unknown), window)
-    scores = score_ids(engine, cuts, unknown=tokenizer.unknown, unknown_cost=tokenizer.unknown_cost, check=check)
+    cuts = windows(encoded(tokenizer, encoder, pieces, unknown, name), window)
+    scores = score_ids(
+        engine,
+        cuts,
+        lanes=max(1, min(LANES, _HELD // window)),
+        unknown=tokenizer.unknown,
+        unknown_cost=tokenizer.unknown_cost,
+        check=check,
+    )
     return with_counts(sum(scores, Score()), encoder)
 
 
@@ -311,6 +367,7 @@ def score_streams(
     unknown: str = "score",
     errors: str = "strict",
     check: Callable[[int], None] = lambda tokens: None,
+    name: str = "",
 ) -> Score:
     """Score a text cut in `streams` equal pieces, each from `<s>`: fast, and an approximation.
 
@@ -318,7 +375,7 @@ def score_streams(
         InputError: the text cannot be decoded. NonFiniteError: the model's arithmetic overflows.
     """
     encoder = tokenizer.encoder(errors)
-    ids = np.concatenate([*encoded(tokenizer, encoder, pieces, unknown)])
+    ids = np.concatenate([*encoded(tokenizer, encoder, pieces, unknown, name)])
     cuts = [[part] for part in np.array_split(ids, streams) if len(part)]
     scores = score_ids(
         engine,

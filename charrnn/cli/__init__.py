@@ -13,12 +13,14 @@ from typing import Annotated, Any
 
 import typer
 import typer.core
+from typer.exceptions import TyperException
 
 from charrnn import __version__
 from charrnn.config import EvalConfig, SampleConfig, TrainConfig
 from charrnn.console import Console
+from charrnn.errors import OutputError
 from charrnn.machine import share_processors
-from charrnn.options import Flag, Names, flag
+from charrnn.options import Choice, Flag, Names, flag
 
 Parameter = inspect.Parameter
 
@@ -41,22 +43,31 @@ class _Group(typer.core.TyperGroup):
 
 
 class _Command(typer.core.TyperCommand):
-    """Help without frames, options under the headings that `option` gave them; an instant start."""
+    """An instant start, and help without frames: examples (the epilog, a line each) first, then the
+    options under the headings that `option` gave them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         for parameter in self.get_params(ctx):
             parameter._runtime_param = _AsTyped()  # type: ignore[attr-defined]
         return super().parse_args(ctx, args)
 
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        super().format_help_text(ctx, formatter)
+        with formatter.section("Examples"):
+            for line in (self.epilog or "").split("\n"):
+                formatter.write(f"  {line}\n")
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        pass
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                group = getattr(parameter, "rich_help_panel", None) or "Other"
-                if parameter.param_type_name == "argument":
-                    group = "Arguments"
-                groups.setdefault(group, []).append(record)
+            if parameter.param_type_name == "argument":
+                usage = " ".join(parameter.get_usage_pieces(ctx))
+                groups.setdefault("Arguments", []).append((usage, getattr(parameter, "help", "")))
+            elif (record := parameter.get_help_record(ctx)) is not None:
+                groups.setdefault(getattr(parameter, "rich_help_panel", None) or "Other", []).append(record)
         for group, records in groups.items():
             with formatter.section(group):
                 formatter.write_dl(records)
@@ -88,7 +99,8 @@ def _main(
     ] = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help(), err=True)
+        for line in context.get_help().split("\n"):
+            Console().tell(line)
         raise typer.Exit(2)
 
 
@@ -97,15 +109,61 @@ def parse(arguments: Sequence[str] | None) -> Callable[..., int] | int:
     the version was all that was wanted.
 
     Raises:
-        TyperException: the arguments name no command, or options it does not have.
+        TyperException: the arguments name no command, or options it does not have; see `sentence`.
+        OutputError: help cannot be written. BrokenPipeError: the reader has gone.
     """
     words = None if arguments is None else list(arguments)
-    parsed: Callable[..., int] | int | None = app(args=words, prog_name="charrnn", standalone_mode=False)
-    return 0 if parsed is None else parsed
+    try:
+        parsed: Callable[..., int] | int | None = app(args=words, prog_name="charrnn", standalone_mode=False)
+    except BrokenPipeError:
+        raise
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except OSError as error:
+        raise OutputError(f"cannot write to stdout: {error.strerror}") from None
+    if not parsed:  # help, which Typer drops without a word where stdout is closed
+        Console().write(b"", flush=True)
+        return 0
+    return parsed
+
+
+def sentence(error: TyperException) -> str:
+    """What is wrong with the arguments, and what may have been meant."""
+    near = getattr(error, "possibilities", None)
+    if near:
+        return f"{error.message}; did you mean {near[0]}?"
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    if context is None or message.endswith("?"):
+        return message
+    return f"{message.rstrip('.')}; `{context.command_path} --help` tells more"
 
 
 def _keyword(name: str, kind: Any, default: Any = None) -> Parameter:
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+
+
+def _argument(name: str, metavar: str, told: str, kind: Any, **more: Any) -> Parameter:
+    return _keyword(name, Annotated[kind, typer.Argument(metavar=metavar, help=told, show_default=False, **more)])
+
+
+def _flag(name: str, told: str, *names: str, group: str | None = None) -> Parameter:
+    return _keyword(name, Annotated[bool, typer.Option(*names, help=told, rich_help_panel=group)], False)
+
+
+def _runs(incomplete: str) -> list[str]:
+    """What completes a model's name. Where no run fits, shells offer files."""
+    from charrnn.runs import run_names
+
+    return run_names()  # Typer takes those that begin as typed
+
+
+def _choices(kind: object) -> Callable[[str], list[str]] | None:
+    """What completes an option's value."""
+
+    def complete(incomplete: str) -> list[str]:
+        return list(kind.choices) if isinstance(kind, Choice) else []
+
+    return complete if isinstance(kind, Choice) else None
 
 
 def _options(config: type) -> list[Parameter]:
@@ -114,10 +172,11 @@ def _options(config: type) -> list[Parameter]:
     for each in fields(config):
         kind, told = each.metadata["kind"], each.metadata["help"]
         if isinstance(kind, Names):
-            argument = typer.Argument(metavar=f"[{kind.metavar}]...", help=told, show_default=False)
-            made.append(_keyword(each.name, Annotated[list[str] | None, argument]))
+            made.append(_argument(each.name, kind.metavar, told, list[str] | None))
             continue
-        default = each.metadata["shown"] or ("" if each.default in (None, False) else f"{each.default}")
+        unsaid = each.default is None or isinstance(kind, Flag)
+        number = f"{each.default:g}" if isinstance(each.default, float) else f"{each.default}"
+        default = each.metadata["shown"] or ("" if unsaid else number)
         names = [flag(each.name)] + ([f"-{each.metadata['short']}"] if each.metadata["short"] else [])
         declared = typer.Option(
             *names,
@@ -125,18 +184,20 @@ def _options(config: type) -> list[Parameter]:
             metavar=kind.metavar or None,
             show_default=False,
             rich_help_panel=each.metadata["group"],
+            autocompletion=_choices(kind),
         )
         made.append(_keyword(each.name, Annotated[bool | None if isinstance(kind, Flag) else str | None, declared]))
     return made
 
 
+_WHICH = "A file, a run's folder or a run's name. [$CHARRNN_MODEL, else the run saved last]"
 _MODEL = _keyword(
     "model",
     Annotated[
         str | None,
         typer.Option(
-            "--model", "-m", metavar="MODEL", show_default=False, rich_help_panel="Options",
-            help="A file, a run's folder or a run's name. [$CHARRNN_MODEL, else the run saved last]",
+            "--model", "-m", metavar="MODEL", help=_WHICH, show_default=False, rich_help_panel="Options",
+            autocompletion=_runs,
         ),
     ],
 )  # fmt: skip
@@ -151,63 +212,79 @@ _CONFIG = _keyword(
     ],
 )  # fmt: skip
 _COMMON = [
-    _keyword("quiet", Annotated[bool, typer.Option("--quiet", "-q", help="Tell errors alone.")], False),
-    _keyword("verbose", Annotated[bool, typer.Option("--verbose", "-v", help="Tell more.")], False),
-    _keyword("no_color", Annotated[bool, typer.Option("--no-color", help="No colour. [as NO_COLOR]")], False),
+    _flag("quiet", "Tell errors alone.", "--quiet", "-q"),
+    _flag("verbose", "Tell more.", "--verbose", "-v"),
+    _flag("no_color", "No colour. [as NO_COLOR]", "--no-color"),
 ]
 
 
-def _command(name: str, summary: str, parameters: list[Parameter]) -> None:
+def _run(name: str, console: Console, flags: dict[str, Any], *, started: float) -> int:
+    share_processors()
+    code: int = importlib.import_module(f"charrnn.cli.{name}").run(console, flags, started=started)
+    return code
+
+
+def _command(name: str, summary: str, details: str, parameters: list[Parameter], examples: list[str]) -> None:
     """Register a command whose work is `charrnn.cli.<name>.run(console, flags, started) -> exit code`."""
 
     def call(**flags: Any) -> Callable[..., int]:
         color = False if flags.pop("no_color") else None
         console = Console(quiet=flags.pop("quiet"), verbose=flags.pop("verbose"), color=color)
-        share_processors()
-        run: Callable[..., int] = importlib.import_module(f"charrnn.cli.{name}").run
-        return functools.partial(run, console, flags)
+        return functools.partial(_run, name, console, flags)
 
     parameters = [*parameters, *_COMMON]
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     call.__annotations__ = {each.name: each.annotation for each in parameters}
-    app.command(name, cls=_Command, help=summary)(call)
-
-
-def _argument(name: str, metavar: str, told: str, kind: Any) -> Parameter:
-    return _keyword(name, Annotated[kind, typer.Argument(metavar=metavar, help=told, show_default=False)])
+    app.command(name, cls=_Command, help=f"{summary} {details}", short_help=summary, epilog="\n".join(examples))(call)
 
 
 _command(
     "train",
-    "Train a model on text. Prints the model's path; everything else is on stderr.",
+    "Train a model on text.",
+    "Prints the model's path; everything else is on stderr.",
     [*_options(TrainConfig), _CONFIG],
+    [
+        "charrnn train                    # a text that every Python carries, 5 minutes",
+        "charrnn train poems.txt --time 2m",
+        "charrnn train src/ --cell lstm --hidden 256 --out checkpoints/code",
+        "charrnn train --resume --out checkpoints/code",
+    ],
 )
-_command("sample", "Write text with a model.", [_MODEL, *_options(SampleConfig)])
+_command(
+    "sample",
+    "Write text with a model.",
+    "The text, and nothing else, is on stdout.",
+    [_MODEL, *_options(SampleConfig)],
+    [
+        "charrnn sample --temp 0.8",
+        "charrnn sample -m checkpoints/code --prompt 'def ' --length 2000 --seed 1",
+    ],
+)
 _command(
     "eval",
-    "Score text with a model: perplexity, bits per character, bits per byte, symbols, unknown ones, file.",
+    "Score text with a model.",
+    "A row a file: perplexity, bits per character, bits per byte, symbols, unknown ones, file.",
+    [_argument("text", "TEXT", "Files; none or - is stdin.", list[str] | None), _MODEL, *_options(EvalConfig)],
     [
-        _argument("text", "[TEXT]...", "Files; none or - is stdin.", list[str] | None),
-        _MODEL,
-        *_options(EvalConfig),
+        "charrnn eval test.txt",
+        "charrnn eval --lines < lines.txt | sort -g    # the likeliest lines first",
+        "charrnn eval --metric bits_per_char test.txt",
     ],
 )
 _command(
     "corpora",
     "List the corpora that `train` knows by name.",
-    [
-        _keyword(
-            "json",
-            Annotated[bool, typer.Option("--json", help="One JSON object a corpus.", rich_help_panel="Options")],
-            False,
-        )
-    ],
+    "",
+    [_flag("json", "One JSON object a corpus.", "--json", group="Options")],
+    ["charrnn corpora", "charrnn train python-stdlib"],
 )
 _command(
     "show",
-    "Tell what a model is, what it was trained on and how well it does.",
+    "Tell what a model is, how it was trained and how well it does.",
+    "",
     [
-        _argument("model", "[MODEL]", "A file, a run's folder or a run's name.", str | None),
-        _keyword("json", Annotated[bool, typer.Option("--json", help="As JSON.", rich_help_panel="Options")], False),
+        _argument("model", "MODEL", _WHICH, str | None, autocompletion=_runs),
+        _flag("json", "As JSON.", "--json", group="Options"),
     ],
+    ["charrnn show", "charrnn show checkpoints/code"],
 )

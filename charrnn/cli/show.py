@@ -1,7 +1,9 @@
 """`charrnn show`: a model's card."""
 
 import math
-from typing import Any
+import os
+from pathlib import Path
+from typing import Any, TypeGuard
 
 from charrnn import checkpoint
 from charrnn.console import Console
@@ -19,24 +21,43 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         card = {"model": str(path), "config": architecture.to_json(), "tokenizer": model.tokenizer.name}
         console.write_json({**card, "parameters": architecture.parameters, "info": info})
         return 0
-    metrics = info.get("metrics", {})
+    metrics = info.get("metrics")
     rows = [
         ("model", str(path)),
         ("cell", f"{architecture.cell} {'+'.join(map(str, architecture.hidden))}"),
         ("symbols", f"{architecture.vocabulary:,} ({model.tokenizer.name})"),
         ("parameters", count(architecture.parameters)),
-        ("trained", f"{info.get('step', 0):,} steps, {info.get('epoch', 0):.2f} epochs"),
-        ("corpus", f"SHA-256 {info.get('corpus_sha256', 'unknown')}"),
+        ("trained", f"{_shown(info.get('step', 0))} steps, {_shown(info.get('epoch', 0.0))} epochs"),
+        ("corpus", f"SHA-256 {_shown(info.get('corpus_sha256', 'unknown'))}"),
     ]
     figures = ("perplexity", "bits_per_char", "bits_per_byte", "carried", "window_256", "tokens")
-    rows += [(name, _shown(metrics[name])) for name in figures if name in metrics]
+    if isinstance(metrics, dict):
+        rows += [(name, _shown(metrics[name])) for name in figures if name in metrics]
     page = "".join(f"{name:<15} {value}\n" for name, value in rows)
-    points = [(e["step"], e["nats"] / e["tokens"]) for e in Run(path.parent).events() if e.get("event") == "eval"]
+    points = _validations(path.parent)
     if len(points) > 1:
         high, low = (math.exp(pick(y for _, y in points)) for pick in (max, min))
         page += "\n" + "\n".join(curve(points, 60, 8)) + f"\nvalidation perplexity from {high:.3f} to {low:.3f}\n"
-    console.write(page.encode("utf-8"))
+    data = os.fsencode(page)
+    terminal = console.text()
+    console.write(terminal.feed(data, final=True) if terminal else data)
     return 0
+
+
+def _validations(folder: Path) -> list[tuple[float, float]]:
+    """Step and nats per symbol of each evaluation that the run's log tells of."""
+    found = []
+    for event in Run(folder).events():
+        step, nats, tokens = (event.get(name) for name in ("step", "nats", "tokens"))
+        if event.get("event") == "eval" and _is_number(step) and _is_number(nats) and _is_number(tokens) and tokens:
+            loss = nats / tokens
+            if abs(loss) < 700:  # else exp(loss) is no float
+                found.append((step, loss))
+    return found
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float)
 
 
 def _shown(value: object) -> str:

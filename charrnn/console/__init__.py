@@ -8,10 +8,11 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from charrnn.console.escape import TerminalText, escape
+from charrnn.console.escape import TerminalText, escape_json, escape_line
 from charrnn.errors import OutputError
 
 FLUSH = 0.02
@@ -43,6 +44,11 @@ class Console:
         """Whether stdout is read by a person."""
         return _is_terminal(sys.stdout)
 
+    @property
+    def typed_at(self) -> bool:
+        """Whether stdin is a person's keyboard."""
+        return _is_terminal(sys.stdin)
+
     def write(self, data: bytes, *, flush: bool = False) -> None:
         """Put data on stdout, as it is.
 
@@ -64,7 +70,8 @@ class Console:
 
     def write_json(self, value: Mapping[str, Any], *, flush: bool = False) -> None:
         """Put a JSON object on stdout, on a line of its own."""
-        self.write(json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8") + b"\n", flush=flush)
+        text = escape_json(json.dumps(value, ensure_ascii=False, allow_nan=False))
+        self.write(text.encode("utf-8") + b"\n", flush=flush)
 
     def text(self, *, raw: bool = False) -> TerminalText | None:
         """What makes text harmless for the terminal that stdout is; None where it goes out as it is."""
@@ -91,15 +98,33 @@ class Console:
 
     def error(self, message: str) -> None:
         """The one line about what went wrong."""
-        self._to_stderr("Error: " + message.replace("\n", "\\n"))
+        self._to_stderr(f"Error: {message}")
+
+    def trace(self) -> None:
+        """The traceback of the exception being handled."""
+        for line in traceback.format_exc().rstrip("\n").split("\n"):
+            self._to_stderr(line)
 
     def _to_stderr(self, line: str) -> None:
+        line = escape_line(line)
         if self.above is not None:
-            self.above(escape(line))
+            self.above(line)
             return
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody is left to be told
-            sys.stderr.buffer.write(escape(line).encode("utf-8", "backslashreplace") + b"\n")
+        try:
+            sys.stderr.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
             sys.stderr.buffer.flush()
+        except (OSError, ValueError, AttributeError):
+            drop(sys.stderr)
+        except RuntimeError:
+            pass  # a signal's line in the middle of another one
+
+
+def drop(stream: Any) -> None:
+    """Nobody is at the other end: let nothing be written there any more, not even when Python ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def _is_terminal(stream: Any) -> bool:

@@ -16,6 +16,16 @@ def escape(text: str) -> str:
     return _UNSAFE.sub(_shown, text)
 
 
+def escape_line(text: str) -> str:
+    """As `escape`, on one line."""
+    return escape(text.replace("\n", "\\n"))
+
+
+def escape_json(text: str) -> str:
+    """JSON that means the same, with unsafe characters, and those that no UTF-8 holds, as `\\u009b`."""
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
 def _shown(match: re.Match[str]) -> str:
     code = ord(match[0])
     if 0xDC80 <= code <= 0xDCFF:  # a byte that was no UTF-8, as the system hands it over

@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.console import Console as Rich
 from rich.console import Group
@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.config import seconds
-from charrnn.console import Console
-from charrnn.console.escape import escape
+from charrnn.console import Console, drop
+from charrnn.console.escape import escape, escape_line
 from charrnn.console.training import Event, Smooth, closing, perplexity, tell_plan
 from charrnn.report import count, curve
 
@@ -28,12 +28,34 @@ _EVERY = 0.2  # seconds between frames
 _CURVE = (56, 6)
 
 
+class _Stderr:
+    """Where the display is drawn. A terminal that has gone is no reason for a training to end."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+    def write(self, text: str) -> int:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except OSError:
+            drop(sys.stderr)
+        except RuntimeError:
+            pass  # a signal's line in the middle of another one
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+
 class LiveDisplay:
     """Progress, figures, the curve so far and what the model writes."""
 
     def __init__(self, console: Console, plan: "Plan") -> None:
         self.console = console
-        self.rich = Rich(stderr=True, no_color=not console.color, highlight=False, markup=False, emoji=False)
+        self.rich = Rich(
+            file=cast(IO[str], _Stderr()), no_color=not console.color, highlight=False, markup=False, emoji=False
+        )
         self.smooth = Smooth()
         self.steps = plan.config.steps or 1
         self.now: dict[str, Any] = {"step": 0, "epoch": 0.0, "rate": 0.0, "norm": 0.0, "speed": plan.chars_per_second}
@@ -47,8 +69,11 @@ class LiveDisplay:
         self.live = Live(
             console=self.rich, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
         )
+
+    def open(self) -> None:
+        """Take the terminal."""
         self.live.start()
-        console.above = lambda line: self.rich.print(Text(line))
+        self.console.above = lambda line: self.rich.print(Text(line))
 
     def event(self, event: Event) -> None:
         """See `Shown`."""
@@ -68,7 +93,7 @@ class LiveDisplay:
                 self.sample = event["text"]
             case "done":
                 self.close()
-                lines = Text("\n".join(map(escape, closing(event))))
+                lines = Text("\n".join(map(escape_line, closing(event))))
                 self.rich.print(Panel(lines, title="done", title_align="left", expand=False, padding=(0, 1)))
                 return
         self.doing = "scoring the finished model" if event["step"] >= self.steps else "training"

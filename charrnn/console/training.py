@@ -48,6 +48,7 @@ def display(console: Console, plan: "Plan", *, json: bool) -> Iterator[Shown]:
         shown = PlainDisplay(console, plan)
     with contextlib.ExitStack() as stack:
         stack.callback(shown.close)
+        shown.open()
         yield _WithEvents(console, shown) if json else shown
 
 
@@ -105,6 +106,9 @@ class PlainDisplay:
 
     def abandon(self) -> None:
         """See `Shown`."""
+
+    def open(self) -> None:
+        """The training begins."""
 
     def close(self) -> None:
         """The training is over, one way or another."""

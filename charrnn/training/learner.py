@@ -22,6 +22,9 @@ from charrnn.model import LanguageModel
 BETAS = (0.9, 0.99)
 """Of Adam and AdamW; a short second moment, as runs are short."""
 
+HOPELESS = 700.0
+"""Nats per symbol whose perplexity is no finite number; only steps that are far too large lead there."""
+
 
 def use_threads(count: int) -> None:
     """How many processor threads training takes."""
@@ -62,7 +65,7 @@ class Learner:
             chunk: of B rows. number: of the step, from 0; decides the dropout masks. rate: the learning rate.
 
         Raises:
-            NonFiniteError: the loss or the gradient is not finite; the weights are unchanged.
+            NonFiniteError: the perplexity or the gradient is not finite; the weights are unchanged.
         """
         config = self.config
         inputs = torch.from_numpy(chunk.inputs).to(self.device)
@@ -85,10 +88,11 @@ class Learner:
         limit = config.clip if config.clip > 0 else math.inf
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         found = Step(float(loss.detach()), float(norm))
-        if not (math.isfinite(found.loss) and math.isfinite(found.gradient_norm)):
+        if not (found.loss < HOPELESS and math.isfinite(found.gradient_norm)):
+            what = ", as a perplexity" if math.isfinite(found.loss) and math.isfinite(found.gradient_norm) else ""
             raise NonFiniteError(
                 f"step {number + 1}: loss {found.loss:g}, gradient norm {found.gradient_norm:g} at learning rate"
-                f" {rate:g}: not finite; the update was not made"
+                f" {rate:g}: not finite{what}; the update was not made"
             )
         for group in self.optimizer.param_groups:
             group["lr"] = rate

@@ -82,10 +82,10 @@ class Run:
             if not path.exists():
                 continue
             try:
-                found[path] = checkpoint.read(path, training=True)
-                if "progress" not in found[path].info:
-                    del found[path]
+                state = checkpoint.read(path, training=True)
+                if "progress" not in state.info:
                     raise CheckpointError(f"{quote(path)} cannot be resumed from: it holds a model alone")
+                found[path] = state
             except CheckpointError as error:
                 self.warn(f"{error}; looking for an older one")
         newest = max(found, key=lambda path: int(found[path].info["step"]), default=None)

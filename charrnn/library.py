@@ -1,0 +1,189 @@
+"""The library: a trained model to write and score text with, from Python.
+
+    import charrnn
+
+    model = charrnn.load("checkpoints/names")
+    print(model.sample("Mar", temp=0.8, seed=1))
+    print(model.score("Marianne").perplexity)
+
+Strings go in and out as UTF-8; what a byte model writes that is no UTF-8 comes out as U+FFFD.
+"""
+
+import codecs
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from charrnn import checkpoint
+from charrnn.architecture import Architecture
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import EvalConfig, SampleConfig
+from charrnn.engines import inference
+from charrnn.runs import find_model
+from charrnn.sampling import Part, write_texts
+from charrnn.scoring import Score, score_texts
+from charrnn.tokenizers import Tokenizer, encode_prompt
+
+
+def load(path: str | os.PathLike[str] | None = None) -> "Model":
+    """Read a trained model; it computes on the processor, without torch.
+
+    Args:
+        path: a file, a run's folder or the name of a run under `checkpoints/`; None takes what
+            $CHARRNN_MODEL names, else the run saved last.
+
+    Raises:
+        CheckpointError: there is no such model, or its file cannot be used.
+    """
+    return Model(checkpoint.read(find_model(None if path is None else os.fspath(path))))
+
+
+class Model:
+    """A trained model. `load` makes one; two threads may not use one at the same time.
+
+    Attributes:
+        architecture: its sizes.
+        tokenizer: what turns text into its symbols.
+        info: what its file tells of its training: plain JSON.
+    """
+
+    architecture: Architecture
+    tokenizer: Tokenizer
+    info: dict[str, Any]
+
+    def __init__(self, model: Checkpoint) -> None:
+        self.architecture, self.tokenizer, self.info = model.architecture, model.tokenizer, model.info
+        self._engine = inference(model.architecture, model.weights)
+
+    def sample(
+        self,
+        prompt: str | bytes = "",
+        *,
+        length: int = SampleConfig.length,
+        temp: float = SampleConfig.temp,
+        top_k: int = SampleConfig.top_k,
+        top_p: float = SampleConfig.top_p,
+        min_p: float = SampleConfig.min_p,
+        seed: int | None = None,
+        stop: str | None = None,
+        unknown: str = SampleConfig.unknown,
+    ) -> str:
+        """Write a text, as `charrnn sample` does with the options of the same names.
+
+        Args:
+            prompt: what the text goes on from; not repeated in it.
+            length: symbols to write at most.
+            temp: 0 always takes the likeliest symbol, 1 the model's own odds.
+            top_k: choose among the k likeliest; 0: all.
+            top_p: choose among the likeliest that make up this share.
+            min_p: leave out what is less likely than this share of the likeliest.
+            seed: equal seeds write equal texts; None takes a new one.
+            stop: the text ends before these characters.
+            unknown: what becomes of the prompt's characters that the model does not know:
+                "error", "skip" or "nearest".
+
+        Raises:
+            UsageError: an argument is out of range. InputError: the prompt cannot be used.
+            NonFiniteError: the model's arithmetic overflows.
+        """
+        return "".join(
+            self.stream(
+                prompt, length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop,
+                unknown=unknown,
+            )
+        )  # fmt: skip
+
+    def samples(
+        self,
+        num: int,
+        prompt: str | bytes = "",
+        *,
+        length: int = SampleConfig.length,
+        temp: float = SampleConfig.temp,
+        top_k: int = SampleConfig.top_k,
+        top_p: float = SampleConfig.top_p,
+        min_p: float = SampleConfig.min_p,
+        seed: int | None = None,
+        stop: str | None = None,
+        unknown: str = SampleConfig.unknown,
+    ) -> list[str]:
+        """Write `num` texts side by side; the first is what `sample` writes. The rest as `sample`."""
+        config = SampleConfig(
+            num=num, length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop,
+            unknown=unknown,
+        )  # fmt: skip
+        texts = [bytearray() for _ in range(num)]
+        for part in self._write(prompt, config):
+            texts[part.index] += part.data
+        return [text.decode("utf-8", "replace") for text in texts]
+
+    def stream(
+        self,
+        prompt: str | bytes = "",
+        *,
+        length: int = SampleConfig.length,
+        temp: float = SampleConfig.temp,
+        top_k: int = SampleConfig.top_k,
+        top_p: float = SampleConfig.top_p,
+        min_p: float = SampleConfig.min_p,
+        seed: int | None = None,
+        stop: str | None = None,
+        unknown: str = SampleConfig.unknown,
+    ) -> Iterator[str]:
+        """What `sample` writes, piece by piece, as it is written. Raises as `sample`; what is wrong with the
+        arguments is told at the call."""
+        config = SampleConfig(
+            length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop, unknown=unknown
+        )  # fmt: skip
+        return _decoded(self._write(prompt, config))
+
+    def score(self, text: str | bytes, *, unknown: str = EvalConfig.unknown, errors: str = EvalConfig.errors) -> Score:
+        """What a text costs, every symbol once, the first included.
+
+        Args:
+            text: it may be empty: then there are no tokens, and the perplexity is NaN.
+            unknown: what becomes of characters the model does not know: "score", "skip" or "error".
+            errors: what becomes of invalid UTF-8: "strict" refuses it, "replace" reads U+FFFD.
+
+        Raises:
+            UsageError: an argument is none of these. InputError: the text cannot be used.
+            NonFiniteError: the model's arithmetic overflows.
+        """
+        return self._score([_bytes(text)], unknown, errors)[0]
+
+    def score_lines(
+        self,
+        lines: Iterable[str | bytes],
+        *,
+        unknown: str = EvalConfig.unknown,
+        errors: str = EvalConfig.errors,
+    ) -> list[Score]:
+        """What lines cost, each on its own and ended by a newline, which is added where it is missing.
+
+        Many are scored side by side, faster than one by one. Arguments and errors as `score`.
+        """
+        return self._score((_bytes(line).removesuffix(b"\n") + b"\n" for line in lines), unknown, errors)
+
+    def _score(self, texts: Iterable[bytes], unknown: str, errors: str) -> list[Score]:
+        config = EvalConfig(unknown=unknown, errors=errors)
+        pieces = ([text] for text in texts)
+        return list(score_texts(self._engine, self.tokenizer, pieces, unknown=config.unknown, errors=config.errors))
+
+    def _write(self, prompt: str | bytes, config: SampleConfig) -> Iterator[Part]:
+        ids = encode_prompt(self.tokenizer, _bytes(prompt), config.unknown)
+        seed = secrets.randbelow(1 << 32) if config.seed is None else config.seed
+        stop = _bytes(config.stop or "")
+        return write_texts(self._engine, self.tokenizer, ids, config, seed=seed, stop=stop)
+
+
+def _bytes(text: str | bytes) -> bytes:
+    """UTF-8; what no UTF-8 holds is left for the tokenizer to refuse."""
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+
+
+def _decoded(parts: Iterable[Part]) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for part in parts:
+        if text := decoder.decode(part.data, part.finished):
+            yield text

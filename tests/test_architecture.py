@@ -1,0 +1,112 @@
+"""The shape of a network, and what is no shape at all."""
+
+import json
+from typing import Any
+
+import pytest
+
+from charrnn.architecture import GATES, MAX_LAYERS, MAX_SIZE, MAX_VOCABULARY, Architecture
+
+VALUES: dict[str, Any] = {"cell": "lstm", "vocabulary": 20, "hidden": [8, 8], "embedding": 4, "activation": "tanh"}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "gates", "states", "summed", "features", "inputs"),
+    [
+        (Architecture("rnn", 5, (3,), 2, "relu"), 1, 1, True, 3, (2,)),
+        (Architecture("lstm", 5, (3, 3), 2), 4, 2, True, 3, (2, 3)),
+        (Architecture("gru", 5, (3, 4, 3), 2), 3, 1, False, 10, (2, 3, 4)),
+    ],
+)
+def test_properties(
+    architecture: Architecture, gates: int, states: int, summed: bool, features: int, inputs: tuple[int, ...]
+) -> None:
+    assert (architecture.gates, architecture.states) == (gates, states)
+    assert (architecture.summed, architecture.features, architecture.inputs) == (summed, features, inputs)
+    assert architecture.start == architecture.vocabulary == 5
+    assert architecture.layers == len(architecture.hidden)
+
+
+def test_shapes() -> None:
+    """Those that docs/format.md promises, in its order: two layers of unequal size, read side by side."""
+    assert list(Architecture("gru", 7, (3, 4), 2).shapes().items()) == [
+        ("embedding", (8, 2)),
+        ("layers.0.weight_ih", (9, 2)),
+        ("layers.0.weight_hh", (9, 3)),
+        ("layers.0.bias_ih", (9,)),
+        ("layers.0.bias_hh", (9,)),
+        ("layers.1.weight_ih", (12, 3)),
+        ("layers.1.weight_hh", (12, 4)),
+        ("layers.1.bias_ih", (12,)),
+        ("layers.1.bias_hh", (12,)),
+        ("head.weight", (7, 7)),
+        ("head.bias", (7,)),
+    ]
+
+
+@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize("layers", [1, 3])
+def test_parameters(cell: str, layers: int) -> None:
+    """Counted once more, as a textbook does: a table, G gates of input, state and two biases, a head."""
+    V, E, H = 11, 5, 6
+    expected = (V + 1) * E + V * H + V
+    for layer in range(layers):
+        expected += GATES[cell] * H * ((E if layer == 0 else H) + H + 2)
+    assert Architecture(cell, V, (H,) * layers, E).parameters == expected
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        Architecture("rnn", 1, (1,), 1, "sigmoid"),
+        Architecture("lstm", MAX_VOCABULARY, (MAX_SIZE,) * MAX_LAYERS, MAX_SIZE),
+        Architecture("gru", 2, (3, 4), 5),
+    ],
+)
+def test_json_round_trip(architecture: Architecture) -> None:
+    assert Architecture.from_json(json.loads(json.dumps(architecture.to_json()))) == architecture
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cell": "GRU"},
+        {"cell": None},
+        {"cell": "gru", "activation": "relu"},
+        {"activation": "softmax"},
+        {"vocabulary": 0},
+        {"vocabulary": MAX_VOCABULARY + 1},
+        {"vocabulary": 2**31},
+        {"vocabulary": True},
+        {"vocabulary": 20.0},
+        {"embedding": 0},
+        {"embedding": "4"},
+        {"embedding": MAX_SIZE + 1},
+        {"hidden": []},
+        {"hidden": 8},
+        {"hidden": "8"},
+        {"hidden": [8, "8"]},
+        {"hidden": [8, 0]},
+        {"hidden": [-1]},
+        {"hidden": [10**7]},
+        {"hidden": [float("nan")]},
+        {"hidden": [True]},
+        {"hidden": [8] * (MAX_LAYERS + 1)},
+        {"hidden": {"0": 8}},
+    ],
+    ids=str,
+)
+def test_what_is_no_architecture(change: dict[str, Any]) -> None:
+    """CK-12: each is named in a short message, whatever it holds."""
+    with pytest.raises(ValueError, match=f"({'|'.join(change)}) cannot be ") as caught:
+        Architecture.from_json(VALUES | change)
+    assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize(
+    "values", [None, [], "lstm", {}, VALUES | {"layers": 2}, {k: v for k, v in VALUES.items() if k != "cell"}], ids=str
+)
+def test_what_is_no_config(values: object) -> None:
+    """CK-12."""
+    with pytest.raises(ValueError, match="config"):
+        Architecture.from_json(values)

@@ -1,0 +1,323 @@
+"""Options: what each kind takes, and which source goes before which."""
+
+import math
+from dataclasses import FrozenInstanceError, fields, make_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charrnn.config import DEFAULT_TIME, MAX_SEED, EvalConfig, SampleConfig, TrainConfig, seconds
+from charrnn.errors import UsageError
+from charrnn.options import (
+    Choice,
+    Duration,
+    Flag,
+    Kind,
+    Names,
+    PathName,
+    Real,
+    Sizes,
+    Text,
+    Whole,
+    check_fields,
+    flag,
+    kinds,
+    merge,
+    option,
+    parse,
+    read_toml,
+)
+
+CONFIGS = (TrainConfig, SampleConfig, EvalConfig)
+
+TAKEN = [
+    (Text(), "", ""),
+    (Text(), "\u00e9\n", "\u00e9\n"),
+    (PathName(), "a b", "a b"),
+    (Flag(), "1", True),
+    (Flag(), "TRUE", True),
+    (Flag(), "yes", True),
+    (Flag(), "no", False),
+    (Flag(), "0", False),
+    (Choice(("gru", "lstm")), "gru", "gru"),
+    (Whole(), "0", 0),
+    (Whole(1, 8), "8", 8),
+    (Real(), "0", 0.0),
+    (Real(), "1e-3", 0.001),
+    (Real(0, 1), "1", 1.0),
+    (Sizes(), "512", (512,)),
+    (Sizes(), "64,32", (64, 32)),
+    (Names(), "a", ("a",)),
+    (Duration(), "90", 90.0),
+    (Duration(), "90s", 90.0),
+    (Duration(), "5m", 300.0),
+    (Duration(), "1h30m", 5400.0),
+    (Duration(), "1h0.5m3s", 3633.0),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "value"), TAKEN)
+def test_what_is_taken(kind: Kind, text: str, value: Any) -> None:
+    read = kind.parse(text)
+    assert (read, type(read)) == (value, type(value))
+    assert kind.check(read) == read  # what was read can be given again, as a checkpoint's plan is
+
+
+REFUSED = [
+    (PathName(), "", "a path"),
+    (PathName(), "a\0b", "a path"),
+    (Flag(), "maybe", "true or false"),
+    (Choice(("gru", "lstm")), "x", "one of gru, lstm"),
+    (Choice(("gru", "lstm")), "", "one of gru, lstm"),
+    (Whole(), "-1", "a whole number, 0 or more"),
+    (Whole(1, 8), "9", "a whole number from 1 to 8"),
+    (Whole(1, 8), "3.0", "a whole number from 1 to 8"),
+    (Whole(1, 8), "", "a whole number from 1 to 8"),
+    (Whole(), str(2**63), "a whole number, 0 or more"),
+    (Whole(), "9" * 5000, "a whole number, 0 or more"),
+    (Real(), "nan", "a finite number, 0 or more"),
+    (Real(), "inf", "a finite number, 0 or more"),
+    (Real(), "-inf", "a finite number, 0 or more"),
+    (Real(), "1e400", "a finite number, 0 or more"),
+    (Real(), "-0.1", "a finite number, 0 or more"),
+    (Real(0, 1, open_low=True), "0", "a finite number, above 0 and at most 1"),
+    (Real(0, 1, open_high=True), "1.0", "a finite number, 0 or more and below 1"),
+    (Real(), "one", "a finite number, 0 or more"),
+    (Sizes(), "0", "whole numbers from 1 to 65536, separated by commas"),
+    (Sizes(), "8,", "whole numbers from 1 to 65536, separated by commas"),
+    (Sizes(9), "8,10", "whole numbers from 1 to 9, separated by commas"),
+    (Sizes(), "3.5", "whole numbers from 1 to 65536, separated by commas"),
+    (Duration(), "0", "a time above 0 such as 90s, 5m or 1h30m"),
+    (Duration(), "-5s", "a time above 0 such as 90s, 5m or 1h30m"),
+    (Duration(), "5 minutes", "a time above 0 such as 90s, 5m or 1h30m"),
+    (Duration(), "nan", "a time above 0 such as 90s, 5m or 1h30m"),
+    (Duration(), "99999999h", "a time above 0 such as 90s, 5m or 1h30m"),
+    (Duration(), "1..5s", "a time above 0 such as 90s, 5m or 1h30m"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "wanted"), REFUSED, ids=lambda value: str(value)[:40])
+def test_what_is_refused(kind: Kind, text: str, wanted: str) -> None:
+    """CL-16: the message names flag, range and value."""
+    with pytest.raises(UsageError) as caught:
+        parse(kind, text, "--x")
+    assert str(caught.value) == f"--x must be {wanted}, not {text!r}"
+    assert caught.value.exit_code == 2
+
+
+WRONG_TYPE: list[tuple[Kind, Any]] = [
+    (Text(), 5),
+    (PathName(), False),
+    (Flag(), 1),
+    (Flag(), "yes"),
+    (Choice(("a",)), 1),
+    (Choice(("a",)), ["a"]),
+    (Whole(), True),
+    (Whole(), 1.0),
+    (Whole(), "1"),
+    (Real(), True),
+    (Real(), "1"),
+    (Real(), math.nan),
+    (Real(), 10**400),
+    (Sizes(), True),
+    (Sizes(), []),
+    (Sizes(), [8, 8.0]),
+    (Names(), 5),
+    (Names(), ["a", 5]),
+    (Duration(), True),
+    (Duration(), math.inf),
+]
+
+
+@pytest.mark.parametrize(("kind", "value"), WRONG_TYPE, ids=lambda value: str(value)[:40])
+def test_wrong_types(kind: Kind, value: Any) -> None:
+    """CL-21: of a file's values, and of a checkpoint's."""
+
+    config = make_dataclass("Config", [("x", Any, option(kind, "x"))])(5)
+    config.x = value
+    with pytest.raises(UsageError, match=r"^--x must be "):
+        check_fields(config)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_configurations(config: type) -> None:
+    """Every option has a kind and a help, defaults are fit, and nothing can be changed afterwards."""
+    made = config()
+    for each in fields(config):
+        assert isinstance(each.metadata["kind"], Kind)
+        assert each.metadata["help"].endswith(".") or each.metadata["help"].endswith("object."), each.name
+        assert str(each.metadata["kind"])
+        if each.default is not None:
+            assert each.metadata["kind"].check(each.default) == each.default
+        with pytest.raises(FrozenInstanceError):
+            setattr(made, each.name, None)
+
+
+EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
+    # kind: the value by flag, by variable, in the file
+    "Text": ("flag", "variable", "file"),
+    "PathName": ("flag", "variable", "file"),
+    "Whole": ("5", "4", 3),
+    "Real": ("0.75", "0.5", 0.25),
+    "Sizes": ("5", "4", 3),
+    "Names": (("flag",), "variable", "file"),
+    "Duration": ("5m", "4m", "3m"),
+    "Device": ("cuda:5", "cuda:4", "cuda:3"),
+}
+
+
+def example(kind: Kind) -> tuple[Any, Any, Any]:
+    if isinstance(kind, Choice):
+        first, second, *_ = kind.choices
+        return first, second, first
+    return EXAMPLES[type(kind).__name__]
+
+
+def toml(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value).lower()
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (config, name)
+        for config in CONFIGS
+        for name, kind in kinds(config).items()
+        if not isinstance(kind, Flag) and name != "activation"  # which goes with a cell that is not the default
+    ],
+)
+def test_precedence(config: type, name: str) -> None:
+    """CL-21: flag, variable, file, default; for every option there is."""
+    kind = kinds(config)[name]
+    by_flag, by_variable, in_file = example(kind)
+    variable = f"CHARRNN_{name.upper()}"
+    file = Path("options.toml")
+    file.write_bytes(f"{name} = {toml(in_file)}\n".encode())
+    for flags, environ, path, expected in (
+        ({name: by_flag}, {variable: by_variable}, file, by_flag),
+        ({name: None}, {variable: by_variable}, file, by_variable),
+        ({}, {variable: by_variable}, file, by_variable),
+        ({}, {variable: ""}, file, in_file),
+        ({}, {}, file, in_file),
+        ({}, {variable: ""}, None, None),
+        ({}, {}, None, None),
+    ):
+        made: tuple[Any, frozenset[str]] = merge(config, flags, environ, path)
+        value, given = getattr(made[0], name), made[1]
+        if expected is None:
+            assert (value, given) == (getattr(config(), name), frozenset())
+        else:
+            meant = kind.parse(expected) if isinstance(expected, str) else kind.check(expected)
+            assert (value, given) == (meant, frozenset({name}))
+
+
+@pytest.mark.parametrize(("text", "expected"), [("1", True), ("no", False), ("", False)])
+def test_flags_from_the_environment(text: str, expected: bool) -> None:
+    """CL-21."""
+    assert merge(TrainConfig, {}, {"CHARRNN_JSON": text})[0].json is expected
+    assert merge(TrainConfig, {"json": True}, {"CHARRNN_JSON": "0"})[0].json is True
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("hiden = 5", "unknown key 'hiden'; did you mean 'hidden'?"),
+        ("seqlen = 5", "unknown key 'seqlen'; did you mean 'seq_len'?"),
+        ("zzzzzz = 5", "unknown key 'zzzzzz'"),
+        ("[train]\nhidden = 5", "unknown key 'train'"),
+        ("config = 'b.toml'", "unknown key 'config'"),
+        ("hidden = 'big'", "hidden must be whole numbers from 1 to 65536, separated by commas, not 'big'"),
+        ("seq-len = 1.5", "seq-len must be a whole number from 1 to 65536, not '1.5'"),
+        ("lr = nan", "lr must be a finite number, above 0 and at most 1e+09, not 'nan'"),
+        ("lr = '0.1'", "lr must be a finite number, above 0 and at most 1e+09, not '0.1'"),
+        ("json = 1", "json must be true or false, not '1'"),
+        ("out = ''", "out must be a path, not ''"),
+        ("cell = 'gur'", "cell must be one of rnn, lstm, gru, not 'gur'; did you mean 'gru'?"),
+        ("time = 1979-05-27", "time must be a time above 0 such as 90s, 5m or 1h30m, not '1979-05-27'"),
+        (f"seed = {2**63}", f"seed must be a whole number, 0 or more, not '{2**63}'"),
+        ("clip = 1" + "0" * 400, "clip must be a finite number, 0 or more"),
+        ("hidden", "is no TOML"),
+        ("hidden = 5\nhidden = 6", "is no TOML"),
+        ("\xff", "is no TOML"),
+    ],
+)
+def test_files_with_mistakes(line: str, words: str) -> None:
+    """CL-21: the message names file, key, value and what was probably meant."""
+    file = Path("options.toml")
+    file.write_bytes(line.encode("latin-1"))
+    with pytest.raises(UsageError) as caught:
+        read_toml(file, kinds(TrainConfig))
+    assert str(caught.value).startswith("'options.toml'")
+    assert words in str(caught.value)
+
+
+def test_no_such_file() -> None:
+    """CL-21."""
+    for path, words in (("none.toml", "No such file"), (".", "directory")):
+        with pytest.raises(UsageError, match=words):
+            read_toml(Path(path), kinds(TrainConfig))
+
+
+def test_a_variable_is_named_in_its_refusal() -> None:
+    """CL-21."""
+    with pytest.raises(UsageError, match=r"^CHARRNN_SEQ_LEN must be a whole number from 1 to 65536, not 'x'$"):
+        merge(TrainConfig, {}, {"CHARRNN_SEQ_LEN": "x"})
+
+
+@pytest.mark.parametrize(
+    ("config", "values", "words"),
+    [
+        (TrainConfig, {"cell": "lstm", "activation": "relu"}, "--activation relu goes with --cell rnn, not lstm"),
+        (TrainConfig, {"layers": 3, "hidden": [4, 5]}, "--layers 3 and --hidden with 2 sizes"),
+        (TrainConfig, {"resume": True, "overwrite": True}, "--resume and --overwrite"),
+        (TrainConfig, {"val_fraction": 0.95}, "--val-fraction must be"),
+        (TrainConfig, {"seed": MAX_SEED + 1}, "--seed must be"),
+        (SampleConfig, {"prompt": "a", "prompt_file": "b"}, "--prompt and --prompt-file"),
+        (EvalConfig, {"window": 5, "streams": 2}, "--window and --streams"),
+        (EvalConfig, {"lines": True, "window": 5}, "do not go with --lines"),
+        (EvalConfig, {"lines": True, "jsonl": "text"}, "--lines and --jsonl"),
+        (EvalConfig, {"metric": "nats", "json": True}, "--metric and --json"),
+    ],
+)
+def test_clashes(config: type, values: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        config(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"cell": "rnn", "activation": "relu"},
+        {"layers": 3, "hidden": 4},
+        {"layers": 2, "hidden": (4, 5)},
+        {"resume": True, "auto_resume": True},
+        {"val_fraction": 0},
+        {"device": "cuda:12"},
+        {"time": "2m", "epochs": 3, "steps": 9},
+    ],
+)
+def test_what_goes_together(values: dict[str, Any]) -> None:
+    made = TrainConfig(**values)
+    assert made == TrainConfig(**{each.name: getattr(made, each.name) for each in fields(made)})
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "cuda:1234", "cpu ", "", "CUDA", 0])
+def test_devices(device: Any) -> None:
+    with pytest.raises(UsageError, match=r"^--device must be auto, cpu, cuda or cuda:N, not "):
+        TrainConfig(device=device)
+
+
+def test_spelling() -> None:
+    assert flag("seq_len") == "--seq-len"
+    assert TrainConfig().time is None
+    assert seconds(DEFAULT_TIME) == "5m"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0s"), (0.2, "1s"), (59.1, "1m"), (61, "1m1s"), (3600, "1h"), (5400, "1h30m"), (90061, "25h1m1s")],
+)
+def test_times_as_people_write_them(value: float, text: str) -> None:
+    assert seconds(value) == text
+    assert value == 0 or Duration().parse(text) == math.ceil(value)

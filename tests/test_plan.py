@@ -1,0 +1,272 @@
+"""The plan: made once, repeatable as a command, kept within the time there is."""
+
+import json
+import shlex
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trainings import TEXT, arguments, snapshot, split_of, tensors
+
+from charrnn.__main__ import main
+from charrnn.architecture import Architecture
+from charrnn.cli import parse
+from charrnn.config import DEFAULT_TIME, TrainConfig
+from charrnn.data import Split
+from charrnn.errors import InputError
+from charrnn.options import merge
+from charrnn.report import count
+from charrnn.training import plan as planning
+from charrnn.training.loop import Trainer
+from charrnn.training.plan import NOT_IN_A_PLAN, Plan, command, describe, make_plan
+
+Capture = pytest.CaptureFixture[bytes]
+
+SPLIT = split_of(TEXT * 40)
+
+
+@pytest.fixture
+def speed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Symbols a second of a machine that is calibrated in no time; for a layer of any size."""
+    speeds = [100_000.0]
+    monkeypatch.setattr(planning, "calibrate", lambda *args: speeds[0])
+    return speeds
+
+
+def plan_of(split: Split = SPLIT, elapsed: float = 1.0, **options: Any) -> Plan:
+    return make_plan(TrainConfig(**options), split, device="cpu", elapsed=lambda: elapsed)
+
+
+def read_back(line: str) -> TrainConfig:
+    """What a command line means to `charrnn train`, without the environment."""
+    program, *words = shlex.split(line)
+    assert program == "charrnn"
+    parsed: Any = parse(words)
+    flags = dict(parsed.args[-1])
+    assert flags.pop("config") is None
+    flags["corpus"] = tuple(flags["corpus"] or ())
+    return merge(TrainConfig, flags, {})[0]
+
+
+ASKED: list[dict[str, Any]] = [
+    {"steps": 7},
+    {"epochs": 2.5},
+    {"time": 30.0},
+    {},
+    {"time": 30.0, "hidden": (64, 32), "cell": "lstm", "seed": 2**63 - 1},
+    {"steps": 9, "hidden": (24,), "layers": 3, "optimizer": "sgd", "tokenizer": "byte", "batch": 2},
+    {"steps": 9, "cell": "rnn", "activation": "relu", "lr": 0.0123456789, "dropout": 0.1 + 0.2, "weight_decay": 1e-12},
+    {"steps": 9, "eval_every": 0, "save_every": 0, "sample_every": 0, "patience": 0, "clip": 0.0, "val_limit": 77},
+    {"steps": 9, "corpus": ("a b.txt", "c'd\"e.txt", "$HOME/*.txt"), "val": "tür.txt", "errors": "replace"},
+    {"steps": 9, "threads": 2, "schedule": "cosine", "val_fraction": 1 / 3, "device": "cpu", "engine": "torch"},
+]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_the_command_repeats_the_plan(asked: dict[str, Any], speed: list[float]) -> None:
+    """Nothing in it is left to a second plan; read back, it means the same to the last digit."""
+    plan = plan_of(**asked)
+    again = read_back(command(plan.config))
+    shaping = {each.name for each in fields(TrainConfig)} - NOT_IN_A_PLAN - {"time", "epochs"}
+    assert {name: getattr(again, name) for name in shaping} == {name: getattr(plan.config, name) for name in shaping}
+    assert again.time is None
+    assert again.epochs is None
+    assert (again.corpus, again.val) == (plan.config.corpus, plan.config.val)
+    speed[0] = 1.0  # on a slow machine too
+    second = make_plan(again, SPLIT, device="cpu", elapsed=lambda: 99.0)
+    assert second.architecture == plan.architecture
+    assert {name: getattr(second.config, name) for name in shaping} == {
+        name: getattr(plan.config, name) for name in shaping
+    }
+    assert second.reasons == ()
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_nothing_is_left_open(asked: dict[str, Any], speed: list[float]) -> None:
+    config = plan_of(**asked).config
+    open_still = {each.name for each in fields(config) if getattr(config, each.name) is None}
+    assert open_still <= {"time", "epochs", "val", "out"}
+    for name, value in asked.items():
+        assert getattr(config, name) == ((24, 24, 24) if asked.get("layers") and name == "hidden" else value)
+
+
+def test_a_plan_survives_being_stored(speed: list[float]) -> None:
+    plan = plan_of(time=30.0, out="a folder", corpus=("a file",))
+    stored = json.dumps(plan.to_json(), allow_nan=False)
+    assert "a folder" not in stored
+    assert "a file" not in stored
+    values = json.loads(stored)
+    config = TrainConfig(**values["config"])
+    again = Plan.from_json(values, plan.architecture, config)
+    assert again == replace(plan, config=replace(plan.config, out=None, corpus=()), chars_per_second=0.0, reasons=())
+
+
+@pytest.mark.parametrize("elapsed", [0.0, 7.0])
+@pytest.mark.parametrize("pace", [1e3, 1e5, 1e7])
+def test_the_steps_fit_the_time(pace: float, elapsed: float, speed: list[float]) -> None:
+    """Training, looking and closing come to the time given, and to little less."""
+    speed[0] = pace
+    plan = plan_of(elapsed=elapsed, time=20.0, hidden=(16,))
+    assert plan.config.steps is not None
+    took = plan.config.steps * planning._symbols(plan.config) / pace
+    assert elapsed + took + plan.looks + plan.end <= 20.0
+    assert elapsed + took + plan.looks + plan.end > 0.95 * 20.0 - planning._symbols(plan.config) / pace
+    assert not plan.bounded
+    assert plan.chars_per_second == pace
+
+
+def test_no_time_at_all_is_one_step(speed: list[float]) -> None:
+    assert plan_of(elapsed=100.0, time=1.0).config.steps == 1
+
+
+def test_of_time_and_steps_the_lesser_holds(speed: list[float]) -> None:
+    alone = plan_of(time=10.0, hidden=(16,)).config.steps
+    assert alone is not None
+    assert plan_of(time=10.0, hidden=(16,), steps=3).config.steps == 3
+    assert plan_of(time=10.0, hidden=(16,), steps=10**9).config.steps == pytest.approx(alone, rel=0.05)
+    assert plan_of(time=10.0, hidden=(16,), steps=3).bounded
+    short = plan_of(time=10.0, hidden=(16,), epochs=1.0)
+    assert short.config.steps == len(SPLIT.train) // planning._symbols(short.config)
+
+
+def test_the_default_is_a_time(speed: list[float]) -> None:
+    plan = plan_of()
+    assert plan.config.time == DEFAULT_TIME
+    assert any(reason.startswith("time 5m: ") for reason in plan.reasons)
+
+
+def test_more_text_and_more_time_never_make_a_smaller_model(speed: list[float]) -> None:
+    def hidden(copies: int, **options: Any) -> int:
+        return plan_of(split_of(TEXT * copies), **options).architecture.hidden[0]
+
+    by_time = [hidden(1000, time=each) for each in (5.0, 60.0, 3600.0)]
+    assert by_time == sorted(by_time)
+    assert by_time[0] < by_time[-1]
+    by_text = [hidden(copies, steps=5) for copies in (1, 40, 400)]
+    assert by_text == sorted(by_text)
+    assert by_text[0] < by_text[-1]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 17, 100, 1000])
+def test_in_10_a_short_text_is_planned_for(size: int) -> None:
+    """IN-10: whatever is left open never asks for more text than there is."""
+    plan = plan_of(split_of(b"x" * size, fraction=0.0), steps=1)
+    assert planning._symbols(plan.config) <= size
+    for asked in ({"batch": 1}, {"seq_len": 1}):
+        assert planning._symbols(plan_of(split_of(b"x" * size, fraction=0.0), steps=1, **asked).config) <= size
+
+
+@pytest.mark.parametrize(
+    ("asked", "needed"),
+    [({"batch": 10, "seq_len": 28}, "280"), ({"batch": 271}, "271"), ({"seq_len": 300}, "300")],
+)
+def test_in_10_a_text_too_short_is_refused(asked: dict[str, int], needed: str) -> None:
+    """IN-10: what there is, what is needed, and what to lower."""
+    with pytest.raises(InputError, match=f"has 270 symbols, and --batch .* needs {needed}; lower either"):
+        plan_of(split_of(TEXT), steps=1, **asked)
+
+
+def test_all_of_the_validation_text_is_scored_at_the_end() -> None:
+    """--val-limit is of evaluations while training; the finished model is scored exactly."""
+    plan = plan_of(steps=5, val_limit=10)
+    values = describe(plan, SPLIT, "cpu")
+    assert (values["eval_tokens"], values["exact_tokens"]) == (10, len(SPLIT.val))
+
+
+def test_memory_grows_with_the_model() -> None:
+    small, large = (plan_of(steps=1, hidden=(size,)) for size in (16, 512))
+    assert small.memory > 16 * small.architecture.parameters  # weights, gradients, two moments
+    assert large.memory > 10 * small.memory
+
+
+def test_calibration_measures_and_can_be_ended() -> None:
+    config = plan_of(steps=1, hidden=(8,)).config
+    architecture = Architecture("gru", SPLIT.tokenizer.size, (8,), 16)
+    assert 100 < planning.calibrate(architecture, config, SPLIT, "cpu") < 1e9
+
+    def enough() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        planning.calibrate(architecture, config, SPLIT, "cpu", enough)
+
+
+# --- from the command line -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = Path("corpus.txt")
+    path.write_bytes(TEXT)
+    return path
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--overwrite"], ["--resume"], ["--auto-resume"]])
+def test_a_dry_run_touches_nothing(options: list[str], corpus: Path, capfdbinary: Capture) -> None:
+    """Not even a folder for the run; and it may look at a run that is there."""
+    if "--resume" not in options:
+        assert main(arguments(corpus, "new", "--dry-run", *options)) == 0
+        assert [path.name for path in Path().iterdir()] == ["corpus.txt"]
+    assert main(arguments(corpus, "run", steps=2)) == 0
+    before = snapshot(Path())
+    capfdbinary.readouterr()
+    assert main(arguments(corpus, "run", "--dry-run", *options, steps=3)) == 0
+    assert snapshot(Path()) == before
+    out, err = capfdbinary.readouterr()
+    if "--json" in options:
+        event = json.loads(out)
+        assert event["event"] == "plan"
+        assert event["steps"] == 3
+    else:
+        assert out == b""
+        assert b"the same again: charrnn train " in err
+
+
+def test_the_printed_command_gives_the_same_model(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Capture
+) -> None:
+    """End to end: planned by time, repeated by steps, the same weights."""
+    monkeypatch.setattr(Trainer, "_keep_time", lambda self: None)  # a plan that is changed under way is another
+    assert main(["train", str(corpus), "--time", "3s", "--out", "first", "--patience", "0", "--cell", "lstm"]) == 0
+    told = [line for line in capfdbinary.readouterr().err.decode().splitlines() if "charrnn train" in line]
+    again = told[0].partition(": ")[2]
+    assert main([*shlex.split(again)[1:], "--out", "again"]) == 0
+    assert tensors(Path("first/last.safetensors")) == tensors(Path("again/last.safetensors"))
+
+
+def test_the_time_given_is_kept(corpus: Path, capfdbinary: Capture) -> None:
+    """--time is from the start of the command to the saved model."""
+    began = time.monotonic()
+    assert main(["train", str(corpus), "--time", "4s", "--patience", "0", "--out", "run", "-q"]) == 0
+    assert 2 < time.monotonic() - began < 8
+    done = json.loads(Path("run/metrics.jsonl").read_bytes().splitlines()[-1])
+    assert done["event"] == "done"
+    assert done["seconds"] <= time.monotonic() - began
+
+
+# --- how quantities are told -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (7, "7"),
+        (999, "999"),
+        (999.4, "999"),
+        (999.6, "1k"),
+        (1000, "1k"),
+        (34_500, "34.5k"),
+        (999_499, "999k"),
+        (999_501, "1M"),
+        (1_234_567, "1.23M"),
+        (999_999_999, "1G"),
+        (-2_000_000, "-2M"),
+        (0.01234, "0.0123"),
+    ],
+)
+def test_quantities_have_three_digits_and_a_unit(number: float, text: str) -> None:
+    assert count(number) == text

@@ -1,0 +1,230 @@
+"""Small trainings: in this process, where a test can look on, and in others, which it can kill."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from charrnn import checkpoint
+from charrnn.__main__ import main
+from charrnn.checkpoint import Checkpoint
+from charrnn.config import TrainConfig
+from charrnn.corpora import Text
+from charrnn.data import Split, prepare
+from charrnn.errors import Interrupted
+from charrnn.training.learner import Step
+from charrnn.training.loop import Event, Trainer
+from charrnn.training.plan import make_plan
+from charrnn.training.resume import resume_plan
+from charrnn.training.run import Run
+from charrnn.training.stop import Stop
+
+TEXT = (b"The quick brown fox jumps over the lazy dog.\n" * 7)[:300]
+"""270 symbols to train on: 8 steps an epoch with the sizes of `SMALL`; and 30 to validate on."""
+
+SMALL: Mapping[str, Any] = {"hidden": (8,), "batch": 4, "seq_len": 8, "lr": 0.01, "steps": 40, "threads": 1}
+
+
+def split_of(*texts: bytes, tokenizer: str = "char", fraction: float = 0.1) -> Split:
+    """A corpus of texts, ready to learn from."""
+    named = [Text(f"text {number}", text) for number, text in enumerate(texts)]
+    return prepare(named, None, tokenizer=tokenizer, fraction=fraction)
+
+
+@dataclass
+class Session:
+    """What a training told: the loss of each step as `repr` prints it, and its events."""
+
+    losses: dict[int, str] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    def of(self, kind: str) -> list[Event]:
+        """The events of a kind."""
+        return [event for event in self.events if event["event"] == kind]
+
+
+def train(
+    folder: Path,
+    *,
+    split: Split | None = None,
+    stop_at: tuple[str, int] | None = None,
+    resume: bool = False,
+    given: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Session:
+    """Train in this process.
+
+    Args:
+        folder: of the run; made if need be.
+        split: the corpus; None is `TEXT`.
+        stop_at: an event's kind ("show" is a step's end) and a step: there a signal is noted.
+        resume: go on with the run in `folder`, its plan changed as `given` says.
+        options: of the plan, instead of those of `SMALL`.
+    """
+    config = TrainConfig(**{**SMALL, **options})
+    split = split or split_of(TEXT, tokenizer=config.tokenizer, fraction=config.val_fraction)
+    session, stop = Session(), Stop()
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(folder, warn=session.warnings.append)
+    resumed = run.newest() if resume else None
+    if resumed is None:
+        assert not resume, "nothing to resume from"
+        plan = make_plan(config, split, device="cpu", elapsed=lambda: 0.0)
+    else:
+        changed = TrainConfig(**{**SMALL, **options, **(given or {})})
+        plan, _ = resume_plan(resumed, changed, frozenset(given or {}))
+        run.cut_metrics(int(resumed.info["step"]))
+
+    def note(kind: str, step: int) -> None:
+        if stop_at == (kind, step):
+            stop.signal = signal.SIGINT
+
+    def show(step: int, found: Step, rate: float) -> None:
+        session.losses[step] = repr((found.loss, found.gradient_norm, rate))
+        note("show", step)
+
+    def emit(event: Event) -> None:
+        session.events.append(event)
+        note(event["event"], event["step"])
+
+    trainer = Trainer(
+        plan,
+        split,
+        run,
+        device="cpu",
+        corpus_sha256="of no corpus",
+        emit=emit,
+        show=show,
+        elapsed=lambda: 0.0,
+        stop=stop,
+        resumed=resumed,
+    )
+    try:
+        trainer.train()
+    except Interrupted:
+        session.interrupted = True
+    return session
+
+
+def change(path: Path, change: Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], None]) -> None:
+    """Rewrite a checkpoint with its weights, training tensors and info changed in place."""
+    old = checkpoint.read(path, training=True)
+    weights, training = dict(old.weights), {name: np.array(value) for name, value in old.training.items()}
+    change(weights, training, old.info)
+    checkpoint.write(path, Checkpoint(old.architecture, old.tokenizer, weights, old.info, training))
+
+
+def tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
+    """Every tensor of a resumable checkpoint, to the last bit."""
+    read = checkpoint.read(path, training=True)
+    arrays = {**read.weights, **{f"train.{name}": value for name, value in read.training.items()}}
+    return {name: (str(value.dtype), value.shape, value.tobytes()) for name, value in arrays.items()}
+
+
+def arguments(corpus: Path | str, out: Path | str, *more: str, steps: int = 40) -> list[str]:
+    """The command that trains as `SMALL` says."""
+    sizes = ["--hidden", "8", "--batch", "4", "--seq-len", "8", "--lr", "0.01", "--threads", "1"]
+    return ["train", str(corpus), *sizes, "--steps", str(steps), "--out", str(out), *more]
+
+
+def snapshot(folder: Path) -> dict[str, bytes]:
+    """What every file of a folder holds, but for the lock."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+class Child:
+    """A command in a process of its own, which has torch imported already.
+
+    Args:
+        command: arguments of `charrnn`.
+        folder: where `stdout` and `stderr` of the process go.
+        prepare: a function of a module, called in the process before the command.
+    """
+
+    def __init__(self, command: list[str], folder: Path, prepare: Callable[[], None] | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.stdout, self.stderr = folder / "stdout", folder / "stderr"
+        for path in (self.stdout, self.stderr):
+            path.write_bytes(b"")
+        process = _servers().Process(target=_run, args=(command, str(folder), prepare), daemon=True)
+        process.start()
+        assert isinstance(process, ForkServerProcess)
+        self.process = process
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self.process.pid is not None
+        return self.process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.exitcode is None
+
+    def wait(self, seconds: float = 60) -> int:
+        """Its exit code, or minus the signal that ended it."""
+        self.process.join(seconds)
+        assert self.process.exitcode is not None, f"still running: {self.stderr.read_bytes()!r}"
+        return self.process.exitcode
+
+    def wait_until(self, holds: Callable[[], bool], seconds: float = 60) -> None:
+        """Return once `holds` does; the process must not end before."""
+        end = time.monotonic() + seconds
+        while not holds():
+            assert self.alive or holds(), f"ended too soon: {self.stderr.read_bytes()!r}"
+            assert time.monotonic() < end, f"waited in vain: {self.stderr.read_bytes()!r}"
+            time.sleep(0.002)
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.wait()
+
+
+def children() -> Iterator[Callable[..., Child]]:
+    """For a fixture: makes `Child`ren and sees that none stays behind."""
+    made: list[Child] = []
+
+    def start(*args: Any, **more: Any) -> Child:
+        made.append(Child(*args, **more))
+        return made[-1]
+
+    yield start
+    for child in made:
+        if child.alive:
+            child.kill()
+        child.process.close()
+
+
+def _servers() -> multiprocessing.context.ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["charrnn.cli", "charrnn.cli.train", "charrnn.training.loop"])
+    return context
+
+
+def _run(command: list[str], folder: str, prepare: Callable[[], None] | None) -> None:
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        descriptor = os.open(os.path.join(folder, name), os.O_WRONLY | os.O_APPEND)
+        os.dup2(descriptor, number)
+        os.close(descriptor)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for each in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_DFL)
+    if prepare is not None:
+        prepare()
+    sys.exit(main(command))
