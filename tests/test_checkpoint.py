@@ -153,6 +153,7 @@ def damage() -> dict[str, Callable[[bytes], bytes]]:
 
 @pytest.mark.parametrize("kind", damage())
 def test_ck09_damage_is_told(kind: str, tmp_path: Path) -> None:
+    """CK-09."""
     data = checkpoint.to_bytes(sample())
     damaged = damage()[kind](data)
     assert damaged != data
@@ -160,6 +161,7 @@ def test_ck09_damage_is_told(kind: str, tmp_path: Path) -> None:
 
 
 def test_ck09_every_flipped_bit_is_found(tmp_path: Path) -> None:
+    """CK-09."""
     data = checkpoint.to_bytes(sample())
     header = 8 + int.from_bytes(data[:8], "little")
     draw = random.Random(9)  # noqa: S311
@@ -204,6 +206,7 @@ def foreign(marker: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", foreign(Path()))
 def test_ck10_foreign_files_are_named_and_not_run(kind: str, tmp_path: Path) -> None:
+    """CK-10."""
     marker = tmp_path / "marker"
     message = refused(saved(tmp_path / "model.pt", foreign(marker)[kind]))
     assert f"is not a charrnn checkpoint: it looks like {kind}" in message
@@ -212,11 +215,13 @@ def test_ck10_foreign_files_are_named_and_not_run(kind: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("place", [".", "/dev/zero", "/dev/null", "pipe"])
 def test_ck10_only_regular_files_are_read(place: str, tmp_path: Path) -> None:
+    """CK-10."""
     os.mkfifo(tmp_path / "pipe")
     assert "is not a charrnn checkpoint: it is no regular file" in refused(tmp_path / place)
 
 
 def test_ck10_another_programs_safetensors(tmp_path: Path) -> None:
+    """CK-10."""
     data = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     message = refused(saved(tmp_path / "m", len(data).to_bytes(8, "little") + data + bytes(4)))
     assert "is not a charrnn checkpoint" in message
@@ -230,6 +235,7 @@ def test_missing_files_are_told(name: str, tmp_path: Path) -> None:
 
 
 def test_ck11_nothing_can_run_a_file() -> None:
+    """CK-11."""
     found = []
     files = sorted(Path(charrnn.__file__).parent.rglob("*.py"))
     for file, node in ((path, node) for path in files for node in ast.walk(ast.parse(path.read_bytes()))):
@@ -348,6 +354,7 @@ INCONSISTENT = {
 
 @pytest.mark.parametrize("case", INCONSISTENT)
 def test_ck12_ck13_ck14_inconsistent_files_are_refused(case: str, tmp_path: Path) -> None:
+    """CK-12."""
     change, expected = INCONSISTENT[case]
     document, tensors = parts(sample())
     change(document, tensors)
@@ -371,6 +378,7 @@ OFFSETS = {
 
 @pytest.mark.parametrize("case", OFFSETS)
 def test_se05_hostile_headers_are_refused(case: str, tmp_path: Path) -> None:
+    """SE-05."""
     document, tensors = parts(sample())
     end = sum(tensor.nbytes for tensor in tensors.values())
     extra = "," + OFFSETS[case].replace("END", str(end))
@@ -419,6 +427,7 @@ assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit < 20
 
 
 def test_ck12_se05_refusing_is_quick_and_small(tmp_path: Path) -> None:
+    """CK-12."""
     command: list[str | Path] = [sys.executable, "-c", READ_ELSEWHERE, *huge(tmp_path)]
     lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
     assert len(lines) == 7, lines
@@ -428,6 +437,7 @@ def test_ck12_se05_refusing_is_quick_and_small(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["format-1-lstm", "format-1-gru", "format-1-rnn"])
 def test_ck14_files_of_every_version_load_and_score_the_same(name: str) -> None:
+    """CK-14."""
     expected = json.loads((FIXTURES / "format-1.json").read_text(encoding="utf-8"))[name]
     model = checkpoint.read(FIXTURES / f"{name}.safetensors", training=True)
     assert model.info["step"] == 7
@@ -440,6 +450,7 @@ def test_ck14_files_of_every_version_load_and_score_the_same(name: str) -> None:
 
 
 def test_ck14_a_newer_digest_is_no_mystery(tmp_path: Path) -> None:
+    """CK-14."""
     document, tensors = parts(sample())
     data = sealed({**document, "format_version": 9}, tensors)
     message = refused(saved(tmp_path / "m", data + b"?"))
@@ -448,6 +459,7 @@ def test_ck14_a_newer_digest_is_no_mystery(tmp_path: Path) -> None:
 
 
 def test_ck15_no_path_is_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CK-15."""
     path = tmp_path / "m.safetensors"
     checkpoint.write(path, sample())
     data = path.read_bytes()
@@ -463,6 +475,7 @@ def test_ck15_no_path_is_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["head.bias", "train.moments"])
 def test_ck22_numbers_that_are_not_finite_are_not_saved(value: float, name: str, tmp_path: Path) -> None:
+    """CK-22."""
     path = tmp_path / "m.safetensors"
     checkpoint.write(path, sample())
     before = path.read_bytes()
@@ -484,6 +497,7 @@ def test_nu06_such_numbers_load(tmp_path: Path) -> None:
 
 
 def test_ck23_a_reader_sees_whole_files_only(tmp_path: Path) -> None:
+    """CK-23."""
     path = tmp_path / "m.safetensors"
     small, large = sample(step=1), sample(Architecture("lstm", 20, (64,), 64), step=2)
     checkpoint.write(path, small)
@@ -506,6 +520,7 @@ def test_ck23_a_reader_sees_whole_files_only(tmp_path: Path) -> None:
 
 
 def test_ck24_equal_models_give_equal_bytes(tmp_path: Path) -> None:
+    """CK-24."""
     assert checkpoint.to_bytes(sample()) == checkpoint.to_bytes(sample())
     written = []
     for seed in ("1", "2"):
@@ -541,6 +556,7 @@ print(seen)
 
 
 def test_se04_nothing_inside_is_opened_imported_or_fetched(tmp_path: Path) -> None:
+    """SE-04."""
     hostile = ["/etc/passwd", "../../x", "https://example.org/x", "antigravity", "file:///etc/passwd"]
     document, tensors = parts(sample())
     paths: list[Path] = []

@@ -239,6 +239,18 @@ def test_a_bug_is_called_one(run: Program, text: str, monkeypatch: pytest.Monkey
     assert {path: path.read_bytes() for path in Path("run").glob("*.safetensors")} == before
 
 
+@pytest.mark.parametrize("where", ["charrnn.cli.parse", "charrnn.cli.importlib.import_module", "charrnn.cli._AsTyped"])
+def test_an_interruption_while_starting(where: str, run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CL-08, CL-11: no traceback, even where nothing can be saved yet."""
+
+    def interrupt(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, interrupt)
+    done = run("corpora")
+    assert (done.code, done.out, done.err.strip()) == (130, b"", b"")
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -384,7 +396,7 @@ def test_help_comes_at_once(line: list[str], environ: dict[str, str]) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("line", ["--help", "--version", "corpora", "corpora --json"])
+@pytest.mark.parametrize("line", ["--help", "--version", "corpora"])
 @pytest.mark.parametrize("where", ["> /dev/full", ">&-"])
 def test_output_that_cannot_be_written(line: str, where: str) -> None:
     """CL-07."""
@@ -513,21 +525,23 @@ def test_numbers_too_large_for_json(run: Program, text: str) -> None:
 # Completion
 
 
+COMPLETIONS = [
+    ("charrnn ", list(COMMANDS)),
+    ("charrnn tr", ["train"]),
+    ("charrnn train --hid", ["--hidden"]),
+    ("charrnn eval --metric bits_per_", ["bits_per_char", "bits_per_byte"]),
+    ("charrnn sample -m ", ["first", "second"]),
+    ("charrnn show s", ["second"]),
+    ("charrnn eval ", []),  # nothing of ours, so that the shell offers files
+]
+
+
 @pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("charrnn ", list(COMMANDS)),
-        ("charrnn tr", ["train"]),
-        ("charrnn train --hid", ["--hidden"]),
-        ("charrnn eval --metric bits_per_", ["bits_per_char", "bits_per_byte"]),
-        ("charrnn sample -m ", ["first", "second"]),
-        ("charrnn show s", ["second"]),
-        ("charrnn eval --out", []),
-        ("charrnn eval ", []),  # nothing of ours, so that the shell offers files
-    ],
+    ("shell", "line", "expected"),
+    [("bash", *each) for each in COMPLETIONS]
+    + [(shell, *each) for shell in ("zsh", "fish") for each in COMPLETIONS[3:]],
 )
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(line: str, expected: list[str], shell: str) -> None:
+def test_completion(shell: str, line: str, expected: list[str]) -> None:
     """CL-22."""
     for name in ("first", "second"):
         Path("checkpoints", name).mkdir(parents=True)

@@ -230,7 +230,7 @@ def test_the_printed_command_gives_the_same_model(
 ) -> None:
     """End to end: planned by time, repeated by steps, the same weights."""
     monkeypatch.setattr(Trainer, "_keep_time", lambda self: None)  # a plan that is changed under way is another
-    assert main(["train", str(corpus), "--time", "3s", "--out", "first", "--patience", "0", "--cell", "lstm"]) == 0
+    assert main(["train", str(corpus), "--time", "2s", "--out", "first", "--patience", "0", "--cell", "lstm"]) == 0
     told = [line for line in capfdbinary.readouterr().err.decode().splitlines() if "charrnn train" in line]
     again = told[0].partition(": ")[2]
     assert main([*shlex.split(again)[1:], "--out", "again"]) == 0

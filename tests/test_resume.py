@@ -722,6 +722,22 @@ def test_rs_01_the_last_save_may_not(corpus: Path, monkeypatch: pytest.MonkeyPat
     assert step_of(Path("run") / LAST) == step_of(Path("run") / MODEL) == 30
 
 
+def test_rs_01_a_better_model_that_cannot_be_kept_at_the_end_is_a_failure(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Capture
+) -> None:
+    """RS-01: an older and worse one is not passed off as the result."""
+    save = Run.save_model
+
+    def fail_at_the_end(self: Run, model: checkpoint.Checkpoint) -> None:
+        if model.info["step"] == 40:
+            raise OutputError("cannot write 'model'")
+        save(self, model)
+
+    monkeypatch.setattr(Run, "save_model", fail_at_the_end)
+    assert main(arguments(corpus, "run", "--eval-every", "10")) == 1
+    assert capfdbinary.readouterr().err.endswith(b"Error: cannot write 'model'\n")
+
+
 # --- the notes a run keeps -------------------------------------------------------------------------
 
 

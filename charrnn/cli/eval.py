@@ -106,7 +106,7 @@ class _Evaluation:
             symbols = total.tokens - total.oov_tokens + total.oov
             self.console.warn(f"{total.oov:,} of {symbols:,} symbols are unknown to the model")
         if total.replaced:
-            self.console.warn(f"{total.replaced:,} pieces of invalid UTF-8 were read as U+FFFD")
+            self.console.warn(f"places with invalid UTF-8, read as U+FFFD: {total.replaced:,}")
 
     def _scores(self, files: list[str], advance: Callable[[int], None]) -> Iterator[Score]:
         config = self.config

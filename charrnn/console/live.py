@@ -115,6 +115,8 @@ class LiveDisplay:
     def close(self) -> None:
         """The training is over, one way or another."""
         self.console.above = None
+        if self.live.is_started:
+            self.live.update(Text(), refresh=True)  # else a frame cut to fit the terminal is drawn once more, whole
         self.live.stop()
 
     def _draw(self) -> None:
@@ -149,7 +151,7 @@ class LiveDisplay:
         both.add_row(figures, machine)
         parts: list[Any] = [head, Text(), both]
         points = self.validation if len(self.validation) > 1 else self.training
-        if len(points) > 1:
+        if len(points) > 1 and not self.rich.options.ascii_only:
             kind = "validation" if points is self.validation else "training"
             top, low = max(y for _, y in points), min(y for _, y in points)
             lines = curve(points, *_CURVE)

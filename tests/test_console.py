@@ -1,0 +1,479 @@
+"""Streams: data goes out untouched, what is told is made harmless, and a reader that has gone is noticed."""
+
+import io
+import itertools
+import json
+import math
+import os
+import sys
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from charrnn.console import Console, drop
+from charrnn.console.escape import TerminalText, escape, escape_json, escape_line
+from charrnn.console.progress import progress
+from charrnn.console.tables import show_scores, show_table
+from charrnn.console.training import PlainDisplay, Smooth, closing, display, perplexity, tell_plan
+from charrnn.errors import OutputError
+from charrnn.scoring import Score
+
+Capture = pytest.CaptureFixture[bytes]
+
+# Escaping
+
+ESCAPED = [
+    ("plain caf\u00e9 \u65e5\u672c\u8a9e \U0001f600", "plain caf\u00e9 \u65e5\u672c\u8a9e \U0001f600"),
+    ("a\tb\nc\r\nd", "a\tb\nc\r\nd"),
+    ("a\rb", "a\\x0db"),
+    ("\r\r\n", "\\x0d\r\n"),
+    ("\x1b]0;pwn\x07", "\\x1b]0;pwn\\x07"),
+    ("\x1b[2J", "\\x1b[2J"),
+    ("\x9b31m", "\\x9b31m"),
+    ("\x00\x08\x0b\x0c\x0e\x7f\x80", "\\x00\\x08\\x0b\\x0c\\x0e\\x7f\\x80"),
+    ("\x85", "\\x85"),
+    ("\u202eabc\u2066", "<U+202E>abc<U+2066>"),
+    ("\u200f\u061c\u2028", "<U+200F><U+061C><U+2028>"),
+    ("\udcff\udce9", "\\xff\\xe9"),  # bytes that were no UTF-8, as the system hands them over
+    ("\ud800", "<U+D800>"),
+    ("[red]x[/]", "[red]x[/]"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), ESCAPED, ids=ascii)
+def test_escape(text: str, shown: str) -> None:
+    """SE-01, SE-03."""
+    assert escape(text) == shown
+    assert escape(shown) == shown
+
+
+def safe(text: str, passing: str) -> bool:
+    """Whether nothing in the text could steer a terminal, by what Unicode says of its characters."""
+    bidirectional = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    return all(
+        character in passing
+        or (
+            unicodedata.category(character) not in ("Cc", "Cs")
+            and unicodedata.bidirectional(character) not in bidirectional
+        )
+        for character in text
+    )
+
+
+ANYTHING = st.text(st.characters(exclude_categories=())) | st.binary().map(os.fsdecode)
+
+
+@given(ANYTHING)
+def test_nothing_unsafe_is_left(text: str) -> None:
+    """SE-01, SE-03."""
+    assert safe(escape(text).replace("\r\n", "\n"), "\n\t")
+    assert safe(escape_line(text), "\t")
+    escape(text).encode()
+
+
+@given(ANYTHING)
+def test_escaped_json_means_the_same(text: str) -> None:
+    """SE-03, CL-19."""
+    line = escape_json(json.dumps({"text": text}, ensure_ascii=False))
+    assert safe(line, "")
+    assert json.loads(line.encode()) == {"text": text}
+
+
+@given(st.binary(), st.lists(st.integers(0, 40)))
+def test_pieces_for_a_terminal(data: bytes, cuts: list[int]) -> None:
+    """IN-15, CL-27: however the bytes are cut, a terminal gets what it would get of the whole, in valid UTF-8."""
+    whole = escape(data.decode("utf-8", "replace"))
+    terminal = TerminalText()
+    places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
+    pieces = [terminal.feed(data[a:b]) for a, b in itertools.pairwise(places)]
+    for piece in pieces:
+        piece.decode()
+    assert b"".join([*pieces, terminal.feed(b"", final=True)]).decode() == whole
+
+
+# stdout
+
+
+class Broken(io.BytesIO):
+    """A stream that cannot be written to."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    def write(self, data: Any) -> int:
+        raise self.error
+
+    flush = write  # type: ignore[assignment]
+
+
+class Stream:
+    """What `sys.stdout` may turn out to be."""
+
+    def __init__(self, buffer: Any, terminal: bool = False, closed: bool = False) -> None:
+        self.buffer, self.terminal, self.closed = buffer, terminal, closed
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+def test_data_goes_out_as_it_is(capfdbinary: Capture) -> None:
+    data = bytes(range(256)) + b"\r\n\x1b[2J"
+    console = Console(quiet=True)
+    console.write(data)
+    console.write_json({"b": "\u00e9", "a": [1.5, None]}, flush=True)
+    console.write(b"more")
+    console.flush()
+    assert capfdbinary.readouterr() == (data + b'{"b": "\xc3\xa9", "a": [1.5, null]}\nmore', b"")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_json_has_no_such_numbers(value: float) -> None:
+    """CL-19."""
+    with pytest.raises(ValueError, match="JSON"):
+        Console().write_json({"x": value})
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(5, "Input/output error")])
+def test_what_cannot_be_written_is_told(error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CL-07."""
+    monkeypatch.setattr(sys, "stdout", Stream(Broken(error)))
+    with pytest.raises(OutputError, match=f"^cannot write to stdout: {error.strerror}$"):
+        Console().write(b"x", flush=True)
+    with pytest.raises(OutputError, match=f"^cannot write to stdout: {error.strerror}$"):
+        Console().flush()
+
+
+def test_a_reader_that_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CL-06."""
+    monkeypatch.setattr(sys, "stdout", Stream(Broken(BrokenPipeError())))
+    with pytest.raises(BrokenPipeError):
+        Console().write(b"x", flush=True)
+
+
+@pytest.mark.parametrize("stream", [None, Stream(io.BytesIO(), closed=True)])
+def test_closed_stdout(stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CL-07: data is never dropped without a word, but flushing what nobody wrote is no fault."""
+    monkeypatch.setattr(sys, "stdout", stream)
+    with pytest.raises(OutputError, match="closed"):
+        Console().write(b"x")
+    Console().flush()
+    assert not Console().reader_is_terminal
+
+
+def test_flushed_as_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CL-27: at the first write, then about every 20 ms, or when asked to."""
+    now = [100.0]
+    monkeypatch.setattr(
+        sys, "stdout", Stream(io.BufferedWriter(io.FileIO(os.open("out", os.O_CREAT | os.O_RDWR), "w")))
+    )
+    monkeypatch.setattr("charrnn.console.time.monotonic", lambda: now[0])
+    console = Console()
+    written = []
+    for wait, flush in ((0, False), (0.01, False), (0.005, False), (0.01, False), (0.001, False), (0, True)):
+        now[0] += wait
+        console.write(b"x", flush=flush)
+        written.append(Path("out").stat().st_size)
+    assert written == [1, 1, 1, 4, 4, 6]
+    sys.stdout.buffer.close()
+
+
+def test_for_whom_text_is_made_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SE-01, SE-02: for a terminal, unless raw output is asked for."""
+    for terminal, raw, harmless in ((False, False, False), (True, False, True), (True, True, False)):
+        monkeypatch.setattr(sys, "stdout", Stream(io.BytesIO(), terminal))
+        assert (Console().text(raw=raw) is not None) is harmless
+
+
+# stderr
+
+HOSTILE = "a\x1b[2J\u202e[red][/]\nError: b\r\n"
+HARMLESS = b"a\\x1b[2J<U+202E>[red][/]\\nError: b\\x0d\\n\n"
+
+
+@pytest.mark.parametrize(
+    ("call", "prefix", "quietly", "plainly"),
+    [
+        (Console.tell, b"", False, True),
+        (Console.warn, b"Warning: ", False, True),
+        (Console.detail, b"", False, False),
+        (Console.error, b"Error: ", True, True),
+    ],
+)
+def test_what_is_told(
+    call: Callable[[Console, str], None], prefix: bytes, quietly: bool, plainly: bool, capfdbinary: Capture
+) -> None:
+    """CL-23, SE-03: one line each, harmless, with no markup read into it; -q leaves the errors."""
+    for console, told in (
+        (Console(quiet=True), quietly),
+        (Console(), plainly),
+        (Console(verbose=True), True),
+    ):
+        call(console, HOSTILE)
+        assert capfdbinary.readouterr() == (b"", prefix + HARMLESS if told else b"")
+        above: list[str] = []
+        console.above = above.append
+        call(console, HOSTILE)
+        assert above == ([(prefix + HARMLESS).decode().removesuffix("\n")] if told else [])
+        assert capfdbinary.readouterr() == (b"", b"")
+
+
+def test_surrogates_are_told(capfdbinary: Capture) -> None:
+    """CL-20: a name that is no UTF-8."""
+    Console().error(os.fsdecode(b"caf\xe9 \xed\xa0\x80"))
+    assert capfdbinary.readouterr().err == b"Error: caf\\xe9 \\xed\\xa0\\x80\n"
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        None,
+        Stream(Broken(OSError(5, "gone"))),
+        Stream(Broken(ValueError("closed"))),
+        Stream(Broken(RuntimeError("reentrant"))),
+    ],
+)
+def test_nobody_left_to_be_told(stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", stream)
+    Console().error("x")
+    assert not Console().interactive
+
+
+def test_a_traceback_is_harmless(capfdbinary: Capture) -> None:
+    """CL-13, SE-03."""
+    try:
+        raise ValueError(HOSTILE)
+    except ValueError:
+        Console().trace()
+    err = capfdbinary.readouterr().err
+    assert err.startswith(b"Traceback (most recent call last):\n")
+    assert b"ValueError: a\\x1b[2J<U+202E>[red][/]\n" in err
+
+
+def test_a_dropped_stream_takes_anything() -> None:
+    with open("out", "w+b", buffering=0) as stream:
+        stream.write(b"before")
+        drop(stream)
+        stream.write(b"after")
+    assert Path("out").read_bytes() == b"before"
+    drop(None)
+    drop(io.BytesIO())
+
+
+@pytest.mark.parametrize(
+    ("environ", "color", "expected"),
+    [
+        ({}, None, True),
+        ({}, False, False),
+        ({"NO_COLOR": "1"}, None, False),
+        ({"NO_COLOR": ""}, None, True),
+        ({"TERM": "dumb"}, None, False),
+        ({"TERM": "xterm", "CI": "1"}, None, True),
+    ],
+)
+def test_colour(environ: dict[str, str], color: bool | None, expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CL-03."""
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert Console(color=color).color is expected
+
+
+@pytest.mark.parametrize(
+    ("terminal", "kind", "quiet", "expected"),
+    [
+        (True, "xterm", False, True),
+        (True, "dumb", False, False),
+        (True, "xterm", True, False),
+        (False, "xterm", False, False),
+    ],
+)
+def test_where_a_display_is_drawn(
+    terminal: bool, kind: str, quiet: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CL-03, CL-04, CL-23."""
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setattr(sys, "stderr", Stream(io.BytesIO(), terminal))
+    assert Console(quiet=quiet).interactive is expected
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_whether_somebody_types(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CL-17."""
+    monkeypatch.setattr(sys, "stdin", Stream(io.BytesIO(), terminal))
+    assert Console().typed_at is terminal
+    monkeypatch.setattr(sys, "stdin", None)
+    assert Console().typed_at is False
+
+
+# Tables and bars
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_table(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SE-03, CL-03: names with markup and escape sequences; colour only where it is wanted."""
+    out = io.BytesIO()
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr(sys, "stdout", Stream(out, terminal))
+    show_table(Console(color=False), ("name", "figure"), [("[red]x[/]", "1"), ("\x1b[2J", "2"), ("\udcff", "3")])
+    page = out.getvalue().decode()
+    assert "[red]x[/]" in page
+    assert "\\x1b[2J" in page
+    assert "\\xff" in page
+    assert "\x1b[2J" not in page
+    assert ("\x1b" in page) <= terminal
+
+
+def test_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", Stream(out))
+    score = Score(nats=2000 * math.log(2), tokens=1000, oov=3, chars=1000, bytes=1250, words=100)
+    show_scores(Console(), [("a.txt", score), ("b.txt", Score(nats=1.0, tokens=1))])
+    lines = out.getvalue().decode().split("\n")
+    [row] = [line.split() for line in lines if "a.txt" in line]
+    assert row == ["a.txt", "4.0000", "2.0000", "1.6000", "1,000", "3"]
+    [row] = [line.split() for line in lines if "b.txt" in line]
+    assert row[2:4] == ["-", "-"]
+
+
+def test_no_bar_where_nobody_looks(capfdbinary: Capture) -> None:
+    """CL-04."""
+    with progress(Console(), "scoring", 10) as advance:
+        advance(5)
+    assert capfdbinary.readouterr() == (b"", b"")
+
+
+def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It appears after a second, and leaves nothing behind."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    for total in (100, None):
+        with progress(Console(), "scoring", total) as advance:
+            for _ in range(10):
+                advance(10)
+    assert "scoring" not in terminal.getvalue()
+
+
+# A training, in plain lines
+
+PLAN: dict[str, Any] = {
+    "event": "plan", "step": 0, "epoch": 0.0, "seconds": 1.0, "command": "charrnn train x", "cell": "gru",
+    "hidden": [64, 32], "vocabulary": 65, "parameters": 123456, "memory": 5e6, "batch": 32, "seq_len": 64,
+    "learning_rate": 0.01, "steps": 1000, "epochs": 1.25, "time": 300.0, "chars_per_second": 85123.0,
+    "train_tokens": 1003854, "val_tokens": 111540, "eval_tokens": 20000, "exact_tokens": 111540, "eval_every": 50,
+    "engine": "torch", "device": "cpu", "reasons": ["lr 0.01: for gru"],
+}  # fmt: skip
+LOSS = math.log(5)
+EVAL = {"event": "eval", "step": 50, "epoch": 0.5, "seconds": 9.0, "nats": 100 * LOSS, "tokens": 100, "best": True}
+DONE: dict[str, Any] = {
+    "event": "done", "step": 1000, "epoch": 1.25, "seconds": 61.0, "nats": 100 * LOSS, "tokens": 1234,
+    "perplexity": 5.0, "bits_per_char": 2.3219, "bits_per_byte": None, "oov": 0, "carried": LOSS, "window_256": 1.7,
+    "best": 950, "model": "checkpoints/a b/model.safetensors", "reason": "patience",
+}  # fmt: skip
+
+
+def told(event: dict[str, Any], *, verbose: bool = False, capture: Capture) -> str:
+    with display(Console(verbose=verbose), None, json=False) as shown:  # type: ignore[arg-type]
+        assert isinstance(shown, PlainDisplay)
+        shown.event(event)
+    out, err = capture.readouterr()
+    assert out == b""
+    return err.decode()
+
+
+def test_a_plan_in_words(capfdbinary: Capture) -> None:
+    text = told(PLAN, capture=capfdbinary)
+    for part in (
+        "gru 64+32, 65 symbols, 123k parameters, about 5MB", "1,003,854 symbols to train on, 111,540 to validate on",
+        "20,000 of them in pieces", "1,000 steps, 1.25 epochs at 85.1k chars/s, 5m in all; torch on cpu",
+        "  lr 0.01: for gru", "the same again: charrnn train x",
+    ):  # fmt: skip
+        assert part in text
+    again = told({"event": "plan", "step": 9, "steps": 900, "reason": "slow"}, capture=capfdbinary)
+    assert again == "plan: now 900 steps (slow)\n"
+    quick: list[str] = []
+    tell_plan(quick.append, {**PLAN, "time": None, "chars_per_second": 0.0})
+    assert "plan: 1,000 steps, 1.25 epochs; torch on cpu" in quick
+
+
+def test_an_evaluation_in_words(capfdbinary: Capture) -> None:
+    line = "step 50  epoch 0.50  validation perplexity 5.000 (2.322 bits/char)  best\n"
+    assert told(EVAL, capture=capfdbinary) == line
+    assert told({**EVAL, "best": False}, capture=capfdbinary) == line.replace("  best", "")
+
+
+def test_the_end_in_words(capfdbinary: Capture) -> None:
+    text = told(DONE, capture=capfdbinary)
+    for part in (
+        "perplexity      5.0000", "bits per char   2.3219   (per byte -)", "1.6094 carried, 1.7000 in windows of 256",
+        "on 1,234 validation symbols", "1,000 steps in 1m1s, as validation no longer improved; the best after step 950",
+        "charrnn sample -m 'checkpoints/a b' --temp 0.8", "charrnn eval -m 'checkpoints/a b' FILE",
+    ):  # fmt: skip
+        assert part in text
+    bare = closing({key: DONE[key] for key in ("event", "step", "seconds", "best", "model")} | {"reason": "steps"})
+    assert bare[0] == "1,000 steps in 1m1s; the best after step 950"
+
+
+def test_what_only_the_curious_are_told(capfdbinary: Capture) -> None:
+    """CL-04, CL-23: samples and saves; and each in one line."""
+    for event, line in (
+        ({"event": "sample", "text": "a\nb\x1b"}, "sample: a\\nb\\x1b\n"),
+        ({"event": "save", "path": "run/last"}, "saved run/last\n"),
+    ):
+        assert told(event, capture=capfdbinary) == ""
+        assert told(event, verbose=True, capture=capfdbinary) == line
+
+
+def test_steps_are_told_of_when_all_is_quiet(capfdbinary: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CL-04: no more than a line in ten seconds."""
+    step = {
+        "event": "step", "step": 5, "epoch": 0.1, "loss": LOSS, "learning_rate": 0.01, "gradient_norm": 0.5,
+        "chars_per_second": 34567.0,
+    }  # fmt: skip
+    now = [0.0]
+    monkeypatch.setattr("charrnn.console.training.time.monotonic", lambda: now[0])
+    with display(Console(), None, json=False) as shown:  # type: ignore[arg-type]
+        for _ in range(100):
+            now[0] += 0.3
+            shown.event(step)
+    lines = capfdbinary.readouterr().err.decode().splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("step 5  epoch 0.10")
+    assert lines[0].endswith("34.6k chars/s  lr 0.01  grad 0.5")
+
+
+def test_events_go_out_besides(capfdbinary: Capture) -> None:
+    """CL-02."""
+    with display(Console(), None, json=True) as shown:  # type: ignore[arg-type]
+        shown.event(EVAL)
+        shown.abandon()
+    out, err = capfdbinary.readouterr()
+    assert json.loads(out) == EVAL
+    assert err.startswith(b"step 50")
+
+
+def test_a_running_mean() -> None:
+    """Of everything at first, then of the last fifty or so; the same for any start."""
+    smooth = Smooth()
+    assert math.isnan(smooth.value)
+    for count, loss in enumerate((4.0, 2.0, 3.0), 1):
+        smooth.add(loss)
+        assert smooth.value == pytest.approx((4.0, 3.0, 3.0)[count - 1])
+    for _ in range(1000):
+        smooth.add(1.0)
+    assert smooth.value == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("loss", "text"), [(0.0, "1.000"), (math.log(1234.5), "1,234.500"), (60.0, "huge")])
+def test_perplexity_for_people(loss: float, text: str) -> None:
+    assert perplexity(loss) == text
