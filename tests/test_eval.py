@@ -530,8 +530,8 @@ sys.stderr.write(open("/proc/self/status").read())
 @pytest.mark.parametrize(
     ("more", "megabytes"),
     [
-        (["--lines"], 4),
-        (["--window", "64"], 4),
+        (["--lines"], 3),
+        (["--window", "64"], 3),
         pytest.param([], 10, marks=pytest.mark.slow),
         pytest.param(["--lines"], 30, marks=pytest.mark.slow),
     ],

@@ -16,7 +16,7 @@ from charrnn.scoring import Score, score_streams, score_texts, score_windows
 from charrnn.tokenizers import ByteTokenizer, Tokenizer
 
 RNG = np.random.default_rng(0)
-TEXT = "".join(RNG.choice(list(tiny.TEXT), 1000)).encode()
+TEXT = "".join(RNG.choice(list(tiny.TEXT), 700)).encode()
 WORDS = "the  cat sat.\non the\tmat, né 日\r\n".encode()
 
 TOKENIZERS: list[Tokenizer] = [tiny.char(), ByteTokenizer()]
@@ -86,7 +86,7 @@ def test_neither_cuts_nor_neighbours_matter(tokenizer: Tokenizer, cell: str) -> 
         [found] = score(model, TEXT, size=size)
         assert found.nats == pytest.approx(alone.nats, rel=1e-6)
         assert (found.tokens, found.bytes, found.words) == (alone.tokens, alone.bytes, alone.words)
-    for lanes in (1, 2, 5, 64, 100):
+    for lanes in (1, 5, 64):
         found = score(model, *others[:20], TEXT, *others[20:], lanes=lanes, size=100)[20]
         assert found.nats == pytest.approx(alone.nats, rel=1e-6)
         assert found.tokens == alone.tokens
@@ -234,10 +234,10 @@ def test_check_is_called_and_may_end_it() -> None:
 
 
 @tokenizers
-@pytest.mark.parametrize("window", [1, 5, 256, 10_000])
+@pytest.mark.parametrize("window", [1, 5, 100, 10_000])
 @pytest.mark.parametrize("size", [3, 1 << 16])
 def test_windows_forget(tokenizer: Tokenizer, window: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = TEXT[:600].decode(errors="ignore").encode()
+    text = TEXT[:300].decode(errors="ignore").encode()
     model = tiny.drawn(tokenizer)
     ids = tokenizer.encode(text)
     parts = [tokenizer.decode(ids[at : at + window]) for at in range(0, len(ids), window)]

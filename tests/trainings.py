@@ -213,7 +213,7 @@ def children() -> Iterator[Callable[..., Child]]:
 
 def _servers() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["charrnn.cli", "charrnn.cli.train", "charrnn.training.loop"])
+    context.set_forkserver_preload(["pytest", "charrnn.cli", "charrnn.cli.train", "charrnn.training.loop"])
     return context
 
 
