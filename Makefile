@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow bench lint clean
 
 demo: $(READY)
 	$(BIN)/charrnn train --time 75s --overwrite --out checkpoints/demo
@@ -18,6 +18,9 @@ test: lint
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
+
+bench: $(READY)
+	$(BIN)/python benchmarks/startup.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
