@@ -1,11 +1,18 @@
 """What every test stands on: an environment without the user's settings, in an empty folder."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
 from charrnn.machine import share_processors
+
+# A test run started in the background, or by nohup, ignores these, and every program it starts would too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 share_processors()  # before anything imports NumPy or torch: tests may run beside other programs
 
