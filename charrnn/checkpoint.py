@@ -35,10 +35,11 @@ from charrnn.errors import CheckpointError, NonFiniteError, OutputError
 from charrnn.files import PathLike, atomic_write, quote
 from charrnn.tokenizers import Tokenizer, tokenizer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 VOCABULARY = "tokenizer.vocabulary"
 TRAINING = "train."
+MAX_SEPARATOR = 256  # ids
 
 Array = npt.NDArray[Any]
 
@@ -56,6 +57,7 @@ class Checkpoint:
         weights: float32 arrays, named and shaped as `architecture.shapes()`.
         info: plain JSON without NaN: counters, metrics, the corpus's SHA-256, engine, plan. No path.
         training: what resuming needs beside the weights, by name; empty in a file that is not resumable.
+        separator: what ends each record that the model writes or reads; empty: its texts are no records.
     """
 
     architecture: Architecture
@@ -63,6 +65,7 @@ class Checkpoint:
     weights: dict[str, Array]
     info: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Array] = field(default_factory=dict)
+    separator: bytes = b""
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:
@@ -90,6 +93,7 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
         "tokenizer": checkpoint.tokenizer.name,
         "config": checkpoint.architecture.to_json(),
         "info": checkpoint.info,
+        "separator": checkpoint.tokenizer.encode(checkpoint.separator).tolist(),
         "sha256": _ZEROS.decode(),
     }
     metadata = json.dumps(document, sort_keys=True, allow_nan=False, separators=(",", ":"))
@@ -164,9 +168,10 @@ def read(path: PathLike, *, training: bool = False) -> Checkpoint:
         raise _unusable(path, short(error)) from None
     if symbols.size != architecture.vocabulary:
         raise _unusable(path, f"{architecture.vocabulary} symbols in its config, {symbols.size} in its vocabulary")
+    separator = _separator(path, document.get("separator", []) if version > 1 else [], symbols)
     weights = {weight: arrays[weight] for weight in architecture.shapes()}
     kept = {key.removeprefix(TRAINING): arrays[key] for key in arrays if training and key.startswith(TRAINING)}
-    return Checkpoint(architecture, symbols, weights, info, kept)
+    return Checkpoint(architecture, symbols, weights, info, kept, separator)
 
 
 def peek(path: PathLike) -> dict[str, Any]:
@@ -207,12 +212,22 @@ def _check_tensors(path: PathLike, architecture: Architecture, tokenizer_name: s
             expected[name] = dtype, shape
     if tokenizer_name != "byte":  # how many symbols is for the tokenizer to judge
         dtype, shape = found.get(VOCABULARY, ("", ()))
-        expected[VOCABULARY] = "U32", shape if len(shape) == 1 else (architecture.vocabulary - 1,)
+        wanted = "U8" if tokenizer_name == "sentencepiece" else "U32"
+        expected[VOCABULARY] = wanted, shape if len(shape) == 1 else (architecture.vocabulary - 1,)
     for name in sorted(expected.keys() | found.keys()):
         want, have = expected.get(name), found.get(name)
         if want != have:
             told = [f"{kind[0]} {list(kind[1])}" if kind else "none" for kind in (want, have)]
             raise _unusable(path, f"tensor {short(name)}: expected {told[0]}, found {short(told[1])}")
+
+
+def _separator(path: PathLike, ids: object, tokenizer: Tokenizer) -> bytes:
+    """What ends a record, from the ids that a file gives for it."""
+    if not isinstance(ids, list) or len(ids) > MAX_SEPARATOR:
+        raise _unusable(path, "its separator is no list of a few ids")
+    if not all(type(each) is int and 0 <= each < tokenizer.size and each != tokenizer.unknown for each in ids):
+        raise _unusable(path, "an id of its separator is out of range")
+    return tokenizer.decode(ids)
 
 
 def _digest(data: bytes, place: int) -> bytes:

@@ -4,6 +4,7 @@ Defaults are written here and nowhere else. None means that the plan decides (`t
 """
 
 import math
+import os
 import re
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from charrnn.errors import UsageError
 from charrnn.options import (
     Choice,
     Duration,
+    Escaped,
     Flag,
     Kind,
     Names,
@@ -68,7 +70,18 @@ class TrainConfig:
     embedding: int | None = option(
         Whole(1, MAX_SIZE), "Width of the input table.", shown="by hidden and symbols", group=_MODEL
     )
-    tokenizer: str = option(Choice(("char", "byte")), "What a symbol is.", default="char", group=_MODEL)
+    tokenizer: str = option(
+        Choice(("char", "byte", "sentencepiece", "sentencepiece-bpe")),
+        "What a symbol is; a sentencepiece model has common strings for symbols.",
+        default="char",
+        group=_MODEL,
+    )
+    vocab_size: int | None = option(
+        Whole(1, 65536), "Symbols of a sentencepiece model.", shown="by the text", group=_MODEL
+    )
+    min_count: int = option(
+        Whole(1), "Characters that occur less often in the text are unknown ones.", default=1, group=_MODEL
+    )
 
     batch: int | None = option(Whole(1, 65536), "Rows read side by side.", shown="by the text", group=_LEARN)
     seq_len: int | None = option(
@@ -121,6 +134,18 @@ class TrainConfig:
     )
     sample_every: int | None = option(Whole(0), "Steps between samples; 0: none.", shown="by the plan", group=_VALIDATE)
 
+    records: bool = option(
+        Flag(), "The text is many short ones, such as lines: learn each from its start to its end.",
+        default=False, group=_DATA,
+    )  # fmt: skip
+    separator: str | None = option(
+        Escaped(), r"What ends a record: \n\n is a blank line.", shown=r"\n with --records", group=_DATA
+    )
+    weights: bool = option(Flag(), "Each line is a count, a tab and a record.", default=False, group=_DATA)
+    jsonl: str | None = option(Text("FIELD"), "The texts are this field of JSON Lines.", group=_DATA)
+    tsv: str | None = option(
+        Text("COLUMN"), "The texts are this column, a number or a name, of tab-separated lines.", group=_DATA
+    )
     errors: str = option(
         Choice(("strict", "replace")),
         "Invalid UTF-8: refuse it, or read U+FFFD in its place.",
@@ -154,6 +179,22 @@ class TrainConfig:
             raise UsageError(f"--layers {self.layers} and --hidden with {len(self.hidden)} sizes contradict each other")
         if self.resume and self.overwrite:
             raise UsageError("--resume and --overwrite contradict each other")
+        spm = self.tokenizer.startswith("sentencepiece")
+        if self.vocab_size is not None and not spm:
+            raise UsageError("--vocab-size goes with --tokenizer sentencepiece; --min-count shrinks that of char")
+        if self.min_count > 1 and self.tokenizer != "char":
+            raise UsageError("--min-count goes with --tokenizer char")
+        if sum((self.jsonl is not None, self.tsv is not None, self.weights)) > 1:
+            raise UsageError("--jsonl, --tsv and --weights contradict each other")
+        if self.separator is not None or self.weights:
+            object.__setattr__(self, "records", True)
+        if spm and self.separator is not None and self.separator.strip("\n"):
+            raise UsageError("--separator can only be made of newlines with --tokenizer sentencepiece")
+
+    @property
+    def record_separator(self) -> bytes:
+        """What ends a record; empty where the text is no records."""
+        return os.fsencode(self.separator or "\n") if self.records else b""
 
 
 @dataclass(frozen=True)
@@ -214,6 +255,7 @@ class EvalConfig:
 
     lines: bool = option(Flag(), "Score each line on its own.", default=False)
     jsonl: str | None = option(Text("FIELD"), 'Score this field of each JSON line; adds "perplexity" to the object.')
+    tsv: str | None = option(Text("COLUMN"), "Score this column, a number or a name, of tab-separated lines.")
     metric: str | None = option(Choice(METRICS), "Print this number alone.")
     json: bool = option(Flag(), "One JSON object a row.", default=False)
     window: int = option(Whole(0), "Forget everything each N symbols; 0: never.", default=0)
@@ -236,10 +278,11 @@ class EvalConfig:
         check_fields(self)
         if self.window and self.streams > 1:
             raise UsageError("--window and --streams contradict each other")
-        if (self.lines or self.jsonl is not None) and (self.window or self.streams > 1):
-            raise UsageError("--window and --streams do not go with --lines or --jsonl")
-        if self.lines and self.jsonl is not None:
-            raise UsageError("--lines and --jsonl contradict each other")
+        ways = sum((self.lines, self.jsonl is not None, self.tsv is not None))
+        if ways and (self.window or self.streams > 1):
+            raise UsageError("--window and --streams do not go with --lines, --jsonl or --tsv")
+        if ways > 1:
+            raise UsageError("--lines, --jsonl and --tsv contradict each other")
         if self.metric is not None and self.json:
             raise UsageError("--metric and --json contradict each other")
 

@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     START = 3
     DROPOUT = 4
     SAMPLE = 5
+    SPLIT = 6
 
 
 def generator(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:

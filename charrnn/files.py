@@ -86,6 +86,16 @@ def atomic_write(
         raise OutputError(f"cannot write {quote(path)}: {_cause(error)}") from error
 
 
+def cache_folder() -> Path:
+    """The user's folder for what can be made again: `$XDG_CACHE_HOME/charrnn`, or the system's own place.
+
+    It need not exist.
+    """
+    from platformdirs import user_cache_path  # here, as most commands need no cache
+
+    return user_cache_path("charrnn", appauthor=False)
+
+
 def prune_temporaries(directory: PathLike) -> int:
     """Remove the temporary files that killed writers left in a folder; returns their number.
 

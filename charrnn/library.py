@@ -22,7 +22,7 @@ from charrnn.config import EvalConfig, SampleConfig
 from charrnn.engines import inference
 from charrnn.runs import find_model
 from charrnn.sampling import Part, write_texts
-from charrnn.scoring import Score, score_texts
+from charrnn.scoring import Score, score_records, score_texts
 from charrnn.tokenizers import Tokenizer, encode_prompt
 
 
@@ -45,15 +45,18 @@ class Model:
     Attributes:
         architecture: its sizes.
         tokenizer: what turns text into its symbols.
+        separator: what ends each record, of a model that was trained on records; empty: it was not.
         info: what its file tells of its training: plain JSON.
     """
 
     architecture: Architecture
     tokenizer: Tokenizer
+    separator: bytes
     info: dict[str, Any]
 
     def __init__(self, model: Checkpoint) -> None:
         self.architecture, self.tokenizer, self.info = model.architecture, model.tokenizer, model.info
+        self.separator = model.separator
         self._engine = inference(model.architecture, model.weights)
 
     def sample(
@@ -69,7 +72,7 @@ class Model:
         stop: str | None = None,
         unknown: str = SampleConfig.unknown,
     ) -> str:
-        """Write a text, as `charrnn sample` does with the options of the same names.
+        """Write a text, or a record without its separator, as `charrnn sample` does with the options of the same names.
 
         Args:
             prompt: what the text goes on from; not repeated in it.
@@ -142,7 +145,8 @@ class Model:
         """What a text costs, every symbol once, the first included.
 
         Args:
-            text: it may be empty: then there are no tokens, and the perplexity is NaN.
+            text: it may be empty: then there are no tokens, and the perplexity is NaN. For a model of records it
+                is a number of them, each scored on its own; the last one need not be ended.
             unknown: what becomes of characters the model does not know: "score", "skip" or "error".
             errors: what becomes of invalid UTF-8: "strict" refuses it, "replace" reads U+FFFD.
 
@@ -150,7 +154,12 @@ class Model:
             UsageError: an argument is none of these. InputError: the text cannot be used.
             NonFiniteError: the model's arithmetic overflows.
         """
-        return self._score([_bytes(text)], unknown, errors)[0]
+        config = EvalConfig(unknown=unknown, errors=errors)
+        if not self.separator:
+            return self._score([_bytes(text)], config)[0]
+        return score_records(
+            self._engine, self.tokenizer, [_bytes(text)], self.separator, unknown=config.unknown, errors=config.errors
+        )
 
     def score_lines(
         self,
@@ -159,14 +168,16 @@ class Model:
         unknown: str = EvalConfig.unknown,
         errors: str = EvalConfig.errors,
     ) -> list[Score]:
-        """What lines cost, each on its own and ended by a newline, which is added where it is missing.
+        """What lines cost, each on its own and ended by a newline, or the model's separator, which is added where
+        it is missing.
 
         Many are scored side by side, faster than one by one. Arguments and errors as `score`.
         """
-        return self._score((_bytes(line).removesuffix(b"\n") + b"\n" for line in lines), unknown, errors)
+        end = self.separator or b"\n"
+        ended = (_bytes(line).removesuffix(end) + end for line in lines)
+        return self._score(ended, EvalConfig(unknown=unknown, errors=errors))
 
-    def _score(self, texts: Iterable[bytes], unknown: str, errors: str) -> list[Score]:
-        config = EvalConfig(unknown=unknown, errors=errors)
+    def _score(self, texts: Iterable[bytes], config: EvalConfig) -> list[Score]:
         pieces = ([text] for text in texts)
         return list(score_texts(self._engine, self.tokenizer, pieces, unknown=config.unknown, errors=config.errors))
 
@@ -174,7 +185,7 @@ class Model:
         ids = encode_prompt(self.tokenizer, _bytes(prompt), config.unknown)
         seed = secrets.randbelow(1 << 32) if config.seed is None else config.seed
         stop = _bytes(config.stop or "")
-        return write_texts(self._engine, self.tokenizer, ids, config, seed=seed, stop=stop)
+        return write_texts(self._engine, self.tokenizer, ids, config, seed=seed, stop=stop, separator=self.separator)
 
 
 def _bytes(text: str | bytes) -> bytes:

@@ -60,6 +60,29 @@ class PathName(Text):
 
 
 @dataclass(frozen=True)
+class Escaped(Text):
+    r"""Text in which \n, \t, \r, \0 and \\ stand for what they do in most languages; not empty."""
+
+    escapes: ClassVar[Mapping[str, str]] = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\"}
+
+    def parse(self, text: str) -> str:
+        return self.check(re.sub(r"\\([ntr0\\])", lambda found: self.escapes[found[1]], text))
+
+    def check(self, value: Value) -> str:
+        if not isinstance(value, str) or not value:
+            raise ValueError
+        return value
+
+    def write(self, value: str) -> str:
+        """What `parse` reads as `value`."""
+        signs = {meant: "\\" + letter for letter, meant in self.escapes.items()}
+        return "".join(signs.get(char, char) for char in value)
+
+    def __str__(self) -> str:
+        return "text that is not empty"
+
+
+@dataclass(frozen=True)
 class Flag(Kind):
     """Yes or no."""
 

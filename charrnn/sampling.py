@@ -11,7 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.config import SampleConfig
+from charrnn.corpora.records import Ends
 from charrnn.data import Ids
+from charrnn.data.stream import with_starts
 from charrnn.draws import Purpose, generator
 from charrnn.engines import Array, Inference, State
 from charrnn.errors import NonFiniteError
@@ -106,6 +108,25 @@ def read_prompt(engine: Inference, prompt: Ids) -> tuple[Array, State]:
     return engine.step(read[-1:], state)
 
 
+class _Row:
+    """A text being written: where it is, and what of it has not been handed out."""
+
+    def __init__(self, text: int, seed: int) -> None:
+        self.text = text
+        self.position = 0
+        self.pending: list[int] = []
+        self.tail: tuple[int, ...] = ()  # its last symbols, as many as end a record
+        self._generator = generator(seed, Purpose.SAMPLE, text)
+        self._uniforms: list[float] = []
+
+    def uniform(self) -> float:
+        """The draw for the next symbol."""
+        place = self.position % _DRAWS
+        if place == 0:
+            self._uniforms = self._generator.random(_DRAWS).tolist()
+        return self._uniforms[place]
+
+
 def write_ids(
     engine: Inference,
     tokenizer: Tokenizer,
@@ -113,10 +134,11 @@ def write_ids(
     config: SampleConfig,
     *,
     seed: int,
-    ends: Callable[[int, Ids], bool] = lambda index, ids: False,
+    end: tuple[int, ...] = (),
+    ends: Callable[[int, Ids], bool] | None = None,
     pace: int = 8,
 ) -> Iterator[Piece]:
-    """Write `config.num` texts, up to `BATCH` side by side.
+    """Write `config.num` texts, up to `BATCH` side by side; where one ends the next begins.
 
     Args:
         engine: the model.
@@ -124,6 +146,7 @@ def write_ids(
         prompt: ids that the texts go on from.
         config: the controls, `length` and `num`.
         seed: of all draws.
+        end: a text ends with these ids, those of a separator.
         ends: told each text's latest symbol as `(index, ids of shape (1,))`; true ends that text.
         pace: symbols a piece holds at most.
 
@@ -133,39 +156,48 @@ def write_ids(
     Raises:
         NonFiniteError: the model's arithmetic overflows.
     """
+    if config.length == 0:
+        yield from (Piece(text, np.zeros(0, np.int64), True) for text in range(config.num))
+        return
     first_logits, first_state = read_prompt(engine, prompt)
-    for first in range(0, config.num, BATCH):
-        texts = np.arange(first, min(first + BATCH, config.num))
-        if config.length == 0:
-            yield from (Piece(int(text), np.zeros(0, np.int64), True) for text in texts)
-            continue
-        B = len(texts)
-        logits = np.repeat(first_logits, B, axis=0)
-        state = tuple(np.repeat(layer, B, axis=1) for layer in first_state)
-        generators = [generator(seed, Purpose.SAMPLE, int(text)) for text in texts]
-        uniforms = np.zeros((B, 0))
-        pending: list[list[int]] = [[] for _ in texts]
-        for position in range(config.length):
-            column = position % _DRAWS
-            if column == 0:
-                uniforms = np.stack([each.random(_DRAWS) for each in generators])
-            ids = choose(distribution(logits, config, tokenizer.unknown), uniforms[:, column])
-            alive = []
-            for row, (text, symbol) in enumerate(zip(texts, ids, strict=True)):
-                pending[row].append(int(symbol))
-                finished = ends(int(text), ids[row : row + 1]) or position == config.length - 1
-                if finished or len(pending[row]) >= pace:
-                    yield Piece(int(text), np.array(pending[row], np.int64), finished)
-                    pending[row] = []
-                if not finished:
-                    alive.append(row)
-            if not alive:
-                break
-            if len(alive) < len(texts):
-                texts, ids, uniforms = texts[alive], ids[alive], uniforms[alive]
-                state = tuple(layer[:, alive] for layer in state)
-                generators = [generators[row] for row in alive]
-                pending = [pending[row] for row in alive]
+    rows: list[_Row] = []
+    begun = 0
+    logits = first_logits[:0]
+    state = tuple(layer[:, :0] for layer in first_state)
+    while True:
+        new = min(BATCH - len(rows), config.num - begun)
+        if new:
+            rows += [_Row(begun + each, seed) for each in range(new)]
+            begun += new
+            logits = np.concatenate([logits, np.repeat(first_logits, new, axis=0)])
+            state = tuple(
+                np.concatenate([layer, np.repeat(first, new, axis=1)], axis=1)
+                for layer, first in zip(state, first_state, strict=True)
+            )
+        if not rows:
+            return
+        uniforms = np.array([row.uniform() for row in rows])
+        ids = choose(distribution(logits, config, tokenizer.unknown), uniforms)
+        alive = []
+        for number, (row, symbol) in enumerate(zip(rows, ids.tolist(), strict=True)):
+            row.position += 1
+            row.pending.append(symbol)
+            finished = row.position == config.length
+            if end:
+                row.tail = (*row.tail, symbol)[-len(end) :]
+                finished = finished or row.tail == end
+            if ends is not None:
+                finished = ends(row.text, ids[number : number + 1]) or finished
+            if finished or len(row.pending) >= pace:
+                yield Piece(row.text, np.array(row.pending, np.int64), finished)
+                row.pending = []
+            if not finished:
+                alive.append(number)
+        if len(alive) < len(rows):
+            rows, ids = [rows[number] for number in alive], ids[alive]
+            state = tuple(layer[:, alive] for layer in state)
+            logits = logits[:0]
+        if rows:
             logits, state = engine.step(ids, state)
 
 
@@ -187,7 +219,14 @@ class Part:
 
 
 def write_texts(
-    engine: Inference, tokenizer: Tokenizer, prompt: Ids, config: SampleConfig, *, seed: int, stop: bytes = b""
+    engine: Inference,
+    tokenizer: Tokenizer,
+    prompt: Ids,
+    config: SampleConfig,
+    *,
+    seed: int,
+    stop: bytes = b"",
+    separator: bytes = b"",
 ) -> Iterator[Part]:
     """Write `config.num` texts side by side and hand them out one after another.
 
@@ -196,26 +235,31 @@ def write_texts(
     Args:
         engine, tokenizer, prompt, config, seed: as in `write_ids`.
         stop: a text ends before this string; empty: nowhere. `config.stop` is not looked at.
+        separator: what ends a record; it is not handed out. Empty: the texts are no records.
 
     Raises:
         NonFiniteError: the model's arithmetic overflows.
     """
     texts: dict[int, _Text] = {}
+    stops = tuple(filter(None, (stop, separator)))
+    end = tokenizer.encode(separator)
+    if separator:  # where a record ends in the prompt, another one begins
+        prompt = with_starts(prompt, Ends(end).feed(prompt), engine.architecture.start)
 
     def text_of(index: int) -> _Text:
-        return texts.setdefault(index, _Text(stop))
+        return texts.setdefault(index, _Text(stops))
 
     def ends(index: int, ids: Ids) -> bool:
         text = text_of(index)
-        if stop:
-            text.write(tokenizer.decode(ids))
+        text.write(tokenizer.decode(ids))
         return text.stopped
 
+    watched = ends if stop else None
     due = 0
-    for piece in write_ids(engine, tokenizer, prompt, config, seed=seed, ends=ends):
+    for piece in write_ids(engine, tokenizer, prompt, config, seed=seed, end=tuple(end.tolist()), ends=watched):
         text = text_of(piece.index)
         text.symbols += len(piece.ids)
-        if not stop:  # else `ends` has seen each symbol
+        if not watched:  # else `ends` has seen each symbol
             text.write(tokenizer.decode(piece.ids))
         if piece.finished:
             text.finish()
@@ -230,12 +274,12 @@ def write_texts(
 class _Text:
     """One text: what is written of it, and what of that may go out."""
 
-    def __init__(self, stop: bytes) -> None:
-        self.stop = stop
+    def __init__(self, stops: tuple[bytes, ...]) -> None:
+        self.stops = stops
         self.symbols = 0
         self.stopped = self.finished = False
         self._splitter = Utf8Splitter()
-        self._held = b""  # as much of the text's end as may be the beginning of `stop`
+        self._held = b""  # as much of the text's end as may be the beginning of a stop
         self._ready = bytearray()
 
     def write(self, data: bytes) -> None:
@@ -243,13 +287,13 @@ class _Text:
         if self.stopped:
             return
         data = self._held + data
-        place = data.find(self.stop) if self.stop else -1
-        if place >= 0:
-            self.stopped, held = True, 0
-            data = data[:place]
+        places = [place for stop in self.stops if (place := data.find(stop)) >= 0]
+        held = 0
+        if places:
+            self.stopped = True
+            data = data[: min(places)]
         else:
-            longest = min(len(self.stop) - 1, len(data))
-            held = next((n for n in range(longest, 0, -1) if data.endswith(self.stop[:n])), 0)
+            held = max((_begun(data, stop) for stop in self.stops), default=0)
         self._held = data[len(data) - held :]
         self._ready += self._splitter.feed(data[: len(data) - held])
 
@@ -263,3 +307,9 @@ class _Text:
         data = bytes(self._ready)
         self._ready.clear()
         return data
+
+
+def _begun(data: bytes, stop: bytes) -> int:
+    """How many of the last bytes are the beginning of a stop."""
+    longest = min(len(stop) - 1, len(data))
+    return next((n for n in range(longest, 0, -1) if data.endswith(stop[:n])), 0)

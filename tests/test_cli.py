@@ -160,7 +160,7 @@ MISTAKES = [
     (["sample", "-p", "a", "--prompt-file", "b"], 2, ["--prompt and --prompt-file contradict"]),
     (["eval", "-m", "m.safetensors", "none.txt"], 4, ["'none.txt'"]),
     (["eval", "-m", "m.safetensors", "empty.txt"], 4, ["no tokens to score"]),
-    (["eval", "--lines", "--jsonl", "text"], 2, ["--lines and --jsonl contradict"]),
+    (["eval", "--lines", "--jsonl", "text"], 2, ["--lines, --jsonl and --tsv contradict"]),
     (["eval", "--metric", "perplexty"], 2, ["did you mean 'perplexity'?"]),
     (["show", "none"], 3, ["no model 'none'"]),
 ]  # fmt: skip
@@ -560,13 +560,13 @@ def test_completion(shell: str, line: str, expected: list[str]) -> None:
 
 COMMON = "--quiet --verbose --no-color --help"
 OPTIONS = {
-    "train": "--cell --activation --hidden --layers --embedding --tokenizer --batch --seq-len --optimizer --lr "
-    "--schedule --dropout --clip --weight-decay --time --epochs --steps --patience --val-fraction --val --val-limit "
-    "--eval-every --sample-every --errors --out --resume --auto-resume --overwrite --save-every --seed --dry-run "
+    "train": "--cell --activation --hidden --layers --embedding --tokenizer --vocab-size --min-count --batch --seq-len "
+    "--optimizer --lr --schedule --dropout --clip --weight-decay --time --epochs --steps --patience --val-fraction --val "
+    "--val-limit --eval-every --sample-every --records --separator --weights --jsonl --tsv --errors --out --resume --auto-resume --overwrite --save-every --seed --dry-run "
     f"--json --config --device --engine --threads {COMMON}",
     "sample": "--model --temp --length --num --prompt --prompt-file --seed --top-k --top-p --min-p --stop --unknown "
     f"--json --raw {COMMON}",
-    "eval": "--model --lines --jsonl --metric --json --window --streams --unknown --errors --flush --device --engine "
+    "eval": "--model --lines --jsonl --tsv --metric --json --window --streams --unknown --errors --flush --device --engine "
     f"{COMMON}",
     "corpora": f"--json {COMMON}",
     "show": f"--json {COMMON}",

@@ -10,7 +10,7 @@ import pytest
 
 from charrnn import corpora
 from charrnn.corpora import Text, known
-from charrnn.corpora.sources import Corpus, read_corpus
+from charrnn.corpora.reading import Corpus, read_corpus
 from charrnn.errors import InputError
 
 

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trainings import TEXT, arguments, split_of
+from trainings import TEXT, arguments, corpus_of, split_of
 
 from charrnn import checkpoint
 from charrnn.__main__ import main
 from charrnn.architecture import Architecture
 from charrnn.config import TrainConfig
-from charrnn.corpora import Text
-from charrnn.data import START_AFTER_NEWLINE, START_ELSEWHERE, Chunk, Rows, Stream, cut, prepare, split
+from charrnn.data import Chunk, Preparation, Rows, Stream, prepare
+from charrnn.data.prepare import head
+from charrnn.data.rows import START_AFTER_NEWLINE, START_ELSEWHERE
 from charrnn.errors import InputError
 from charrnn.training.learner import Learner
 
@@ -56,7 +57,7 @@ def test_streams_remember_where_texts_begin() -> None:
 @pytest.mark.parametrize(("count", "limit"), [(4, 100), (4, 2), (64, 6), (1, 5), (5, 0)])
 def test_pieces_are_all_of_the_head(count: int, limit: int) -> None:
     stream = numbered(4, 2)
-    pieces = stream.pieces(count, limit)
+    pieces = stream.pieces(count, limit, V)
     assert [symbol for piece in pieces for symbol in piece.tolist()] == list(range(min(limit, 6)))
     assert len(pieces) <= count
     assert all(len(piece) for piece in pieces)
@@ -183,38 +184,42 @@ def test_the_state_is_carried_across_chunks_and_epochs(tmp_path: Path) -> None:
 
 def test_tiny_shakespeare_is_split_as_nanogpt_splits_it(shared: Path) -> None:
     data = (shared / "tinyshakespeare.txt").read_bytes()
-    made = prepare([Text("tinyshakespeare", data)], None, tokenizer="char", fraction=0.1)
+    made = split_of(data)
     n = len(data.decode())
     assert (len(made.train), len(made.val)) == (int(n * 0.9), n - int(n * 0.9)) == (1_003_854, 111_540)
     assert b"".join(made.val_texts) == data[1_003_854:]
     assert made.tokenizer.size == 65 + 1  # and <unk>
 
 
-@pytest.mark.parametrize("by_char", [True, False])
-@pytest.mark.parametrize("fraction", [0.0, 0.1, 0.5, 0.9])
-def test_splits_lose_nothing(by_char: bool, fraction: float) -> None:
-    texts = ["ein Tür".encode(), "漢字かな".encode(), b"x", "🎵🎵".encode()]
-    train, val = split(texts, fraction, by_char=by_char)
-    assert b"".join(train + val) == b"".join(texts)
-    lengths = [len(text.decode()) if by_char else len(text) for text in texts]
-    ours = sum(len(text.decode()) if by_char else len(text) for text in train)
-    assert ours == int(sum(lengths) * (1 - fraction))
-    assert all(train + val)
+@pytest.mark.parametrize("tokenizer", ["char", "byte"])
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("texts", [["ein Tür", "漢字かな", "x", "🎵🎵"], ["漢字" * 7], ["a" * 19, "é"]])
+def test_splits_lose_nothing(tokenizer: str, fraction: float, texts: list[str]) -> None:
+    made = split_of(*(text.encode() for text in texts), tokenizer=tokenizer, fraction=fraction)
+    data = "".join(texts) if tokenizer == "char" else "".join(texts).encode()
+    middle = int(len(data) * (1 - fraction))
+    assert (len(made.train), len(made.val)) == (middle, len(data) - middle)
+    rest = data[middle:]
+    assert b"".join(made.val_texts) == (rest.encode() if isinstance(rest, str) else rest)
+    assert made.train_end == (data[:middle].encode() if isinstance(data, str) else data[:middle])
+    assert made.train_counts.bytes + made.val_counts.bytes == len("".join(texts).encode())
 
 
 @pytest.mark.parametrize(
-    ("keep", "first", "rest"),
+    ("symbols", "separator", "found"),
     [
-        (0, [], [b"ab", "éé".encode(), b"c"]),
-        (1, [b"a"], [b"b", "éé".encode(), b"c"]),
-        (2, [b"ab"], ["éé".encode(), b"c"]),
-        (3, [b"ab", "é".encode()], ["é".encode(), b"c"]),
-        (5, [b"ab", "éé".encode(), b"c"], []),
-        (99, [b"ab", "éé".encode(), b"c"], []),
+        (1, b"", [b"a"]),
+        (2, b"", [b"ab"]),
+        (3, b"", [b"ab", "é".encode()]),
+        (5, b"", [b"ab", "éé".encode(), b"c"]),
+        (99, b"", [b"ab", "éé".encode(), b"c"]),
+        (1, b"b", [b"ab"]),
+        (3, "é".encode(), [b"ab", "é".encode()]),
     ],
 )
-def test_cuts(keep: int, first: list[bytes], rest: list[bytes]) -> None:
-    assert cut([b"ab", "éé".encode(), b"c"], keep, by_char=True) == (first, rest)
+def test_heads(symbols: int, separator: bytes, found: list[bytes]) -> None:
+    """Of records the last one is whole."""
+    assert head((b"ab", "éé".encode(), b"c"), symbols, by_char=True, separator=separator) == found
 
 
 def test_ev_20_the_vocabulary_is_of_the_training_part() -> None:
@@ -223,18 +228,12 @@ def test_ev_20_the_vocabulary_is_of_the_training_part() -> None:
     assert made.tokenizer.size == 8 + 1
     assert made.val.ids.tolist() == [made.tokenizer.unknown] * 2
     assert (made.val_counts.unknowns, made.train_counts.unknowns) == (2, 0)
-    given = prepare([Text("a", b"abc")], [Text("b", b"axx")], tokenizer="char", fraction=0.5)
+    given = prepare(corpus_of(b"abc"), corpus_of(b"axx"), Preparation(fraction=0.5))
     assert (len(given.train), len(given.val), given.val_counts.unknowns) == (3, 3, 2)
 
 
 def test_counts() -> None:
-    made = prepare(
-        [Text("a", "\ufeffTür auf\r\n".encode()), Text("b", b"zu\xff")],
-        None,
-        tokenizer="char",
-        fraction=0,
-        errors="replace",
-    )
+    made = split_of("\ufeffTür auf\r\n".encode(), b"zu\xff", fraction=0, errors="replace")
     counts = made.train_counts
     assert (counts.chars, counts.words, counts.replaced) == (12, 3, 1)
     assert len(made.val) == 0
@@ -242,9 +241,11 @@ def test_counts() -> None:
 
 
 def test_invalid_utf_8_is_refused_with_its_place() -> None:
-    with pytest.raises(InputError, match=r"'b': .*byte 2"):
-        prepare([Text("a", b"fine"), Text("b", b"zu\xff")], None, tokenizer="char", fraction=0)
-    assert len(prepare([Text("b", b"zu\xff")], None, tokenizer="byte", fraction=0).train) == 3
+    """IN-03: of the whole text, wherever it is split."""
+    for fraction in (0, 0.1, 0.5):
+        with pytest.raises(InputError, match=r"^'text 1': invalid UTF-8 at byte 2 \(line 1\)"):
+            split_of(b"fine", b"zu\xff", fraction=fraction)
+    assert len(split_of(b"zu\xff", tokenizer="byte", fraction=0).train) == 3
 
 
 @pytest.mark.parametrize(

@@ -340,8 +340,8 @@ def test_the_state_is_forgotten(run: tiny.Program) -> None:
     ("arguments", "complaint"),
     [
         (["--window", "2", "--streams", "2"], "contradict"),
-        (["--window", "2", "--lines"], "--window and --streams do not go with --lines or --jsonl"),
-        (["--streams", "2", "--jsonl", "t"], "--window and --streams do not go with --lines or --jsonl"),
+        (["--window", "2", "--lines"], "--window and --streams do not go with --lines, --jsonl or --tsv"),
+        (["--streams", "2", "--jsonl", "t"], "--window and --streams do not go with --lines, --jsonl or --tsv"),
         (["--metric", "bits"], "--metric must be one of"),
         (["--metric", "perplexty"], "did you mean 'perplexity'?"),
         (["--window", "-1"], "--window must be a whole number"),

@@ -12,6 +12,7 @@ from charrnn.errors import UsageError
 from charrnn.options import (
     Choice,
     Duration,
+    Escaped,
     Flag,
     Kind,
     Names,
@@ -35,6 +36,10 @@ TAKEN = [
     (Text(), "", ""),
     (Text(), "\u00e9\n", "\u00e9\n"),
     (PathName(), "a b", "a b"),
+    (Escaped(), "a b", "a b"),
+    (Escaped(), r"\n\n", "\n\n"),
+    (Escaped(), r"\t\\n\r\0\x", "\t\\n\r\0\\x"),
+    (Escaped(), "\n", "\n"),
     (Flag(), "1", True),
     (Flag(), "TRUE", True),
     (Flag(), "yes", True),
@@ -157,6 +162,7 @@ def test_configurations(config: type) -> None:
 EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
     # kind: the value by flag, by variable, in the file
     "Text": ("flag", "variable", "file"),
+    "Escaped": ("|", r"\n\n", "file"),
     "PathName": ("flag", "variable", "file"),
     "Whole": ("5", "4", 3),
     "Real": ("0.75", "0.5", 0.25),
@@ -184,7 +190,8 @@ def toml(value: Any) -> str:
         (config, name)
         for config in CONFIGS
         for name, kind in kinds(config).items()
-        if not isinstance(kind, Flag) and name != "activation"  # which goes with a cell that is not the default
+        # what goes with a cell or a tokenizer that is not the default
+        if not isinstance(kind, Flag) and name not in ("activation", "vocab_size")
     ],
 )
 def test_precedence(config: type, name: str) -> None:
@@ -276,7 +283,14 @@ def test_a_variable_is_named_in_its_refusal() -> None:
         (SampleConfig, {"prompt": "a", "prompt_file": "b"}, "--prompt and --prompt-file"),
         (EvalConfig, {"window": 5, "streams": 2}, "--window and --streams"),
         (EvalConfig, {"lines": True, "window": 5}, "do not go with --lines"),
-        (EvalConfig, {"lines": True, "jsonl": "text"}, "--lines and --jsonl"),
+        (EvalConfig, {"tsv": "2", "streams": 5}, "do not go with --lines, --jsonl or --tsv"),
+        (EvalConfig, {"lines": True, "jsonl": "text"}, "--lines, --jsonl and --tsv"),
+        (EvalConfig, {"tsv": "text", "jsonl": "text"}, "--lines, --jsonl and --tsv"),
+        (TrainConfig, {"vocab_size": 99}, "--vocab-size goes with --tokenizer sentencepiece"),
+        (TrainConfig, {"min_count": 2, "tokenizer": "byte"}, "--min-count goes with --tokenizer char"),
+        (TrainConfig, {"jsonl": "text", "tsv": "2"}, "--jsonl, --tsv and --weights"),
+        (TrainConfig, {"weights": True, "tsv": "2"}, "--jsonl, --tsv and --weights"),
+        (TrainConfig, {"tokenizer": "sentencepiece", "separator": "|"}, "--separator can only be made of newlines"),
         (EvalConfig, {"metric": "nats", "json": True}, "--metric and --json"),
     ],
 )
@@ -306,6 +320,23 @@ def test_what_goes_together(values: dict[str, Any]) -> None:
 def test_devices(device: Any) -> None:
     with pytest.raises(UsageError, match=r"^--device must be auto, cpu, cuda or cuda:N, not "):
         TrainConfig(device=device)
+
+
+@pytest.mark.parametrize("value", ["\n", "\n\n", "|", "a\tb\0", "\\n", "\\\n\\", "日\r"])
+def test_what_is_escaped_reads_back(value: str) -> None:
+    written = Escaped().write(value)
+    assert Escaped().parse(written) == value
+    assert written.isprintable()
+
+
+@pytest.mark.parametrize(
+    ("values", "separator"),
+    [({}, b""), ({"records": True}, b"\n"), ({"separator": "\n\n"}, b"\n\n"), ({"weights": True}, b"\n")],
+)
+def test_separators(values: dict[str, Any], separator: bytes) -> None:
+    made = TrainConfig(**values)
+    assert made.records == bool(separator)
+    assert made.record_separator == separator
 
 
 def test_spelling() -> None:

@@ -15,7 +15,7 @@ from trainings import SMALL, TEXT, Child, Session, arguments, change, children, 
 from charrnn import checkpoint, files
 from charrnn.__main__ import main
 from charrnn.config import TrainConfig
-from charrnn.corpora.sources import read_corpus
+from charrnn.corpora.reading import read_corpus
 from charrnn.errors import CheckpointError, OutputError, UsageError
 from charrnn.options import kinds, read_toml
 from charrnn.training.learner import Learner
@@ -337,7 +337,7 @@ def test_ck_17_resume_needs_a_run_and_auto_resume_does_not(corpus: Path, capfdbi
     assert capfdbinary.readouterr().err == b"Error: --resume: there is no run in 'run'\n"
     assert not run.exists()
     run.mkdir()
-    (run / "config.toml").write_bytes(b"seed = 0\n")
+    (run / "metrics.jsonl").write_bytes(b"")
     assert main(arguments(corpus, run, "--resume")) == 2
     assert b"Error: --resume: there is no usable checkpoint in" in capfdbinary.readouterr().err
     assert main(arguments(corpus, run, "--auto-resume")) == 0
@@ -361,7 +361,7 @@ def test_ck_17_auto_resume_never_removes_a_model(corpus: Path, capfdbinary: Capt
     assert snapshot(run) == before
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", LAST, PREVIOUS, "metrics.jsonl", "config.toml"])
+@pytest.mark.parametrize("name", ["model.safetensors", LAST, PREVIOUS, "metrics.jsonl"])
 def test_ck_18_a_run_is_not_overwritten_unasked(name: str, corpus: Path, capfdbinary: Capture) -> None:
     """CK-18: exit 2, nothing touched; whatever part of a run there is."""
     run = Path("run")

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tiny
 
-from charrnn import scoring
 from charrnn.checkpoint import Checkpoint
 from charrnn.engines import Inference, inference
 from charrnn.errors import InputError, NonFiniteError
 from charrnn.scoring import Score, score_streams, score_texts, score_windows
+from charrnn.scoring import texts as scoring_texts
 from charrnn.tokenizers import ByteTokenizer, Tokenizer
 
 RNG = np.random.default_rng(0)
@@ -243,7 +243,7 @@ def test_windows_forget(tokenizer: Tokenizer, window: int, size: int, monkeypatc
     parts = [tokenizer.decode(ids[at : at + window]) for at in range(0, len(ids), window)]
     expected = sum(score(model, *parts), Score())
     for held in (1, 1 << 24):  # ids held side by side: bounded, and of no effect
-        monkeypatch.setattr(scoring, "_HELD", held)
+        monkeypatch.setattr(scoring_texts, "_HELD", held)
         found = score_windows(engine_of(model), tokenizer, cut(text, size), window)
         assert found.nats == pytest.approx(expected.nats, rel=1e-6)
         assert (found.tokens, found.bytes, found.chars) == (len(ids), len(text), len(text.decode()))

@@ -14,7 +14,7 @@ from trainings import TEXT, Child, arguments, children, snapshot
 from charrnn import checkpoint
 from charrnn.__main__ import main
 from charrnn.cli import train as command
-from charrnn.training import loop
+from charrnn.training import loop, validation
 from charrnn.training.learner import Learner
 from charrnn.training.run import Run
 from charrnn.training.stop import SIGNALS, Stop, StopRequested
@@ -80,11 +80,11 @@ def signalling(owner: Any, name: str, call: int, number: signal.Signals, monkeyp
 
 PHASES = {
     "step": (Learner, "step", 18, 18),
-    "evaluation": (loop, "score_ids", 2, 20),
-    "sampling": (loop, "write_ids", 1, 20),
+    "evaluation": (validation, "score_ids", 2, 20),
+    "sampling": (loop, "write_texts", 1, 20),
     "save": (os, "fsync", 11, 20),  # a save syncs the file and the folder
     "first save": (os, "fsync", 3, 0),  # before it config.toml was written
-    "exact figures": (loop, "score_texts", 1, 40),
+    "exact figures": (validation, "score_texts", 1, 40),
 }
 
 

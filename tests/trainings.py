@@ -17,8 +17,9 @@ from charrnn import checkpoint
 from charrnn.__main__ import main
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainConfig
-from charrnn.corpora import Text
-from charrnn.data import Split, prepare
+from charrnn.corpora.reading import Corpus, Form
+from charrnn.corpora.texts import Text
+from charrnn.data import Preparation, Split, prepare
 from charrnn.errors import Interrupted
 from charrnn.training.learner import Step
 from charrnn.training.loop import Event, Trainer
@@ -33,10 +34,16 @@ TEXT = (b"The quick brown fox jumps over the lazy dog.\n" * 7)[:300]
 SMALL: Mapping[str, Any] = {"hidden": (8,), "batch": 4, "seq_len": 8, "lr": 0.01, "steps": 40, "threads": 1}
 
 
-def split_of(*texts: bytes, tokenizer: str = "char", fraction: float = 0.1) -> Split:
-    """A corpus of texts, ready to learn from."""
+def corpus_of(*texts: bytes, separator: bytes = b"", weights: list[int] | None = None) -> Corpus:
+    """A corpus of texts in memory."""
     named = [Text(f"text {number}", text) for number, text in enumerate(texts)]
-    return prepare(named, None, tokenizer=tokenizer, fraction=fraction)
+    counts = None if weights is None else np.array(weights, np.int64)
+    return Corpus("texts", named, form=Form(separator), weights=counts)
+
+
+def split_of(*texts: bytes, fraction: float = 0.1, separator: bytes = b"", **how: Any) -> Split:
+    """A corpus of texts, ready to learn from."""
+    return prepare(corpus_of(*texts, separator=separator), None, Preparation(fraction=fraction, **how))
 
 
 @dataclass

@@ -1,24 +1,27 @@
 """`charrnn eval`: what texts cost under a model, a row a text."""
 
 import contextlib
-import json
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
 from typing import Any
 
 from charrnn import checkpoint
+from charrnn.checkpoint import Checkpoint
 from charrnn.config import EvalConfig
 from charrnn.console import Console
 from charrnn.console.progress import progress
+from charrnn.corpora.formats import Column, fasta, field_of, is_fasta, json_object, lines
+from charrnn.corpora.records import ended
 from charrnn.engines import Inference, inference
 from charrnn.engines.devices import choose_device
 from charrnn.errors import InputError, UsageError
 from charrnn.files import PACKED, open_source, quote, read_pieces
 from charrnn.options import merge
 from charrnn.runs import find_model
-from charrnn.scoring import Score, score_streams, score_texts, score_windows
-from charrnn.tokenizers import Tokenizer
+from charrnn.scoring import Score, score_records, score_streams, score_texts, score_windows
 
 _PIECE = 1 << 16  # bytes read at a time
 
@@ -48,8 +51,8 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     model = checkpoint.read(find_model(name))
     device, _ = choose_device(config.device)
     engine = inference(model.architecture, model.weights, name=config.engine, device=device)
-    evaluation = _Evaluation(console, config, engine, model.tokenizer)
-    if config.lines or config.jsonl is not None:
+    evaluation = _Evaluation(console, config, engine, model)
+    if config.lines or config.jsonl is not None or config.tsv is not None:
         evaluation.lines(files)
     else:
         evaluation.files(files)
@@ -59,8 +62,9 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
 class _Evaluation:
     """Scores texts and puts out what they cost, each as soon as it is known."""
 
-    def __init__(self, console: Console, config: EvalConfig, engine: Inference, tokenizer: Tokenizer) -> None:
-        self.console, self.config, self.engine, self.tokenizer = console, config, engine, tokenizer
+    def __init__(self, console: Console, config: EvalConfig, engine: Inference, model: Checkpoint) -> None:
+        self.console, self.config, self.engine = console, config, engine
+        self.tokenizer, self.separator = model.tokenizer, model.separator
         self.terminal = console.text()
 
     def files(self, files: list[str]) -> None:
@@ -109,19 +113,32 @@ class _Evaluation:
             self.console.warn(f"places with invalid UTF-8, read as U+FFFD: {total.replaced:,}")
 
     def _scores(self, files: list[str], advance: Callable[[int], None]) -> Iterator[Score]:
-        config = self.config
-        if config.window or config.streams > 1:
-            score_one, size = (score_windows, config.window) if config.window else (score_streams, config.streams)
-            for file in files:
-                yield score_one(
-                    self.engine, self.tokenizer, _pieces(file, advance), size,
-                    unknown=config.unknown, errors=config.errors, name=_called(file),
-                )  # fmt: skip
+        config, engine, tokenizer = self.config, self.engine, self.tokenizer
+        how: Any = {"unknown": config.unknown, "errors": config.errors}
+        whole = not (self.separator or config.window or config.streams > 1)
+        if whole and not any(map(is_fasta, files)):
+            whole_files = (_pieces(file, advance) for file in files)
+            yield from score_texts(engine, tokenizer, whole_files, name=lambda index: _called(files[index]), **how)
+            return
+        score_one, size = (score_streams, config.streams) if config.streams > 1 else (score_windows, config.window)
+        for file in files:
+            name = _called(file)
+            texts = self._texts(file, advance)
+            if self.separator:  # records are scored side by side as it is, whatever --streams says
+                records = chain.from_iterable(ended(text, self.separator) for text in texts)
+                yield score_records(engine, tokenizer, records, self.separator, window=config.window, name=name, **how)
+            elif whole:
+                yield sum(score_texts(engine, tokenizer, texts, name=partial(_always, name), **how), Score())
+            else:
+                yield sum((score_one(engine, tokenizer, text, size, name=name, **how) for text in texts), Score())
+
+    def _texts(self, file: str, advance: Callable[[int], None]) -> Iterator[Iterable[bytes]]:
+        """The sequences of a FASTA file; any other is one text."""
+        pieces = _pieces(file, advance)
+        if is_fasta(file):
+            yield from ([sequence] for _, sequence in fasta(pieces, _called(file)))
         else:
-            yield from score_texts(
-                self.engine, self.tokenizer, (_pieces(file, advance) for file in files),
-                unknown=config.unknown, errors=config.errors, name=lambda index: _called(files[index]),
-            )  # fmt: skip
+            yield pieces
 
     def _put_out(self, file: str, score: Score) -> None:
         if self.config.json:
@@ -132,7 +149,7 @@ class _Evaluation:
             self.console.write(row, flush=self.config.flush)
 
     def lines(self, files: list[str]) -> None:
-        """Score each line on its own, its newline included.
+        """Score each line on its own: its end included, or of JSON and tables what --jsonl or --tsv names.
 
         Raises:
             InputError: a line cannot be used; the rows of those before it have been put out.
@@ -141,26 +158,36 @@ class _Evaluation:
         with self._bar(files, not self.console.reader_is_terminal) as advance:
             for file in files:
                 number = 0
-                for lines in _lines(_pieces(file, advance)):
-                    total += self._score_lines(lines, file, number)
-                    number += len(lines)
+                column = Column(self.config.tsv) if self.config.tsv is not None else None
+                for block in lines(_pieces(file, advance)):
+                    total += self._score_lines(block, file, number, column)
+                    number += len(block)
                     self.console.flush()  # what comes next may be long in coming
         self._warn(total)
 
-    def _score_lines(self, lines: list[bytes], file: str, before: int) -> Score:
+    def _score_lines(self, lines: list[bytes], file: str, before: int, column: Column | None) -> Score:
         """Score some lines side by side and put out their rows; `before` counts those before them."""
         config = self.config
         objects: dict[int, dict[str, Any]] = {}
+        headings: set[int] = set()
 
         def name(index: int) -> str:
             return f"{_called(file)}, line {before + index + 1}"
 
         def text(index: int) -> Iterator[bytes]:
-            if config.jsonl is None:
-                yield lines[index] + b"\n"
+            line = lines[index]
+            if config.jsonl is not None:
+                objects[index] = json_object(line, name(index))
+                field = field_of(objects[index], config.jsonl)
+                yield field + self.separator if field else b""
+            elif column is not None:
+                cell = column.of(line.removesuffix(b"\r"), name(index))
+                if cell is None:
+                    headings.add(index)
+                else:
+                    yield cell + (self.separator or b"\n")
             else:
-                objects[index] = _object(lines[index], name(index))
-                yield _field(objects[index], config.jsonl)
+                yield line + (self.separator or b"\n")
 
         scores = score_texts(
             self.engine, self.tokenizer, map(text, range(len(lines))),
@@ -169,7 +196,9 @@ class _Evaluation:
         total = Score()
         for index, score in enumerate(scores):
             total += score
-            if config.metric is not None:
+            if index in headings:
+                self._put_out_heading(lines[index])
+            elif config.metric is not None:
                 self._write(_number(getattr(score, config.metric)))
             elif config.jsonl is not None:
                 perplexity = _finite(score.perplexity) if score.tokens else None
@@ -180,6 +209,13 @@ class _Evaluation:
                 figures = (score.perplexity, score.tokens, score.oov)
                 self._write(b"\t".join([*map(_number, figures), lines[index]]))
         return total
+
+    def _put_out_heading(self, line: bytes) -> None:
+        """The line with the names of columns, so that a table stays a table."""
+        if self.config.metric is not None:
+            self._write(self.config.metric.encode())
+        elif not self.config.json:
+            self._write(b"perplexity\ttokens\toov\t" + line)
 
     def _write(self, row: bytes) -> None:
         data = row + b"\n"
@@ -197,6 +233,10 @@ class _Evaluation:
             yield advance
 
 
+def _always(name: str, index: int) -> str:
+    return name
+
+
 def _called(file: str) -> str:
     return "stdin" if file == "-" else quote(file)
 
@@ -207,43 +247,6 @@ def _pieces(file: str, advance: Callable[[int], None]) -> Iterator[bytes]:
         for piece in read_pieces(stream, _PIECE, file):
             advance(len(piece))
             yield piece
-
-
-def _lines(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """The lines that each piece completes, without their newlines; at the end one that has none."""
-    held: list[bytes] = []
-    for piece in pieces:
-        first, newline, rest = piece.partition(b"\n")
-        held.append(first)
-        if newline:
-            lines = [b"".join(held), *rest.split(b"\n")]
-            held = [lines.pop()]
-            yield lines
-    if last := b"".join(held):
-        yield [last]
-
-
-def _object(line: bytes, name: str) -> dict[str, Any]:
-    def finite(text: str) -> float:
-        value = float(text)
-        if not math.isfinite(value):
-            raise ValueError(f"{text} is out of range")
-        return value
-
-    try:
-        value = json.loads(line, parse_float=finite, parse_constant=finite)
-    except ValueError as error:
-        raise InputError(f"{name}: no JSON: {error}") from None
-    except RecursionError:
-        raise InputError(f"{name}: no JSON that can be read: it is nested too deeply") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{name}: no JSON object")
-    return value
-
-
-def _field(value: dict[str, Any], name: str) -> bytes:
-    text = value.get(name)
-    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else b""
 
 
 def _figures(score: Score) -> dict[str, Any]:

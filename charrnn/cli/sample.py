@@ -30,11 +30,11 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         console.tell(f"seed {seed}: --seed {seed} writes the same again")
     engine = inference(model.architecture, model.weights)
     stop = os.fsencode(config.stop or "")
-    parts = write_texts(engine, model.tokenizer, prompt, config, seed=seed, stop=stop)
+    parts = write_texts(engine, model.tokenizer, prompt, config, seed=seed, stop=stop, separator=model.separator)
     if config.json:
         _put_out_objects(console, parts, seed)
     else:
-        _put_out(console, parts, config)
+        _put_out(console, parts, config, model.separator)
     return 0
 
 
@@ -52,12 +52,15 @@ def _prompt(config: SampleConfig, tokenizer: Tokenizer) -> Ids:
         raise InputError(f"{name}: {error}") from None
 
 
-def _put_out(console: Console, parts: Iterable[Part], config: SampleConfig) -> None:
-    """The texts themselves, a newline between two."""
+def _put_out(console: Console, parts: Iterable[Part], config: SampleConfig, separator: bytes) -> None:
+    """The texts themselves, a newline between two; records are ended, each on a line of its own."""
     terminal = console.text(raw=config.raw)
+    end = separator if separator.endswith(b"\n") else b"\n"
     ended_with_newline = True
     for part in parts:
-        data = part.data + (b"\n" if part.finished and part.index < config.num - 1 else b"")
+        data = part.data
+        if part.finished and (separator or part.index < config.num - 1):
+            data += end
         if data:
             ended_with_newline = data.endswith(b"\n")
             console.write(terminal.feed(data) if terminal else data)

@@ -4,6 +4,8 @@ import glob
 import os
 import shlex
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,17 @@ from typing import Any
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainConfig
 from charrnn.console import Console
+from charrnn.console.progress import progress
 from charrnn.console.training import display, tell_plan
-from charrnn.corpora.sources import Corpus, read_corpus
-from charrnn.data import Split, prepare
+from charrnn.corpora import reading
+from charrnn.corpora.reading import Corpus, Form, read_corpus
+from charrnn.corpora.sources import Sources, locate
+from charrnn.corpora.texts import fingerprint
+from charrnn.data import Preparation, Split, Store, prepare
 from charrnn.engines.devices import choose_device
 from charrnn.errors import Interrupted, UsageError
-from charrnn.files import quote
+from charrnn.files import cache_folder, quote
 from charrnn.options import kinds, merge, read_toml
-from charrnn.tokenizers import Tokenizer
 from charrnn.training.plan import Plan, describe, make_plan
 from charrnn.training.resume import resume_plan
 from charrnn.training.run import Run
@@ -28,6 +33,9 @@ ROOT = Path("checkpoints")
 
 _MANY_SYMBOLS = 5000
 """A vocabulary whose size is worth a warning."""
+
+_TEXT = ("corpus", "val", "records", "separator", "weights", "jsonl", "tsv")
+"""Options that say what the text of a run is."""
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
@@ -50,6 +58,7 @@ class _Training:
     ) -> None:
         self.console, self.config, self.given, self.started, self.stop = console, config, given, started, stop
         self.earlier = 0.0  # seconds that earlier sessions of this run took
+        self.fingerprints: dict[str, Any] = {}  # of the files that were read
 
     def elapsed(self) -> float:
         """Seconds since the run began."""
@@ -64,17 +73,22 @@ class _Training:
             folder = _latest_run()
         if folder is not None:
             self._refuse(Run(folder))
-        corpus, val = self._read(folder)
-        for note in corpus.notes:
-            self.console.tell(note)
-        folder = folder or ROOT / f"{corpus.name}-{config.cell}"
-        run = Run(folder, warn=self.console.warn)
+            if going_on:
+                self._recall(Run(folder))
+        sources = locate(self.config.corpus)
+        val = locate([self.config.val]) if self.config.val is not None else None
+        self.config = replace(
+            self.config,
+            corpus=tuple(map(_absolute, self.config.corpus)),
+            val=self.config.val and _absolute(self.config.val),
+        )
+        run = Run(folder or ROOT / f"{sources.name}-{config.cell}", warn=self.console.warn)
         self._refuse(run)
         if config.dry_run:
-            return self._train(run, corpus, val)
+            return self._train(run, sources, val)
         with run.claim():
             self._refuse(run)
-            return self._train(run, corpus, val)
+            return self._train(run, sources, val)
 
     def _refuse(self, run: Run) -> None:
         if not self.config.dry_run:
@@ -82,26 +96,43 @@ class _Training:
         if self.config.resume and not run.exists:
             raise UsageError(f"--resume: there is no run in '{run.folder}'")
 
-    def _read(self, folder: Path | None) -> tuple[Corpus, Corpus | None]:
-        """The corpus, and the validation text of --val; those of the run where the command names none."""
-        names, val = self.config.corpus, self.config.val
-        stored = Run(folder).config if folder is not None else None
-        if (self.config.resume or self.config.auto_resume) and stored is not None and stored.exists():
-            values = read_toml(stored, kinds(TrainConfig))
-            names, val = names or values.get("corpus", ()), val or values.get("val")
-        corpus, validation = read_corpus(names), read_corpus([val]) if val is not None else None
-        self.config = replace(self.config, corpus=tuple(map(_absolute, names)), val=val and _absolute(val))
-        return corpus, validation
+    def _recall(self, run: Run) -> None:
+        """Where the text of a run lies and what of it is text, as far as the command does not say."""
+        if run.config.exists():
+            stored = read_toml(run.config, kinds(TrainConfig))
+            known = {name: stored[name] for name in _TEXT if name in stored and name not in self.given}
+            if self.config.corpus:
+                known.pop("corpus", None)
+            self.config = replace(self.config, **known)
 
-    def _train(self, run: Run, corpus: Corpus, val: Corpus | None) -> int:
+    def _read(self, sources: Sources, folder: Path | None) -> Corpus:
+        config = self.config
+        form = Form(config.record_separator, config.jsonl, config.tsv, config.weights)
+        corpus = read_corpus(sources, form, folder=folder, bar=self._bar)
+        for note in corpus.notes:
+            self.console.tell(note)
+        self.fingerprints |= corpus.fingerprints
+        return corpus
+
+    def _bar(self, title: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
+        return progress(self.console, title, total)
+
+    def _train(self, run: Run, sources: Sources, held_out: Sources | None) -> int:
+        console, config = self.console, self.config
+        folder = None if config.dry_run else run.folder
+        corpus = self._read(sources, folder)
+        val = self._read(held_out, folder) if held_out is not None else None
+        for each in (corpus, val):
+            if each is not None:
+                each.read_once(self._bar)
+        digest = corpus.sha256 if val is None else f"{corpus.sha256}+{val.sha256}"
+        resumed = self._resumed(run, digest)
+
         # torch takes a second to import, and only now is it certain to be needed
         from charrnn.training.loop import Trainer
 
-        console, config = self.console, self.config
         device, why = choose_device(config.device)
         console.detail(f"device {device}: {why}")
-        digest = corpus.sha256 if val is None else f"{corpus.sha256}+{val.sha256}"
-        resumed = self._resumed(run, digest)
         plan, split = self._plan(run, corpus, val, resumed, device)
         if config.dry_run:
             values = describe(plan, split, device)
@@ -115,13 +146,19 @@ class _Training:
         run.save_config(plan.config)
         with display(console, plan, json=config.json) as shown:
             self.stop.abandon = shown.abandon
+
+            def emit(event: dict[str, Any]) -> None:
+                shown.event(event)
+                if event["event"] in ("eval", "done"):
+                    self._tell_of_changes()
+
             trainer = Trainer(
                 plan,
                 split,
                 run,
                 device=device,
                 corpus_sha256=digest,
-                emit=shown.event,
+                emit=emit,
                 show=shown.step,
                 elapsed=self.elapsed,
                 stop=self.stop,
@@ -135,6 +172,16 @@ class _Training:
         if not config.json:
             console.write(os.fsencode(run.model) + b"\n")
         return 0
+
+    def _tell_of_changes(self) -> None:
+        """The run has its own copy of the text; going on with it later needs the text as it was."""
+        changed = [path for path, then in self.fingerprints.items() if fingerprint(path) != then]
+        for path in changed:
+            del self.fingerprints[path]
+            self.console.warn(
+                f"{quote(path)} has changed since it was read; this run goes on with what it has read, but --resume"
+                " will refuse the changed text"
+            )
 
     def _resumed(self, run: Run, digest: str) -> Checkpoint | None:
         """The checkpoint to go on from, if that is what was asked for."""
@@ -164,20 +211,24 @@ class _Training:
         self, run: Run, corpus: Corpus, val: Corpus | None, resumed: Checkpoint | None, device: str
     ) -> tuple[Plan, Split]:
         config = self.config
-        tokenizer: str | Tokenizer = config.tokenizer
         if resumed is not None:
             plan, changes = resume_plan(resumed, config, self.given)
             for change in changes:
                 self.console.tell(f"changed: {change}")
-            config, tokenizer = plan.config, resumed.tokenizer
+            config = plan.config
             if not config.dry_run:
                 self.earlier = run.cut_metrics(int(resumed.info["step"]))
+        how = Preparation(
+            config.tokenizer, config.val_fraction, config.errors, config.seed, config.vocab_size, config.min_count
+        )
+        large = corpus.size + (val.size if val is not None else 0) > reading.LARGE
         split = prepare(
-            corpus.texts,
-            val.texts if val is not None else None,
-            tokenizer=tokenizer,
-            fraction=config.val_fraction,
-            errors=config.errors,
+            corpus,
+            val,
+            how,
+            tokenizer=resumed.tokenizer if resumed is not None else None,
+            store=Store(cache_folder() / "ids") if large else None,
+            bar=self._bar,
         )
         replaced = split.train_counts.replaced + split.val_counts.replaced
         if replaced:

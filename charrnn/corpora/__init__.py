@@ -9,25 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from charrnn.corpora.texts import Text
 from charrnn.errors import InputError
 
 DEFAULT = "python-docs"
 
 SKIPPED_FOLDERS = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
 BUILD_RECORD = "_sysconfigdata"  # generated when this Python was built, so different everywhere
-
-
-@dataclass(frozen=True)
-class Text:
-    """One text of a corpus, to be read from `<s>`.
-
-    Attributes:
-        name: what it is called in messages and results; a path, as a rule.
-        data: its bytes, unpacked but otherwise untouched.
-    """
-
-    name: str
-    data: bytes
 
 
 @dataclass(frozen=True)

@@ -1,57 +1,57 @@
-"""A corpus from what the command line names: files, folders, patterns, stdin, known corpora."""
+"""What the command line names: files, folders, patterns, stdin, known corpora."""
 
 import difflib
 import glob
-import hashlib
 import os
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 
-from charrnn.corpora import DEFAULT, Recipe, Text, known
+from charrnn.corpora import DEFAULT, Recipe, known
 from charrnn.errors import InputError
-from charrnn.files import PACKED, open_source, quote, read_pieces
+from charrnn.files import PACKED, quote
 
-PIECE = 1 << 20  # bytes read at a time
 LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """Texts in the order they were named, none of them empty.
+class Source:
+    """Where texts are to be read from.
 
     Attributes:
-        name: for a run's folder: of [A-Za-z0-9._-], not hidden, at most about a hundred characters.
-        texts: at least one.
-        notes: sentences for the user, such as what was skipped.
+        name: a path, "-" for stdin, or the name of a known corpus.
+        recipe: of the known corpus; None for all others.
+        found: in a folder, so that it is passed over if it is binary.
     """
 
     name: str
-    texts: list[Text]
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def size(self) -> int:
-        """Bytes in all."""
-        return sum(len(text.data) for text in self.texts)
-
-    @cached_property
-    def sha256(self) -> str:
-        """A digest, in hex, of the texts and of where each ends; not of their names."""
-        digest = hashlib.sha256()
-        for text in self.texts:
-            digest.update(len(text.data).to_bytes(8, "little"))
-            digest.update(text.data)
-        return digest.hexdigest()
+    recipe: Recipe | None = None
+    found: bool = False
 
 
-def read_corpus(arguments: Sequence[str]) -> Corpus:
-    """Read a corpus into memory.
+@dataclass(frozen=True)
+class Sources:
+    """Everything that is to be read for one corpus, in order.
 
-    Each argument is the first of these that it can be: "-", standard input; a file, unpacked if
+    Attributes:
+        name: for a run's folder: of [A-Za-z0-9._-], not hidden, at most about a hundred characters.
+        given: the command line's words.
+        notes: sentences for the user. skipped: how many files of which kind were passed over.
+    """
+
+    name: str
+    given: tuple[str, ...]
+    sources: tuple[Source, ...]
+    notes: tuple[str, ...] = ()
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def locate(arguments: Sequence[str]) -> Sources:
+    """Find what arguments mean, without reading it.
+
+    Each is the first of these that it can be: "-", standard input; a file, unpacked if
     its name ends in .gz, .bz2 or .xz; a folder, all of whose files are read, in the order of
     their paths, but for hidden, binary and special ones; the name of a known corpus; a pattern
     with `*`, `?`, `[...]` or `**`, for the files that match, in the order of their paths.
@@ -60,43 +60,34 @@ def read_corpus(arguments: Sequence[str]) -> Corpus:
         arguments: as given on the command line; with none, the built-in corpus `DEFAULT`.
 
     Raises:
-        InputError: an argument is none of these or cannot be read, or there is no text in any.
+        InputError: an argument is none of these, or a folder cannot be read.
     """
-    arguments = arguments or [DEFAULT]
-    if list(arguments).count("-") > 1:
+    given = tuple(arguments) or (DEFAULT,)
+    if given.count("-") > 1:
         raise InputError("stdin can be read only once")
-    reader = _Reader(known())
-    for argument in arguments:
-        reader.read(argument)
-
-    texts = [text for text in reader.texts if text.data]
-    reader.skipped["empty"] += len(reader.texts) - len(texts)
-    skipped = [
-        f"skipped {count} {kind} file{'s' if count > 1 else ''}"
-        for kind, count in sorted(reader.skipped.items())
-        if count
-    ]
-    if not texts:
-        raise InputError("; ".join([f"no text in {', '.join(map(quote, arguments))}", *skipped]))
-    name = _slug(reader.names[0])
-    if len(reader.names) > 1:
-        name += f"-and-{len(reader.names) - 1}-more"
-    return Corpus(name, texts, reader.notes + skipped)
+    locator = _Locator(known())
+    for argument in given:
+        locator.add(argument)
+    name = _slug(locator.names[0])
+    if len(locator.names) > 1:
+        name += f"-and-{len(locator.names) - 1}-more"
+    return Sources(name, given, tuple(locator.sources), tuple(locator.notes), locator.skipped)
 
 
-class _Reader:
-    """Gathers the texts of one argument after another."""
+class _Locator:
+    """Gathers the sources of one argument after another."""
 
     def __init__(self, recipes: dict[str, Recipe]) -> None:
         self.recipes = recipes
-        self.texts: list[Text] = []
+        self.sources: list[Source] = []
         self.names: list[str] = []  # one for each argument, or file that a pattern matched
         self.notes: list[str] = []
         self.skipped: Counter[str] = Counter()
 
-    def read(self, argument: str) -> None:
+    def add(self, argument: str) -> None:
         if argument == "-":
-            self._file(argument)
+            self.sources.append(Source(argument))
+            self.names.append("stdin")
         elif os.path.lexists(argument):
             if argument in self.recipes:
                 self.notes.append(f"{quote(argument)} is read from here; it is not the known corpus")
@@ -105,9 +96,11 @@ class _Reader:
             else:
                 self._file(argument)
         elif argument in self.recipes:
-            self.texts += self.recipes[argument].texts()
+            recipe = self.recipes[argument]
+            self.sources.append(Source(argument, recipe))
             self.names.append(argument)
-            self.notes.append(f"{argument} is made from Python {sys.version.split()[0]}")
+            if recipe.kind == "built-in":
+                self.notes.append(f"{argument} is made from Python {sys.version.split()[0]}")
         elif matches := sorted(filter(os.path.isfile, glob.glob(argument, recursive=True))):
             for match in matches:
                 self._file(match)
@@ -115,26 +108,15 @@ class _Reader:
             raise InputError(_missing(argument, list(self.recipes)))
 
     def _file(self, path: str) -> None:
-        if path == "-":
-            self.texts.append(Text("stdin", b"".join(read_pieces(open_source(path), PIECE))))
-            self.names.append("stdin")
-            return
-        with open_source(path) as stream:
-            self.texts.append(Text(path, b"".join(read_pieces(stream, PIECE, path))))
+        self.sources.append(Source(path))
         self.names.append(_stem(path))
 
     def _folder(self, top: str) -> None:
         for path in self._visible(top):
-            if not os.path.isfile(path):
+            if os.path.isfile(path):
+                self.sources.append(Source(path, found=True))
+            else:
                 self.skipped["special"] += 1
-                continue
-            with open_source(path) as stream:
-                pieces = read_pieces(stream, PIECE, path)
-                start = next(pieces, b"")
-                if b"\0" in start:
-                    self.skipped["binary"] += 1
-                    continue
-                self.texts.append(Text(path, start + b"".join(pieces)))
         self.names.append(os.path.basename(os.path.realpath(top)))
 
     def _visible(self, top: str) -> Iterator[str]:

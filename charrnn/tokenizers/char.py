@@ -65,6 +65,11 @@ class CharTokenizer:
         for start in range(0, code_points.size, STEP):
             piece = np.bincount(code_points[start : start + STEP])
             counts[: piece.size] += piece
+        return cls.from_counts(counts, min_count)
+
+    @classmethod
+    def from_counts(cls, counts: npt.NDArray[np.int64], min_count: int = 1) -> "CharTokenizer":
+        """The same, of how often each code point occurs. Raises as `from_text`."""
         known = np.flatnonzero(counts >= max(min_count, 1))
         if known.size == 0:
             often = f" that occur {min_count} times or more" if min_count > 1 else ""

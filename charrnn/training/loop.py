@@ -4,7 +4,6 @@ What is due at a step is done before the step is taken, and is noted in the chec
 that was stopped anywhere goes on as if it had not been.
 """
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,18 +16,16 @@ from charrnn.data import Split
 from charrnn.engines import Inference, inference
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
 from charrnn.machine import processors
-from charrnn.sampling import write_ids
-from charrnn.scoring import Score, score_ids, score_texts, score_windows
+from charrnn.sampling import write_texts
 from charrnn.training.learner import Learner, Step, use_threads
-from charrnn.training.plan import VAL_STREAMS, Plan, describe, training_rows
+from charrnn.training.plan import Plan, describe, training_rows
 from charrnn.training.run import Run
 from charrnn.training.schedule import Course, learning_rate
 from charrnn.training.stop import Stop, StopRequested
-
-WINDOW = 256
-"""Of the figure that is comparable with models of fixed context."""
+from charrnn.training.validation import exact, figures, look, perplexity
 
 _SAMPLE = SampleConfig(temp=0.8, length=240)
+_RECORDS = 12  # in a sample
 
 Event = dict[str, Any]
 
@@ -180,7 +177,7 @@ class Trainer:
             self._tell(
                 "step",
                 loss=found.loss,
-                perplexity=_exp(found.loss),
+                perplexity=perplexity(found.loss),
                 learning_rate=rate,
                 gradient_norm=found.gradient_norm,
                 chars_per_second=self._speed(),
@@ -212,31 +209,20 @@ class Trainer:
         """Score the validation text's pieces side by side, and keep the model if it is the best."""
         progress, split = self.progress, self.split
         weights = self.learner.weights()
-        pieces = split.val.pieces(VAL_STREAMS, self.plan.config.val_limit)
-        tokenizer = split.tokenizer
-        scores = score_ids(
-            self._engine(weights),
-            ([piece] for piece in pieces),
-            unknown=tokenizer.unknown,
-            unknown_cost=tokenizer.unknown_cost,
-            check=self._check,
-        )
-        score = sum(scores, Score())
-        share = score.tokens / len(split.val)  # of the text's characters and bytes, near enough
-        score = replace(score, chars=round(split.val_counts.chars * share), bytes=round(split.val_counts.bytes * share))
+        score = look(self._engine(weights), split, self.plan.config.val_limit, self._check)
         loss = score.nats / score.tokens
         best = progress.best is None or loss < progress.best
         progress.evaluated = progress.step
-        figures = {**_figures(score), "best": best}
+        found = {**figures(score), "best": best}
 
         def save() -> None:
-            self._save_model(weights, {"validation": figures})
+            self._save_model(weights, {"validation": found})
 
         if not best:
             progress.stale += 1
         elif self._try(save, needed=progress.step >= progress.course.steps):
             progress.best, progress.best_step, progress.stale = loss, progress.step, 0
-        self._tell("eval", **figures)
+        self._tell("eval", **found)
         patience = self.plan.config.patience
         if patience and progress.stale >= patience:
             progress.reason = "patience"
@@ -262,15 +248,17 @@ class Trainer:
 
     def _sample(self) -> None:
         """Show what the model writes; its random numbers are its own."""
-        tokenizer = self.split.tokenizer
-        config = self.plan.config
-        prompt = self.split.train.ids[:0]
-        written = bytearray()
-        for piece in write_ids(self._engine(self.learner.weights()), tokenizer, prompt, _SAMPLE, seed=config.seed):
+        split, seed = self.split, self.plan.config.seed
+        how = replace(_SAMPLE, num=_RECORDS) if split.separator else _SAMPLE
+        texts = [bytearray() for _ in range(how.num)]
+        engine = self._engine(self.learner.weights())
+        for part in write_texts(
+            engine, split.tokenizer, split.train.ids[:0], how, seed=seed, separator=split.separator
+        ):
             self.stop.check()
-            written += tokenizer.decode(piece.ids)
+            texts[part.index] += part.data
         self.progress.sampled = self.progress.step
-        self._tell("sample", text=bytes(written).decode("utf-8", "replace"))
+        self._tell("sample", text=b"\n".join(texts).decode("utf-8", "replace"))
 
     def _info(self, **more: Any) -> dict[str, Any]:
         return {
@@ -301,7 +289,7 @@ class Trainer:
                 self.split.tokenizer,
                 dict(weights),
                 {**self._info(), "metrics": dict(metrics), **more},
-                {},
+                separator=self.split.separator,
             )
         )
 
@@ -314,6 +302,7 @@ class Trainer:
                 self.learner.weights(),
                 self._info(progress=asdict(self.progress)),
                 self.learner.tensors(),
+                self.split.separator,
             )
         )
         self._tell("save", path=str(self.run.last))
@@ -326,31 +315,7 @@ class Trainer:
             best = checkpoint.read(self.run.model)
             weights, step = best.weights, int(best.info["step"])
             engine = self._engine(weights)
-            texts = split.val_head(self.plan.exact_tokens)
-            tokenizer = split.tokenizer
-            carried = sum(
-                score_texts(
-                    engine,
-                    tokenizer,
-                    ([text] for text in texts),
-                    check=self._check,
-                    errors=self.plan.config.errors,
-                ),
-                Score(),
-            )
-            cut = sum(
-                (
-                    score_windows(engine, tokenizer, [text], WINDOW, check=self._check, errors=self.plan.config.errors)
-                    for text in texts
-                ),
-                Score(),
-            )
-            metrics = {
-                **_figures(carried),
-                "oov": carried.oov,
-                "carried": carried.nats / carried.tokens,
-                "window_256": cut.nats / cut.tokens,
-            }
+            metrics = exact(engine, split, self.plan.exact_tokens, self.plan.config.errors, self._check)
         else:
             weights, step = self.learner.weights(), progress.step
         self._save_model(weights, metrics, step=step, epoch=round(step / self.rows.steps_per_epoch, 4))
@@ -359,19 +324,3 @@ class Trainer:
 
 def _due(every: int | None, step: int) -> bool:
     return bool(every) and step > 0 and step % (every or 1) == 0
-
-
-def _exp(nats: float) -> float | None:
-    """Perplexity, or None where JSON has no number for it."""
-    return math.exp(nats) if nats < 700 else None
-
-
-def _figures(score: Score) -> dict[str, Any]:
-    loss = score.nats / score.tokens
-    return {
-        "nats": score.nats,
-        "tokens": score.tokens,
-        "perplexity": _exp(loss),
-        "bits_per_char": score.bits_per_char,
-        "bits_per_byte": score.bits_per_byte,
-    }

@@ -20,13 +20,11 @@ from charrnn.data import Rows, Split
 from charrnn.engines import inference
 from charrnn.errors import InputError
 from charrnn.machine import processors
-from charrnn.options import flag
+from charrnn.options import Escaped, flag
+from charrnn.training.validation import VAL_STREAMS
 
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Hidden sizes the plan chooses among."""
-
-VAL_STREAMS = 64
-"""Pieces that an evaluation during training scores side by side."""
 
 EVALUATIONS = 20
 """Evaluations in a run, where the user does not say."""
@@ -114,7 +112,9 @@ def command(config: TrainConfig) -> str:
         value = getattr(config, each.name)
         if each.name in silent or value is None or (value == each.default and each.name != "cell"):
             continue
-        words += [flag(each.name)] if value is True else [flag(each.name), _text(value)]
+        kind = each.metadata["kind"]
+        text = kind.write(value) if isinstance(kind, Escaped) else _text(value)
+        words += [flag(each.name)] if value is True else [flag(each.name), text]
     return shlex.join(words)
 
 
@@ -133,7 +133,7 @@ def describe(plan: Plan, split: Split, device: str) -> dict[str, Any]:
         "seq_len": config.seq_len,
         "learning_rate": config.lr,
         "steps": config.steps,
-        "epochs": round(config.steps * _symbols(config) / len(split.train), 3),
+        "epochs": round(config.steps / training_rows(config, split).steps_per_epoch, 3),
         "time": config.time,
         "chars_per_second": plan.chars_per_second,
         "train_tokens": len(split.train),
@@ -183,7 +183,7 @@ def make_plan(
         config = _hidden(config, split, device, elapsed, reasons, check)
     config = _rest_of_model(config, split.tokenizer.size, reasons)
     architecture = _architecture(config, split)
-    epoch = len(split.train) // _symbols(config)
+    epoch = training_rows(config, split).steps_per_epoch
     steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
     scoring, speed = _scoring(architecture, config, split, device), 0.0
     bounded = steps is not None
@@ -361,7 +361,7 @@ def _scoring(architecture: Architecture, config: TrainConfig, split: Split, devi
     """
     most = min(len(split.val), config.val_limit)
     if config.time is None or not most:
-        return _Scoring(EVALUATIONS, most, 0.0, len(split.val), _SAVING)
+        return _Scoring(EVALUATIONS, most, 0.0, split.exact, _SAVING)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
     engine = inference(architecture, weights, device=device)
 
@@ -377,7 +377,7 @@ def _scoring(architecture: Architecture, config: TrainConfig, split: Split, devi
     evaluations = max(4, min(EVALUATIONS, seen // min(most, _ENOUGH)))
     eval_tokens = max(1, min(most, seen // evaluations))
     each = 1 / alone + 1 / together  # carried, then in windows
-    exact_tokens = max(1, min(len(split.val), int(_EXACT_SHARE * config.time / each)))
+    exact_tokens = max(1, min(split.exact, int(_EXACT_SHARE * config.time / each)))
     return _Scoring(
         evaluations, eval_tokens, evaluations * eval_tokens / together, exact_tokens, exact_tokens * each + _SAVING
     )

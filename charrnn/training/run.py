@@ -43,8 +43,8 @@ class Run:
 
     @property
     def exists(self) -> bool:
-        """Whether the folder holds a run, or part of one."""
-        return any((self.folder / name).exists() for name in _FILES)
+        """Whether the folder holds a run, or part of one; a plan alone is what is left of a start that failed."""
+        return any(path.exists() for path in (self.model, self.last, self.previous, self.metrics))
 
     @contextlib.contextmanager
     def claim(self) -> Iterator[None]:
@@ -53,13 +53,21 @@ class Run:
         Raises:
             CharRNNError: another program has it. OutputError: the folder cannot be made or written.
         """
+        made = not self.folder.exists()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"cannot make the folder '{self.folder}': {error.strerror}") from None
-        with Lock(self.folder / ".lock"):
+        lock = self.folder / ".lock"
+        with Lock(lock):
             prune_temporaries(self.folder)
-            yield
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    if made and os.listdir(self.folder) == [lock.name]:  # nothing has come of it
+                        lock.unlink()
+                        self.folder.rmdir()
 
     def refuse_to_overwrite(self, config: TrainConfig) -> None:
         """Raises UsageError if there is a run and `config` does not say what is to become of it."""

@@ -1,0 +1,172 @@
+"""Texts inside structured files: a field of JSON Lines, a column of a table, FASTA sequences, counted lines.
+
+Each reader takes the bytes of a file, cut anywhere, and tells of every fault by its line.
+"""
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from charrnn.errors import InputError
+from charrnn.files import PACKED
+
+FASTA = (".fa", ".fasta", ".fna", ".ffn", ".faa", ".frn")
+"""How the names of FASTA files end."""
+
+BOM = b"\xef\xbb\xbf"
+
+Found = tuple[int, bytes]
+"""A text, and the line (from 1) on which it begins."""
+
+
+def is_fasta(path: str) -> bool:
+    """Whether a file is FASTA, by its name, packed or not."""
+    stem, ending = os.path.splitext(path)
+    if ending.lower() in PACKED:
+        ending = os.path.splitext(stem)[1]
+    return ending.lower() in FASTA
+
+
+def lines(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The lines that each piece completes, without their newlines; at the end one that has none."""
+    held: list[bytes] = []
+    for piece in pieces:
+        first, newline, rest = piece.partition(b"\n")
+        held.append(first)
+        if newline:
+            found = [b"".join(held), *rest.split(b"\n")]
+            held = [found.pop()]
+            yield found
+    if last := b"".join(held):
+        yield [last]
+
+
+def _numbered(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers from 1, without newlines, carriage returns before them, or a byte order mark."""
+    number = 0
+    for block in lines(pieces):
+        for line in block:
+            number += 1
+            yield number, (line.removeprefix(BOM) if number == 1 else line).removesuffix(b"\r")
+
+
+def json_lines(pieces: Iterable[bytes], field: str, name: str) -> Iterator[Found]:
+    """The field of each object that has text there.
+
+    Raises:
+        InputError: a line is no JSON object.
+    """
+    for number, line in _numbered(pieces):
+        if line.strip() and (text := field_of(json_object(line, f"{name}, line {number}"), field)):
+            yield number, text
+
+
+def json_object(line: bytes, name: str) -> dict[str, Any]:
+    """A line of JSON Lines.
+
+    Raises:
+        InputError: it is no JSON object; the message begins with `name`.
+    """
+
+    def finite(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError(f"{text} is out of range")
+        return value
+
+    try:
+        value = json.loads(line, parse_float=finite, parse_constant=finite)
+    except ValueError as error:
+        raise InputError(f"{name}: no JSON: {error}") from None
+    except RecursionError:
+        raise InputError(f"{name}: no JSON that can be read: it is nested too deeply") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{name}: no JSON object")
+    return value
+
+
+def field_of(value: dict[str, Any], name: str) -> bytes:
+    """The text of a field; empty where there is none."""
+    text = value.get(name)
+    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else b""
+
+
+class Column:
+    """A column of tab-separated lines.
+
+    Args:
+        column: its number from 1, or its name in the first line, which then is no text.
+    """
+
+    def __init__(self, column: str) -> None:
+        self.column = column
+        self.number = int(column) if re.fullmatch("[0-9]{1,9}", column) else 0  # 0: not known yet
+        self.named = self.number == 0
+
+    def of(self, line: bytes, name: str) -> bytes | None:
+        """The text of a line; None of the line with the names.
+
+        Raises:
+            InputError: there is no such column; the message begins with `name`.
+        """
+        cells = line.split(b"\t")
+        if self.number == 0:
+            names = [cell.decode("utf-8", "replace") for cell in cells]
+            if self.column not in names:
+                raise InputError(f"{name}: no column is called {self.column!r}; there are {', '.join(names)[:200]}")
+            self.number = names.index(self.column) + 1
+            return None
+        if len(cells) < self.number:
+            raise InputError(f"{name}: there is no column {self.number}, only {len(cells)}")
+        return cells[self.number - 1]
+
+
+def table(pieces: Iterable[bytes], column: str, name: str) -> Iterator[Found]:
+    """What stands in a column of tab-separated lines, empty lines and cells left out.
+
+    Raises:
+        InputError: a line has no such column.
+    """
+    wanted = Column(column)
+    for number, line in _numbered(pieces):
+        if line and (text := wanted.of(line, f"{name}, line {number}")):
+            yield number, text
+
+
+def fasta(pieces: Iterable[bytes], name: str) -> Iterator[Found]:
+    """The sequences of a FASTA file: headers dropped, lines joined.
+
+    Raises:
+        InputError: letters before the first header.
+    """
+    begun, sequence = 0, bytearray()
+    for number, line in _numbered(pieces):
+        line = line.strip()
+        if line.startswith(b">"):
+            if sequence:
+                yield begun, bytes(sequence)
+            begun, sequence = number, bytearray()
+        elif line and not line.startswith(b";"):  # a comment in old files
+            if not begun:
+                raise InputError(f"{name}, line {number}: no FASTA: a sequence begins with a line that begins with >")
+            sequence += line
+    if sequence:
+        yield begun, bytes(sequence)
+
+
+def counted(pieces: Iterable[bytes], name: str) -> Iterator[tuple[int, int, bytes]]:
+    """Lines of `count<TAB>text` as (line, count, text); what `uniq -c` writes, with a space, will do.
+
+    Raises:
+        InputError: a line has no count of 1 or more, or no text.
+    """
+    for number, line in _numbered(pieces):
+        if not line:
+            continue
+        found = re.match(rb" *([0-9]{1,15})[\t ](.+)", line, re.DOTALL)
+        if not found or not int(found[1]):
+            raise InputError(f"{name}, line {number}: a count of 1 or more, a tab and a text are expected")
+        yield number, int(found[1]), found[2]

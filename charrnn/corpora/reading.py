@@ -1,0 +1,273 @@
+"""A corpus from its sources: texts that can be read again and again, whatever they came from."""
+
+import hashlib
+import os
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.corpora import formats
+from charrnn.corpora.records import Ends, ended
+from charrnn.corpora.sources import Source, Sources, locate
+from charrnn.corpora.texts import PIECE, Documents, FileText, Readable, Spool, SpooledText, fingerprint
+from charrnn.errors import InputError
+from charrnn.files import PACKED, open_source, quote, read_pieces
+
+LARGE = 64 << 20
+"""Bytes of text above which a corpus is no longer held in memory."""
+
+Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+"""Shows progress: `with bar(title, total bytes or None) as advance: advance(bytes)`."""
+
+
+def no_bar(title: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
+    """Shows nothing."""
+    return nullcontext(lambda count: None)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What of the sources is text, and where it ends.
+
+    Attributes:
+        separator: ends each record; empty: the texts are no records.
+        jsonl: the field of each JSON object that is text. tsv: the column of a table that is.
+        weights: whether each line is a count and a record.
+    """
+
+    separator: bytes = b""
+    jsonl: str | None = None
+    tsv: str | None = None
+    weights: bool = False
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Texts in the order they were named, none of them empty.
+
+    Attributes:
+        name: as `Sources.name`.
+        parts: texts, or sequences of them, to be read any number of times. All records are ended.
+        form: how they were read.
+        weights: int64, how often each record counts; None: once.
+        notes: sentences for the user, such as what was skipped.
+        fingerprints: of the files read, to tell later whether they have changed.
+    """
+
+    name: str
+    parts: Sequence[Readable | Documents]
+    notes: list[str] = field(default_factory=list)
+    form: Form = Form()
+    weights: npt.NDArray[np.int64] | None = None
+    fingerprints: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> Iterator[Readable]:
+        """Its texts."""
+        for part in self.parts:
+            if isinstance(part, Documents):
+                yield from part
+            else:
+                yield part
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return sum(text.size for text in self.texts)
+
+    @property
+    def sha256(self) -> str:
+        """A digest, in hex, of the texts and of where each ends; not of their names."""
+        return self.survey.sha256
+
+    @cached_property
+    def survey(self) -> "Survey":
+        """What reading it once has told."""
+        return self.read_once(no_bar)
+
+    def read_once(self, bar: Bar) -> "Survey":
+        """Read it all, and keep the result for `survey`."""
+        if "survey" in self.__dict__:
+            return self.survey
+        digest = hashlib.sha256()
+        chars, sizes, records = array("q"), array("q"), array("q")
+        with bar("reading", self.size) as advance:
+            for text in self.texts:
+                ends = Ends(np.frombuffer(self.form.separator, np.uint8)) if self.form.separator else None
+                size = count = found = 0
+                for piece in self.pieces(text):
+                    symbols = np.frombuffer(piece, np.uint8)
+                    digest.update(piece)
+                    size += len(piece)
+                    count += int(np.count_nonzero((symbols & 0xC0) != 0x80))
+                    found += len(ends.feed(symbols)) if ends else 0
+                    advance(len(piece))
+                digest.update(size.to_bytes(8, "little"))
+                sizes.append(size)
+                chars.append(count)
+                records.append(found)
+        if self.weights is not None:
+            digest.update(self.weights.astype("<i8").tobytes())
+        made = Survey(digest.hexdigest(), *(np.array(each, np.int64) for each in (sizes, chars, records)))
+        self.__dict__["survey"] = made
+        return made
+
+    def pieces(self, text: Readable) -> Iterator[bytes]:
+        """A text's bytes; of records the last one's end too."""
+        return ended(text.pieces(), self.form.separator) if self.form.separator else text.pieces()
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What reading a corpus once tells.
+
+    Attributes:
+        sha256: as `Corpus.sha256`.
+        sizes, chars, records: int64, of each text: bytes, characters of UTF-8 (bytes that begin one), records.
+    """
+
+    sha256: str
+    sizes: npt.NDArray[np.int64]
+    chars: npt.NDArray[np.int64]
+    records: npt.NDArray[np.int64]
+
+
+def read_corpus(
+    arguments: Sequence[str] | Sources,
+    form: Form = Form(),
+    *,
+    folder: Path | None = None,
+    bar: Bar = no_bar,
+    limit: int = LARGE,
+) -> Corpus:
+    """Read a corpus: into memory if it is not large.
+
+    Args:
+        arguments: words of the command line, or what `locate` made of them.
+        form: what of it is text.
+        folder: where a large text that can be read only once is kept meanwhile.
+        bar: shows progress of what takes long.
+        limit: bytes held in memory.
+
+    Raises:
+        InputError: a source cannot be read or is not of that form, or there is no text in any.
+    """
+    sources = arguments if isinstance(arguments, Sources) else locate(arguments)
+    reader = _Reader(form, limit, folder, bar, sources.skipped.copy())
+    for source in sources.sources:
+        reader.read(source)
+    told = [
+        f"skipped {count} {kind} file{'s' if count > 1 else ''}"
+        for kind, count in sorted(reader.skipped.items())
+        if count
+    ]
+    if not reader.parts:
+        raise InputError("; ".join([f"no text in {', '.join(map(quote, sources.given))}", *told]))
+    weights = np.array(reader.weights, np.int64) if form.weights else None
+    return Corpus(sources.name, reader.parts, [*sources.notes, *told], form, weights, reader.fingerprints)
+
+
+class _Reader:
+    """Takes in one source after another."""
+
+    def __init__(self, form: Form, limit: int, folder: Path | None, bar: Bar, skipped: Counter[str]) -> None:
+        self.form, self.limit, self.bar, self.skipped = form, limit, bar, skipped
+        self.spool = Spool(limit, folder)
+        self.parts: list[Readable | Documents] = []
+        self.weights = array("q")
+        self.fingerprints: dict[str, Any] = {}
+
+    def read(self, source: Source) -> None:
+        if source.recipe is not None:
+            for text in source.recipe.texts(self.bar):
+                self._take(text.name, [text.data])
+        elif source.name == "-":
+            with self.bar("reading stdin", None) as advance:
+                self._take("stdin", _told(read_pieces(open_source("-"), PIECE), advance))
+        else:
+            self._file(source.name, source.found)
+
+    def _file(self, path: str, found: bool) -> None:
+        plain = os.path.isfile(path) and os.path.splitext(path)[1].lower() not in PACKED
+        if os.path.isfile(path):
+            self.fingerprints[path] = fingerprint(path)
+        with open_source(path) as stream:
+            pieces = read_pieces(stream, PIECE, path)
+            start = next(pieces, b"")
+            if found and b"\0" in start:
+                self.skipped["binary"] += 1
+            elif plain and not self._structured(path) and self.spool.size + os.path.getsize(path) > self.limit:
+                self.parts.append(FileText(path))
+            else:
+                with self.bar("reading", os.path.getsize(path) if plain else None) as advance:
+                    self._take(path, _told(chain([start], pieces), advance))
+
+    def _structured(self, path: str) -> bool:
+        form = self.form
+        return form.weights or form.jsonl is not None or form.tsv is not None or formats.is_fasta(path)
+
+    def _take(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Keep a plain text, or the texts that a structured one holds."""
+        before = self.spool.size
+        if not self._structured(name):
+            self._keep(name, pieces)
+        elif self.form.separator:
+            self._keep(name, self._records(name, pieces))
+        else:
+            documents = Documents(name, self.spool)
+            for line, data in self._found(name, pieces):
+                documents.add(line, data)
+            if self.spool.size > before:
+                self.parts.append(documents)
+        self.skipped["empty"] += self.spool.size == before
+
+    def _keep(self, name: str, pieces: Iterable[bytes]) -> None:
+        begin = self.spool.size
+        for piece in pieces:
+            self.spool.write(piece)
+        if self.spool.size > begin:
+            self.parts.append(SpooledText(name, self.spool, begin, self.spool.size - begin))
+
+    def _found(self, name: str, pieces: Iterable[bytes]) -> Iterator[formats.Found]:
+        form, called = self.form, name if name == "stdin" else quote(name)
+        if form.jsonl is not None:
+            yield from formats.json_lines(pieces, form.jsonl, called)
+        elif form.tsv is not None:
+            yield from formats.table(pieces, form.tsv, called)
+        elif form.weights:
+            for line, count, data in formats.counted(pieces, called):
+                self.weights.append(count)
+                yield line, data
+        else:
+            yield from formats.fasta(pieces, called)
+
+    def _records(self, name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        """The texts that a source holds as records, many at a time."""
+        separator, held, size = self.form.separator, list[bytes](), 0
+        for line, data in self._found(name, pieces):
+            if separator in data:
+                raise InputError(
+                    f"{name if name == 'stdin' else quote(name)}, line {line}: the text holds the separator"
+                    f" {separator!r}, which would end the record; choose another --separator"
+                )
+            held += (data, separator)
+            size += len(data)
+            if size > PIECE:
+                yield b"".join(held)
+                held, size = [], 0
+        yield b"".join(held)
+
+
+def _told(pieces: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
+    for piece in pieces:
+        advance(len(piece))
+        yield piece

@@ -1,0 +1,184 @@
+"""Texts that can be read again and again, wherever they lie: in memory, in a file, in a spool."""
+
+import os
+import tempfile
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Protocol
+
+from charrnn.errors import InputError, OutputError
+from charrnn.files import quote
+
+PIECE = 1 << 20
+"""Bytes handed out at a time."""
+
+
+class Readable(Protocol):
+    """One text of a corpus, to be read from `<s>`."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages and results; a path, as a rule."""
+
+    @property
+    def size(self) -> int:
+        """Its bytes, unpacked but otherwise untouched."""
+
+    def pieces(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Its bytes, or those from `begin` to `end`, `PIECE` at a time.
+
+        Raises:
+            InputError: they can no longer be read as they were.
+        """
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text in memory. See `Readable`."""
+
+    name: str
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """See `Readable.size`."""
+        return len(self.data)
+
+    def pieces(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """See `Readable.pieces`."""
+        end = self.size if end is None else end
+        if begin == 0 and end == self.size <= PIECE:
+            if end:
+                yield self.data
+            return
+        for at in range(begin, end, PIECE):
+            yield self.data[at : min(at + PIECE, end)]
+
+
+class FileText:
+    """A file, too large for memory, read where it lies. See `Readable`.
+
+    Args:
+        path: of a regular file that is not packed.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self._fingerprint = fingerprint(path)
+        self.size = os.path.getsize(path)
+
+    def pieces(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """See `Readable.pieces`."""
+        end = self.size if end is None else end
+        try:
+            with open(self.name, "rb", buffering=0) as stream:
+                stream.seek(begin)
+                while begin < end:
+                    piece = stream.read(min(PIECE, end - begin))
+                    if not piece or fingerprint(stream.fileno()) != self._fingerprint:
+                        raise InputError(f"{quote(self.name)} has changed while it was being read")
+                    begin += len(piece)
+                    yield piece
+        except OSError as error:
+            raise InputError(f"cannot read {quote(self.name)}: {error.strerror}") from error
+
+
+def fingerprint(path: str | int) -> tuple[int, ...] | None:
+    """What tells whether a file is still the one it was; None where it has gone."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+class Spool:
+    """Bytes that are kept to be read again: in memory, or, where they are many, in a file without a name,
+    which is gone when the program ends, however it ends.
+
+    Args:
+        limit: bytes kept in memory.
+        folder: of the file; None: the system's own for temporary files.
+    """
+
+    def __init__(self, limit: int, folder: Path | None = None) -> None:
+        self.size = 0
+        self._limit, self._folder = limit, folder
+        self._memory = bytearray()
+        self._file: IO[bytes] | None = None
+
+    def write(self, data: bytes) -> None:
+        """Keep more.
+
+        Raises:
+            OutputError: there is no room.
+        """
+        if self._file is None and self.size + len(data) <= self._limit:
+            self._memory += data
+        else:
+            try:
+                if self._file is None:
+                    self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
+                    self._file.write(self._memory)
+                    self._memory = bytearray()
+                self._file.seek(self.size)
+                self._file.write(data)
+            except OSError as error:
+                where = self._folder or tempfile.gettempdir()
+                raise OutputError(f"cannot keep the text in {quote(where)}: {error.strerror}") from error
+        self.size += len(data)
+
+    def read(self, begin: int, end: int) -> bytes:
+        """The bytes from `begin` to `end`."""
+        if self._file is None:
+            return bytes(memoryview(self._memory)[begin:end])
+        self._file.seek(begin)
+        return self._file.read(end - begin)
+
+
+@dataclass(frozen=True)
+class SpooledText:
+    """A part of a spool, from `start` on. See `Readable`."""
+
+    name: str
+    spool: Spool
+    start: int
+    size: int
+
+    @property
+    def data(self) -> bytes:
+        """All of it at once."""
+        return self.spool.read(self.start, self.start + self.size)
+
+    def pieces(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """See `Readable.pieces`."""
+        end = self.start + (self.size if end is None else end)
+        for at in range(self.start + begin, end, PIECE):
+            yield self.spool.read(at, min(at + PIECE, end))
+
+
+class Documents:
+    """Many small texts of one source, one after another in a spool.
+
+    Args:
+        name: of the source.
+    """
+
+    def __init__(self, name: str, spool: Spool) -> None:
+        self.name, self._spool = name, spool
+        self._begin = spool.size
+        self._ends, self._lines = array("q"), array("q")
+
+    def add(self, line: int, data: bytes) -> None:
+        """A text that begins on this line of the source."""
+        self._spool.write(data)
+        self._ends.append(self._spool.size)
+        self._lines.append(line)
+
+    def __iter__(self) -> Iterator[Readable]:
+        begin = self._begin
+        for line, end in zip(self._lines, self._ends, strict=True):
+            yield SpooledText(f"{self.name}, line {line}", self._spool, begin, end - begin)
+            begin = end

@@ -1,0 +1,131 @@
+"""Parts of a corpus as ids, and the vocabulary that a tokenizer takes from the part to train on."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from charrnn.corpora.reading import Bar
+from charrnn.corpora.records import Ends
+from charrnn.corpora.texts import Readable
+from charrnn.data.parts import Part
+from charrnn.data.store import Sink
+from charrnn.data.stream import Ids
+from charrnn.errors import InputError
+from charrnn.files import quote
+from charrnn.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, decode_utf8
+from charrnn.tokenizers.char import LAST
+from charrnn.tokenizers.utf8 import Utf8Decoder
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How long a text is. `replaced` counts the invalid pieces of UTF-8 read as U+FFFD."""
+
+    bytes: int = 0
+    chars: int = 0
+    words: int = 0
+    unknowns: int = 0
+    replaced: int = 0
+
+
+def make_tokenizer(
+    name: str, part: Part, errors: str, *, vocab_size: int | None, min_count: int, bar: Bar
+) -> Tokenizer:
+    """A tokenizer whose vocabulary is that of a text.
+
+    Args:
+        name: as `--tokenizer` has it.
+
+    Raises:
+        InputError: the text cannot be decoded. UsageError: there can be no vocabulary of that size.
+    """
+    if name == "byte":
+        return ByteTokenizer()
+    with bar("looking for symbols", part.size) as advance:
+        if name != "char":
+            kind = "bpe" if name == "sentencepiece-bpe" else "unigram"
+            texts = (_valid(part, text, pieces, errors, advance) for text, pieces in part.texts())
+            return SentencePieceTokenizer.train(texts, vocab_size, kind)
+        counts = np.zeros(LAST + 1, np.int64)
+        for text, pieces in part.texts():
+            for points in _code_points(part, text, pieces, errors):
+                found = np.bincount(points)
+                counts[: found.size] += found
+                advance(len(points))
+        separator = decode_utf8(part.corpus.form.separator)  # known, however few records there are
+        counts[separator] = np.maximum(counts[separator], min_count)
+    return CharTokenizer.from_counts(counts, min_count)
+
+
+def _code_points(part: Part, text: Readable, pieces: Iterable[bytes], errors: str) -> Iterator[Ids]:
+    decoder = Utf8Decoder(errors)
+    try:
+        for piece in pieces:
+            yield decoder.decode(piece)
+        yield decoder.decode(b"", final=True)
+    except InputError as error:
+        raise _placed(error, part, text) from None
+
+
+def encode(
+    tokenizer: Tokenizer,
+    part: Part,
+    errors: str,
+    *,
+    ids: Sink,
+    starts: Sink,
+    watch: Callable[[int, bytes], None],
+    bar: Bar,
+) -> Counts:
+    """Encode a part of a corpus, piece by piece.
+
+    Args:
+        ids: takes the ids. starts: takes where texts, or records, begin.
+        watch: is shown each piece, with the number of its text.
+
+    Raises:
+        InputError: a text cannot be decoded. OSError: a sink cannot be written.
+    """
+    separator = part.corpus.form.separator
+    total = Counts()
+    with bar("encoding", part.size) as advance:
+        for number, (text, pieces) in enumerate(part.texts()):
+            encoder = tokenizer.encoder(errors)
+            ends = Ends(tokenizer.encode(separator)) if separator else None
+            begin = ids.size  # of the text or record at hand
+            try:
+                for piece, final in _last_known(pieces):
+                    found = encoder.feed(piece, final)
+                    if ends is not None:
+                        bounds = np.append(begin, ends.feed(found) + ids.size)
+                        starts.add(bounds[:-1])
+                        begin = int(bounds[-1])
+                    elif ids.size == begin and len(found):
+                        starts.add(np.array([begin], np.int64))
+                    ids.add(found)
+                    watch(number, piece)
+                    advance(len(piece))
+            except InputError as error:
+                raise _placed(error, part, text) from None
+            assert ends is None or begin == ids.size, "a record has not ended"
+            total = Counts(*(before + getattr(encoder, name) for name, before in vars(total).items()))
+    return total
+
+
+def _last_known(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    for piece in pieces:
+        yield piece, False
+    yield b"", True
+
+
+def _placed(error: InputError, part: Part, text: Readable) -> InputError:
+    """What is wrong with a text, told of the whole text and not of the part that was being read."""
+    decoder = Utf8Decoder()
+    try:
+        for piece in part.corpus.pieces(text):
+            decoder.decode(piece)
+        decoder.decode(b"", final=True)
+    except InputError as found:
+        error = found
+    return InputError(f"{quote(text.name)}: {error}")

@@ -1,0 +1,139 @@
+"""Rows of ids: what the model reads and what it is to predict, chunk by chunk.
+
+B rows are read side by side, T symbols at a time, with the state carried from chunk to chunk
+(truncated backpropagation through time, Williams & Peng 1990). What a chunk holds is a function of
+(seed, step) alone.
+
+A *stream* is cut into B contiguous rows, which begin at another offset every epoch. *Records* are
+shuffled every epoch and then packed end to end into rows, without padding; `<s>` is read before each.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from charrnn.data.stream import Ids, Stream
+from charrnn.draws import Purpose, generator
+from charrnn.errors import InputError
+
+START_AFTER_NEWLINE = 0.25
+START_ELSEWHERE = 0.01
+"""How often `<s>` replaces what a row would read at the first place of a chunk, so that the model
+learns to begin from nothing; mostly where a line begins, as texts do."""
+
+ROUND = 1 << 22
+"""Records, or groups of neighbours, that are shuffled at a time."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """What one step learns from: int64 arrays of shape (B, T)."""
+
+    inputs: Ids
+    """Ids in [0, V]; V is `<s>`."""
+    targets: Ids
+    """Ids in [0, V)."""
+
+
+class Rows:
+    """A stream cut into rows, for training.
+
+    Args:
+        stream: the text; at least batch * seq_len symbols.
+        start: the id of `<s>`.
+        newline: the id of a newline, or None.
+        batch: B. seq_len: T.
+        seed: of the order, and of where `<s>` is read.
+
+    Raises:
+        InputError: the text is too short.
+    """
+
+    def __init__(self, stream: Stream, *, start: int, newline: int | None, batch: int, seq_len: int, seed: int) -> None:
+        self.stream, self.start, self.newline = stream, start, newline
+        self.batch, self.seq_len, self.seed = batch, seq_len, seed
+        self._shuffle = _Shuffle(stream, seed) if stream.records else None
+        size = self._shuffle.size if self._shuffle else len(stream)
+        self.steps_per_epoch = size // (batch * seq_len)
+        if self.steps_per_epoch == 0:
+            raise InputError(
+                f"the text to train on has {size:,} symbols, and --batch {batch} times"
+                f" --seq-len {seq_len} needs {batch * seq_len:,}; lower either"
+            )
+
+    def chunk(self, step: int) -> Chunk:
+        """The chunk that step number `step` (from 0) learns from."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        B, T = self.batch, self.seq_len
+        size = self._shuffle.take_up(epoch) if self._shuffle else len(self.stream)
+        rows = np.arange(B, dtype=np.int64) * (size // B) + index * T
+        places = rows[:, None] + np.arange(T)  # (B, T)
+        if self._shuffle is not None:  # a row that jumps into a record goes on from elsewhere, once an epoch
+            return Chunk(*self._read(self._shuffle.places(places)))
+        offset = int(generator(self.seed, Purpose.ROWS, epoch).integers(size))
+        inputs, targets = self._read((offset + places) % size)
+        first = inputs[:, 0]
+        chance = np.where(first == self.newline, START_AFTER_NEWLINE, START_ELSEWHERE)
+        chance[:] = 1.0 if index == 0 else chance  # rows have jumped: what they carry is of elsewhere
+        draws = generator(self.seed, Purpose.START, step).random(B)
+        first[draws < chance] = self.start
+        return Chunk(inputs, targets)
+
+    def _read(self, places: Ids) -> tuple[Ids, Ids]:
+        """What is read before each place, and what stands there."""
+        starts = self.stream.starts
+        inputs = self.stream.ids[places - 1].astype(np.int64)
+        begins = starts[np.searchsorted(starts, places, "right") - 1] == places
+        inputs[begins] = self.start
+        return inputs, self.stream.ids[places].astype(np.int64)
+
+
+class _Shuffle:
+    """The order of records in each epoch, as positions in one endless text.
+
+    Records that count more than once come as often. Where there are more than `ROUND` of them,
+    neighbours go together; where there are too many repetitions, an epoch is as many records drawn
+    with their weights.
+
+    Attributes:
+        size: symbols of an epoch; of drawn ones, what is expected.
+    """
+
+    def __init__(self, stream: Stream, seed: int) -> None:
+        self._seed, self._epoch = seed, -1
+        count, weights = len(stream.starts), stream.weights
+        group = 1 if weights is not None else -(-count // ROUND)
+        self._begins = stream.starts[::group]
+        self._lengths = np.diff(self._begins, append=len(stream))
+        self._times: Ids | None = weights
+        self._drawn = 0  # records of an epoch, where they are drawn
+        self._bounds = np.zeros(1, np.int64)  # of the weights, added up
+        self.size = len(stream)
+        if weights is not None:
+            self._bounds = np.cumsum(weights)
+            total = int(self._bounds[-1])
+            self.size = int(self._lengths @ weights)
+            if total > ROUND:
+                self.size = int(self.size / total * ROUND)
+                self._drawn = ROUND
+
+    def take_up(self, epoch: int) -> int:
+        """Shuffle for an epoch, whose length in symbols is returned."""
+        if epoch != self._epoch:
+            draw = generator(self._seed, Purpose.ROWS, epoch)
+            if self._drawn:
+                self._order = np.searchsorted(self._bounds, draw.integers(self._bounds[-1], size=self._drawn), "right")
+            else:
+                every = np.arange(len(self._begins))
+                self._order = draw.permutation(every if self._times is None else np.repeat(every, self._times))
+            self._ends = np.cumsum(self._lengths[self._order])
+            self._epoch = epoch
+        return int(self._ends[-1])
+
+    def places(self, positions: Ids) -> Ids:
+        """Where in the stream the positions of the epoch's text are; after its end it begins anew."""
+        positions = positions % self._ends[-1]
+        number = np.searchsorted(self._ends, positions, "right")
+        record = self._order[number]
+        places: Ids = self._begins[record] + positions - (self._ends[number] - self._lengths[record])
+        return places

@@ -1,0 +1,133 @@
+"""Ids to nats, for many texts side by side, each exactly: what all scoring comes down to."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from charrnn.data import Ids
+from charrnn.engines import Array, Inference
+from charrnn.errors import NonFiniteError
+from charrnn.scoring.score import Score
+from charrnn.tokenizers import Tokenizer
+
+LANES = 64
+"""Texts scored side by side at most."""
+
+_CALL = 1 << 16  # ids in one call of an engine: what bounds the memory
+
+
+@dataclass
+class _Lane:
+    """One row: the text it is reading, and the ids fetched from it but not yet read."""
+
+    text: int = -1
+    pieces: Iterator[Ids] | None = None
+    ids: Ids | None = None
+
+
+def score_ids(
+    engine: Inference,
+    tokenizer: Tokenizer,
+    texts: Iterable[Iterable[Ids]],
+    *,
+    lanes: int = LANES,
+    check: Callable[[int], None] = lambda tokens: None,
+) -> Iterator[Score]:
+    """Score texts side by side, each exactly: from `<s>` to its end with the state carried.
+
+    A row that has finished its text goes on with the next one: `<s>` resets its state.
+
+    Args:
+        engine: reads the ids. tokenizer: the model's.
+        texts: each an iterable of id arrays, one after another; fetched as they are needed. `<s>` among them is
+            read but costs nothing: what stands between two is scored on its own.
+        lanes: how many texts stand side by side.
+        check: called with the tokens read so far before each call of the engine; may raise.
+
+    Yields:
+        A score per text, in order, with `nats`, `tokens` and what is told of unknown symbols.
+
+    Raises:
+        NonFiniteError: the model's arithmetic overflows.
+    """
+    start = engine.architecture.start
+    waiting = enumerate(iter(texts))
+    rows: list[_Lane] = []
+    while len(rows) < lanes and (row := _next_text(waiting)) is not None:
+        rows.append(row)
+    state = engine.zero_state(max(1, len(rows)))
+    tallies: dict[int, Score] = {}
+    finished: set[int] = set()
+    due = read = 0
+    while rows:
+        length = max(16, min(4096, _CALL // len(rows)))  # T
+        ids = np.full((len(rows), length), start, np.int64)  # (B, T)
+        segments: list[tuple[int, int, int, int]] = []  # row, text, from, to
+        used = max(_fill(row, ids[b], waiting, b, segments, finished) for b, row in enumerate(rows))
+        if used:
+            check(read)
+            ids = ids[:, :used]
+            read += sum(end - begin for _, _, begin, end in segments)
+            nats, state = engine.score(ids, state)
+            oov = ids == tokenizer.unknown if tokenizer.unknown is not None else np.zeros_like(ids, bool)
+            nats = nats + tokenizer.unknown_cost * oov
+            starts = ids == start
+            for b, text, begin, end in segments:
+                tally = _tally(nats[b, begin:end], oov[b, begin:end], int(starts[b, begin:end].sum()))
+                tallies[text] = tallies[text] + tally if text in tallies else tally
+        alive = [b for b, row in enumerate(rows) if row.pieces is not None]
+        if len(alive) < len(rows):
+            rows = [rows[b] for b in alive]
+            state = tuple(layer[:, alive] for layer in state)
+        while due in finished:
+            finished.remove(due)
+            yield tallies.pop(due, Score())
+            due += 1
+
+
+def _next_text(waiting: Iterator[tuple[int, Iterable[Ids]]]) -> _Lane | None:
+    text, pieces = next(waiting, (-1, None))
+    return None if pieces is None else _Lane(text, iter(pieces))
+
+
+def _fill(
+    row: _Lane,
+    line: Array,
+    waiting: Iterator[tuple[int, Iterable[Ids]]],
+    b: int,
+    segments: list[tuple[int, int, int, int]],
+    finished: set[int],
+) -> int:
+    """Put the row's next ids into `line`, which is full of `<s>`; go on to further texts while there is room.
+
+    Notes where each text's part stands in `segments`, which texts ended in `finished`, and returns
+    how much of the line is of use.
+    """
+    place = 0
+    while place < len(line) and row.pieces is not None:
+        if row.ids is None:  # a text begins: its `<s>` stands in the line already
+            row.ids = line[:0]
+            place += 1
+        elif len(row.ids):
+            taken = row.ids[: len(line) - place]
+            line[place : place + len(taken)] = taken
+            segments.append((b, row.text, place, place + len(taken)))
+            row.ids = row.ids[len(taken) :]
+            place += len(taken)
+        elif (piece := next(row.pieces, None)) is not None:
+            row.ids = piece
+        else:
+            finished.add(row.text)
+            after = _next_text(waiting) or _Lane()
+            row.text, row.pieces, row.ids = after.text, after.pieces, after.ids
+    return place
+
+
+def _tally(nats: Array, oov: Array, starts: int) -> Score:
+    total = float(nats.sum())
+    if not math.isfinite(total):
+        raise NonFiniteError("the model's figures are not finite: its weights are unusable")
+    unknown = int(oov.sum())
+    return Score(total, len(nats) - starts, oov=unknown, oov_nats=float(nats[oov].sum()), oov_tokens=unknown)

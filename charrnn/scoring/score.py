@@ -1,0 +1,83 @@
+"""What a text costs, and how long it is.
+
+Definitions. `nats` is the sum over all N tokens of -ln p, the first included (predicted after
+`<s>`), summed in float64; then
+
+    perplexity      = exp(nats / N)
+    bits_per_char   = nats / (ln 2 * code points)
+    bits_per_byte   = nats / (ln 2 * input bytes)
+    byte_perplexity = 2 ** bits_per_byte
+    word_perplexity = exp(nats / words), words being separated by white space
+
+An unknown character costs -ln p(`<unk>`) and the tokenizer's `unknown_cost`.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from operator import add, attrgetter
+
+
+@dataclass(frozen=True)
+class Score:
+    """What a text costs, and how long it is. Scores of separate texts add up."""
+
+    nats: float = 0.0
+    tokens: int = 0
+    oov: int = 0
+    """Unknown characters of the text, whether they were scored or left out."""
+    oov_nats: float = 0.0
+    """The part of `nats` that unknown characters cost."""
+    oov_tokens: int = 0
+    """The part of `tokens` that is unknown characters."""
+    chars: int = 0
+    bytes: int = 0
+    words: int = 0
+    replaced: int = 0
+    """Pieces of invalid UTF-8 that were read as U+FFFD."""
+
+    def __add__(self, other: "Score") -> "Score":
+        return Score(*map(add, _values(self), _values(other)))
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats / tokens); inf where that is no float, nan where there are no tokens."""
+        return _exp(self.nats, self.tokens)
+
+    @property
+    def perplexity_without_oov(self) -> float:
+        """The same over the known characters alone."""
+        return _exp(self.nats - self.oov_nats, self.tokens - self.oov_tokens)
+
+    @property
+    def bits_per_char(self) -> float:
+        """Bits per code point of the input."""
+        return _ratio(self.nats / math.log(2), self.chars)
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bits per byte of the input."""
+        return _ratio(self.nats / math.log(2), self.bytes)
+
+    @property
+    def byte_perplexity(self) -> float:
+        """2 ** bits_per_byte."""
+        return _exp(self.nats, self.bytes)
+
+    @property
+    def word_perplexity(self) -> float:
+        """exp(nats / words)."""
+        return _exp(self.nats, self.words)
+
+
+_values = attrgetter(*(each.name for each in fields(Score)))
+
+
+def _ratio(value: float, count: int) -> float:
+    return value / count if count else math.nan
+
+
+def _exp(nats: float, count: int) -> float:
+    try:
+        return math.exp(_ratio(nats, count))
+    except OverflowError:
+        return math.inf

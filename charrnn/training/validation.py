@@ -1,0 +1,69 @@
+"""How well a model does on the validation text: at a glance while training, exactly at the end."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from charrnn.data import Split
+from charrnn.engines import Inference
+from charrnn.scoring import Score, score_ids, score_records, score_texts, score_windows
+
+VAL_STREAMS = 64
+"""Pieces that an evaluation during training scores side by side."""
+
+WINDOW = 256
+"""Of the figure that is comparable with models of fixed context."""
+
+Check = Callable[[int], None]
+
+
+def look(engine: Inference, split: Split, limit: int, check: Check) -> Score:
+    """The first `limit` symbols, in pieces scored side by side."""
+    pieces = split.val.pieces(VAL_STREAMS, limit, engine.architecture.start)
+    score = sum(score_ids(engine, split.tokenizer, ([piece] for piece in pieces), check=check), Score())
+    share = score.tokens / len(split.val)  # of the text's characters and bytes, near enough
+    counts = split.val_counts
+    return replace(score, chars=round(counts.chars * share), bytes=round(counts.bytes * share))
+
+
+def exact(engine: Inference, split: Split, symbols: int, errors: str, check: Check) -> dict[str, Any]:
+    """The figures of a finished model, as `charrnn eval` finds them.
+
+    Args:
+        symbols: of the validation text's beginning that are scored.
+    """
+    texts, tokenizer, separator = split.val_head(symbols), split.tokenizer, split.separator
+
+    def score(text: bytes, window: int) -> Score:
+        if separator:
+            return score_records(engine, tokenizer, [text], separator, window=window, errors=errors, check=check)
+        return score_windows(engine, tokenizer, [text], window, errors=errors, check=check)
+
+    if separator:
+        carried = sum((score(text, 0) for text in texts), Score())
+    else:
+        carried = sum(score_texts(engine, tokenizer, ([text] for text in texts), check=check, errors=errors), Score())
+    cut = sum((score(text, WINDOW) for text in texts), Score())
+    return {
+        **figures(carried),
+        "oov": carried.oov,
+        "carried": carried.nats / carried.tokens,
+        "window_256": cut.nats / cut.tokens,
+    }
+
+
+def figures(score: Score) -> dict[str, Any]:
+    """What an `eval` event tells of a score."""
+    return {
+        "nats": score.nats,
+        "tokens": score.tokens,
+        "perplexity": perplexity(score.nats / score.tokens),
+        "bits_per_char": score.bits_per_char,
+        "bits_per_byte": score.bits_per_byte,
+    }
+
+
+def perplexity(loss: float) -> float | None:
+    """exp(loss), or None where JSON has no number for it."""
+    return math.exp(loss) if loss < 700 else None
