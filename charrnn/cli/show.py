@@ -19,6 +19,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     architecture, info = model.architecture, model.info
     if flags["json"]:
         card = {"model": str(path), "config": architecture.to_json(), "tokenizer": model.tokenizer.name}
+        card["separator"] = model.separator.decode("utf-8", "replace")
         console.write_json({**card, "parameters": architecture.parameters, "info": info})
         return 0
     metrics = info.get("metrics")
@@ -30,6 +31,8 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         ("trained", f"{_shown(info.get('step', 0))} steps, {_shown(info.get('epoch', 0.0))} epochs"),
         ("corpus", f"SHA-256 {_shown(info.get('corpus_sha256', 'unknown'))}"),
     ]
+    if model.separator:
+        rows.append(("records", f"ended by {model.separator.decode('utf-8', 'backslashreplace')!r}"))
     figures = ("perplexity", "bits_per_char", "bits_per_byte", "carried", "window_256", "tokens")
     if isinstance(metrics, dict):
         rows += [(name, _shown(metrics[name])) for name in figures if name in metrics]

@@ -188,7 +188,7 @@ class _Reader:
 
     def read(self, source: Source) -> None:
         if source.recipe is not None:
-            for text in source.recipe.texts(self.bar):
+            for text in source.recipe.texts():
                 self._take(text.name, [text.data])
         elif source.name == "-":
             with self.bar("reading stdin", None) as advance:

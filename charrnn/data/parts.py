@@ -114,10 +114,10 @@ def _place(text: Readable, symbols: int, by_char: bool) -> int:
         return symbols
     begin = 0
     for piece in text.pieces():
-        places = begins(piece, by_char)
-        if symbols < len(places):
-            return begin + int(places[symbols])
-        symbols -= len(places)
+        count = int(np.count_nonzero((np.frombuffer(piece, np.uint8) & 0xC0) != 0x80))
+        if symbols < count:
+            return begin + int(begins(piece, by_char)[symbols])
+        symbols -= count
         begin += len(piece)
     return begin
 

@@ -210,6 +210,11 @@ def _key(corpus: Corpus, validation: Corpus | None, how: Preparation) -> str:
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
 
 
+def _last_character(text: bytes) -> int:
+    """Where the last character of a text begins, which may be cut; the end, where no character can be told."""
+    return next((len(text) - n for n in range(1, min(4, len(text)) + 1) if text[-n] & 0xC0 != 0x80), len(text))
+
+
 class _End:
     """Keeps the last bytes of a text, whole characters of them."""
 
@@ -248,6 +253,6 @@ class _Beginning:
         texts = list(map(b"".join, self.pieces.values()))
         if self.cut and texts:
             text = texts.pop()
-            end = text.rfind(separator) + len(separator) if separator else int(begins(text, by_char=True)[-1])
+            end = text.rfind(separator) + len(separator) if separator else _last_character(text)
             texts += [text[:end]] if end > 0 else []
         return texts
