@@ -17,8 +17,9 @@ from charrnn.engines import Inference, inference
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
 from charrnn.machine import processors
 from charrnn.sampling import write_texts
+from charrnn.training.calibration import training_rows
 from charrnn.training.learner import Learner, Step, use_threads
-from charrnn.training.plan import Plan, describe, training_rows
+from charrnn.training.plan import Plan, describe
 from charrnn.training.run import Run
 from charrnn.training.schedule import Course, learning_rate
 from charrnn.training.stop import Stop, StopRequested

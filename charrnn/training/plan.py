@@ -7,34 +7,22 @@ command that repeats it.
 
 import math
 import shlex
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import numpy as np
-
 from charrnn.architecture import Architecture
 from charrnn.config import DEFAULT_TIME, TrainConfig, seconds
-from charrnn.data import Rows, Split
-from charrnn.engines import inference
+from charrnn.data import Split
 from charrnn.errors import InputError
 from charrnn.machine import processors
 from charrnn.options import Escaped, flag
-from charrnn.training.validation import VAL_STREAMS
+from charrnn.training.calibration import calibrate, scoring_cost, training_rows
 
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Hidden sizes the plan chooses among."""
 
-EVALUATIONS = 20
-"""Evaluations in a run, where the user does not say."""
-
-_EVAL_SHARE = 0.05  # of the time, for all evaluations while training
-_EXACT_SHARE = 0.10  # of the time, for the exact figures of the finished model
-_ENOUGH = 20_000  # symbols of an evaluation, where there is the time
-_CALIBRATION = 0.5  # seconds of steps
 _ONE_THREAD = 1.15  # how much faster more threads must be to be taken
-_SAVING = 0.3  # seconds at the end of a run
 
 # The size of a layer, where the user leaves it open. A weight wants some symbols of text, and to
 # read more of them than there are: a small model that has read much beats a large one that has not.
@@ -185,7 +173,7 @@ def make_plan(
     architecture = _architecture(config, split)
     epoch = training_rows(config, split).steps_per_epoch
     steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
-    scoring, speed = _scoring(architecture, config, split, device), 0.0
+    scoring, speed = scoring_cost(architecture, config, split, device), 0.0
     bounded = steps is not None
     budget = config.time
     if budget is not None:
@@ -302,82 +290,3 @@ def _threads(
     speeds = {count: calibrate(architecture, replace(config, threads=count), split, device, check) for count in counts}
     best = max(speeds, key=lambda count: speeds[count] * (_ONE_THREAD if count == 1 else 1.0))
     return replace(config, threads=best), speeds[best]
-
-
-def calibrate(
-    architecture: Architecture,
-    config: TrainConfig,
-    split: Split,
-    device: str,
-    check: Callable[[], None] = lambda: None,
-) -> float:
-    """Symbols a second that training reads here, measured on a learner that is thrown away."""
-    from charrnn.training.learner import Learner, use_threads  # imports torch, which takes a second
-
-    use_threads(config.threads or 1)
-    learner = Learner(architecture, config, device)
-    rows = training_rows(config, split)
-    took: list[float] = []
-    begin = time.monotonic()
-    for step in range(200):
-        check()
-        before = time.monotonic()
-        learner.step(rows.chunk(step), step, 1e-6)
-        took.append(time.monotonic() - before)
-        if len(took) >= 5 and time.monotonic() - begin > _CALIBRATION:
-            break
-    return _symbols(config) / float(np.median(took[2:]))
-
-
-def training_rows(config: TrainConfig, split: Split) -> Rows:
-    """The rows that a plan's steps learn from."""
-    assert config.batch is not None
-    assert config.seq_len is not None
-    return Rows(
-        split.train,
-        start=split.tokenizer.size,
-        newline=split.tokenizer.newline,
-        batch=config.batch,
-        seq_len=config.seq_len,
-        seed=config.seed,
-    )
-
-
-@dataclass(frozen=True)
-class _Scoring:
-    """How the validation text is scored, and the seconds that takes."""
-
-    evaluations: int
-    eval_tokens: int
-    looks: float
-    exact_tokens: int
-    end: float
-
-
-def _scoring(architecture: Architecture, config: TrainConfig, split: Split, device: str) -> _Scoring:
-    """As much scoring as its share of the time allows.
-
-    While training rather few evaluations than ones that see too little to tell a better model.
-    """
-    most = min(len(split.val), config.val_limit)
-    if config.time is None or not most:
-        return _Scoring(EVALUATIONS, most, 0.0, split.exact, _SAVING)
-    weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
-    engine = inference(architecture, weights, device=device)
-
-    def rate(rows: int, length: int) -> float:
-        ids = np.zeros((rows, length), np.int64)
-        engine.score(ids, engine.zero_state(rows))
-        begin = time.monotonic()
-        engine.score(ids, engine.zero_state(rows))
-        return rows * length / max(1e-6, time.monotonic() - begin)
-
-    alone, together = rate(1, 512), rate(VAL_STREAMS, 32)
-    seen = int(_EVAL_SHARE * config.time * together)
-    evaluations = max(4, min(EVALUATIONS, seen // min(most, _ENOUGH)))
-    eval_tokens = max(1, min(most, seen // evaluations))
-    each = 1 / alone + 1 / together  # carried, then in windows
-    exact_tokens = max(1, min(split.exact, int(_EXACT_SHARE * config.time / each)))
-    return _Scoring(
-        evaluations, eval_tokens, evaluations * eval_tokens / together, exact_tokens, exact_tokens * each + _SAVING
-    )

@@ -1,0 +1,101 @@
+"""How fast this machine is: measured on a model that is thrown away, before a plan is made."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from charrnn.architecture import Architecture
+from charrnn.config import TrainConfig
+from charrnn.data import Rows, Split
+from charrnn.engines import inference
+from charrnn.training.validation import VAL_STREAMS
+
+EVALUATIONS = 20
+"""Evaluations in a run, where the user does not say."""
+
+_EVAL_SHARE = 0.05  # of the time, for all evaluations while training
+_EXACT_SHARE = 0.10  # of the time, for the exact figures of the finished model
+_ENOUGH = 20_000  # symbols of an evaluation, where there is the time
+_CALIBRATION = 0.5  # seconds of steps
+_SAVING = 0.3  # seconds at the end of a run
+
+
+def calibrate(
+    architecture: Architecture,
+    config: TrainConfig,
+    split: Split,
+    device: str,
+    check: Callable[[], None] = lambda: None,
+) -> float:
+    """Symbols a second that training reads here, measured on a learner that is thrown away."""
+    from charrnn.training.learner import Learner, use_threads  # imports torch, which takes a second
+
+    use_threads(config.threads or 1)
+    learner = Learner(architecture, config, device)
+    rows = training_rows(config, split)
+    took: list[float] = []
+    begin = time.monotonic()
+    for step in range(200):
+        check()
+        before = time.monotonic()
+        learner.step(rows.chunk(step), step, 1e-6)
+        took.append(time.monotonic() - before)
+        if len(took) >= 5 and time.monotonic() - begin > _CALIBRATION:
+            break
+    return rows.batch * rows.seq_len / float(np.median(took[2:]))
+
+
+def training_rows(config: TrainConfig, split: Split) -> Rows:
+    """The rows that a plan's steps learn from."""
+    assert config.batch is not None
+    assert config.seq_len is not None
+    return Rows(
+        split.train,
+        start=split.tokenizer.size,
+        newline=split.tokenizer.newline,
+        batch=config.batch,
+        seq_len=config.seq_len,
+        seed=config.seed,
+    )
+
+
+@dataclass(frozen=True)
+class ScoringCost:
+    """How the validation text is scored, and the seconds that takes."""
+
+    evaluations: int
+    eval_tokens: int
+    looks: float
+    exact_tokens: int
+    end: float
+
+
+def scoring_cost(architecture: Architecture, config: TrainConfig, split: Split, device: str) -> ScoringCost:
+    """As much scoring as its share of the time allows.
+
+    While training rather few evaluations than ones that see too little to tell a better model.
+    """
+    most = min(len(split.val), config.val_limit)
+    if config.time is None or not most:
+        return ScoringCost(EVALUATIONS, most, 0.0, split.exact, _SAVING)
+    weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
+    engine = inference(architecture, weights, device=device)
+
+    def rate(rows: int, length: int) -> float:
+        ids = np.zeros((rows, length), np.int64)
+        engine.score(ids, engine.zero_state(rows))
+        begin = time.monotonic()
+        engine.score(ids, engine.zero_state(rows))
+        return rows * length / max(1e-6, time.monotonic() - begin)
+
+    alone, together = rate(1, 512), rate(VAL_STREAMS, 32)
+    seen = int(_EVAL_SHARE * config.time * together)
+    evaluations = max(4, min(EVALUATIONS, seen // min(most, _ENOUGH)))
+    eval_tokens = max(1, min(most, seen // evaluations))
+    each = 1 / alone + 1 / together  # carried, then in windows
+    exact_tokens = max(1, min(split.exact, int(_EXACT_SHARE * config.time / each)))
+    return ScoringCost(
+        evaluations, eval_tokens, evaluations * eval_tokens / together, exact_tokens, exact_tokens * each + _SAVING
+    )

@@ -1,0 +1,72 @@
+"""CL-25: every command that the README shows works as it stands, on texts of the kind it names."""
+
+import gzip
+import json
+import lzma
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+
+QUICK = {"STEPS": "3", "HIDDEN": "8", "BATCH": "2", "SEQ_LEN": "8", "LR": "0.01", "THREADS": "1", "OVERWRITE": "1"}
+"""What makes a training short, given where the README's commands leave it open."""
+
+WORDS = "the quick brown fox jumps over the lazy dog; ERROR 404, warning".split()
+TEXT = "".join(f"{WORDS[n % 12]} {WORDS[n * 7 % 12]} {n % 10}\n" for n in range(120)).encode()
+
+
+def commands() -> list[str]:
+    """The README's lines of shell that run the program; what takes long or another machine is left out."""
+    lines = re.findall(r"^    (\S.*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    return [line for line in lines if re.search(r"\bcharrnn \w", line)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that the commands read, and a model for each name they use."""
+    folder = tmp_path_factory.mktemp("readme")
+    names = ("anna", "emma", "olivia", "ava", "mia", "isabella", "sophia", "charlotte")
+    files = {
+        "corpus.txt": TEXT,
+        "held-out.txt": TEXT[:300],
+        "a.txt": TEXT[300:400],
+        "b.txt": TEXT[400:600],
+        "lines.txt": TEXT[:200],
+        "src/one.py": b"def one():\n    return 1\n" * 20,
+        "src/two/three.py": b"class Two:\n    pass\n" * 20,
+        "app.log": TEXT,
+        "notes.txt.xz": lzma.compress(TEXT),
+        "old.log.gz": gzip.compress(TEXT),
+        "names": "".join(f"{name}\n" for name in names * 9).encode(),
+        "shakespeare": TEXT,
+        "poems.txt": b"roses are red\nviolets are blue\n\n" * 20,
+        "counted.txt": b"".join(b"%d\t%s\n" % (n + 1, name.encode()) for n, name in enumerate(names * 3)),
+        "proteins.fasta": b">one\nMKVLAAGIAK\nMKV\n>two\nMADEEKLPPGW\n" * 20,
+        "docs.jsonl": b"".join(json.dumps({"id": n, "text": f"document {n}\n"}).encode() + b"\n" for n in range(40)),
+        "table.tsv": b"id\tsmiles\n" + b"".join(b"%d\tC%dO\n" % (n, n) for n in range(60)),
+    }
+    for name, data in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return folder
+
+
+@pytest.mark.parametrize("command", commands())
+def test_command(command: str, folder: Path) -> None:
+    """CL-25. In the order of the README, as later commands use the models of earlier ones."""
+    command = re.sub(r"\| jq .*", "", command)  # not everywhere installed
+    environment = os.environ | {f"CHARRNN_{name}": value for name, value in QUICK.items()}
+    environment["XDG_CACHE_HOME"] = str(folder / "cache")
+    script = f'set -o pipefail\ncharrnn() {{ {sys.executable} -m charrnn "$@"; }}\n{command}\n'
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout
+    assert b"Error" not in done.stderr
