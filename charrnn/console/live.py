@@ -58,6 +58,7 @@ class LiveDisplay:
         )
         self.smooth = Smooth()
         self.steps = plan.config.steps or 1
+        self.symbol = plan.config.tokenizer if plan.config.tokenizer in ("char", "byte") else "piece"
         self.now: dict[str, Any] = {"step": 0, "epoch": 0.0, "rate": 0.0, "norm": 0.0, "speed": plan.chars_per_second}
         self.best = math.nan
         self.validation: list[tuple[float, float]] = []
@@ -139,7 +140,7 @@ class LiveDisplay:
             Text(f"{self._left()} left"),
         )
         figures = Table.grid(padding=(0, 2))
-        figures.add_row("", Text("perplexity", style="dim"), Text("bits/char", style="dim"), Text("nats", style="dim"))
+        figures.add_row("", Text("perplexity", style="dim"), Text(f"bits/{self.symbol}", style="dim"), Text("nats", style="dim"))
         validation = self.validation[-1][1] if self.validation else math.nan
         for name, loss in (("training", self.smooth.value), ("validation", validation), ("best", self.best)):
             figures.add_row(name, *_cells(loss))

@@ -134,10 +134,10 @@ def perplexity(loss: float) -> str:
 
 
 def _losses(training: float, evaluation: Event | None) -> str:
-    text = "" if math.isnan(training) else f"train {perplexity(training)} ({training / math.log(2):.3f} bits)"
+    text = "" if math.isnan(training) else f"train {perplexity(training)}"
     if evaluation is not None:
         loss = evaluation["nats"] / evaluation["tokens"]
-        text += f"  validation perplexity {perplexity(loss)} ({loss / math.log(2):.3f} bits/char)"
+        text += f"  validation perplexity {perplexity(loss)} ({evaluation['bits_per_char']:.3f} bits/char)"
     return text.strip()
 
 

@@ -1,5 +1,6 @@
 """Parts of a corpus as ids, and the vocabulary that a tokenizer takes from the part to train on."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -13,8 +14,9 @@ from charrnn.data.store import Sink
 from charrnn.data.stream import Ids
 from charrnn.errors import InputError
 from charrnn.files import quote
-from charrnn.tokenizers import ByteTokenizer, CharTokenizer, Tokenizer, decode_utf8
+from charrnn.tokenizers import ByteTokenizer, CharTokenizer, SentencePieceTokenizer, Tokenizer, decode_utf8
 from charrnn.tokenizers.char import LAST
+from charrnn.tokenizers.sentencepiece import SAMPLE
 from charrnn.tokenizers.utf8 import Utf8Decoder
 
 
@@ -45,8 +47,7 @@ def make_tokenizer(
     with bar("looking for symbols", part.size) as advance:
         if name != "char":
             kind = "bpe" if name == "sentencepiece-bpe" else "unigram"
-            texts = (_valid(part, text, pieces, errors, advance) for text, pieces in part.texts())
-            return SentencePieceTokenizer.train(texts, vocab_size, kind)
+            return SentencePieceTokenizer.train(_sample(part, errors, advance), vocab_size, kind)
         counts = np.zeros(LAST + 1, np.int64)
         for text, pieces in part.texts():
             for points in _code_points(part, text, pieces, errors):
@@ -56,6 +57,16 @@ def make_tokenizer(
         separator = decode_utf8(part.corpus.form.separator)  # known, however few records there are
         counts[separator] = np.maximum(counts[separator], min_count)
     return CharTokenizer.from_counts(counts, min_count)
+
+
+def _sample(part: Part, errors: str, advance: Callable[[int], None]) -> Iterator[str]:
+    """About `SAMPLE` characters of a part, taken evenly: a share of every piece."""
+    share = min(1.0, SAMPLE / max(1, part.size))
+    for text, pieces in part.texts():
+        for points in _code_points(part, text, pieces, errors):
+            wanted = points[: math.ceil(len(points) * share)]
+            yield wanted.astype("<u4", copy=False).tobytes().decode("utf-32-le")
+            advance(len(points))
 
 
 def _code_points(part: Part, text: Readable, pieces: Iterable[bytes], errors: str) -> Iterator[Ids]:

@@ -1,7 +1,7 @@
 """Bytes to ids and back, exactly.
 
-`CharTokenizer` reads UTF-8 and gives every code point of the training text an id;
-`ByteTokenizer` gives every byte its own. Neither changes anything: no newline is translated
+`CharTokenizer` reads UTF-8 and gives every code point of the training text an id; `ByteTokenizer` gives every
+byte its own; `SentencePieceTokenizer` gives common strings ids. None changes anything: no newline is translated
 and nothing is normalised. What both promise is written in `Tokenizer` and `Encoder`.
 
 Errors name a place in the text, not the file: whoever opened the file puts its name in front.
@@ -15,12 +15,14 @@ import numpy.typing as npt
 from charrnn.errors import InputError
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.char import CharTokenizer, describe
+from charrnn.tokenizers.sentencepiece import SentencePieceTokenizer
 from charrnn.tokenizers.utf8 import Errors, Utf8Splitter, decode_utf8
 
 __all__ = [
     "ByteTokenizer",
     "CharTokenizer",
     "Encoder",
+    "SentencePieceTokenizer",
     "Tokenizer",
     "Utf8Splitter",
     "decode_utf8",
@@ -97,7 +99,7 @@ class Tokenizer(Protocol):
         """The nats that each `<unk>` of a scored text costs on top of -ln p(`<unk>`)."""
 
     @property
-    def table(self) -> npt.NDArray[np.uint32]:
+    def table(self) -> npt.NDArray[np.uint32] | npt.NDArray[np.uint8]:
         """What a checkpoint stores, for `tokenizer(name, table)` to read back."""
 
     def encode(self, data: bytes, errors: Errors = "strict") -> Ids:
@@ -122,6 +124,8 @@ def tokenizer(name: str, table: npt.NDArray[Any]) -> Tokenizer:
     """
     if name == CharTokenizer.name:
         return CharTokenizer(table)
+    if name == SentencePieceTokenizer.name:
+        return SentencePieceTokenizer(table)
     if name != ByteTokenizer.name:
         raise ValueError(f"tokenizer cannot be {str(name)[:80]!r}")
     if table.dtype != np.uint32 or table.shape != (0,):

@@ -109,6 +109,8 @@ class Trainer:
         self.symbols = self.rows.batch * self.rows.seq_len
         self.training_time = 0.0  # since the last evaluation
         self.trained_since = 0
+        self.whole_time = 0.0  # until the last evaluation
+        self.trained_before = 0
 
     def train(self) -> Event:
         """Train to the end.
@@ -232,15 +234,20 @@ class Trainer:
         """If the machine turned out slower or faster than planned, plan the rest anew.
 
         Late in a run the loss is falling fastest and a change matters most, so only what would miss
-        the end by much is changed.
+        the end by much is changed. A slow moment is not taken for a slow machine: what is expected is half
+        what was seen since the last evaluation, half what was seen in all.
         """
         config, progress = self.plan.config, self.progress
         left = progress.course.steps - progress.step
         if config.time is None or not self.trained_since or left <= 0 or progress.reason:
             return
         kept = self.plan.end + self.plan.looks * left / progress.course.steps
-        affordable = max(1, int((0.98 * config.time - self.elapsed() - kept) * self._speed() / self.symbols))
+        recent = self.training_time / self.trained_since  # seconds a step
+        self.whole_time += self.training_time
+        self.trained_before += self.trained_since
         self.training_time, self.trained_since = 0.0, 0
+        usual = self.whole_time / self.trained_before
+        affordable = max(1, int((0.98 * config.time - self.elapsed() - kept) / ((recent + usual) / 2)))
         tolerated = max(0.02 * progress.course.steps, 0.1 * left)
         if affordable < left - tolerated or (affordable > left + tolerated and not self.plan.bounded):
             steps = progress.step + affordable

@@ -1,0 +1,227 @@
+"""Common strings as symbols: a unigram (Kudo 2018) or BPE (Sennrich et al. 2016) model of the sentencepiece library.
+
+Lossless, which the library alone is not: nothing is normalised, a newline is a symbol of its own, what has no
+piece is written as bytes, and decoding goes by the pieces' bytes. U+2581, which stands for a space in
+the library's pieces, reaches it only as one; in a text it is written as its three bytes.
+"""
+
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.errors import UsageError
+from charrnn.tokenizers.sentencepiece_model import (
+    FIRST_BYTE,
+    FIXED,
+    LARGEST,
+    NEWLINE,
+    SPACE,
+    UNKNOWN,
+    Model,
+    read_model,
+    write_model,
+)
+from charrnn.tokenizers.utf8 import STEP, CodePoints, Errors, Utf8Decoder
+
+Ids = npt.NDArray[np.unsignedinteger[Any]]
+
+LINE = 1024
+"""Characters of a line that are encoded together: of a longer one the next `LINE`, and so on."""
+
+SAMPLE = 1_000_000
+"""Characters that a model is made from, taken evenly from a longer text."""
+
+DEFAULT_SIZE = 1024
+"""Pieces, where the text has so many."""
+
+_RARE = 0.0005  # the share of a text that its rarest characters may make up without a piece of their own
+
+
+class SentencePieceTokenizer:
+    """See `Tokenizer`. The ids 0, 1 and 2..257 are `<unk>`, which no text has, the newline and the bytes.
+
+    Args:
+        table: a model, as `table` gives it; nothing in it is trusted.
+
+    Raises:
+        ValueError: it is none.
+    """
+
+    name = "sentencepiece"
+    newline: int | None = NEWLINE
+    unknown: int | None = UNKNOWN
+    unknown_cost = 0.0
+
+    def __init__(self, table: npt.NDArray[Any]) -> None:
+        if table.dtype != np.uint8 or table.ndim != 1:
+            raise ValueError(f"a sentencepiece model cannot be {table.dtype} {table.shape}")
+        model = read_model(table.tobytes())
+        self.table: npt.NDArray[np.uint8] = table.copy()
+        self.table.setflags(write=False)
+        self.size = model.size
+        self.dtype = np.min_scalar_type(self.size - 1)
+        self.pieces: tuple[bytes, ...] = (
+            b"",
+            b"\n",
+            *(bytes([byte]) for byte in range(256)),
+            *(text.replace(SPACE, " ").encode() for text, _ in model.pieces),
+        )
+        """The bytes that each id stands for; of `<unk>` none."""
+
+    @classmethod
+    def train(cls, text: Iterable[str], vocab_size: int | None, kind: str) -> "SentencePieceTokenizer":
+        """Make a model of a text: the same for the same text, on one thread.
+
+        Args:
+            text: in parts, cut anywhere; of `SAMPLE` characters, or a little more.
+            vocab_size: of the model; None: `DEFAULT_SIZE`, or as many pieces as the text has.
+            kind: "unigram" or "bpe".
+
+        Raises:
+            UsageError: there is no model of that size; the message has the nearest possible one.
+        """
+        if vocab_size is not None and not FIXED < vocab_size <= LARGEST:
+            raise UsageError(f"--vocab-size must be from {FIXED + 1} (all bytes, newline, ...) to {LARGEST}")
+        pieces = _train("".join(text), vocab_size or DEFAULT_SIZE, kind)
+        found = FIXED + len(pieces)
+        if vocab_size is not None and found < vocab_size:
+            raise UsageError(f"--vocab-size {vocab_size} is too large for the text, which has pieces for {found}")
+        return cls(np.frombuffer(write_model(Model(kind, tuple(pieces))), np.uint8))
+
+    @cached_property
+    def _library(self) -> Any:
+        from sentencepiece import SentencePieceProcessor  # takes a while to import
+
+        return SentencePieceProcessor(model_proto=self.table.tobytes())
+
+    def encode(self, data: bytes, errors: Errors = "strict") -> Ids:
+        """See `Tokenizer.encode`. A byte order mark at the start gets no id."""
+        encoder = self.encoder(errors)
+        starts = range(0, max(len(data), 1), STEP)
+        return np.concatenate([encoder.feed(data[at : at + STEP], at + STEP >= len(data)) for at in starts])
+
+    def decode(self, ids: npt.ArrayLike) -> bytes:
+        """See `Tokenizer.decode`."""
+        wide = np.asarray(ids)
+        assert wide.size == 0 or (wide.min() >= 0 and wide.max() < self.size), "an id is no piece"
+        return b"".join([self.pieces[each] for each in wide.tolist()])
+
+    def encoder(self, errors: Errors = "strict") -> "SentencePieceEncoder":
+        """See `Tokenizer.encoder`."""
+        return SentencePieceEncoder(self, errors)
+
+    def encode_blocks(self, blocks: list[str]) -> Ids:
+        """The ids of strings of at most `LINE` characters, each encoded on its own; "\\n" is the newline."""
+        texts = [block.removesuffix("\n") for block in blocks]
+        strange = [at for at, text in enumerate(texts) if SPACE in text]
+        for at in strange:
+            texts[at] = ""
+        found: list[list[int]] = self._library.encode(texts, num_threads=1)
+        for at in strange:
+            parts = self._library.encode(blocks[at].removesuffix("\n").split(SPACE), num_threads=1)
+            found[at] = parts[0] + [each for part in parts[1:] for each in (*_SPACE_IDS, *part)]
+        for ids, block in zip(found, blocks, strict=True):
+            if block.endswith("\n"):
+                ids.append(NEWLINE)
+        return np.array(list(chain.from_iterable(found)), self.dtype)
+
+
+_SPACE_IDS = [FIRST_BYTE + byte for byte in SPACE.encode()]
+"""Of U+2581 in a text, which never reaches the library."""
+
+
+class SentencePieceEncoder(Utf8Decoder):
+    """See `Encoder`. The ids of a line come when it has ended or is long; its characters are counted before."""
+
+    unknowns = 0
+
+    def __init__(self, tokenizer: SentencePieceTokenizer, errors: Errors) -> None:
+        super().__init__(errors)
+        self._tokenizer = tokenizer
+        self._line = ""  # the end of the text so far, less than `LINE` characters of a line
+
+    def feed(self, data: bytes, final: bool = False) -> Ids:
+        """See `Encoder.feed`."""
+        text = self._line + _string(self.decode(data, final))
+        blocks = list(_blocks(text))
+        self._line = "" if final or not blocks or blocks[-1].endswith("\n") or len(blocks[-1]) == LINE else blocks.pop()
+        return self._tokenizer.encode_blocks(blocks)
+
+
+def _blocks(text: str) -> Iterator[str]:
+    """A text that begins with a line, cut after newlines and every `LINE` characters of a line."""
+    for line in re.findall("[^\n]*\n|[^\n]+", text):
+        for at in range(0, len(line), LINE):
+            yield line[at : at + LINE]
+
+
+def _string(points: CodePoints) -> str:
+    return points.astype("<u4", copy=False).tobytes().decode("utf-32-le")
+
+
+def _train(text: str, size: int, kind: str) -> list[tuple[str, float]]:
+    """Pieces and scores, at most as many as asked for."""
+    import sentencepiece
+
+    lines = _lines(text, size)
+    if not lines:
+        return []
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            model_writer=model,
+            model_type=kind,
+            vocab_size=size,
+            hard_vocab_limit=False,
+            character_coverage=1.0,
+            normalization_rule_name="identity",
+            add_dummy_prefix=False,
+            remove_extra_whitespaces=False,
+            allow_whitespace_only_pieces=True,
+            byte_fallback=True,
+            max_sentence_length=4 * LINE,
+            user_defined_symbols=["\n"],
+            unk_id=UNKNOWN,
+            bos_id=-1,
+            eos_id=-1,
+            pad_id=-1,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        largest = re.search(r"value <= ([0-9]+)", str(error))
+        if largest is None or int(largest[1]) >= size:
+            raise
+        return _train(text, int(largest[1]), kind)
+    found = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    return [(found.id_to_piece(each), found.get_score(each)) for each in range(FIXED, found.get_piece_size())]
+
+
+def _lines(text: str, size: int) -> list[str]:
+    """What the library learns from: pieces of lines, not longer than it takes, without newlines and rare characters.
+
+    It gives every character that it sees a piece; those that get none are written as bytes.
+    """
+    counts = Counter(text)
+    for char in ("\n", "\0", SPACE):
+        del counts[char]
+    common = counts.most_common(max(1, (size - FIXED) * 3 // 4))
+    left = sum(counts.values())
+    rare = _RARE * left
+    kept = set()
+    for char, count in common:
+        if left <= rare:
+            break
+        kept.add(char)
+        left -= count
+    apart = str.maketrans(dict.fromkeys(set(text) - kept, "\n"))
+    lines = text.translate(apart).split("\n")
+    return [line[at : at + LINE] for line in lines for at in range(0, len(line), LINE)]
