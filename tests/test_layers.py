@@ -16,7 +16,7 @@ PACKAGE = Path(charrnn.__file__).parent
 LAYERS = {
     "ground": "errors architecture options config machine files tokenizers draws",
     "parts": "data corpora checkpoint checkpoint_header runs engines model",
-    "work": "training scoring sampling report library",
+    "work": "training scoring sampling baselines report library",
     "commands": "cli console __main__",
 }
 """Every top-level module, by layer; imports point down, or stay within one layer."""

@@ -36,6 +36,11 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     figures = ("perplexity", "bits_per_char", "bits_per_byte", "carried", "window_256", "tokens")
     if isinstance(metrics, dict):
         rows += [(name, _shown(metrics[name])) for name in figures if name in metrics]
+    plan = info.get("plan")
+    figures_of = plan.get("baselines") if isinstance(plan, dict) else None
+    if isinstance(figures_of, dict):
+        shown = {name: value for name, value in figures_of.items() if isinstance(value, float)}
+        rows.append(("to compare with", ", ".join(f"{name} {value:.4f}" for name, value in shown.items())))
     page = "".join(f"{name:<15} {value}\n" for name, value in rows)
     points = _validations(path.parent)
     if len(points) > 1:

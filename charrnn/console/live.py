@@ -140,7 +140,9 @@ class LiveDisplay:
             Text(f"{self._left()} left"),
         )
         figures = Table.grid(padding=(0, 2))
-        figures.add_row("", Text("perplexity", style="dim"), Text(f"bits/{self.symbol}", style="dim"), Text("nats", style="dim"))
+        figures.add_row(
+            "", Text("perplexity", style="dim"), Text(f"bits/{self.symbol}", style="dim"), Text("nats", style="dim")
+        )
         validation = self.validation[-1][1] if self.validation else math.nan
         for name, loss in (("training", self.smooth.value), ("validation", validation), ("best", self.best)):
             figures.add_row(name, *_cells(loss))

@@ -8,7 +8,7 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from charrnn.config import seconds
@@ -159,9 +159,17 @@ def tell_plan(tell: Callable[[str], None], event: Event) -> None:
     took = f", {seconds(event['time'])} in all" if event["time"] else ""
     where = f"{event['engine']} on {event['device']}"
     tell(f"plan: {event['steps']:,} steps, {event['epochs']:.3g} epochs{speed}{took}; {where}")
+    if event["baselines"]:
+        tell(f"to compare with: {baselines(event['baselines'])} bits per char")
     for reason in event["reasons"]:
         tell(f"  {reason}")
     tell(f"the same again: {event['command']}")
+
+
+def baselines(figures: Mapping[str, Any]) -> str:
+    """What simpler models come to, in bits per character."""
+    names = {"uniform": "guessing", "unigram": "frequencies", "ngram": "5-gram", "xz": "xz"}
+    return ", ".join(f"{name} {figures[key]:.3f}" for key, name in names.items())
 
 
 def closing(event: Event) -> list[str]:
@@ -171,6 +179,7 @@ def closing(event: Event) -> list[str]:
         lines += [
             f"perplexity      {_figure(event['perplexity'])}",
             f"bits per char   {_figure(event['bits_per_char'])}   (per byte {_figure(event['bits_per_byte'])})",
+            *([f"to compare with {baselines(event['baselines'])}"] if event["baselines"] else []),
             f"nats per symbol {event['carried']:.4f} carried, {event['window_256']:.4f} in windows of 256,"
             f" on {event['tokens']:,} validation symbols",
         ]

@@ -327,7 +327,14 @@ class Trainer:
         else:
             weights, step = self.learner.weights(), progress.step
         self._save_model(weights, metrics, step=step, epoch=round(step / self.rows.steps_per_epoch, 4))
-        return self._tell("done", **metrics, best=progress.best_step, model=str(self.run.model), reason=progress.reason)
+        return self._tell(
+            "done",
+            **metrics,
+            baselines=self.plan.baselines,
+            best=progress.best_step,
+            model=str(self.run.model),
+            reason=progress.reason,
+        )
 
 
 def _due(every: int | None, step: int) -> bool:

@@ -8,10 +8,11 @@ command that repeats it.
 import math
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from charrnn.architecture import Architecture
+from charrnn.baselines import MAX_TRAIN, MAX_VAL, first, last, measure
 from charrnn.config import DEFAULT_TIME, TrainConfig, seconds
 from charrnn.data import Split
 from charrnn.errors import InputError
@@ -21,6 +22,9 @@ from charrnn.training.calibration import calibrate, scoring_cost, training_rows
 
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Hidden sizes the plan chooses among."""
+
+BASELINE_SPEED = 20_000  # bytes of text that baselines learn from, for each second there is: 2 to 3 % of it
+UNTIMED_BASELINES = 1_000_000
 
 _ONE_THREAD = 1.15  # how much faster more threads must be to be taken
 
@@ -48,6 +52,7 @@ class Plan:
         bounded: whether the user bounded the steps too, so that time to spare is not used.
         chars_per_second: of training, as calibrated; 0.0 where the plan needed no calibration.
         reasons: a sentence for each choice that was not the user's.
+        baselines: what simpler models make of the validation text, as `Baselines` has it; None: there is none.
     """
 
     config: TrainConfig
@@ -58,13 +63,14 @@ class Plan:
     bounded: bool = True
     chars_per_second: float = 0.0
     reasons: tuple[str, ...] = ()
+    baselines: dict[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` needs, and nothing that names a path or differs between equal runs."""
         config = {
             each.name: getattr(self.config, each.name) for each in fields(self.config) if each.name not in NOT_IN_A_PLAN
         }
-        rest = ("exact_tokens", "looks", "end", "bounded")
+        rest = ("exact_tokens", "looks", "end", "bounded", "baselines")
         return {"config": config, **{name: getattr(self, name) for name in rest}}
 
     @classmethod
@@ -82,6 +88,7 @@ class Plan:
             float(values["looks"]),
             float(values["end"]),
             bool(values["bounded"]),
+            baselines=values["baselines"],
         )
 
     @property
@@ -131,6 +138,7 @@ def describe(plan: Plan, split: Split, device: str) -> dict[str, Any]:
         "eval_every": config.eval_every,
         "engine": "torch",
         "device": device,
+        "baselines": plan.baselines,
         "reasons": list(plan.reasons),
     }
 
@@ -163,6 +171,7 @@ def make_plan(
         InputError: the text is too short for the batch asked for.
     """
     reasons: list[str] = []
+    baselines = _baselines(config, split, check)
     if config.time is None and config.steps is None and config.epochs is None:
         config = replace(config, time=DEFAULT_TIME)
         reasons.append(f"time {seconds(DEFAULT_TIME)}: neither --time nor --epochs nor --steps was given")
@@ -192,7 +201,25 @@ def make_plan(
         save_every=every if config.save_every is None else config.save_every,
         sample_every=max(1, steps // 4) if config.sample_every is None else config.sample_every,
     )
-    return Plan(config, architecture, scoring.exact_tokens, scoring.looks, scoring.end, bounded, speed, tuple(reasons))
+    return Plan(
+        config,
+        architecture,
+        scoring.exact_tokens,
+        scoring.looks,
+        scoring.end,
+        bounded,
+        speed,
+        tuple(reasons),
+        baselines,
+    )
+
+
+def _baselines(config: TrainConfig, split: Split, check: Callable[[], None]) -> dict[str, float] | None:
+    """On as much text as a small share of the time allows."""
+    limit = min(MAX_TRAIN, int(BASELINE_SPEED * config.time) if config.time else UNTIMED_BASELINES)
+    val = b"".join(split.val_texts)
+    found = measure(last(split.train_end, limit), first(val, min(limit, MAX_VAL)), check)
+    return None if found is None else asdict(found)
 
 
 def _symbols(config: TrainConfig) -> int:
