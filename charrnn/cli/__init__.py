@@ -274,9 +274,13 @@ _command(
 _command(
     "corpora",
     "List the corpora that `train` knows by name.",
-    "",
-    [_flag("json", "One JSON object a corpus.", "--json", group="Options")],
-    ["charrnn corpora", "charrnn train python-stdlib"],
+    "`corpora get NAME` fetches one, `corpora show NAME` tells more of it.",
+    [
+        _argument("action", "get|show", "What to do; nothing lists them.", str | None),
+        _argument("name", "NAME", "Of a corpus.", str | None),
+        _flag("json", "One JSON object a corpus.", "--json", group="Options"),
+    ],
+    ["charrnn corpora", "charrnn corpora show names", "charrnn corpora get shakespeare", "charrnn train python-stdlib"],
 )
 _command(
     "show",

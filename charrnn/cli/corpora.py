@@ -1,24 +1,94 @@
-"""`charrnn corpora`: the corpora known by name."""
+"""`charrnn corpora`: the corpora known by name; `get` fetches one, `show` tells more of it."""
 
+import difflib
+import os
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from charrnn.console import Console
+from charrnn.console.progress import progress
 from charrnn.console.tables import show_table
-from charrnn.corpora import DEFAULT, known
+from charrnn.corpora import DEFAULT, Recipe, known
+from charrnn.errors import UsageError
+
+_LINES = 8
+"""Of a corpus that are shown."""
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
-    """Returns the exit code."""
-    recipes = list(known().values())
-    if flags["json"]:
+    """Returns the exit code. Raises CharRNNError for the user's faults."""
+    action, name = flags["action"] or "list", flags["name"]
+    if action not in ("list", "get", "show"):
+        raise UsageError(f"corpora can get or show one, not {action!r}")
+    if (name is None) != (action == "list"):
+        raise UsageError("`charrnn corpora` lists the known corpora; get and show want the name of one")
+    if name is None:
+        _list(console, list(known().values()), flags["json"])
+    elif action == "get":
+        _get(console, _named(name))
+    else:
+        _show(console, _named(name), flags["json"])
+    return 0
+
+
+def _named(name: str) -> Recipe:
+    recipes = known()
+    if name not in recipes:
+        near = difflib.get_close_matches(name, recipes, 1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(recipes)}"
+        raise UsageError(f"no known corpus is called {name!r}{hint}")
+    return recipes[name]
+
+
+def _list(console: Console, recipes: list[Recipe], json: bool) -> None:
+    if json:
         for recipe in recipes:
-            console.write_json(asdict(recipe))
+            console.write_json({**asdict(recipe), "here": recipe.here})
     elif console.reader_is_terminal:
-        rows = [(each.name, each.title, each.licence, each.source) for each in recipes]
-        show_table(console, ("name", "what", "licence", "source"), rows, left=4)
-        console.tell(f"charrnn train NAME takes one; charrnn train alone takes {DEFAULT}")
+        rows = [(each.name, each.title, _where(each), each.licence) for each in recipes]
+        show_table(console, ("name", "what", "", "licence"), rows, left=4)
+        console.tell(f"charrnn train NAME takes one; charrnn train alone takes {DEFAULT}; charrnn corpora show NAME")
     else:
         for recipe in recipes:
-            console.write(f"{recipe.name}\t{recipe.title}\t{recipe.licence}\t{recipe.source}\n".encode())
-    return 0
+            row = (recipe.name, recipe.title, _where(recipe), recipe.licence, recipe.source)
+            console.write("\t".join(row).encode() + b"\n")
+
+
+def _where(recipe: Recipe) -> str:
+    if recipe.kind == "built-in":
+        return "built in"
+    return "fetched" if recipe.here else f"to fetch, {recipe.bytes / 1e6:.1f} MB"
+
+
+def _get(console: Console, recipe: Recipe) -> None:
+    """Fetch it, and tell where it is."""
+    if recipe.kind != "download":
+        raise UsageError(f"{recipe.name} is built in: charrnn train {recipe.name} needs no fetching")
+    from charrnn.corpora.download import fetch
+
+    console.write(os.fsencode(fetch(recipe, partial(progress, console))) + b"\n")
+
+
+def _show(console: Console, recipe: Recipe, json: bool) -> None:
+    """Its card, and how it begins where that needs no network."""
+    text = recipe.texts()[0].data if recipe.here else b""
+    if json:
+        console.write_json({**asdict(recipe), "here": recipe.here})
+        return
+    rows = {
+        "name": recipe.name,
+        "what": recipe.title,
+        "made": recipe.made,
+        "licence": recipe.licence,
+        "source": recipe.source,
+        "address": recipe.url,
+        "SHA-256": recipe.sha256,
+        "text": _where(recipe),
+        "train": f"charrnn train {recipe.name}" + (" --records" if recipe.records else ""),
+    }
+    page = "".join(f"{name:<9}{value}\n" for name, value in rows.items() if value).encode()
+    if text:
+        page += b"\n" + b"\n".join(text.split(b"\n", _LINES)[:_LINES]) + b"\n"
+    terminal = console.text()
+    console.write(terminal.feed(page, final=True) if terminal else page)

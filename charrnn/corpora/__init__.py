@@ -1,15 +1,15 @@
 """The corpora known by name: their recipes, and the built-in texts that need no network.
 
-`sources` reads what the command line names, these among them.
+`download` fetches the others. `sources` finds what the command line names, these among it, `reading` reads it.
 """
 
 import os
-import sysconfig
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from charrnn.corpora.texts import Text
+from charrnn.corpora.texts import Bar, Text, no_bar
 from charrnn.errors import InputError
 
 DEFAULT = "python-docs"
@@ -33,21 +33,38 @@ class Recipe:
     kind: str
     made: str
     val_fraction: float
+    records: bool = False
+    url: str = ""
+    bytes: int = 0
+    sha256: str = ""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             if type(getattr(self, field.name)) is not field.type:
                 raise ValueError(f"{field.name} is not a {field.type}")
-        if self.kind != "built-in" or not 0 < self.val_fraction < 1:
-            raise ValueError(f"{self.name}: no such kind or fraction")
+        fetched = bool(self.url and self.bytes > 0 and re.fullmatch("[0-9a-f]{64}", self.sha256))
+        absent = (self.url, self.bytes, self.sha256) == ("", 0, "")
+        if not ({"built-in": absent, "download": fetched}.get(self.kind) and 0 < self.val_fraction < 1):
+            raise ValueError(f"{self.name}: no such kind or fraction, or not what its kind wants")
 
-    def texts(self) -> list[Text]:
-        """The corpus itself.
+    def texts(self, bar: Bar = no_bar) -> list[Text]:
+        """The corpus itself; one that is to be downloaded is fetched unless it has been before.
 
         Raises:
-            InputError: this Python does not carry it.
+            InputError: this Python does not carry it. CharRNNError: it cannot be fetched.
         """
+        if self.kind == "download":
+            from charrnn.corpora.download import fetch  # here, so that importing this package stays cheap
+
+            return [Text(self.name, fetch(self, bar).read_bytes())]
         return list({"python-docs": _python_docs, "python-stdlib": _python_stdlib}[self.name]())
+
+    @property
+    def here(self) -> bool:
+        """Whether it can be had without a network."""
+        from charrnn.corpora.download import cached
+
+        return self.kind == "built-in" or cached(self) is not None
 
 
 def known() -> dict[str, Recipe]:
@@ -70,6 +87,8 @@ def _python_docs() -> Iterator[Text]:
 
 
 def _python_stdlib() -> Iterator[Text]:
+    import sysconfig
+
     top = Path(sysconfig.get_path("stdlib"))
     for file in sorted(_modules(top), key=lambda file: file.relative_to(top).as_posix()):
         data = file.read_bytes()

@@ -5,7 +5,6 @@ import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -18,20 +17,22 @@ import numpy.typing as npt
 from charrnn.corpora import formats
 from charrnn.corpora.records import Ends, ended
 from charrnn.corpora.sources import Source, Sources, locate
-from charrnn.corpora.texts import PIECE, Documents, FileText, Readable, Spool, SpooledText, fingerprint
+from charrnn.corpora.texts import (
+    PIECE,
+    Bar,
+    Documents,
+    FileText,
+    Readable,
+    Spool,
+    SpooledText,
+    fingerprint,
+    no_bar,
+)
 from charrnn.errors import InputError
 from charrnn.files import PACKED, open_source, quote, read_pieces
 
 LARGE = 64 << 20
 """Bytes of text above which a corpus is no longer held in memory."""
-
-Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
-"""Shows progress: `with bar(title, total bytes or None) as advance: advance(bytes)`."""
-
-
-def no_bar(title: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
-    """Shows nothing."""
-    return nullcontext(lambda count: None)
 
 
 @dataclass(frozen=True)
@@ -172,6 +173,11 @@ def read_corpus(
     ]
     if not reader.parts:
         raise InputError("; ".join([f"no text in {', '.join(map(quote, sources.given))}", *told]))
+    told += [
+        f"{source.name} is a list of records: --records learns each from its start to its end"
+        for source in sources.sources
+        if source.recipe is not None and source.recipe.records and not form.separator
+    ]
     weights = np.array(reader.weights, np.int64) if form.weights else None
     return Corpus(sources.name, reader.parts, [*sources.notes, *told], form, weights, reader.fingerprints)
 
@@ -188,7 +194,7 @@ class _Reader:
 
     def read(self, source: Source) -> None:
         if source.recipe is not None:
-            for text in source.recipe.texts():
+            for text in source.recipe.texts(self.bar):
                 self._take(text.name, [text.data])
         elif source.name == "-":
             with self.bar("reading stdin", None) as advance:

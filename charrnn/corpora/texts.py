@@ -3,7 +3,8 @@
 import os
 import tempfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -13,6 +14,15 @@ from charrnn.files import quote
 
 PIECE = 1 << 20
 """Bytes handed out at a time."""
+
+
+Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+"""Shows progress: `with bar(title, total bytes or None) as advance: advance(bytes)`."""
+
+
+def no_bar(title: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
+    """Shows nothing."""
+    return nullcontext(lambda count: None)
 
 
 class Readable(Protocol):

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.corpora.reading import Bar
 from charrnn.corpora.records import Ends
-from charrnn.corpora.texts import Readable
+from charrnn.corpora.texts import Bar, Readable
 from charrnn.data.parts import Part
 from charrnn.data.store import Sink
 from charrnn.data.stream import Ids

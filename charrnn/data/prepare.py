@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.corpora.reading import Bar, Corpus, no_bar
+from charrnn.corpora.reading import Corpus
+from charrnn.corpora.texts import Bar, no_bar
 from charrnn.data.encoding import Counts, encode, make_tokenizer
 from charrnn.data.parts import Part, begins, parted, whole
 from charrnn.data.store import Entry, Sink, Store

@@ -1,0 +1,140 @@
+"""Fetching a known corpus: once, checked against the digest that its recipe has, into the user's cache folder."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urljoin, urlsplit
+
+from charrnn.corpora.texts import Bar
+from charrnn.errors import CharRNNError
+from charrnn.files import cache_folder, quote
+
+if TYPE_CHECKING:
+    from charrnn.corpora import Recipe
+
+TIMEOUT = (10.0, 30.0)
+"""Seconds to connect, and between two pieces."""
+
+WAITS = (1.0, 3.0)
+"""Seconds before each further attempt, where the connection or the server has failed."""
+
+_REDIRECTS = 5
+_PIECE = 1 << 16
+
+
+class _FetchError(Exception):
+    """What is wrong with a server's answer, and whether it may be better another time."""
+
+    def __init__(self, cause: str, *, again: bool = False) -> None:
+        super().__init__(cause)
+        self.again = again
+
+
+def cached(recipe: "Recipe") -> Path | None:
+    """The corpus, if it has been fetched and is whole."""
+    path = cache_folder() / "corpora" / f"{recipe.name}.txt"
+    try:
+        if path.stat().st_size == recipe.bytes and hashlib.sha256(path.read_bytes()).hexdigest() == recipe.sha256:
+            return path
+    except OSError:
+        pass  # as good as absent
+    return None
+
+
+def fetch(recipe: "Recipe", bar: Bar) -> Path:
+    """The corpus as a file: the cached one, or a new one that appears there only when it is whole.
+
+    Args:
+        recipe: with an address, a size and a digest. bar: shows progress.
+
+    Raises:
+        CharRNNError: it cannot be had; the message tells how to do without.
+    """
+    path = cached(recipe)
+    if path is not None:
+        return path
+    import pooch  # here, as nothing else needs a network
+
+    pooch.get_logger().disabled = True  # what is to be told, is told in our words
+    folder = cache_folder() / "corpora"
+    for wait in (*WAITS, None):
+        try:
+            with bar(f"fetching {recipe.name}", recipe.bytes) as advance:
+                return Path(
+                    pooch.retrieve(
+                        recipe.url,
+                        known_hash=f"sha256:{recipe.sha256}",
+                        fname=f"{recipe.name}.txt",
+                        path=folder,
+                        downloader=_Downloader(recipe.bytes, advance),
+                    )
+                )
+        except _FetchError as error:
+            if not error.again or wait is None:
+                raise _refusal(recipe, str(error)) from None
+            time.sleep(wait)
+        except ValueError:  # of pooch, in many words
+            raise _refusal(recipe, "what came does not have the SHA-256 of the recipe") from None
+        except OSError as error:
+            raise CharRNNError(f"cannot keep {recipe.name} in {quote(folder)}: {error.strerror or error}") from None
+    raise AssertionError("unreachable")
+
+
+def _refusal(recipe: "Recipe", cause: str) -> CharRNNError:
+    return CharRNNError(
+        f"cannot fetch {recipe.name} from {recipe.url}: {cause}; a file fetched in another way can be named by its path"
+    )
+
+
+class _Downloader:
+    """Fetches an address for pooch: safely all the way, and no more than is expected."""
+
+    def __init__(self, size: int, advance: Callable[[int], None]) -> None:
+        self.size, self.advance = size, advance
+
+    def __call__(self, url: str, output: str, pooch: Any) -> None:
+        import requests
+
+        try:
+            with requests.Session() as session, _opened(session, url) as response, open(output, "wb") as file:
+                got = 0
+                for piece in response.iter_content(_PIECE):
+                    got += len(piece)
+                    if got > self.size:
+                        raise _FetchError(f"more came than the {self.size:,} bytes of the recipe")
+                    file.write(piece)
+                    self.advance(len(piece))
+        except requests.RequestException as error:
+            kinds = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+            raise _FetchError(_cause(error), again=isinstance(error, kinds)) from None
+
+
+def _opened(session: Any, url: str) -> Any:
+    """The answer of the last address to which redirects lead."""
+    for _ in range(_REDIRECTS + 1):
+        parts = urlsplit(url)
+        if parts.scheme != "https" and (parts.scheme, parts.hostname) != ("http", "127.0.0.1"):
+            raise _FetchError(f"it leads to {url[:200]}, which is not https")
+        response = session.get(url, stream=True, timeout=TIMEOUT, allow_redirects=False)
+        if response.status_code == 200:
+            return response
+        response.close()
+        if not response.is_redirect:
+            code = response.status_code
+            raise _FetchError(f"the server answers {code} {response.reason}", again=code >= 500)
+        url = urljoin(url, response.headers["location"])
+    raise _FetchError("too many redirects")
+
+
+def _cause(error: Exception) -> str:
+    """The innermost of nested errors, in which libraries wrap what the system said."""
+    seen = [error]
+    while (inner := seen[-1].__cause__ or seen[-1].__context__) is not None and inner not in seen and len(seen) < 20:
+        assert isinstance(inner, Exception)
+        seen.append(inner)
+    last = seen[-1]
+    return (
+        (last.strerror if isinstance(last, OSError) and last.strerror else "") or str(last)[:200] or type(last).__name__
+    )
