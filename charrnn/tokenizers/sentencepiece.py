@@ -85,14 +85,18 @@ class SentencePieceTokenizer:
             kind: "unigram" or "bpe".
 
         Raises:
-            UsageError: there is no model of that size; the message has the nearest possible one.
+            UsageError: there is no model of that size; the message has the largest possible one.
         """
         if vocab_size is not None and not FIXED < vocab_size <= LARGEST:
             raise UsageError(f"--vocab-size must be from {FIXED + 1} (all bytes, newline, ...) to {LARGEST}")
-        pieces = _train("".join(text), vocab_size or DEFAULT_SIZE, kind)
-        found = FIXED + len(pieces)
-        if vocab_size is not None and found < vocab_size:
-            raise UsageError(f"--vocab-size {vocab_size} is too large for the text, which has pieces for {found}")
+        whole = "".join(text)
+        pieces = _train(whole, vocab_size or DEFAULT_SIZE, kind)
+        largest = FIXED + len(pieces)
+        if vocab_size is not None and largest < vocab_size:
+            # how many characters have pieces depends on the size asked for, so what was found may be too large yet
+            while (found := FIXED + len(_train(whole, largest, kind))) < largest:
+                largest = found
+            raise UsageError(f"--vocab-size {vocab_size} is too large for the text; the largest possible is {largest}")
         return cls(np.frombuffer(write_model(Model(kind, tuple(pieces))), np.uint8))
 
     @cached_property
