@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from charrnn import corpora
-from charrnn.corpora import Text, known
+from charrnn.corpora import known
 from charrnn.corpora.reading import Corpus, read_corpus
+from charrnn.corpora.texts import Readable, Text
 from charrnn.errors import InputError
 
 
@@ -40,13 +41,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def data_of(text: Readable) -> bytes:
+    return b"".join(text.pieces())
+
+
 def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
 
 
 def test_recipes() -> None:
     recipes = known()
-    assert list(recipes) == ["python-docs", "python-stdlib"]
+    assert list(recipes) == ["names", "python-docs", "python-stdlib", "shakespeare"]
     top = Path(corpora.__file__).parents[2] / "corpora"
     for name, recipe in recipes.items():
         assert recipe.name == name
@@ -71,9 +76,8 @@ def test_built_in_docs(arguments: list[str]) -> None:
     corpus = read_corpus(arguments)
     assert corpus.name == "python-docs"
     assert corpus.size > 300_000
-    assert len(corpus.texts) == 1
-    text = corpus.texts[0].data.decode()
-    assert 'The "assert" statement' in text
+    [text] = corpus.texts
+    assert 'The "assert" statement' in data_of(text).decode()
     assert corpus.sha256 == read_corpus(arguments).sha256
     version = ".".join(map(str, sys.version_info[:3]))
     assert any(version in note for note in corpus.notes)
@@ -87,7 +91,7 @@ def test_built_in_library() -> None:
     for part in ("test", "tests", "site-packages", "__pycache__"):
         assert not any(part in name.split("/") for name in names)
     assert corpus.size > 5_000_000
-    assert all(text.data for text in corpus.texts)
+    assert all(text.size == len(data_of(text)) > 0 for text in corpus.texts)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +116,7 @@ def test_arguments(monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: 
     stdin(monkeypatch, b"from stdin")
     corpus = read_corpus(arguments)
     assert corpus.name == name
-    assert [text.data for text in corpus.texts] == texts
+    assert list(map(data_of, corpus.texts)) == texts
     assert corpus.size == sum(map(len, texts))
 
 
@@ -131,7 +135,7 @@ def test_skipped_files_are_counted() -> None:
 def test_file_named_like_a_known_corpus() -> None:
     Path("python-docs").write_bytes(b"mine")
     corpus = read_corpus(["python-docs"])
-    assert [text.data for text in corpus.texts] == [b"mine"]
+    assert list(map(data_of, corpus.texts)) == [b"mine"]
     assert corpus.notes == ["'python-docs' is read from here; it is not the known corpus"]
 
 
