@@ -33,12 +33,19 @@ def char(text: str = TEXT) -> CharTokenizer:
     return CharTokenizer(np.unique(np.array([ord(each) for each in text], np.uint32)))
 
 
-def drawn(tokenizer: Tokenizer, cell: str = "gru", hidden: tuple[int, ...] = (12,), seed: int = 1) -> Checkpoint:
+def drawn(
+    tokenizer: Tokenizer,
+    cell: str = "gru",
+    hidden: tuple[int, ...] = (12,),
+    seed: int = 1,
+    *,
+    separator: bytes = b"",
+) -> Checkpoint:
     """Weights at random: every symbol depends on those before it. Small enough to forget rounding errors."""
     architecture = Architecture(cell, tokenizer.size, hidden, 6)
     rng = np.random.default_rng(seed)
     weights = {name: 0.4 * rng.standard_normal(shape, np.float32) for name, shape in architecture.shapes().items()}
-    return Checkpoint(architecture, tokenizer, weights, {"step": 3})
+    return Checkpoint(architecture, tokenizer, weights, {"step": 3}, separator=separator)
 
 
 def unigram(tokenizer: Tokenizer, logits: Mapping[bytes, float] | None = None) -> Checkpoint:
