@@ -9,8 +9,10 @@ distributions over all of Unicode, as the model's own scores are: an unknown cha
     xz        what the validation text adds to the size of the compressed text before it
 """
 
-import lzma
+import math
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,13 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import InputError
-from charrnn.tokenizers import decode_utf8
-from charrnn.tokenizers.char import SCALARS
+from charrnn.tokenizers import ByteTokenizer, CharTokenizer, decode_utf8
 
 ORDER = 5
 
 MAX_TRAIN, MAX_VAL = 5_000_000, 1_000_000
-"""Bytes that are looked at, at most."""
+"""Bytes that are looked at, at most; xz's window is 8 MiB."""
+
+_DENSE = 1 << 25  # numbers up to here are told apart in a table, which is faster than sorting
+_PIECE = 1 << 18  # bytes compressed between two looks at whether to go on
+_WAIT = 0.05  # seconds between two calls of `check` while there is nothing else to do
 
 Array = npt.NDArray[Any]
 
@@ -34,57 +39,63 @@ class Baselines:
     """Bits per character of a validation text; see this module's beginning.
 
     Attributes:
+        xz: None where Python has been built without it.
         train_bytes, val_bytes: what they were measured on.
     """
 
     uniform: float
     unigram: float
     ngram: float
-    xz: float
+    xz: float | None
     train_bytes: int
     val_bytes: int
 
 
-def measure(train: bytes, val: bytes, check: Callable[[], None] = lambda: None) -> Baselines | None:
+def measure(
+    train: bytes, val: bytes, check: Callable[[], None] = lambda: None, *, order: int = ORDER
+) -> Baselines | None:
     """Learn from one text and predict the other; None where there is nothing to predict, or to learn from.
 
-    Symbols are characters where both texts are UTF-8, else bytes.
+    Symbols are characters where both texts are UTF-8, else bytes. The characters divided by are code points, or,
+    in what is not UTF-8, bytes that continue none; a byte order mark at the start is none, as for the tokenizers.
 
     Args:
-        train, val: the second may follow the first: its first symbols are predicted from the end of that.
+        train, val: each from its own start, as the model scores them.
         check: called between the parts; may raise to end it.
+        order: of the n-gram model: the symbols it looks at, the predicted one included.
     """
     if not (train and val):
         return None
+    tokenizer: CharTokenizer | ByteTokenizer
     try:
-        learned, text, rest = decode_utf8(train), decode_utf8(val), SCALARS
+        tokenizer = CharTokenizer.from_text(decode_utf8(train))
+        ids = tokenizer.encode(train), tokenizer.encode(val)
+        chars = len(ids[1])
     except InputError:
-        learned, text, rest = np.frombuffer(train, np.uint8), np.frombuffer(val, np.uint8), 256
-    chars = int(np.count_nonzero((np.frombuffer(val, np.uint8) & 0xC0) != 0x80))
-    if not (len(learned) and len(text) and chars):
+        tokenizer = ByteTokenizer()
+        ids = tokenizer.encode(train), tokenizer.encode(val)
+        chars = int(np.count_nonzero((ids[1] & 0xC0) != 0x80))
+    if not chars:
         return None
-    known, ids = np.unique(learned, return_inverse=True)
-    places = np.minimum(np.searchsorted(known, text), len(known) - 1)
-    strange = known[places] != text
-    places[strange] = len(known)
-    spread = np.log2(rest - len(known)) * int(strange.sum()) if strange.any() else 0.0
-    symbols = np.concatenate([ids, places]).astype(np.int64)
-    uniform = np.full(len(text), 1 / (len(known) + 1))
-    check()
-    probabilities = interpolated(symbols, len(ids), uniform)
-    check()
+    strange = 0 if tokenizer.unknown is None else int(np.count_nonzero(ids[1] == tokenizer.unknown))
+    spread = strange * tokenizer.unknown_cost / math.log(2)
 
     def bits(chances: Array) -> float:
         return float((spread - np.log2(chances).sum()) / chars)
 
-    return Baselines(
-        bits(uniform),
-        bits(probabilities[0]),
-        bits(probabilities[-1]),
-        8 * _added(train, val, check) / chars,
-        len(train),
-        len(val),
-    )
+    stopped = threading.Event()
+    with ThreadPoolExecutor(2) as pool:  # which the xz library runs in without hindrance
+        try:
+            sizes = [pool.submit(_packed, text, stopped) for text in (train, train + val)]
+            check()
+            one = np.full(len(ids[1]), 1 / tokenizer.size)
+            uniform, unigram = bits(one), bits(frequencies(*ids, tokenizer.size))
+            ngram = bits(kneser_ney(*ids, tokenizer.size, order, check))
+            before, after = _results(sizes, check)
+        finally:
+            stopped.set()
+    xz = None if before is None or after is None else 8 * (after - before) / chars
+    return Baselines(uniform, unigram, ngram, xz, len(train), len(val))
 
 
 def first(text: bytes, limit: int) -> bytes:
@@ -103,45 +114,151 @@ def last(text: bytes, limit: int) -> bytes:
     return text[begin:]
 
 
-def interpolated(symbols: Array, learned: int, uniform: Array, order: int = ORDER) -> list[Array]:
-    """The probability of each symbol after the `learned` first ones, by models of order 1 to `order`.
+def frequencies(train: Array, val: Array, size: int) -> Array:
+    """The probability of each symbol of `val`, whatever is before it.
 
-    With c the symbols before, N(c) how often c was followed by anything, T(c) by how many different symbols,
-    and c' the same but for its first symbol (Witten & Bell 1991, method C, interpolated):
+    With N(s) how often s occurs among N symbols of T kinds (Witten & Bell 1991, method C, interpolated):
 
-        p(s | c) = (N(c s) + T(c) p(s | c')) / (N(c) + T(c))
+        p(s) = (N(s) + T / size) / (N + T)
 
     Args:
-        symbols: int64 (N,), at least 0; those to learn from, then those to predict.
-        uniform: (N - learned,), the probabilities that a model of order 0 gives.
+        train, val: ids below `size`, shape (N,), (M,). size: of the vocabulary, `<unk>` included.
+
+    Returns:
+        float64 (M,); over the vocabulary they sum to 1.
     """
-    size = int(symbols.max()) + 1
-    grams = symbols  # of each place, the number of the k-gram that ends there
-    contexts = np.zeros(len(symbols), np.int64)  # of each place, the number of the (k-1)-gram that ends before it
-    found = [uniform]
-    for length in range(order):  # of the context
-        begin = max(learned, length)  # places with so long a context
-        wanted, given = grams[begin:], contexts[begin:]
-        taught, before = grams[length:learned], contexts[length:learned]
-        times = np.bincount(taught, minlength=int(grams.max()) + 1)
-        followed = np.bincount(before, minlength=int(contexts.max()) + 1)
-        kinds, firsts = np.unique(taught, return_index=True)
-        different = np.bincount(before[firsts], minlength=len(followed)) if len(kinds) else followed
-        lower = found[-1]
-        chances = lower.copy()
-        total = followed[given] + different[given]
+    times = np.bincount(train, minlength=size)
+    kinds = np.count_nonzero(times)
+    return np.asarray((times[val] + kinds / size) / (len(train) + kinds))
+
+
+def kneser_ney(
+    train: Array, val: Array, size: int, order: int = ORDER, check: Callable[[], None] = lambda: None
+) -> Array:
+    """The probability of each symbol of `val` after the `order - 1` before it, `<s>` before the first.
+
+    Interpolated, modified Kneser-Ney smoothing (Chen & Goodman 1998, section 3): with c the symbols before and c'
+    the same but for the first of them,
+
+        p(s | c) = (N(c s) - D(N(c s)) + G(c) p(s | c')) / N(c),    p(s | c') alone where N(c) is 0
+
+    N(c s) is how often c s occurs in `train`, and for all but the longest c how many different symbols are seen
+    before it; N(c) is its sum over s, and G(c) that of the discounts D. Under the shortest c lies 1 / size.
+
+    Args: as `frequencies`.
+        check: called before each length of c; may raise.
+
+    Returns: as `frequencies`.
+    """
+    grams = _grams(train, val, size, order, check)
+    times = grams[-1].times
+    chances = np.full(len(val), 1 / size)
+    levels = []
+    for gram in reversed(grams):
+        levels.append((gram, times))
+        times = np.bincount(gram.shorter[times > 0], minlength=gram.count_of_shorter)
+    for gram, times in reversed(levels):
+        discounts = _discounts(times)[np.minimum(times, 3)]
+        contexts = max(int(gram.context.max()), int(gram.val_context.max())) + 1
+        total = np.bincount(gram.context, times, contexts)[gram.val_context]
+        kept = np.bincount(gram.context, discounts, contexts)[gram.val_context]
         seen = total > 0
-        places = np.flatnonzero(seen) + begin - learned
-        chances[places] = (times[wanted] + different[given] * lower[begin - learned :])[seen] / total[seen]
-        found.append(chances)
-        # the next longer: a gram's number with the symbol after it, numbered anew
-        contexts = np.concatenate([[0], grams[:-1]])
-        _, grams = np.unique(contexts * size + symbols, return_inverse=True)
-    return found[1:]
+        here = (times - discounts)[gram.val] + kept * chances
+        np.divide(here, total, out=chances, where=seen)
+    return chances
 
 
-def _added(train: bytes, val: bytes, check: Callable[[], None]) -> int:
-    """Bytes by which the second text makes the first one's xz file longer."""
-    alone = len(lzma.compress(train))
-    check()
-    return len(lzma.compress(train + val)) - alone
+@dataclass(frozen=True)
+class _Grams:
+    """The different n-grams of one length n, numbered, of two texts with `<s>` before each.
+
+    Attributes:
+        times: how often each occurs in the text to learn from.
+        context, shorter: the number, among those of length n - 1, of each one without its last symbol; its first.
+        val, val_context: the number of the n-gram that ends at each symbol to predict; of the symbols before it.
+    """
+
+    times: Array
+    context: Array
+    shorter: Array
+    count_of_shorter: int
+    val: Array
+    val_context: Array
+
+
+def _grams(train: Array, val: Array, size: int, order: int, check: Callable[[], None]) -> list[_Grams]:
+    """Those of length 1 to `order`, in time of a sort each, however large the vocabulary."""
+    start = np.full(order - 1, size)  # <s>
+    symbols = np.concatenate([start, train, start, val]).astype(np.int64)
+    taught = slice(len(start), len(start) + len(train))
+    asked = slice(len(symbols) - len(val), None)
+    before = np.zeros(len(symbols), np.int32)  # of each place, the number of the shorter n-gram that ends there
+    found = []
+    for _ in range(order):
+        check()
+        keys = symbols.copy()
+        keys[1:] += before[:-1] * np.int64(size + 1)
+        different, numbers = _numbered(keys)
+        shorter = np.empty(len(different), np.int32)
+        shorter[numbers] = before
+        found.append(
+            _Grams(
+                np.bincount(numbers[taught], minlength=len(different)),
+                different // (size + 1),
+                shorter,
+                int(before.max()) + 1,
+                numbers[asked].copy(),
+                before[asked.start - 1 : -1].copy() if asked.start else np.zeros(len(val), np.int32),
+            )
+        )
+        before = numbers
+    return found
+
+
+def _numbered(keys: Array) -> tuple[Array, Array]:
+    """The different ones of numbers from 0, ascending, and the place of each number among them, as int32."""
+    bound = int(keys.max()) + 1
+    if bound > _DENSE:
+        different, places = np.unique(keys, return_inverse=True)
+        return different, places.astype(np.int32)
+    there = np.zeros(bound, np.bool_)
+    there[keys] = True
+    different = np.flatnonzero(there)
+    table = np.empty(bound, np.int32)
+    table[different] = np.arange(len(different))
+    return different, table[keys]
+
+
+def _discounts(times: Array) -> Array:
+    """What is taken from n-grams that occur 0, 1, 2, and 3 times or more, as Chen & Goodman estimate it.
+
+    The estimate is made for words; of a few characters too few are rare. Then it is 1/2, 1, 3/2, as KenLM has it.
+    """
+    n1, n2, n3, n4 = (int(np.count_nonzero(times == count)) for count in (1, 2, 3, 4))
+    if n1 and n2 and n3:
+        y = n1 / (n1 + 2 * n2)
+        found = np.array([0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
+        if (found[1:] > 0).all():  # zero would leave nothing for what has not been seen
+            return found
+    return np.array([0, 0.5, 1, 1.5])
+
+
+def _packed(text: bytes, stopped: threading.Event) -> int | None:
+    """The bytes of its xz file; None where Python cannot make one, or when it need not go on."""
+    try:
+        import lzma
+    except ImportError:
+        return None
+    packer = lzma.LZMACompressor()
+    size = 0
+    for at in range(0, len(text), _PIECE):
+        if stopped.is_set():
+            return None
+        size += len(packer.compress(text[at : at + _PIECE]))
+    return size + len(packer.flush())
+
+
+def _results(sizes: list[Future[int | None]], check: Callable[[], None]) -> list[int | None]:
+    while wait(sizes, _WAIT).not_done:
+        check()
+    return [size.result() for size in sizes]

@@ -10,12 +10,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from trainings import SMALL, TEXT, Child, Session, arguments, change, children, snapshot, split_of, tensors, train
+from trainings import (
+    SMALL,
+    TEXT,
+    Child,
+    Session,
+    arguments,
+    change,
+    children,
+    corpus_of,
+    snapshot,
+    split_of,
+    tensors,
+    train,
+)
 
 from charrnn import checkpoint, files
 from charrnn.__main__ import main
 from charrnn.config import TrainConfig
 from charrnn.corpora.reading import read_corpus
+from charrnn.data import Preparation, Split, prepare
 from charrnn.errors import CheckpointError, OutputError, UsageError
 from charrnn.options import kinds, read_toml
 from charrnn.training.learner import Learner
@@ -73,13 +87,14 @@ CUTS = {"mid-epoch": ("show", 13), "epoch end": ("show", 24), "just after eval":
 
 @pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-@pytest.mark.parametrize("tokenizer", ["char", "byte"])
+@pytest.mark.parametrize("tokenizer", ["char", "byte", "sentencepiece"])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_ck_01_a_resumed_run_is_exact(
     cell: str, tokenizer: str, dropout: float, cut: str, straight: Callable[..., tuple[Path, Session]], tmp_path: Path
 ) -> None:
     """CK-01: every tensor to the last bit, every loss as `repr` prints it."""
     options = {**EVERY, "cell": cell, "tokenizer": tokenizer, "dropout": dropout}
+    options |= {"vocab_size": 264} if tokenizer == "sentencepiece" else {}
     whole, told = straight(**options)
     first = train(tmp_path, **options, stop_at=CUTS[cut])
     assert first.interrupted
@@ -103,6 +118,10 @@ def test_ck_01_a_resumed_run_is_exact(
         {"cell": "rnn", "activation": "relu", "schedule": "cosine"},
         {"val_fraction": 0.0},
         {"weight_decay": 0.1, "clip": 0.0, "seed": 9},
+        {"records": True},
+        {"records": True, "tokenizer": "byte", "cell": "lstm", "seed": 3},
+        {"records": True, "tokenizer": "sentencepiece", "vocab_size": 264, "cell": "rnn"},
+        {"separator": "fox "},
     ],
     ids=str,
 )
@@ -118,9 +137,17 @@ def test_ck_01_whatever_the_options(
     assert (tmp_path / LAST).read_bytes() == (whole / LAST).read_bytes()
 
 
-def test_ck_01_several_texts(tmp_path: Path) -> None:
+SEVERAL = {
+    "texts": split_of(*(bytes(TEXT[begin : begin + 50]) for begin in range(0, 300, 50))),
+    "weighted records": prepare(
+        corpus_of(b"anna\nemma\nolivia\nava\n", separator=b"\n", weights=[9, 5, 2, 20]), None, Preparation("byte")
+    ),
+}
+
+
+@pytest.mark.parametrize("split", SEVERAL.values(), ids=SEVERAL)
+def test_ck_01_several_texts(split: Split, tmp_path: Path) -> None:
     """CK-01 where `<s>` stands inside chunks."""
-    split = split_of(*(bytes(TEXT[begin : begin + 50]) for begin in range(0, 300, 50)))
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(whole, split=split, **EVERY)
     train(parts, split=split, **EVERY, stop_at=("show", 13))

@@ -79,7 +79,8 @@ def train(
         options: of the plan, instead of those of `SMALL`.
     """
     config = TrainConfig(**{**SMALL, **options})
-    split = split or split_of(TEXT, tokenizer=config.tokenizer, fraction=config.val_fraction)
+    how = {"tokenizer": config.tokenizer, "vocab_size": config.vocab_size, "seed": config.seed}
+    split = split or split_of(TEXT, fraction=config.val_fraction, separator=config.record_separator, **how)
     session, stop = Session(), Stop()
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(folder, warn=session.warnings.append)

@@ -169,7 +169,7 @@ def tell_plan(tell: Callable[[str], None], event: Event) -> None:
 def baselines(figures: Mapping[str, Any]) -> str:
     """What simpler models come to, in bits per character."""
     names = {"uniform": "guessing", "unigram": "frequencies", "ngram": "5-gram", "xz": "xz"}
-    return ", ".join(f"{name} {figures[key]:.3f}" for key, name in names.items())
+    return ", ".join(f"{name} {figures[key]:.3f}" for key, name in names.items() if figures[key] is not None)
 
 
 def closing(event: Event) -> list[str]:

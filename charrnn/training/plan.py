@@ -23,8 +23,8 @@ from charrnn.training.calibration import calibrate, scoring_cost, training_rows
 SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Hidden sizes the plan chooses among."""
 
-BASELINE_SPEED = 20_000  # bytes of text that baselines learn from, for each second there is: 2 to 3 % of it
-UNTIMED_BASELINES = 1_000_000
+BASELINE_SPEED = 40_000  # bytes of text that baselines learn from, for each second there is: 2 to 3 % of it
+UNTIMED_BASELINES = 2_000_000
 
 _ONE_THREAD = 1.15  # how much faster more threads must be to be taken
 
