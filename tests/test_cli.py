@@ -491,12 +491,12 @@ def test_quiet_and_verbose(run: Program, text: str) -> None:
 
 EVENTS = {
     "plan": "command cell hidden vocabulary parameters memory batch seq_len learning_rate steps epochs time "
-    "chars_per_second train_tokens val_tokens eval_tokens exact_tokens eval_every engine device reasons",
+    "chars_per_second train_tokens val_tokens eval_tokens exact_tokens eval_every engine device baselines reasons",
     "step": "loss perplexity learning_rate gradient_norm chars_per_second",
     "eval": "nats tokens perplexity bits_per_char bits_per_byte best",
     "sample": "text",
     "save": "path",
-    "done": "nats tokens perplexity bits_per_char bits_per_byte oov carried window_256 best model reason",
+    "done": "nats tokens perplexity bits_per_char bits_per_byte oov carried window_256 baselines best model reason",
 }
 """What each event of `train --json` holds, after the four keys that all have."""
 
@@ -561,13 +561,14 @@ def test_completion(shell: str, line: str, expected: list[str]) -> None:
 COMMON = "--quiet --verbose --no-color --help"
 OPTIONS = {
     "train": "--cell --activation --hidden --layers --embedding --tokenizer --vocab-size --min-count --batch --seq-len "
-    "--optimizer --lr --schedule --dropout --clip --weight-decay --time --epochs --steps --patience --val-fraction --val "
-    "--val-limit --eval-every --sample-every --records --separator --weights --jsonl --tsv --errors --out --resume --auto-resume --overwrite --save-every --seed --dry-run "
-    f"--json --config --device --engine --threads {COMMON}",
+    "--optimizer --lr --schedule --dropout --clip --weight-decay --time --epochs --steps --patience --val-fraction "
+    "--val --val-limit --eval-every --sample-every --records --separator --weights --jsonl --tsv --errors --out "
+    "--resume --auto-resume --overwrite --save-every --seed --dry-run --json --config --device --engine --threads "
+    f"{COMMON}",
     "sample": "--model --temp --length --num --prompt --prompt-file --seed --top-k --top-p --min-p --stop --unknown "
     f"--json --raw {COMMON}",
-    "eval": "--model --lines --jsonl --tsv --metric --json --window --streams --unknown --errors --flush --device --engine "
-    f"{COMMON}",
+    "eval": "--model --lines --jsonl --tsv --metric --json --window --streams --unknown --errors --flush --device "
+    f"--engine {COMMON}",
     "corpora": f"--json {COMMON}",
     "show": f"--json {COMMON}",
 }

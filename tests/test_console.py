@@ -372,13 +372,16 @@ PLAN: dict[str, Any] = {
     "learning_rate": 0.01, "steps": 1000, "epochs": 1.25, "time": 300.0, "chars_per_second": 85123.0,
     "train_tokens": 1003854, "val_tokens": 111540, "eval_tokens": 20000, "exact_tokens": 111540, "eval_every": 50,
     "engine": "torch", "device": "cpu", "reasons": ["lr 0.01: for gru"],
+    "baselines": {"uniform": 6.0, "unigram": 4.8, "ngram": 2.25, "xz": None, "train_bytes": 9, "val_bytes": 9},
 }  # fmt: skip
 LOSS = math.log(5)
 EVAL = {"event": "eval", "step": 50, "epoch": 0.5, "seconds": 9.0, "nats": 100 * LOSS, "tokens": 100, "best": True}
+EVAL |= {"bits_per_char": 2.3219}
 DONE: dict[str, Any] = {
     "event": "done", "step": 1000, "epoch": 1.25, "seconds": 61.0, "nats": 100 * LOSS, "tokens": 1234,
     "perplexity": 5.0, "bits_per_char": 2.3219, "bits_per_byte": None, "oov": 0, "carried": LOSS, "window_256": 1.7,
     "best": 950, "model": "checkpoints/a b/model.safetensors", "reason": "patience",
+    "baselines": {"uniform": 6.0, "unigram": 4.8, "ngram": 2.25, "xz": 2.5, "train_bytes": 9, "val_bytes": 9},
 }  # fmt: skip
 
 
@@ -397,6 +400,7 @@ def test_a_plan_in_words(capfdbinary: Capture) -> None:
         "gru 64+32, 65 symbols, 123k parameters, about 5MB", "1,003,854 symbols to train on, 111,540 to validate on",
         "20,000 of them in pieces", "1,000 steps, 1.25 epochs at 85.1k chars/s, 5m in all; torch on cpu",
         "  lr 0.01: for gru", "the same again: charrnn train x",
+        "to compare with: guessing 6.000, frequencies 4.800, 5-gram 2.250 bits per char\n",
     ):  # fmt: skip
         assert part in text
     again = told({"event": "plan", "step": 9, "steps": 900, "reason": "slow"}, capture=capfdbinary)
@@ -415,11 +419,13 @@ def test_an_evaluation_in_words(capfdbinary: Capture) -> None:
 def test_the_end_in_words(capfdbinary: Capture) -> None:
     text = told(DONE, capture=capfdbinary)
     for part in (
+        "to compare with guessing 6.000, frequencies 4.800, 5-gram 2.250, xz 2.500\n",
         "perplexity      5.0000", "bits per char   2.3219   (per byte -)", "1.6094 carried, 1.7000 in windows of 256",
         "on 1,234 validation symbols", "1,000 steps in 1m1s, as validation no longer improved; the best after step 950",
         "charrnn sample -m 'checkpoints/a b' --temp 0.8", "charrnn eval -m 'checkpoints/a b' FILE",
     ):  # fmt: skip
         assert part in text
+    assert "to compare" not in told({**DONE, "baselines": None}, capture=capfdbinary)
     bare = closing({key: DONE[key] for key in ("event", "step", "seconds", "best", "model")} | {"reason": "steps"})
     assert bare[0] == "1,000 steps in 1m1s; the best after step 950"
 

@@ -23,7 +23,7 @@ def test_every_argument_matters_and_streams_do_not_overlap() -> None:
 
 def test_draws_are_pinned_for_ever() -> None:
     """A change of these numbers changes every run and every sample of every seed."""
-    assert [int(purpose) for purpose in Purpose] == [1, 2, 3, 4, 5]
+    assert [int(purpose) for purpose in Purpose] == [1, 2, 3, 4, 5, 6]
     words = generator(1, Purpose.SAMPLE, 2, 3).bit_generator.random_raw(2)
     raw = np.random.Philox(key=np.array([1, 5], np.uint64), counter=np.array([0, 2, 3, 0], np.uint64)).random_raw(2)
     assert np.array_equal(words, raw)

@@ -18,6 +18,7 @@ from charrnn.data import Split
 from charrnn.errors import InputError
 from charrnn.options import merge
 from charrnn.report import count
+from charrnn.training import calibration
 from charrnn.training import plan as planning
 from charrnn.training.loop import Trainer
 from charrnn.training.plan import NOT_IN_A_PLAN, Plan, command, describe, make_plan
@@ -184,13 +185,13 @@ def test_memory_grows_with_the_model() -> None:
 def test_calibration_measures_and_can_be_ended() -> None:
     config = plan_of(steps=1, hidden=(8,)).config
     architecture = Architecture("gru", SPLIT.tokenizer.size, (8,), 16)
-    assert 100 < planning.calibrate(architecture, config, SPLIT, "cpu") < 1e9
+    assert 100 < calibration.calibrate(architecture, config, SPLIT, "cpu") < 1e9
 
     def enough() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        planning.calibrate(architecture, config, SPLIT, "cpu", enough)
+        calibration.calibrate(architecture, config, SPLIT, "cpu", enough)
 
 
 # --- from the command line -------------------------------------------------------------------------

@@ -41,7 +41,7 @@ def test_a_card(run: tiny.Program, folder: Path) -> None:
 def test_a_card_as_json(run: tiny.Program, folder: Path) -> None:
     """CL-19."""
     found = json.loads(run("show", "--json").out)
-    assert list(found) == ["model", "config", "tokenizer", "parameters", "info"]
+    assert list(found) == ["model", "config", "tokenizer", "separator", "parameters", "info"]
     assert found["config"] == {
         "cell": "lstm", "vocabulary": tiny.char().size, "hidden": [12, 8], "embedding": 6, "activation": "tanh"
     }  # fmt: skip
@@ -97,14 +97,16 @@ def test_a_card_does_not_steer_a_terminal(tmp_path: Path) -> None:
     assert b"\\x1b]0;pwn\\x07\\x9b" in ran.out
 
 
-def test_corpora(run: tiny.Program) -> None:
+def test_corpora(run: tiny.Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CL-19."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     rows = [line.split("\t") for line in run("corpora").out.decode().splitlines()]
     found = [json.loads(line) for line in run("corpora", "--json").out.splitlines()]
     assert [row[0] for row in rows] == [each["name"] for each in found] == sorted(row[0] for row in rows)
     for row, each in zip(rows, found, strict=True):
         assert list(each)[:4] == ["name", "title", "licence", "source"]
-        assert row == [each["name"], each["title"], each["licence"], each["source"]]
+        assert row == [each["name"], each["title"], row[2], each["licence"], each["source"]]
+        assert row[2] == "built in" if each["kind"] == "built-in" else row[2].startswith("to fetch, ")
 
 
 def test_corpora_on_a_terminal() -> None:

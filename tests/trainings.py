@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ from charrnn.training.stop import Stop
 
 TEXT = (b"The quick brown fox jumps over the lazy dog.\n" * 7)[:300]
 """270 symbols to train on: 8 steps an epoch with the sizes of `SMALL`; and 30 to validate on."""
+
+PROSE = "\n".join(topics[topic] for topic in sorted(topics)[:3]).encode()[:1200]
+"""Of many different words, for tokenizers that would take those of `TEXT` whole."""
 
 SMALL: Mapping[str, Any] = {"hidden": (8,), "batch": 4, "seq_len": 8, "lr": 0.01, "steps": 40, "threads": 1}
 
@@ -80,7 +84,8 @@ def train(
     """
     config = TrainConfig(**{**SMALL, **options})
     how = {"tokenizer": config.tokenizer, "vocab_size": config.vocab_size, "seed": config.seed}
-    split = split or split_of(TEXT, fraction=config.val_fraction, separator=config.record_separator, **how)
+    text = PROSE if config.tokenizer == "sentencepiece" else TEXT
+    split = split or split_of(text, fraction=config.val_fraction, separator=config.record_separator, **how)
     session, stop = Session(), Stop()
     folder.mkdir(parents=True, exist_ok=True)
     run = Run(folder, warn=session.warnings.append)

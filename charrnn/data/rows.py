@@ -108,11 +108,10 @@ class _Shuffle:
         self._times: Ids | None = weights
         self._drawn = 0  # records of an epoch, where they are drawn
         self._bounds = np.zeros(1, np.int64)  # of the weights, added up
-        self.size = len(stream)
+        self.size = stream.epoch
         if weights is not None:
             self._bounds = np.cumsum(weights)
             total = int(self._bounds[-1])
-            self.size = int(self._lengths @ weights)
             if total > ROUND:
                 self.size = int(self.size / total * ROUND)
                 self._drawn = ROUND

@@ -30,6 +30,13 @@ class Stream:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def epoch(self) -> int:
+        """Symbols read in an epoch: all of them, those of a weighted record as often as it counts."""
+        if self.weights is None:
+            return len(self)
+        return int(np.diff(self.starts, append=len(self)) @ self.weights)
+
     @classmethod
     def join(cls, texts: Sequence[Ids]) -> "Stream":
         """One stream of all texts that have symbols at all."""

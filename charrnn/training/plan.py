@@ -175,7 +175,7 @@ def make_plan(
     if config.time is None and config.steps is None and config.epochs is None:
         config = replace(config, time=DEFAULT_TIME)
         reasons.append(f"time {seconds(DEFAULT_TIME)}: neither --time nor --epochs nor --steps was given")
-    config = _rows(config, len(split.train), device, reasons)
+    config = _rows(config, split.train.epoch, device, reasons)
     if config.hidden is None:
         config = _hidden(config, split, device, elapsed, reasons, check)
     config = _rest_of_model(config, split.tokenizer.size, reasons)
