@@ -41,6 +41,7 @@ def _models(tmp_path: Path) -> None:
     runs: dict[str, Checkpoint] = {
         "char": tiny.drawn(tiny.char()),
         "byte": tiny.drawn(ByteTokenizer()),
+        "pieces": tiny.drawn(tiny.pieces()),
         "letters": tiny.unigram(tiny.char(), LETTERS),
     }
     for name, model in runs.items():
@@ -65,7 +66,7 @@ def objects(data: bytes) -> list[dict[str, object]]:
 TEXT = "\ufeffthe cat sat.\r\non the\tmat, né 日\n".encode()
 
 
-@pytest.mark.parametrize("model", ["char", "byte"])
+@pytest.mark.parametrize("model", ["char", "byte", "pieces"])
 def test_json_has_the_figures_and_their_formulas(model: str, run: tiny.Program) -> None:
     """EV-04, CL-19."""
     Path("t.txt").write_bytes(TEXT)
@@ -132,7 +133,7 @@ def test_a_bare_number(metric: str, run: tiny.Program) -> None:
 LINES = [b"the cat", b"", b"  \t ", b"qzx vvk", b"the cat", "né 日 😀".encode(), b"a" * 5000, b"\r", b"."]
 
 
-@pytest.mark.parametrize("model", ["char", "byte"])
+@pytest.mark.parametrize("model", ["char", "byte", "pieces"])
 @pytest.mark.parametrize("last", [b"", b"\n"], ids=["unterminated", "terminated"])
 def test_a_record_a_line(model: str, last: bytes, run: tiny.Program) -> None:
     """EV-07, EV-08: in order, each from nothing, its newline scored even where the file lacks it."""
@@ -140,8 +141,8 @@ def test_a_record_a_line(model: str, last: bytes, run: tiny.Program) -> None:
     found = [line.split(b"\t", 3) for line in ran.out.split(b"\n")[:-1]]
     assert [row[3] for row in found] == LINES
     assert float(found[0][0]) == pytest.approx(float(found[4][0]), rel=1e-6)
-    tokens = [(len(line.decode()) if model == "char" else len(line)) + 1 for line in LINES]
-    assert [int(row[1]) for row in found] == tokens
+    tokenizer = {"char": tiny.char(), "byte": ByteTokenizer(), "pieces": tiny.pieces()}[model]
+    assert [int(row[1]) for row in found] == [len(tokenizer.encode(line + b"\n")) for line in LINES]
     for line, row in zip(LINES, found, strict=True):
         [alone] = rows(run("eval", "-m", model, "-", stdin=line + b"\n").out)
         assert float(row[0]) == pytest.approx(float(alone[0]), rel=1e-6)
@@ -188,13 +189,14 @@ def test_lines_and_records_align_under_paste() -> None:
     assert found.out.strip() == b"4"
 
 
-def test_permuted_lines_give_permuted_records(run: tiny.Program) -> None:
+@pytest.mark.parametrize("model", ["char", "pieces"])
+def test_permuted_lines_give_permuted_records(model: str, run: tiny.Program) -> None:
     """EV-12."""
     rng = np.random.default_rng(0)
     lines = [bytes(rng.choice(list(b"the cat sat"), rng.integers(0, 60))) for _ in range(300)]
     order = rng.permutation(300)
-    first = rows(run("eval", "-m", "char", "--lines", stdin=b"\n".join(lines) + b"\n").out)
-    again = rows(run("eval", "-m", "char", "--lines", stdin=b"".join(lines[n] + b"\n" for n in order)).out)
+    first = rows(run("eval", "-m", model, "--lines", stdin=b"\n".join(lines) + b"\n").out)
+    again = rows(run("eval", "-m", model, "--lines", stdin=b"".join(lines[n] + b"\n" for n in order)).out)
     for n, row in zip(order, again, strict=True):
         assert float(row[0]) == pytest.approx(float(first[n][0]), rel=1e-6)
         assert row[1:] == first[n][1:]

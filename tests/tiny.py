@@ -1,6 +1,7 @@
 """Models made in a moment, that tests can reason about, and the program run on them."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import os
@@ -21,7 +22,7 @@ from charrnn import checkpoint
 from charrnn.__main__ import main
 from charrnn.architecture import Architecture
 from charrnn.checkpoint import Checkpoint
-from charrnn.tokenizers import CharTokenizer, Tokenizer
+from charrnn.tokenizers import CharTokenizer, SentencePieceTokenizer, Tokenizer
 
 COMMAND = (sys.executable, "-m", "charrnn")
 
@@ -31,6 +32,13 @@ TEXT = "\n\r\t abcdefghijklmnopqrstuvwxyz.,é\u2028日😀"
 def char(text: str = TEXT) -> CharTokenizer:
     """The tokenizer that knows the characters of `text`."""
     return CharTokenizer(np.unique(np.array([ord(each) for each in text], np.uint32)))
+
+
+@functools.cache
+def pieces() -> SentencePieceTokenizer:
+    """A sentencepiece model of a few words."""
+    text = "the cat sat on the mat and the dog ran at the cat that sat there then\n" * 3
+    return SentencePieceTokenizer.train([text], None, "unigram")
 
 
 def drawn(
