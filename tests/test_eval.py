@@ -20,7 +20,7 @@ import tiny
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import METRICS
-from charrnn.tokenizers import ByteTokenizer
+from charrnn.tokenizers import ByteTokenizer, Tokenizer
 
 KEYS = ["file", "nats", "tokens", "oov", "chars", "bytes", "words", "perplexity", "perplexity_without_oov"]
 KEYS += ["bits_per_char", "bits_per_byte", "byte_perplexity", "word_perplexity"]
@@ -76,7 +76,7 @@ def test_json_has_the_figures_and_their_formulas(model: str, run: tiny.Program) 
     assert list(found) == KEYS
     value = {name: figure for name, figure in found.items() if isinstance(figure, int | float)}
     assert value["bytes"] == len(TEXT)
-    plain = TEXT.decode("utf-8-sig" if model == "char" else "utf-8")
+    plain = TEXT.decode("utf-8" if model == "byte" else "utf-8-sig")
     assert (value["chars"], value["words"]) == (len(plain), len(plain.split()))
     assert value["tokens"] == (len(plain) if model == "char" else len(TEXT))
     nats = value["nats"]
@@ -141,7 +141,8 @@ def test_a_record_a_line(model: str, last: bytes, run: tiny.Program) -> None:
     found = [line.split(b"\t", 3) for line in ran.out.split(b"\n")[:-1]]
     assert [row[3] for row in found] == LINES
     assert float(found[0][0]) == pytest.approx(float(found[4][0]), rel=1e-6)
-    tokenizer = {"char": tiny.char(), "byte": ByteTokenizer(), "pieces": tiny.pieces()}[model]
+    tokenizers: dict[str, Tokenizer] = {"char": tiny.char(), "byte": ByteTokenizer(), "pieces": tiny.pieces()}
+    tokenizer = tokenizers[model]
     assert [int(row[1]) for row in found] == [len(tokenizer.encode(line + b"\n")) for line in LINES]
     for line, row in zip(LINES, found, strict=True):
         [alone] = rows(run("eval", "-m", model, "-", stdin=line + b"\n").out)
