@@ -29,6 +29,9 @@ NUMBER = re.compile(rb"[0-9.e+-]+|inf")
 LETTERS = {bytes([letter]): 4.0 for letter in b"the king\n"}
 
 
+TOKENIZERS: dict[str, Tokenizer] = {"char": tiny.char(), "byte": ByteTokenizer(), "pieces": tiny.pieces()}
+
+
 @pytest.fixture
 def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
     """The program, in this process."""
@@ -39,9 +42,7 @@ def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPat
 def _models(tmp_path: Path) -> None:
     """`char` and `byte` have weights at random, `letters` knows how often letters occur."""
     runs: dict[str, Checkpoint] = {
-        "char": tiny.drawn(tiny.char()),
-        "byte": tiny.drawn(ByteTokenizer()),
-        "pieces": tiny.drawn(tiny.pieces()),
+        **{name: tiny.drawn(tokenizer) for name, tokenizer in TOKENIZERS.items()},
         "letters": tiny.unigram(tiny.char(), LETTERS),
     }
     for name, model in runs.items():
@@ -78,7 +79,7 @@ def test_json_has_the_figures_and_their_formulas(model: str, run: tiny.Program) 
     assert value["bytes"] == len(TEXT)
     plain = TEXT.decode("utf-8" if model == "byte" else "utf-8-sig")
     assert (value["chars"], value["words"]) == (len(plain), len(plain.split()))
-    assert value["tokens"] == (len(plain) if model == "char" else len(TEXT))
+    assert value["tokens"] == len(TOKENIZERS[model].encode(TEXT))
     nats = value["nats"]
     assert value["perplexity"] == pytest.approx(math.exp(nats / value["tokens"]), rel=1e-12)
     assert value["bits_per_char"] == pytest.approx(nats / math.log(2) / value["chars"], rel=1e-12)
@@ -141,9 +142,7 @@ def test_a_record_a_line(model: str, last: bytes, run: tiny.Program) -> None:
     found = [line.split(b"\t", 3) for line in ran.out.split(b"\n")[:-1]]
     assert [row[3] for row in found] == LINES
     assert float(found[0][0]) == pytest.approx(float(found[4][0]), rel=1e-6)
-    tokenizers: dict[str, Tokenizer] = {"char": tiny.char(), "byte": ByteTokenizer(), "pieces": tiny.pieces()}
-    tokenizer = tokenizers[model]
-    assert [int(row[1]) for row in found] == [len(tokenizer.encode(line + b"\n")) for line in LINES]
+    assert [int(row[1]) for row in found] == [len(TOKENIZERS[model].encode(line + b"\n")) for line in LINES]
     for line, row in zip(LINES, found, strict=True):
         [alone] = rows(run("eval", "-m", model, "-", stdin=line + b"\n").out)
         assert float(row[0]) == pytest.approx(float(alone[0]), rel=1e-6)
