@@ -83,7 +83,7 @@ class Corpus:
     @property
     def size(self) -> int:
         """Bytes in all."""
-        return sum(text.size for text in self.texts)
+        return sum(part.size for part in self.parts)
 
     @property
     def sha256(self) -> str:

@@ -181,6 +181,11 @@ class Documents:
         self._begin = spool.size
         self._ends, self._lines = array("q"), array("q")
 
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        return (self._ends[-1] if self._ends else self._begin) - self._begin
+
     def add(self, line: int, data: bytes) -> None:
         """A text that begins on this line of the source."""
         self._spool.write(data)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from charrnn import __version__
 from charrnn.corpora.reading import Corpus
 from charrnn.corpora.texts import Bar, no_bar
 from charrnn.data.encoding import Counts, encode, make_tokenizer
@@ -202,6 +203,7 @@ def _split(document: Mapping[str, Any], arrays: Mapping[str, Ids] | Entry, separ
 def _key(corpus: Corpus, validation: Corpus | None, how: Preparation) -> str:
     """Of an entry in the store: all that decides what is in it."""
     what = [
+        __version__,
         _LAYOUT,
         corpus.sha256,
         None if validation is None else validation.sha256,

@@ -175,6 +175,8 @@ def make_plan(
     if config.time is None and config.steps is None and config.epochs is None:
         config = replace(config, time=DEFAULT_TIME)
         reasons.append(f"time {seconds(DEFAULT_TIME)}: neither --time nor --epochs nor --steps was given")
+    if config.time is not None and elapsed() > 0.3 * config.time:
+        reasons.append(f"{seconds(elapsed())} of {seconds(config.time)} went into reading the text")
     config = _rows(config, split.train.epoch, device, reasons)
     if config.hidden is None:
         config = _hidden(config, split, device, elapsed, reasons, check)
