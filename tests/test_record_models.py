@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -295,6 +296,23 @@ def test_ev_17_training_tells_what_eval_finds(more: list[str], capfdbinary: pyte
     assert found["tokens"] == done["tokens"] == len(split.val)
     assert done["window_256"] == pytest.approx(done["carried"])
     assert found["bits_per_byte"] == pytest.approx(done["bits_per_byte"], rel=1e-6)
+
+
+@pytest.mark.slow
+def test_names_that_nobody_has_had(shared: Path, run: Program) -> None:
+    """On real names a short training is enough: they look like names, and most are new."""
+    names = shared / "names.txt"
+    done = run(
+        "train", names, "--records", "--hidden", "128", "--steps", "1500", "--lr", "0.01", "--out", "r", "--json"
+    )
+    assert done.code == 0
+    assert json.loads(done.out.splitlines()[-1])["carried"] < 2.10
+    written = run("sample", "-m", "r", "-n", "1000", "--seed", "1").out.decode().split("\n")[:-1]
+    assert len(written) == 1000
+    assert sum(bool(re.fullmatch("[a-z]{2,15}", name)) for name in written) >= 950
+    split = split_of(names.read_bytes(), separator=b"\n")
+    known = {split.tokenizer.decode(ids).decode().strip() for ids in split.train.texts()}
+    assert sum(name not in known for name in written) >= 400
 
 
 FORMS = {
