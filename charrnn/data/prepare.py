@@ -148,8 +148,7 @@ def prepare(
     if entry is None or (tokenizer is not None and not np.array_equal(entry["table"], tokenizer.table)):
         with store.making(key) as draft:
             draft.document |= _fill(parts, how, tokenizer, draft.sink, bar)
-        entry = store.get(key)
-        assert entry is not None, "an entry was not kept"
+        entry = draft.entry
     return _split(entry.document, entry, corpus.form.separator)
 
 

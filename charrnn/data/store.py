@@ -6,6 +6,7 @@ removed at any time, even while they are in use; the oldest are when there are t
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -30,24 +31,30 @@ Array = npt.NDArray[Any]
 
 
 class Entry:
-    """What was kept: `document`, plain JSON, and arrays that are mapped, not read."""
+    """What was kept: `document`, plain JSON, and arrays that are mapped, not read; they stay if the files go.
+
+    Args:
+        folder: of the entry.
+
+    Raises:
+        OSError, ValueError: it is not whole.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Raises OSError or ValueError where it is not whole."""
-        self._folder = folder
         table = json.loads((folder / _ENTRY).read_bytes())
         self.document: dict[str, Any] = table["document"]
-        self._arrays = {name: (np.dtype(kind), int(size)) for name, (kind, size) in table["arrays"].items()}
-        for name, (dtype, size) in self._arrays.items():
-            if (folder / name).stat().st_size != dtype.itemsize * size:
-                raise ValueError(f"{name} is not whole")
+        self._arrays = {name: _mapped(folder / name, kind, size) for name, (kind, size) in table["arrays"].items()}
         os.utime(folder)  # it is in use: others go before it
 
     def __getitem__(self, name: str) -> Array:
-        dtype, size = self._arrays[name]
-        if not size:
-            return np.zeros(0, dtype)
-        return np.memmap(self._folder / name, dtype, mode="r", shape=(size,))
+        return self._arrays[name]
+
+
+def _mapped(path: Path, kind: str, size: int) -> Array:
+    dtype = np.dtype(kind)
+    if path.stat().st_size != dtype.itemsize * size:
+        raise ValueError(f"{path.name} is not whole")
+    return np.memmap(path, dtype, mode="r", shape=(size,)) if size else np.zeros(0, dtype)
 
 
 class Sink:
@@ -76,16 +83,19 @@ class Sink:
         """What has been added, where there is no file."""
         return np.concatenate(self._parts) if self._parts else np.zeros(0, self.dtype)
 
-    def close(self) -> None:
-        """Make the file last."""
-        if self._file is not None:
+    def close(self, *, lasting: bool) -> None:
+        """Close the file; `lasting` makes sure of it. Raises OSError."""
+        if self._file is not None and not self._file.closed:
             with self._file:
-                self._file.flush()
-                os.fsync(self._file.fileno())
+                if lasting:
+                    self._file.flush()
+                    os.fsync(self._file.fileno())
 
 
 class Draft:
-    """An entry being made."""
+    """An entry being made; `entry` is what it has become when it is kept."""
+
+    entry: Entry
 
     def __init__(self, folder: Path) -> None:
         self.document: dict[str, Any] = {}
@@ -100,15 +110,16 @@ class Draft:
     def finish(self) -> None:
         """Write all that is left. Raises OSError."""
         for sink in self._sinks.values():
-            sink.close()
+            sink.close(lasting=True)
         arrays = {name: (sink.dtype.newbyteorder("<").str, sink.size) for name, sink in self._sinks.items()}
         (self._folder / _ENTRY).write_bytes(json.dumps({"document": self.document, "arrays": arrays}).encode())
+        self.entry = Entry(self._folder)
 
     def abandon(self) -> None:
         """Remove it."""
         for sink in self._sinks.values():
             with contextlib.suppress(OSError):
-                sink.close()
+                sink.close(lasting=False)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -145,8 +156,7 @@ class Store:
             yield draft
             draft.finish()
             self._evict(sum(file.stat().st_size for file in temporary.iterdir()))
-            shutil.rmtree(self.folder / key, ignore_errors=True)  # damaged, or made by another program meanwhile
-            os.replace(temporary, self.folder / key)
+            self._put(temporary, self.folder / key)
         except BaseException as error:
             if draft is not None:
                 draft.abandon()
@@ -156,6 +166,21 @@ class Store:
                     " another place"
                 ) from error
             raise
+
+    def _put(self, temporary: Path, target: Path) -> None:
+        """Give an entry its name, which a damaged one may have, or one that another program has just made."""
+        for _ in range(100):
+            old = temporary.with_name(f"{temporary.name}-old")
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(target, old)
+                shutil.rmtree(old, ignore_errors=True)
+            try:
+                os.replace(temporary, target)
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+        shutil.rmtree(temporary, ignore_errors=True)
 
     def _evict(self, size: int) -> None:
         """Make room for an entry, at the cost of those that have not been used for longest."""

@@ -1,0 +1,190 @@
+"""The files that ids are kept in: whole or absent, found again, and gone when there are too many."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charrnn.data import store as module
+from charrnn.data.store import Entry, Sink, Store
+from charrnn.errors import OutputError
+
+
+def make(store: Store, key: str, size: int = 5) -> None:
+    with store.making(key) as draft:
+        sink = draft.sink("ids")
+        for begin in range(0, size, 3):
+            sink.add(np.arange(begin, min(begin + 3, size), dtype=np.uint16))
+        draft.sink("none").add(np.zeros(0, np.int64))
+        draft.document["note"] = key
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+def test_what_is_kept_is_found(tmp_path: Path) -> None:
+    store = Store(tmp_path / "a" / "ids")
+    assert store.get("one") is None
+    make(store, "one", 100)
+    entry = store.get("one")
+    assert entry is not None
+    assert entry.document == {"note": "one"}
+    assert isinstance(entry["ids"], np.memmap)
+    assert entry["ids"].dtype == np.uint16
+    assert entry["ids"].tolist() == list(range(100))
+    assert entry["none"].dtype == np.int64
+    assert len(entry["none"]) == 0
+    assert names(store.folder) == ["one"]
+    if sys.platform != "win32":
+        assert stat.S_IMODE(store.folder.stat().st_mode) == stat.S_IMODE((store.folder / "one").stat().st_mode) == 0o700
+
+
+def test_a_sink_keeps_one_type() -> None:
+    sink = Sink()
+    sink.add(np.zeros(0, np.int64))
+    sink.add(np.array([1], np.uint8))
+    sink.add(np.zeros(0, np.int64))
+    assert sink.array().dtype == np.uint8
+    with pytest.raises(AssertionError):
+        sink.add(np.array([1], np.int64))
+    assert Sink().array().tolist() == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, OSError(28, "No space left on device")])
+def test_what_is_not_finished_is_not_there(error: BaseException, tmp_path: Path) -> None:
+    """As after a full disk, of which the message says where and what to do."""
+    store = Store(tmp_path)
+    make(store, "old")
+    expected = OutputError if isinstance(error, OSError) else error if isinstance(error, type) else type(error)
+    with pytest.raises(expected) as caught, store.making("new") as draft:  # noqa: PT012
+        draft.sink("ids").add(np.arange(9))
+        raise error
+    assert names(tmp_path) == ["old"]
+    if expected is OutputError:
+        message = str(caught.value)
+        assert f"in '{tmp_path}': No space left on device" in message
+        assert "$XDG_CACHE_HOME" in message
+
+
+@pytest.mark.parametrize("call", ["os.fsync", "os.replace"])
+def test_every_step_may_fail(call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    store = Store(tmp_path)
+    monkeypatch.setattr(call, fail)
+    with pytest.raises(OutputError, match="Input/output error"):
+        make(store, "one")
+    monkeypatch.undo()
+    assert names(tmp_path) == []
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="cannot keep the ids of the text in"):
+        make(Store(tmp_path / "file"), "one")
+
+
+@pytest.mark.parametrize("damage", ["cut", "longer", "gone", "no table", "bad table", "wrong table"])
+def test_a_damaged_entry_is_none(damage: str, tmp_path: Path) -> None:
+    """And is made again."""
+    store = Store(tmp_path)
+    make(store, "one")
+    ids, table = tmp_path / "one" / "ids", tmp_path / "one" / "entry.json"
+    match damage:
+        case "cut":
+            ids.write_bytes(ids.read_bytes()[:-1])
+        case "longer":
+            ids.write_bytes(ids.read_bytes() + b"\0")
+        case "gone":
+            ids.unlink()
+        case "no table":
+            table.unlink()
+        case "bad table":
+            table.write_bytes(b"{")
+        case "wrong table":
+            table.write_bytes(b'{"document": {}, "arrays": {"ids": 3}}')
+    assert store.get("one") is None
+    make(store, "one", 7)
+    entry = store.get("one")
+    assert entry is not None
+    assert len(entry["ids"]) == 7
+
+
+def test_an_entry_in_use_may_go(tmp_path: Path) -> None:
+    """IN-17: no SIGBUS; what is mapped stays until it is let go."""
+    store = Store(tmp_path)
+    make(store, "one", 60_000)
+    entry = store.get("one")
+    assert entry is not None
+    ids = entry["ids"]
+    for path in (tmp_path / "one").iterdir():
+        path.unlink()
+    (tmp_path / "one").rmdir()
+    assert int(ids.sum()) == sum(range(60_000))
+
+
+def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
+    """Those that have not been used for longest."""
+    store = Store(tmp_path)
+    for age, key in enumerate(["a", "b", "c", "d"]):
+        make(store, key, 1000)
+        os.utime(tmp_path / key, (1e9 + age, 1e9 + age))
+    assert store.get("a") is not None  # it is in use again
+    store.cap = 8000
+    make(store, "e", 1000)
+    assert names(tmp_path) == ["a", "d", "e"]
+    store.cap = 10
+    make(store, "f", 1000)  # the one that is wanted is kept, however large
+    assert names(tmp_path) == ["f"]
+
+
+def test_what_killed_programs_leave_is_removed_in_time(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for name, age in ((".x.tmp-1", 2 * module._STALE), (".x.tmp-2", 0.0)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "ids").write_bytes(b"1")
+        os.utime(tmp_path / name, (time.time() - age,) * 2)
+    make(store, "one")
+    assert names(tmp_path) == [".x.tmp-2", "one"]
+
+
+KILLED = """
+import os, signal, sys, numpy as np
+from pathlib import Path
+from charrnn.data.store import Store
+with Store(Path(sys.argv[1])).making("one") as draft:
+    draft.sink("ids").add(np.arange(100_000))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+MANY = """
+import sys, numpy as np
+from pathlib import Path
+from charrnn.data.store import Store
+for _ in range(20):
+    with Store(Path(sys.argv[1])).making("one") as draft:
+        draft.sink("ids").add(np.arange(1000))
+"""
+
+
+def test_a_killed_program_leaves_no_entry(tmp_path: Path) -> None:
+    assert subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)]).returncode == -9
+    assert Store(tmp_path).get("one") is None
+    make(Store(tmp_path), "one")
+    assert Store(tmp_path).get("one") is not None
+
+
+def test_two_programs_at_once(tmp_path: Path) -> None:
+    running = [subprocess.Popen([sys.executable, "-c", MANY, str(tmp_path)]) for _ in range(2)]
+    codes = [each.wait(60) for each in running]
+    assert codes == [0, 0]
+    entry = Entry(tmp_path / "one")
+    assert entry["ids"].tolist() == list(range(1000))
+    assert names(tmp_path) == ["one"]
