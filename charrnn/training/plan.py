@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from charrnn.architecture import Architecture
 from charrnn.baselines import MAX_TRAIN, MAX_VAL, first, last, measure
 from charrnn.config import DEFAULT_TIME, TrainConfig, seconds
@@ -180,7 +182,7 @@ def make_plan(
     config = _rows(config, split.train.epoch, device, reasons)
     if config.hidden is None:
         config = _hidden(config, split, device, elapsed, reasons, check)
-    config = _rest_of_model(config, split.tokenizer.size, reasons)
+    config = _rest_of_model(config, _used(split), reasons)
     architecture = _architecture(config, split)
     epoch = training_rows(config, split).steps_per_epoch
     steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
@@ -255,16 +257,15 @@ def _hidden(
     check: Callable[[], None],
 ) -> TrainConfig:
     """The largest layer whose weights the text and the time can fill."""
-    weights = {
-        size: _architecture(_rest_of_model(replace(config, hidden=(size,)), split.tokenizer.size, []), split).parameters
-        for size in SIZES
-    }
+    used = _used(split)
+    sized = {size: _rest_of_model(replace(config, hidden=(size,)), used, []) for size in SIZES}
+    # weights of symbols that never occur are not learned
+    weights = {size: replace(_architecture(sized[size], split), vocabulary=used).parameters for size in SIZES}
     allowed = [size for size in SIZES if weights[size] <= WEIGHTS_PER_SYMBOL * len(split.train)] or [SIZES[0]]
     chosen, why = min(allowed[-1], UNTIMED), f"the text has {len(split.train):,} symbols"
     if config.time is not None:
         reference = min(allowed[-1], 128)
-        trial = _rest_of_model(replace(config, hidden=(reference,)), split.tokenizer.size, [])
-        speed = calibrate(_architecture(trial, split), trial, split, device, check)
+        speed = calibrate(_architecture(sized[reference], split), sized[reference], split, device, check)
         left = 0.8 * (config.time - elapsed())
         chosen = allowed[0]
         for size in allowed:  # larger layers run nearer to the processor's limit, hence the power
@@ -277,6 +278,11 @@ def _hidden(
         why = "quick to train; name a size for more"
     reasons.append(f"hidden {chosen}: {why}")
     return replace(config, hidden=(chosen,))
+
+
+def _used(split: Split) -> int:
+    """How many symbols occur in the text to train on, or in a large one's beginning: of 256 bytes perhaps 65."""
+    return int(np.unique(split.train.ids[: 1 << 20]).size)
 
 
 def _rest_of_model(config: TrainConfig, vocabulary: int, reasons: list[str]) -> TrainConfig:
