@@ -17,8 +17,8 @@ from charrnn.__main__ import main
 from charrnn.architecture import Architecture
 from charrnn.config import TrainConfig
 from charrnn.data import Chunk, Preparation, Rows, Stream, prepare
-from charrnn.data.prepare import head
 from charrnn.data.rows import START_AFTER_NEWLINE, START_ELSEWHERE
+from charrnn.data.split import head
 from charrnn.errors import InputError
 from charrnn.training.learner import Learner
 

@@ -119,6 +119,10 @@ class Spool:
         self._memory = bytearray()
         self._file: IO[bytes] | None = None
 
+    def __del__(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
     def write(self, data: bytes) -> None:
         """Keep more.
 

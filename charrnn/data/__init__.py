@@ -4,8 +4,8 @@
 """
 
 from charrnn.data.encoding import Counts
-from charrnn.data.prepare import Preparation, Split, prepare
 from charrnn.data.rows import Chunk, Rows
+from charrnn.data.split import Preparation, Split, prepare
 from charrnn.data.store import Store
 from charrnn.data.stream import Ids, Stream
 

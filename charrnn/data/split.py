@@ -165,6 +165,8 @@ def _fill(
     end, beginning = _End(TRAIN_END), _Beginning(_KEPT)
     for name, part, watch in (("train", parts[0], end.add), ("val", parts[1], beginning.add)):
         ids, starts = sink(name), sink(f"{name}.starts")
+        ids.add(tokenizer.encode(b""))  # their types, should nothing follow
+        starts.add(np.zeros(0, np.int64))
         counts = encode(tokenizer, part, how.errors, ids=ids, starts=starts, watch=watch, bar=bar)
         document[name] = asdict(counts)
         if name == "train" and not ids.size:
