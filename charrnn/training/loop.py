@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import SampleConfig
@@ -27,6 +29,7 @@ from charrnn.training.validation import exact, figures, look, perplexity
 
 _SAMPLE = SampleConfig(temp=0.8, length=240)
 _RECORDS = 12  # in a sample
+_COUNTED = 1 << 22  # symbols of the text whose frequencies a model begins with
 
 Event = dict[str, Any]
 
@@ -98,7 +101,10 @@ class Trainer:
         self.learner = Learner(plan.architecture, config, device)
         self.rows = training_rows(config, split)
         self.progress = Progress(Course(config.steps))
-        if resumed is not None:
+        if resumed is None:
+            beginning = split.train.ids[:_COUNTED].astype(np.int64)
+            self.learner.expect(np.bincount(beginning, minlength=split.tokenizer.size))
+        else:
             self.learner.load(resumed.weights, resumed.training)
             self.progress = Progress.from_json(resumed.info["progress"])
             before = resumed.info["plan"]["config"]
