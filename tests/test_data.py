@@ -19,6 +19,7 @@ from charrnn.config import TrainConfig
 from charrnn.data import Chunk, Preparation, Rows, Stream, prepare
 from charrnn.data.rows import START_AFTER_NEWLINE, START_ELSEWHERE
 from charrnn.data.split import head
+from charrnn.data.stream import SHORTEST
 from charrnn.errors import InputError
 from charrnn.training.learner import Learner
 
@@ -54,14 +55,16 @@ def test_streams_remember_where_texts_begin() -> None:
     assert Stream.join([]).texts() == []
 
 
-@pytest.mark.parametrize(("count", "limit"), [(4, 100), (4, 2), (64, 6), (1, 5), (5, 0)])
-def test_pieces_are_all_of_the_head(count: int, limit: int) -> None:
-    stream = numbered(4, 2)
-    pieces = stream.pieces(count, limit, V)
-    assert [symbol for piece in pieces for symbol in piece.tolist()] == list(range(min(limit, 6)))
-    assert len(pieces) <= count
-    assert all(len(piece) for piece in pieces)
-    assert max(map(len, pieces), default=0) - min(map(len, pieces), default=0) <= 1
+@pytest.mark.parametrize(
+    ("count", "limit", "pieces"), [(4, 10**6, 4), (64, 10**6, 7), (64, 600, 2), (4, 2, 1), (1, 5, 1), (5, 0, 0)]
+)
+def test_pieces_are_all_of_the_head(count: int, limit: int, pieces: int) -> None:
+    """And long enough for what they begin without to matter little."""
+    stream = numbered(1000, 999)
+    found = stream.pieces(count, limit, V)
+    assert [symbol for piece in found for symbol in piece.tolist()] == stream.ids[:limit].tolist()
+    assert [len(found), *(len(piece) for piece in found if len(piece) < min(limit, SHORTEST))] == [pieces]
+    assert max(map(len, found), default=0) - min(map(len, found), default=0) <= 1
 
 
 # --- rows --------------------------------------------------------------------------------------

@@ -146,7 +146,7 @@ def tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
 
 def arguments(corpus: Path | str, out: Path | str, *more: str, steps: int = 40) -> list[str]:
     """The command that trains as `SMALL` says."""
-    sizes = ["--hidden", "8", "--batch", "4", "--seq-len", "8", "--lr", "0.01", "--threads", "1"]
+    sizes = ["--hidden", "8", "--batch", "4", "--seq-len", "8", "--lr", "0.01", "--threads", "1", "--patience", "0"]
     return ["train", str(corpus), *sizes, "--steps", str(steps), "--out", str(out), *more]
 
 

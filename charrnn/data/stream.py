@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 Ids = npt.NDArray[Any]
 
+SHORTEST = 256
+"""A piece of a text has as many symbols or more: its first ones are harder to predict than they were in their place."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stream:
@@ -53,15 +56,17 @@ class Stream:
     def pieces(self, count: int, limit: int, start: int) -> list[Ids]:
         """`count` or fewer pieces of about equal length from the first `limit` symbols, for a quick look.
 
-        Each is to be scored from `<s>`. Records stay whole, and `<s>` stands before each but a piece's first.
+        Each is to be scored from `<s>`; those of a text have `SHORTEST` symbols at least. Records stay whole,
+        and `<s>` stands before each but a piece's first.
 
         Args:
             start: the id of `<s>`.
         """
         size = min(limit, len(self))
-        count = min(count, max(1, size))
         if not self.records:
+            count = min(count, max(1, size // SHORTEST))
             return [piece for piece in np.array_split(self.ids[:size], count) if len(piece)]
+        count = min(count, max(1, size))
         ends = np.append(self.starts[1:], len(self))
         last = int(np.searchsorted(ends, size))  # the record in which the limit falls
         size = int(ends[min(last, len(ends) - 1)])

@@ -18,7 +18,7 @@ from typing import Any
 from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainConfig
-from charrnn.errors import CheckpointError, OutputError, UsageError
+from charrnn.errors import CharRNNError, CheckpointError, OutputError, UsageError
 from charrnn.files import Lock, atomic_write, prune_temporaries, quote
 
 CONFIG = "config.toml"
@@ -54,18 +54,19 @@ class Run:
             CharRNNError: another program has it. OutputError: the folder cannot be made or written.
         """
         made = not self.folder.exists()
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot make the folder '{self.folder}': {error.strerror}") from None
         lock = self.folder / ".lock"
-        with Lock(lock):
-            prune_temporaries(self.folder)
+        try:
             try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot make the folder '{self.folder}': {error.strerror}") from None
+            with Lock(lock):
+                prune_temporaries(self.folder)
                 yield
-            finally:
-                with contextlib.suppress(OSError):
-                    if made and os.listdir(self.folder) == [lock.name]:  # nothing has come of it
+        finally:
+            if made:
+                with contextlib.suppress(OSError, CharRNNError), Lock(lock):
+                    if os.listdir(self.folder) == [lock.name]:  # nothing has come of it
                         lock.unlink()
                         self.folder.rmdir()
 
