@@ -168,7 +168,7 @@ class TrainConfig:
     json: bool = option(Flag(), "Events as JSON Lines on stdout.", default=False, group=_RUN)
 
     device: str = option(Device(), "Where to train.", default="auto", group=_MACHINE)
-    engine: str = option(Choice(("auto", "torch")), "What runs the layers.", default="auto", group=_MACHINE)
+    engine: str = option(Choice(("auto", "native", "torch")), "What runs the layers.", default="auto", group=_MACHINE)
     threads: int | None = option(Whole(1, 1024), "Processor threads.", shown="those there are", group=_MACHINE)
 
     def __post_init__(self) -> None:
@@ -272,7 +272,7 @@ class EvalConfig:
     )
     flush: bool = option(Flag(), "Write each row at once.", default=False)
     device: str = option(Device(), "Where to score.", default="cpu")
-    engine: str = option(Choice(("auto", "numpy", "torch")), "What runs the model.", default="auto")
+    engine: str = option(Choice(("auto", "native", "numpy", "torch")), "What runs the model.", default="auto")
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -1,5 +1,6 @@
 """The language model as PyTorch trains it: ids and a state in, logits and the next state out."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,7 +10,8 @@ from torch import Tensor, nn
 from charrnn.architecture import Architecture
 from charrnn.draws import Purpose, generator
 from charrnn.engines import Array
-from charrnn.engines import torch as engine
+from charrnn.engines.native_torch import Machine, NativeLayer, mean_cost
+from charrnn.engines.torch import RecurrentLayer
 
 TorchState = tuple[Tensor, ...]
 """One tensor (S, B, H) per layer: `h`, and for LSTM then `c`. As `engines.State`."""
@@ -23,14 +25,23 @@ class LanguageModel(nn.Module):
 
     Args:
         architecture: the model's sizes.
+        engine: what runs it, "torch" or "native"; the weights' names and shapes are the same.
+        threads: of the native engine.
     """
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, engine: str = "torch", threads: int = 1) -> None:
         super().__init__()
         self.architecture = architecture
+        self.machine = Machine(threads) if engine == "native" else None
         V, F = architecture.vocabulary, architecture.features
         self.embedding = nn.Parameter(torch.zeros(V + 1, architecture.embedding))
-        self.layers = engine.layers(architecture)
+        cell, activation = architecture.cell, architecture.activation
+        self.layers = nn.ModuleList(
+            NativeLayer(self.machine, cell, width, size, activation)
+            if self.machine
+            else RecurrentLayer(cell, width, size, activation)
+            for width, size in zip(architecture.inputs, architecture.hidden, strict=True)
+        )
         self.head = nn.Linear(F, V, device="meta").to_empty(device="cpu")
         with torch.no_grad():
             self.head.weight.zero_()
@@ -64,12 +75,15 @@ class LanguageModel(nn.Module):
         # Where to reset decides which kernels run, so the CPU has to know: one wait for the device.
         starts = (ids == self.architecture.start).cpu()  # (B, T)
         resets = starts if starts.any() else None
-        x = nn.functional.embedding(ids, self.embedding)  # (B, T, E)
+        x, read = self.embedding, ids if masks is None else None  # the layer looks ids up itself
+        if masks is not None:
+            x = nn.functional.embedding(ids, self.embedding)  # (B, T, E)
         after, outputs = [], []
         for number, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             if masks is not None:
                 x = x * masks[number][:, None]
-            x, new = layer(x, resets, before)  # (B, T, H)
+            x, new = layer(x, resets, before, read)  # (B, T, H)
+            read = None
             outputs.append(x)
             after.append(new)
         features = self.features(outputs)
@@ -80,14 +94,20 @@ class LanguageModel(nn.Module):
     def features(self, outputs: Sequence[Tensor]) -> Tensor:
         """What the head reads, (..., F), from each layer's output (..., H)."""
         if self.architecture.summed:
-            return torch.stack(tuple(outputs)).sum(dim=0) if len(outputs) > 1 else outputs[0]
+            return functools.reduce(torch.add, outputs)
         return torch.cat(tuple(outputs), dim=-1)
+
+    def cost(self, features: Tensor, targets: Tensor) -> Tensor:
+        """The mean of -ln p of the targets, int64 (B, T) in [0, V), in nats."""
+        if self.machine:
+            return mean_cost(self.machine, features, self.head, targets)
+        return nn.functional.cross_entropy(self.head(features).flatten(0, 1), targets.flatten())
 
     def named_weights(self) -> dict[str, nn.Parameter]:
         """The parameters themselves under the names of `architecture.shapes()`, in its order."""
         named: dict[str, nn.Parameter] = {"embedding": self.embedding}
         for number, layer in enumerate(self.layers):
-            assert isinstance(layer, engine.RecurrentLayer)
+            assert isinstance(layer, NativeLayer | RecurrentLayer)
             named |= {f"layers.{number}.{name}": weight for name, weight in layer.weights().items()}
         named |= {f"head.{name}": weight for name, weight in self.head.named_parameters()}
         return named

@@ -1,8 +1,8 @@
 """Ways to run one model. The two contracts below are all that other modules know of engines.
 
-*Inference* (`reference`, `numpy`, and `torch` for CUDA) is the protocol here, over named arrays
-and without torch on the CPU. *Training* is `engines.torch.layers`: differentiable layers
-`(x, state) -> (outputs, state)` for `charrnn.model`.
+*Inference* (`native`, `numpy`, `reference`, and `torch` for CUDA) is the protocol here, over named
+arrays and without torch on the CPU. *Training* (`native`, `torch`) is differentiable layers
+`(ids or x, state) -> (outputs, state)` for `charrnn.model`.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,9 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from charrnn.architecture import Architecture
+from charrnn.engines import core
+from charrnn.errors import UsageError
+from charrnn.machine import processors
 
 Array = npt.NDArray[Any]
 
@@ -58,21 +61,57 @@ class Inference(Protocol):
         ...
 
 
+def choose_engine(name: str, device: str, *, training: bool = False) -> str:
+    """The engine that runs a model: "native", "numpy" or "torch".
+
+    Args:
+        name: what was asked for; "auto" takes the fastest that is here.
+        device: "cpu", "cuda" or "cuda:N".
+        training: whether it is to train.
+
+    Raises:
+        UsageError: the engine asked for is not here, or does not run on the device.
+    """
+    if name == "auto":
+        if device == "cpu" and core.pays():
+            return "native"
+        return "torch" if training or device != "cpu" else "numpy"
+    if name == "native" and core.library() is None:
+        raise UsageError("--engine native: the compiled core was not built when charrnn was installed here")
+    if name != "torch" and device != "cpu":
+        raise UsageError(f"--engine {name} runs on the CPU, and --device is {device}")
+    return name
+
+
 def inference(
-    architecture: Architecture, weights: Mapping[str, Array], *, name: str = "auto", device: str = "cpu"
+    architecture: Architecture,
+    weights: Mapping[str, Array],
+    *,
+    name: str = "auto",
+    device: str = "cpu",
+    threads: int | None = None,
 ) -> Inference:
     """The engine that scores and samples.
 
     Args:
         architecture: the model's sizes.
         weights: float32 arrays named and shaped as `architecture.shapes()`.
-        name: "auto", "numpy" or "torch"; "auto" takes torch on CUDA and NumPy elsewhere.
-        device: "cpu", "cuda" or "cuda:N".
+        name, device: as for `choose_engine`.
+        threads: of the processor, where the engine has its own; None: as many as there are.
+
+    Raises:
+        UsageError: as `choose_engine` does.
     """
-    if name == "torch" or (name == "auto" and device != "cpu"):
-        from charrnn.engines.torch import TorchEngine
+    match choose_engine(name, device):
+        case "native":
+            from charrnn.engines.native import NativeEngine
 
-        return TorchEngine(architecture, weights, device)
-    from charrnn.engines.numpy import NumpyEngine
+            return NativeEngine(architecture, weights, threads or processors())
+        case "torch":
+            from charrnn.engines.torch import TorchEngine
 
-    return NumpyEngine(architecture, weights)
+            return TorchEngine(architecture, weights, device)
+        case _:
+            from charrnn.engines.numpy import NumpyEngine
+
+            return NumpyEngine(architecture, weights)

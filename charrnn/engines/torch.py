@@ -17,16 +17,8 @@ from charrnn.engines import Array, State
 BLOCK = 1 << 24  # most logits that `score` makes at a time
 
 
-def layers(architecture: Architecture) -> nn.ModuleList:
-    """One `RecurrentLayer` per layer; their weights are zero."""
-    return nn.ModuleList(
-        RecurrentLayer(architecture.cell, width, size, architecture.activation)
-        for width, size in zip(architecture.inputs, architecture.hidden, strict=True)
-    )
-
-
 class RecurrentLayer(nn.Module):
-    """A differentiable layer `(x, resets, state) -> (outputs, state)`.
+    """A differentiable layer `(x, resets, state, ids) -> (outputs, state)`.
 
     The weights are those of the module `rnn`, one layer of `nn.RNN`, `nn.LSTM` or `nn.GRU`; zero until
     they are written, so that making a layer draws nothing from torch's generator. For the sigmoid, which
@@ -58,18 +50,23 @@ class RecurrentLayer(nn.Module):
         """`weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`."""
         return {name.removesuffix("_l0"): weight for name, weight in self.rnn.named_parameters()}
 
-    def forward(self, x: Tensor, resets: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, resets: Tensor | None, state: Tensor, ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Run a chunk.
 
         Args:
-            x: (B, T, width).
+            x: (B, T, width); with ids, a table (N, width) that they choose from.
             resets: bool (B, T), best on the CPU (it decides how to run): set the row's state to zero
                 before reading that step. None: nowhere.
             state: (S, B, H) before the first step.
+            ids: integers (B, T) in [0, N), or None.
 
         Returns:
             outputs (B, T, H), and the state (S, B, H) after the last step.
         """
+        if ids is not None:
+            x = nn.functional.embedding(ids, x)
         if self.sigmoid:
             return self._sigmoid(x, resets, state)
         if resets is None:

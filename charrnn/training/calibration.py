@@ -30,9 +30,8 @@ def calibrate(
     check: Callable[[], None] = lambda: None,
 ) -> float:
     """Symbols a second that training reads here, measured on a learner that is thrown away."""
-    from charrnn.training.learner import Learner, use_threads  # imports torch, which takes a second
+    from charrnn.training.learner import Learner  # imports torch, which takes a second
 
-    use_threads(config.threads or 1)
     learner = Learner(architecture, config, device)
     rows = training_rows(config, split)
     took: list[float] = []
@@ -81,7 +80,7 @@ def scoring_cost(architecture: Architecture, config: TrainConfig, split: Split, 
     if config.time is None or not most:
         return ScoringCost(EVALUATIONS, most, 0.0, split.exact, _SAVING)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
-    engine = inference(architecture, weights, device=device)
+    engine = inference(architecture, weights, device=device, threads=config.threads)
 
     def rate(rows: int, length: int) -> float:
         ids = np.zeros((rows, length), np.int64)

@@ -15,8 +15,9 @@ from charrnn.architecture import Architecture
 from charrnn.config import TrainConfig
 from charrnn.data import Chunk
 from charrnn.draws import dropout_masks
-from charrnn.engines import Array
+from charrnn.engines import Array, choose_engine
 from charrnn.errors import NonFiniteError
+from charrnn.machine import processors
 from charrnn.model import LanguageModel
 
 BETAS = (0.9, 0.99)
@@ -24,11 +25,6 @@ BETAS = (0.9, 0.99)
 
 HOPELESS = 700.0
 """Nats per symbol whose perplexity is no finite number; only steps that are far too large lead there."""
-
-
-def use_threads(count: int) -> None:
-    """How many processor threads training takes."""
-    torch.set_num_threads(count)
 
 
 @dataclass(frozen=True)
@@ -46,13 +42,20 @@ class Learner:
         architecture: of the model.
         config: complete: its batch and lr are no longer None.
         device: "cpu", "cuda" or "cuda:N".
+
+    Attributes:
+        engine: what runs the layers, "native" or "torch".
     """
 
     def __init__(self, architecture: Architecture, config: TrainConfig, device: str) -> None:
         assert config.batch is not None
         self.architecture, self.config = architecture, config
         self.device = torch.device(device)
-        self.model = LanguageModel(architecture)
+        self.engine = choose_engine(config.engine, device, training=True)
+        threads = config.threads or processors()
+        # beside the core's own threads torch's would only be in the way: little is left for them to do
+        torch.set_num_threads(1 if self.engine == "native" else threads)
+        self.model = LanguageModel(architecture, self.engine, threads)
         self.model.initialise(config.seed)
         self.model.to(self.device)
         self.optimizer = _optimizer(self.model, config, self.device)
@@ -81,8 +84,8 @@ class Learner:
                 rows=len(inputs),
             )
             masks = [torch.from_numpy(mask).to(self.device) for mask in drawn]
-        logits, state = self.model(inputs, self.state, masks)  # (B, T, V)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        features, state = self.model.outputs(inputs, self.state, masks)  # (B, T, F)
+        loss = self.model.cost(features, targets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         limit = config.clip if config.clip > 0 else math.inf

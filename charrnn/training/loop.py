@@ -17,10 +17,9 @@ from charrnn.config import SampleConfig
 from charrnn.data import Split
 from charrnn.engines import Inference, inference
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
-from charrnn.machine import processors
 from charrnn.sampling import write_texts
 from charrnn.training.calibration import training_rows
-from charrnn.training.learner import Learner, Step, use_threads
+from charrnn.training.learner import Learner, Step
 from charrnn.training.plan import Plan, describe
 from charrnn.training.run import Run
 from charrnn.training.schedule import Course, learning_rate
@@ -97,7 +96,6 @@ class Trainer:
         self.corpus_sha256, self.emit, self.show, self.elapsed = corpus_sha256, emit, show, elapsed
         config = plan.config
         assert config.steps is not None
-        use_threads(config.threads or processors())
         self.learner = Learner(plan.architecture, config, device)
         self.rows = training_rows(config, split)
         self.progress = Progress(Course(config.steps))
@@ -209,7 +207,7 @@ class Trainer:
         return told
 
     def _engine(self, weights: Mapping[str, Any]) -> Inference:
-        return inference(self.plan.architecture, weights, device=self.device)
+        return inference(self.plan.architecture, weights, device=self.device, threads=self.plan.config.threads)
 
     def _check(self, tokens: int) -> None:
         self.stop.check()
@@ -280,7 +278,7 @@ class Trainer:
             "epoch": round(self.progress.step / self.rows.steps_per_epoch, 4),
             "steps_per_epoch": self.rows.steps_per_epoch,
             "corpus_sha256": self.corpus_sha256,
-            "engine": "torch",
+            "engine": self.learner.engine,
             "plan": self.plan.to_json(),
             **more,
         }

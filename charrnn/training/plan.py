@@ -17,6 +17,7 @@ from charrnn.architecture import Architecture
 from charrnn.baselines import MAX_TRAIN, MAX_VAL, first, last, measure
 from charrnn.config import DEFAULT_TIME, TrainConfig, seconds
 from charrnn.data import Split
+from charrnn.engines import choose_engine, core
 from charrnn.errors import InputError
 from charrnn.machine import processors
 from charrnn.options import Escaped, flag
@@ -138,7 +139,7 @@ def describe(plan: Plan, split: Split, device: str) -> dict[str, Any]:
         "eval_tokens": min(len(split.val), config.val_limit),
         "exact_tokens": plan.exact_tokens,
         "eval_every": config.eval_every,
-        "engine": "torch",
+        "engine": choose_engine(config.engine, device, training=True),
         "device": device,
         "baselines": plan.baselines,
         "reasons": list(plan.reasons),
@@ -205,6 +206,8 @@ def make_plan(
         save_every=every if config.save_every is None else config.save_every,
         sample_every=max(1, steps // 4) if config.sample_every is None else config.sample_every,
     )
+    if device == "cpu" and core.library() is None:
+        reasons.append("engine torch: the compiled core, several times faster, was not built at installation")
     return Plan(
         config,
         architecture,

@@ -1,0 +1,183 @@
+"""Training by the compiled core: its layers and its softmax as differentiable functions of torch."""
+
+import ctypes
+import functools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from charrnn.engines.core import Head, Layer, Weights, library, number_of
+
+_NAMES = tuple(name for name, _ in Weights._fields_)
+
+
+class Machine:
+    """The core as one model uses it: its threads, and the memory that calls work in.
+
+    Attributes:
+        threads: of the processor.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        core = library()
+        assert core is not None, "there is no core"
+        self.core, self.threads = core, threads
+        self._work = torch.empty(0)
+        _keep_memory()
+
+    def work(self, size: int) -> int:
+        """The address of so many bytes, good until the next call."""
+        if self._work.numel() * 4 < size:
+            self._work = aligned(size)
+        return self._work.data_ptr()
+
+
+def aligned(size: int) -> Tensor:
+    """Floats that fill so many bytes and begin at a multiple of 64, as the core wants them; torch's allocator sees to it."""
+    memory = torch.empty((size + 3) // 4)
+    assert memory.data_ptr() % 64 == 0, "memory is not aligned"
+    return memory
+
+
+@functools.cache
+def _keep_memory() -> None:
+    """Let the C library keep large blocks that are freed: a step needs them again, and fresh ones cost a page fault
+    every 4 kB, some 10 % of a small step. A C library without `mallopt` does as it likes."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError):
+        return
+    m_trim_threshold, m_mmap_threshold = -1, -3
+    mallopt(m_mmap_threshold, 1 << 30)
+    mallopt(m_trim_threshold, 1 << 30)
+
+
+class NativeLayer(nn.Module):
+    """`RecurrentLayer` by the core. The weights are zero until they are written.
+
+    Args:
+        machine: runs it.
+        cell, activation: as in `Architecture`.
+        width: of the input.
+        size: H.
+    """
+
+    def __init__(self, machine: Machine, cell: str, width: int, size: int, activation: str) -> None:
+        super().__init__()
+        gates = {"lstm": 4, "gru": 3}.get(cell, 1)
+        self.machine, self.number, self.size = machine, number_of(cell, activation), size
+        self.weight_ih = nn.Parameter(torch.zeros(gates * size, width))
+        self.weight_hh = nn.Parameter(torch.zeros(gates * size, size))
+        self.bias_ih = nn.Parameter(torch.zeros(gates * size))
+        self.bias_hh = nn.Parameter(torch.zeros(gates * size))
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """`weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`."""
+        return dict(self.named_parameters())
+
+    def forward(
+        self, x: Tensor, resets: Tensor | None, state: Tensor, ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `RecurrentLayer.forward`."""
+        if ids is not None and len(x) > ids.numel():  # products only for the rows that are read
+            known, ids = ids.unique(return_inverse=True)
+            x = x.index_select(0, known)
+        outputs, after = _Run.apply(self, x, ids, resets, state, *(getattr(self, name) for name in _NAMES))
+        return outputs, after
+
+
+class _Run(torch.autograd.Function):
+    """The steps of a layer. The core has time first, and rows of whole vectors."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, layer: NativeLayer, x: Tensor, ids: Tensor | None, resets: Tensor | None, state: Tensor, *weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        machine, H = layer.machine, layer.size
+        x = x.detach().contiguous() if ids is not None else x.detach().transpose(0, 1).contiguous()
+        B, T = ids.shape if ids is not None else (x.shape[1], x.shape[0])
+        index = ids.T.to(torch.int32).contiguous() if ids is not None else None
+        marks = resets.T.to(torch.uint8).contiguous() if resets is not None else None
+        state = state.detach().contiguous()
+        weights = tuple(weight.detach().contiguous() for weight in weights)
+        call = Layer(
+            layer.number, machine.threads, T, B, x.shape[-1], H, x.numel() // x.shape[-1],
+            x.data_ptr(),
+            None if index is None else index.data_ptr(),
+            None if marks is None else marks.data_ptr(),
+            Weights(*(weight.data_ptr() for weight in weights)),
+            state.data_ptr(),
+        )  # fmt: skip
+        kept = aligned(machine.core.charrnn_layer_kept(call))
+        call.kept, call.work = kept.data_ptr(), machine.work(machine.core.charrnn_layer_work(call))
+        after = torch.empty_like(state)
+        machine.core.charrnn_layer_forward(call, after.data_ptr())
+        ctx.call, ctx.machine, ctx.shape = call, machine, x.shape
+        ctx.alive = (x, index, marks, state, weights, kept)
+        ctx.batch_first = ids is None
+        wide = -(-H // 16) * 16
+        outputs = kept[: (T + 1) * B * wide].view(T + 1, B, wide)[1:, :, :H].transpose(0, 1)
+        return outputs, after
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, d_outputs: Tensor, d_after: Tensor) -> tuple[Tensor | None, ...]:
+        machine, call = ctx.machine, ctx.call
+        x, _, _, state, weights, _ = ctx.alive
+        d_outputs = d_outputs.transpose(0, 1)  # (T, B, H)
+        if d_outputs.stride() != (call.batch * d_outputs.stride(1), d_outputs.stride(1), 1):
+            d_outputs = d_outputs.contiguous()
+        d_after = d_after.contiguous()
+        d_x, d_state = torch.empty_like(x), torch.empty_like(state)
+        d_weights = [torch.empty_like(weight) for weight in weights]
+        call.work = machine.work(machine.core.charrnn_layer_work(call))
+        machine.core.charrnn_layer_backward(
+            call, d_outputs.data_ptr(), d_outputs.stride(1), d_after.data_ptr(),
+            d_x.data_ptr(), *(weight.data_ptr() for weight in d_weights), d_state.data_ptr(),
+        )  # fmt: skip
+        ctx.alive = None  # the gradients of gates have replaced the gates
+        return None, d_x.transpose(0, 1) if ctx.batch_first else d_x, None, None, d_state, *d_weights
+
+
+def mean_cost(machine: Machine, features: Tensor, head: nn.Linear, targets: Tensor) -> Tensor:
+    """The mean of -ln p of the targets, in nats, differentiable once.
+
+    Args:
+        machine: runs it.
+        features: (B, T, F). head: (F,) -> (V,) logits. targets: integers (B, T) in [0, V).
+    """
+    cost: Tensor = _Cost.apply(machine, features, head.weight, head.bias, targets)
+    return cost
+
+
+class _Cost(torch.autograd.Function):
+    """The gradients come with the cost, while the logits are at hand."""
+
+    @staticmethod
+    def forward(ctx: Any, machine: Machine, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
+        rows = features.detach().transpose(0, 1)  # (T, B, F)
+        T, B, F = rows.shape
+        if rows.stride() != (B * rows.stride(1), rows.stride(1), 1):
+            rows = rows.contiguous()
+        wanted = targets.T.to(torch.int32).contiguous()
+        weight, bias = weight.detach().contiguous(), bias.detach().contiguous()
+        call = Head(
+            machine.threads, T * B, F, len(bias),
+            rows.data_ptr(), rows.stride(1), weight.data_ptr(), bias.data_ptr(), wanted.data_ptr(),
+        )  # fmt: skip
+        call.work = machine.work(machine.core.charrnn_head_work(call))
+        d_rows, d_weight, d_bias = rows.new_empty(T, B, F), torch.empty_like(weight), torch.empty_like(bias)
+        cost = machine.core.charrnn_head_loss(
+            call, d_rows.data_ptr(), F, d_weight.data_ptr(), d_bias.data_ptr()
+        )
+        ctx.gradients = (d_rows.transpose(0, 1), d_weight, d_bias)
+        return torch.tensor(cost, dtype=torch.float32)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, d_cost: Tensor) -> tuple[Tensor | None, ...]:
+        gradients, ctx.gradients = ctx.gradients, None
+        if float(d_cost) != 1:
+            gradients = tuple(gradient * d_cost for gradient in gradients)
+        return None, *gradients, None

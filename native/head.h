@@ -1,0 +1,142 @@
+// The softmax over symbols: logits = W x + b, cost = ln sum(exp(logits)) - logits[target], in nats.
+#pragma once
+#include <math.h>
+
+#include "charrnn.h"
+#include "layer.h"
+
+namespace {
+
+// Rows of logits that are made at a time: few enough to stay in the cache.
+INLINE int rows_at_a_time(int vocabulary) {
+    const int rows = (1 << 14) / padded(vocabulary), least = rows_of_tile<1>();
+    return rows < least ? least : rows > 8 * least ? 8 * least : rows;
+}
+
+// -ln p of a symbol, in nats. Leaves exp(logits - greatest) in place of the logits, zero in the padding, and their
+// sum in `total`.
+INLINE double cost(float *logits, int vocabulary, int target, double &total) {
+    const int V = padded(vocabulary);
+    const double chosen = logits[target];
+    for (int v = vocabulary; v < V; v++) logits[v] = -INFINITY;
+    Vector most = load(logits);
+    for (int v = LANES; v < V; v += LANES) {
+        const Vector here = load(logits + v);
+        most = here > most ? here : most;
+    }
+    float greatest = most[0];
+    for (int lane = 1; lane < LANES; lane++) greatest = most[lane] > greatest ? most[lane] : greatest;
+    total = 0;
+    for (int v = 0; v < V;) {
+        Sum sum;  // of not too many in float32
+        for (const int end = v + 4096 < V ? v + 4096 : V; v < end; v += LANES) {
+            const Vector e = exponential(load(logits + v) - all(greatest));
+            store(logits + v, e);
+            sum.add(v, e);
+        }
+        total += sum.total();
+    }
+    for (int v = vocabulary; v < V; v++) logits[v] = 0;
+    return log(total) - (chosen - greatest);
+}
+
+struct HeadWork {
+    float *forward, *backward;  // W packed for (F,) -> V, and for (V,) -> F
+    float *logits;              // some rows at a time, then their gradients
+    float *biases;
+    double *costs;
+    const float *zeros;
+    float *outer;
+    int chunk;  // rows whose logits are held at a time
+
+    HeadWork(Arena &arena, const charrnn_head &head, int threads) {
+        const int F = head.features, V = padded(head.vocabulary);
+        const int64_t most = ((int64_t)1 << 22) / V, least = 64;
+        chunk = (int)(most < least ? least : most < head.rows ? most : head.rows);
+        forward = arena.take<float>(panel_size(F, 1) * blocks(head.vocabulary));
+        backward = arena.take<float>(panel_size(V, 1) * blocks(F));
+        logits = arena.take<float>((int64_t)chunk * V);
+        biases = arena.take<float>((int64_t)threads * V);
+        costs = arena.take<double>(head.rows);
+        zeros = arena.take<float>(padded(F));
+        outer = arena.take<float>(outer_work(head.vocabulary, F, threads));
+    }
+};
+
+double head_loss(const charrnn_head *head, float *dx, int64_t distance, float *dweight, float *dbias) {
+    const int F = head->features, V = padded(head->vocabulary), rows = head->rows;
+    Arena arena(head->work);
+    const HeadWork work(arena, *head, head->threads);
+    const float scale = 1.0f / (float)rows;
+    in_team(head->threads, [&](Team &team) {
+        const Flush flush;
+        const int one[1] = {0};
+        pack_rows<1>(team, head->weight, F, head->vocabulary, F, one, work.forward);
+        const Share columns = team.share(blocks(head->vocabulary));
+        if (dx) {
+            if (team.number == 0) memset(const_cast<float *>(work.zeros), 0, padded(F) * sizeof(float));
+            team.barrier();
+            pack(
+                team.share(blocks(F)),
+                [&](int v) { return v < head->vocabulary ? head->weight + (int64_t)v * F : work.zeros; }, V, F,
+                work.backward);
+            for (int block = columns.begin; block < columns.end; block++) store(work.biases + block * LANES, Vector{});
+        }
+        for (int first = 0; first < rows; first += work.chunk) {
+            const int count = rows - first < work.chunk ? rows - first : work.chunk;
+            team.barrier();
+            const Share share = team.share(count);
+            auto logits = [&](int m) { return work.logits + (int64_t)m * V; };
+            const int group = rows_at_a_time(head->vocabulary);
+            for (int begin = share.begin; begin < share.end; begin += group) {
+                const Share some{begin, begin + group < share.end ? begin + group : share.end};
+                multiply_rows(
+                    some, Share{0, blocks(head->vocabulary)}, V, F, work.forward,
+                    [&](int m) { return head->x + (first + m) * head->distance; },
+                    [&](int) { return (const float *)nullptr; }, logits);
+                for (int m = some.begin; m < some.end; m++) {
+                    float *row = logits(m);
+                    for (int v = 0; v < head->vocabulary; v += LANES) {
+                        const int left = head->vocabulary - v;
+                        store(row + v, load(row + v) + load(head->bias + v, left));
+                    }
+                    double total;
+                    work.costs[first + m] = cost(row, head->vocabulary, head->targets[first + m], total);
+                    if (!dx) continue;
+                    const Vector factor = all((float)(scale / total));
+                    for (int v = 0; v < V; v += LANES) store(row + v, load(row + v) * factor);
+                    row[head->targets[first + m]] -= scale;
+                }
+                if (dx)
+                    multiply_rows(
+                        some, Share{0, blocks(F)}, F, V, work.backward, logits,
+                        [&](int) { return (const float *)nullptr; },
+                        [&](int m) { return dx + (first + m) * distance; });
+            }
+            if (!dx) continue;
+            team.barrier();
+            for (int block = columns.begin; block < columns.end; block++) {
+                Vector sum = load(work.biases + block * LANES);
+                for (int m = 0; m < count; m++) sum += load(logits(m) + block * LANES);
+                store(work.biases + block * LANES, sum);
+            }
+            outer(
+                team, head->vocabulary, F, count, logits, [&](int m) { return head->x + (first + m) * head->distance; },
+                dweight, F, first == 0, work.outer);
+        }
+        if (dx)
+            for (int block = columns.begin; block < columns.end; block++)
+                store(dbias + block * LANES, load(work.biases + block * LANES), head->vocabulary - block * LANES);
+    });
+    double sum = 0;
+    for (int row = 0; row < rows; row++) sum += work.costs[row];
+    return sum / rows;
+}
+
+int64_t head_work(const charrnn_head *head) {
+    Arena arena(nullptr);
+    HeadWork(arena, *head, head->threads);
+    return arena.used();
+}
+
+}  // namespace

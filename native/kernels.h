@@ -1,0 +1,18 @@
+// The functions that are compiled once for each instruction set.
+#pragma once
+#include "charrnn.h"
+
+struct Kernels {
+    int64_t (*layer_kept)(const charrnn_layer *);
+    int64_t (*layer_work)(const charrnn_layer *);
+    void (*layer_forward)(const charrnn_layer *, float *);
+    void (*layer_backward)(const charrnn_layer *, const float *, int64_t, const float *, float *, float *, float *,
+                           float *, float *, float *);
+    int64_t (*head_work)(const charrnn_head *);
+    double (*head_loss)(const charrnn_head *, float *, int64_t, float *, float *);
+    void *(*model_new)(int32_t, int32_t, int32_t, int32_t, int32_t, const int32_t *, const float *,
+                       const charrnn_weights *, const float *, const float *);
+    void (*model_free)(void *);
+    int32_t (*score)(void *, const int32_t *, int32_t, int32_t, float *const *, double *);
+    int32_t (*step)(void *, const int32_t *, int32_t, float *const *, float *);
+};

@@ -1,0 +1,310 @@
+// One recurrent layer: forward through time, and exact backpropagation through time. The equations are those
+// of charrnn/engines/reference.py; the gates of weights stand in PyTorch's order.
+//
+// Time comes first: step t of row b is row t * B + b of everything that has rows. Units are padded to H' =
+// padded(H), a whole number of vectors whatever the instruction set; what stands in the padding is finite.
+#pragma once
+#include "charrnn.h"
+#include "product.h"
+
+namespace {
+
+INLINE int padded(int size) { return (size + 15) / 16 * 16; }
+
+// Hands out parts of one allocation; without one, it counts what would be needed.
+class Arena {
+  public:
+    explicit Arena(void *memory) : memory_(static_cast<char *>(memory)) {}
+
+    template <typename Number> Number *take(int64_t count) {
+        char *part = memory_ ? memory_ + used_ : nullptr;
+        used_ += (count * (int64_t)sizeof(Number) + 63) / 64 * 64;
+        return reinterpret_cast<Number *>(part);
+    }
+
+    int64_t used() const { return used_; }
+
+  private:
+    char *memory_;
+    int64_t used_ = 0;
+};
+
+// A cell says how many GATES weights have; what SLOTS of H' numbers a step's row keeps from forward to backward, where
+// it then leaves their gradients; gate[s], the gate in slot s, for those that the input drives; and where
+// the slots that the state drives begin, which are gates 0, 1, ... in order.
+//
+// forward(): `sums` come in as `begin` gave them plus the product, gate by gate.
+// backward(): `dh` is the loss's derivative by this step's h; it returns what of it goes to the step before directly, not
+// through the product.
+
+struct Gru {
+    static constexpr int GATES = 3, SLOTS = 4, RECURRENT = 1;
+    static constexpr int gate[GATES] = {2, 0, 1};  // n, r, z; slot 3 is the product inside n
+    enum { N, R, Z, M };
+
+    static INLINE void begin(Vector (&sums)[GATES], const float *drive, int units, const float *bias) {
+        sums[0] = load(drive + R * units);
+        sums[1] = load(drive + Z * units);
+        sums[2] = load(bias);
+    }
+
+    static INLINE void forward(int, const Vector (&sums)[GATES], const float *drive, float *slots, int units,
+                               const float *before, float *after, const float *, float *) {
+        const Vector r = sigmoid(sums[0]), z = sigmoid(sums[1]), m = sums[2];
+        const Vector n = tanh(madd(r, m, load(drive + N * units)));
+        store(after, madd(z, load(before) - n, n));
+        if (slots) {
+            store(slots + N * units, n);
+            store(slots + R * units, r);
+            store(slots + Z * units, z);
+            store(slots + M * units, m);
+        }
+    }
+
+    static INLINE Vector backward(int, Vector dh, float *slots, int units, const float *before, const float *,
+                                  const float *, const float *, float *, Vector (&gradients)[SLOTS]) {
+        const Vector one = all(1.0f);
+        const Vector n = load(slots + N * units), r = load(slots + R * units);
+        const Vector z = load(slots + Z * units), m = load(slots + M * units);
+        const Vector dn = dh * (one - z) * (one - n * n);
+        gradients[N] = dn;
+        gradients[R] = dn * m * r * (one - r);
+        gradients[Z] = dh * (load(before) - n) * z * (one - z);
+        gradients[M] = dn * r;
+        return dh * z;
+    }
+};
+
+struct Lstm {
+    static constexpr int GATES = 4, SLOTS = 4, RECURRENT = 0;
+    static constexpr int gate[GATES] = {0, 1, 2, 3};
+    enum { I, F, G, O };
+
+    static INLINE void begin(Vector (&sums)[GATES], const float *drive, int units, const float *) {
+        for (int g = 0; g < GATES; g++) sums[g] = load(drive + g * units);
+    }
+
+    static INLINE void forward(int, const Vector (&sums)[GATES], const float *, float *slots, int units, const float *,
+                               float *after, const float *cell_before, float *cell) {
+        const Vector i = sigmoid(sums[I]), f = sigmoid(sums[F]), g = tanh(sums[G]), o = sigmoid(sums[O]);
+        const Vector c = madd(f, load(cell_before), i * g);
+        store(cell, c);
+        store(after, o * tanh(c));
+        if (slots) {
+            store(slots + I * units, i);
+            store(slots + F * units, f);
+            store(slots + G * units, g);
+            store(slots + O * units, o);
+        }
+    }
+
+    static INLINE Vector backward(int, Vector dh, float *slots, int units, const float *, const float *,
+                                  const float *cell_before, const float *cell, float *dc, Vector (&gradients)[SLOTS]) {
+        const Vector one = all(1.0f);
+        const Vector i = load(slots + I * units), f = load(slots + F * units);
+        const Vector g = load(slots + G * units), o = load(slots + O * units);
+        const Vector c = tanh(load(cell));
+        const Vector d = madd(dh * o, one - c * c, load(dc));
+        gradients[I] = d * g * i * (one - i);
+        gradients[F] = d * load(cell_before) * f * (one - f);
+        gradients[G] = d * i * (one - g * g);
+        gradients[O] = dh * c * o * (one - o);
+        store(dc, d * f);
+        return Vector{};
+    }
+};
+
+struct Rnn {
+    static constexpr int GATES = 1, SLOTS = 1, RECURRENT = 0;
+    static constexpr int gate[GATES] = {0};
+
+    static INLINE void begin(Vector (&sums)[GATES], const float *drive, int, const float *) { sums[0] = load(drive); }
+
+    static INLINE void forward(int cell, const Vector (&sums)[GATES], const float *, float *, int, const float *,
+                               float *after, const float *, float *) {
+        const Vector a = sums[0];
+        store(after, cell == CHARRNN_RNN_RELU ? at_least(a, 0.0f) : cell == CHARRNN_RNN_TANH ? tanh(a) : sigmoid(a));
+    }
+
+    static INLINE Vector backward(int cell, Vector dh, float *, int, const float *, const float *after, const float *,
+                                  const float *, float *, Vector (&gradients)[SLOTS]) {
+        const Vector one = all(1.0f), zero{}, h = load(after);
+        gradients[0] = cell == CHARRNN_RNN_RELU   ? (h > zero ? dh : zero)
+                       : cell == CHARRNN_RNN_TANH ? dh * (one - h * h)
+                                                  : dh * h * (one - h);
+        return zero;
+    }
+};
+
+// A layer's weights as the forward pass reads them.
+struct Packed {
+    float *input;      // (in,) -> GATES * H', in the order of slots
+    float *recurrent;  // (H,) -> blocks of H' with their GATES side by side
+    float *bias;       // GATES * H', in the order of slots: all that can be added before the product
+    float *inner;      // H', the bias that GRU's reset gate multiplies
+
+    template <typename Cell> static Packed take(Arena &arena, int inputs, int hidden) {
+        const int64_t H = padded(hidden), gates = Cell::GATES;
+        return {arena.take<float>(gates * H * inputs), arena.take<float>(gates * H * hidden),
+                arena.take<float>(gates * H), arena.take<float>(H)};
+    }
+
+    template <typename Cell> void pack(Team &team, int inputs, int hidden, const charrnn_weights &weights) const {
+        const int H = padded(hidden);
+        for (int slot = 0; slot < Cell::GATES; slot++) {
+            const int which[1] = {Cell::gate[slot]};
+            pack_rows<1>(team, weights.weight_ih, inputs, hidden, inputs, which,
+                         input + (int64_t)slot * H / LANES * panel_size(inputs, 1));
+        }
+        int order[Cell::GATES];
+        for (int gate = 0; gate < Cell::GATES; gate++) order[gate] = gate;
+        pack_rows<Cell::GATES>(team, weights.weight_hh, hidden, hidden, hidden, order, recurrent);
+        // blocks that are padding throughout
+        const int known = blocks(hidden), whole = H / LANES;
+        const Share share = team.share(H);
+        if (team.number == 0) {
+            for (int slot = 0; slot < Cell::GATES; slot++) {
+                const int64_t size = panel_size(inputs, 1);
+                memset(input + ((int64_t)slot * whole + known) * size, 0, (whole - known) * size * sizeof(float));
+            }
+            const int64_t size = panel_size(hidden, Cell::GATES);
+            memset(recurrent + known * size, 0, (whole - known) * size * sizeof(float));
+        }
+        for (int unit = share.begin; unit < share.end; unit++) {
+            const bool real = unit < hidden;
+            inner[unit] = real && Cell::SLOTS > Cell::GATES ? weights.bias_hh[2 * hidden + unit] : 0.0f;
+            for (int slot = 0; slot < Cell::GATES; slot++) {
+                const int at = Cell::gate[slot] * hidden + unit;
+                const bool apart = Cell::SLOTS > Cell::GATES && slot == 0;
+                bias[slot * H + unit] =
+                    !real ? 0.0f : apart ? weights.bias_ih[at] : weights.bias_ih[at] + weights.bias_hh[at];
+            }
+        }
+    }
+};
+
+// What a chunk's rows are, whichever way they are run.
+struct Chunk {
+    int B, T, hidden;
+    const unsigned char *resets;  // (T * B), or null
+    float *h, *c;                 // ((T + 1) * B, H'), the state before each step and the last; c for LSTM alone
+    const float *zeros;           // H'
+
+    int H() const { return padded(hidden); }
+    bool reset(int64_t row) const { return resets && resets[row]; }
+    const float *before(int64_t row) const { return reset(row) ? zeros : h + row * H(); }
+    const float *cell_before(int64_t row) const { return reset(row) ? zeros : c + row * H(); }
+};
+
+// Runs the steps of a chunk. `drive(row)` has the input's products with their biases, GATES * H'; `slots`, if not
+// null, gets SLOTS * H' a row, and may be where the drive is.
+template <typename Cell, typename Drive>
+void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed, Drive &&drive, float *slots) {
+    constexpr int G = Cell::GATES;
+    const int H = chunk.H(), B = chunk.B;
+    const int64_t panel = panel_size(chunk.hidden, G);
+    const bool has_c = chunk.c != nullptr;
+    for (int t = 0; t < chunk.T; t++) {
+        tiles<G>(B, team.share(H / LANES), [&](auto height, auto width, int first, int block) {
+            constexpr int R = decltype(height)::value, W = decltype(width)::value;
+            const int64_t row = (int64_t)t * B + first;
+            const float *before[R], *driven[R];
+            Vector sums[R][W][G];
+            for (int r = 0; r < R; r++) {
+                before[r] = chunk.before(row + r);
+                driven[r] = drive(row + r);
+                for (int p = 0; p < W; p++) {
+                    const int n = (block + p) * LANES;
+                    Cell::begin(sums[r][p], driven[r] + n, H, packed.inner + n);
+                }
+            }
+            multiply<R, W, G>(before, packed.recurrent + block * panel, panel, chunk.hidden, sums);
+            for (int r = 0; r < R; r++)
+                for (int p = 0; p < W; p++) {
+                    const int n = (block + p) * LANES;
+                    const int64_t to = (row + r + B) * H + n;
+                    Cell::forward(cell, sums[r][p], driven[r] + n,
+                                  slots ? slots + (row + r) * Cell::SLOTS * H + n : nullptr, H, before[r] + n,
+                                  chunk.h + to, has_c ? chunk.cell_before(row + r) + n : nullptr,
+                                  has_c ? chunk.c + to : nullptr);
+                }
+        });
+        team.barrier();
+    }
+}
+
+// Runs the steps back. `slots` come in as the forward pass left them and end as gradients of what went into
+// each slot. `recurrent` is packed for (GATES * H',) -> H.
+//
+// dh: the loss's derivative by the outputs, rows of H at a distance of `ld`; dh_last, dc_last: by the state at the end (B, H), or null.
+// direct, dc: (B, H') each, to work in. biases: SLOTS * H', the gradients summed over rows.
+template <typename Cell>
+void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurrent, const float *dh, int64_t ld,
+                  const float *dh_last, const float *dc_last, float *slots, float *direct, float *dc, float *biases,
+                  float *dh_first, float *dc_first) {
+    const int H = chunk.H(), B = chunk.B, K = Cell::GATES * H;
+    const int64_t panel = panel_size(K, 1), stride = (int64_t)Cell::SLOTS * H;
+    const Share share = team.share(H / LANES);
+    for (int block = share.begin; block < share.end; block++) {
+        const int n = block * LANES, left = chunk.hidden - n;
+        for (int slot = 0; slot < Cell::SLOTS; slot++) store(biases + slot * H + n, Vector{});
+        for (int b = 0; b < B && dc; b++)
+            store(dc + (int64_t)b * H + n, dc_last ? load(dc_last + (int64_t)b * chunk.hidden + n, left) : Vector{});
+    }
+    for (int t = chunk.T - 1; t >= -1; t--) {
+        tiles<1>(B, share, [&](auto height, auto width, int first, int block) {
+            constexpr int R = decltype(height)::value, W = decltype(width)::value;
+            const int64_t row = (int64_t)t * B + first;
+            Vector sums[R][W][1] = {};
+            if (t < chunk.T - 1) {
+                const float *later[R];
+                for (int r = 0; r < R; r++) later[r] = slots + (row + r + B) * stride + Cell::RECURRENT * H;
+                multiply<R, W, 1>(later, recurrent + block * panel, panel, K, sums);
+            }
+            for (int p = 0; p < W; p++) {
+                const int n = (block + p) * LANES, left = chunk.hidden - n;
+                for (int r = 0; r < R; r++) {
+                    const int64_t b = first + r;
+                    float *direct_here = direct + b * H + n, *dc_here = dc ? dc + b * H + n : nullptr;
+                    Vector sum{};
+                    if (t == chunk.T - 1) {
+                        if (dh_last) sum = load(dh_last + b * chunk.hidden + n, left);
+                    } else if (!chunk.reset(row + r + B)) {
+                        sum = sums[r][p][0] + load(direct_here);
+                    } else if (dc) {
+                        store(dc_here, Vector{});
+                    }
+                    if (t < 0) {
+                        store(dh_first + b * chunk.hidden + n, sum, left);
+                        if (dc) store(dc_first + b * chunk.hidden + n, load(dc_here), left);
+                        continue;
+                    }
+                    if (dh) sum += load(dh + (row + r) * ld + n, left);
+                    float *here = slots + (row + r) * stride + n;
+                    const int64_t after = (row + r + B) * H + n;
+                    Vector gradients[Cell::SLOTS];
+                    store(direct_here, Cell::backward(cell, sum, here, H, chunk.before(row + r) + n, chunk.h + after,
+                                                      dc ? chunk.cell_before(row + r) + n : nullptr,
+                                                      dc ? chunk.c + after : nullptr, dc_here, gradients));
+                    for (int slot = 0; slot < Cell::SLOTS; slot++) {
+                        store(here + slot * H, gradients[slot]);
+                        float *bias = biases + slot * H + n;
+                        store(bias, load(bias) + gradients[slot]);
+                    }
+                }
+            }
+        });
+        team.barrier();
+    }
+}
+
+// The input's products: out(row)[slot * H' + unit], for `rows` inputs of distance ld.
+template <typename Cell>
+void drive_rows(Team &team, int rows, int inputs, int hidden, const float *x, int64_t ld, const Packed &packed, float *out,
+                int64_t stride) {
+    multiply_rows(
+        team, rows, Cell::GATES * padded(hidden), inputs, packed.input, [&](int m) { return x + m * ld; },
+        [&](int) { return packed.bias; }, [&](int m) { return out + m * stride; });
+}
+
+}  // namespace

@@ -1,0 +1,244 @@
+// Products of matrices. What they have in common: each number of the result is one chain of multiply-adds over
+// k = 0, 1, 2, ..., begun with what the result held before. So a row of it does not depend on its neighbours.
+#pragma once
+#include "simd.h"
+#include "threads.h"
+
+namespace {
+
+// Columns are handled in blocks of LANES. A packed matrix is a sequence of panels, one a block of columns:
+// [K][G][LANES], G being the number of gates whose same columns are needed together; beyond N it has zeros.
+INLINE int blocks(int columns) { return (columns + LANES - 1) / LANES; }
+
+INLINE int64_t panel_size(int K, int G) { return (int64_t)K * G * LANES; }
+
+// As many accumulators as leave registers for a factor and a column of the panel.
+const int ACCUMULATORS = REGISTERS == 32 ? 24 : 12;
+
+// The most rows of a tile with G vectors a block, and the blocks of a tile that has R rows.
+template <int G> constexpr int rows_of_tile() { return ACCUMULATORS / (G == 1 ? 2 : G); }
+template <int R, int G> constexpr int blocks_of_tile() {
+    return ACCUMULATORS / (R * G) < 1 ? 1 : ACCUMULATORS / (R * G) > 8 ? 8 : ACCUMULATORS / (R * G);
+}
+
+// sums[r][p][g] += sum over k of a[r][k] * panels[p][k][g].
+template <int R, int P, int G>
+INLINE void multiply(const float *const *a, const float *panels, int64_t panel, int K, Vector (&sums)[R][P][G]) {
+    Vector s[R][P][G];
+    const float *row[R];
+#pragma GCC unroll 32
+    for (int r = 0; r < R; r++) {
+        row[r] = a[r];
+#pragma GCC unroll 32
+        for (int p = 0; p < P; p++)
+#pragma GCC unroll 32
+            for (int g = 0; g < G; g++) s[r][p][g] = sums[r][p][g];
+    }
+    for (int k = 0; k < K; k++) {
+        Vector b[P][G];
+#pragma GCC unroll 32
+        for (int p = 0; p < P; p++)
+#pragma GCC unroll 32
+            for (int g = 0; g < G; g++) b[p][g] = load(panels + p * panel + ((int64_t)k * G + g) * LANES);
+#pragma GCC unroll 32
+        for (int r = 0; r < R; r++) {
+            const Vector x = all(row[r][k]);
+#pragma GCC unroll 32
+            for (int p = 0; p < P; p++)
+#pragma GCC unroll 32
+                for (int g = 0; g < G; g++) s[r][p][g] = madd(x, b[p][g], s[r][p][g]);
+        }
+    }
+#pragma GCC unroll 32
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 32
+        for (int p = 0; p < P; p++)
+#pragma GCC unroll 32
+            for (int g = 0; g < G; g++) sums[r][p][g] = s[r][p][g];
+}
+
+// The same with the rows of `a` beside one another: a[k][r].
+template <int R, int P>
+INLINE void multiply(const float *a, const float *panels, int64_t panel, int K, Vector (&sums)[R][P]) {
+    Vector s[R][P];
+#pragma GCC unroll 32
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 32
+        for (int p = 0; p < P; p++) s[r][p] = sums[r][p];
+    for (int k = 0; k < K; k++) {
+        Vector b[P];
+#pragma GCC unroll 32
+        for (int p = 0; p < P; p++) b[p] = load(panels + p * panel + (int64_t)k * LANES);
+#pragma GCC unroll 32
+        for (int r = 0; r < R; r++) {
+            const Vector x = all(a[(int64_t)k * R + r]);
+#pragma GCC unroll 32
+            for (int p = 0; p < P; p++) s[r][p] = madd(x, b[p], s[r][p]);
+        }
+    }
+#pragma GCC unroll 32
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 32
+        for (int p = 0; p < P; p++) sums[r][p] = s[r][p];
+}
+
+// A number known when compiling.
+template <int N> struct Number {
+    static constexpr int value = N;
+};
+
+template <int MOST, typename Body> INLINE void dispatch(int number, Body &&body) {
+    if constexpr (MOST > 1) {
+        if (number < MOST) return dispatch<MOST - 1>(number, body);
+    }
+    body(Number<MOST>());
+}
+
+template <int W, typename Column> INLINE void strips(int block, int end, Column &&column) {
+    for (; block + W <= end; block += W) column(Number<W>(), block);
+    if constexpr (W > 1) strips<W / 2>(block, end, column);
+}
+
+// Cuts rows and blocks of columns with G vectors each into tiles that fill the registers: calls
+// tile(R, W, first row, first block), R and W being Numbers. Rows come in tiles of nearly equal height.
+template <int G, typename Tile> INLINE void tiles(int rows, Share columns, Tile &&tile) {
+    constexpr int MOST = rows_of_tile<G>();
+    const int count = (rows + MOST - 1) / MOST;
+    if (!count) return;
+    dispatch<MOST>((rows + count - 1) / count, [&](auto top) {
+        constexpr int TOP = decltype(top)::value;
+        strips<blocks_of_tile<TOP, G>()>(columns.begin, columns.end, [&](auto width, int block) {
+            for (int n = 0; n < count; n++) {
+                const int first = (int)((int64_t)rows * n / count), next = (int)((int64_t)rows * (n + 1) / count);
+                if constexpr (TOP > 1) {
+                    if (next - first < TOP) {
+                        tile(Number<TOP - 1>(), width, first, block);
+                        continue;
+                    }
+                }
+                tile(top, width, first, block);
+            }
+        });
+    });
+}
+
+// Packs blocks of the transpose of w: column n of the product's right side is row n of w (N, K), plus gate * skip
+// rows; ordered[g] is the gate that stands at place g.
+template <int G>
+void pack_rows(Team &team, const float *w, int ld, int N, int K, const int (&ordered)[G], float *to) {
+    const Share share = team.share(blocks(N));
+    for (int block = share.begin; block < share.end; block++) {
+        float *panel = to + block * panel_size(K, G);
+        const int columns = N - block * LANES < LANES ? N - block * LANES : LANES;
+        for (int g = 0; g < G; g++) {
+            const float *from = w + ((int64_t)ordered[g] * N + block * LANES) * ld;
+            for (int k0 = 0; k0 < K; k0 += 16) {
+                const int last = k0 + 16 < K ? k0 + 16 : K;
+                for (int lane = 0; lane < LANES; lane++)
+                    for (int k = k0; k < last; k++)
+                        panel[((int64_t)k * G + g) * LANES + lane] = lane < columns ? from[(int64_t)lane * ld + k] : 0;
+            }
+        }
+    }
+}
+
+// Packs a right side whose row k begins at rows(k), with N columns; blocks begin to end of it.
+template <typename Rows> void pack(Share share, Rows &&rows, int K, int N, float *to) {
+    for (int k = 0; k < K; k++) {
+        const float *from = rows(k);
+        for (int block = share.begin; block < share.end; block++)
+            store(to + block * panel_size(K, 1) + (int64_t)k * LANES,
+                  load(from + block * LANES, N - block * LANES));
+    }
+}
+
+// out(m)[n] = begin(m)[n] + sum over k of a(m)[k] * panels[k][n], for the rows and blocks of columns of a share.
+// `begin(m)` may be out's own row; null is zero.
+template <typename Left, typename Begin, typename Out>
+void multiply_rows(Share rows, Share columns, int N, int K, const float *panels, Left &&a, Begin &&begin, Out &&out) {
+    const int64_t panel = panel_size(K, 1);
+    tiles<1>(rows.end - rows.begin, columns, [&](auto height, auto width, int first, int block) {
+        constexpr int R = decltype(height)::value, W = decltype(width)::value;
+        const float *left[R];
+        Vector sums[R][W][1];
+        for (int r = 0; r < R; r++) {
+            const int m = rows.begin + first + r;
+            left[r] = a(m);
+            const float *from = begin(m);
+            for (int p = 0; p < W; p++) {
+                const int n = (block + p) * LANES;
+                sums[r][p][0] = from ? load(from + n, N - n) : Vector{};
+            }
+        }
+        multiply<R, W, 1>(left, panels + block * panel, panel, K, sums);
+        for (int r = 0; r < R; r++)
+            for (int p = 0; p < W; p++) {
+                const int n = (block + p) * LANES;
+                store(out(rows.begin + first + r) + n, sums[r][p][0], N - n);
+            }
+    });
+}
+
+// The same of M rows and all columns; the team shares the rows, or the columns if there are few rows.
+template <typename Left, typename Begin, typename Out>
+void multiply_rows(Team &team, int M, int N, int K, const float *panels, Left &&a, Begin &&begin, Out &&out) {
+    if (M >= team.count * rows_of_tile<1>())
+        multiply_rows(team.share(M), Share{0, blocks(N)}, N, K, panels, a, begin, out);
+    else
+        multiply_rows(Share{0, M}, team.share(blocks(N)), N, K, panels, a, begin, out);
+}
+
+// out[m][n] += sum over k of a(k)[m] * b(k)[n]: the gradient of weights (M, N) from K rows. The team shares m.
+// Where `fresh`, out's old values are not read.
+const int DEPTH = 256;  // rows at a time, so that what is packed stays in the cache
+
+INLINE int64_t outer_work(int M, int N, int threads) {
+    const int tile = rows_of_tile<1>();
+    return (int64_t)DEPTH * (blocks(N) * LANES + ((M + tile - 1) / tile + threads) * tile);
+}
+
+template <typename Left, typename Right>
+void outer(Team &team, int M, int N, int K, Left &&a, Right &&b, float *out, int ld, bool fresh, float *work) {
+    constexpr int MOST = rows_of_tile<1>(), P = blocks_of_tile<MOST, 1>();
+    const int tall = (M + MOST - 1) / MOST;
+    const Share mine = team.share(tall), packed = team.share(blocks(N));
+    float *panels = work, *left = work + (int64_t)DEPTH * blocks(N) * LANES + (int64_t)mine.begin * MOST * DEPTH;
+    for (int k0 = 0; k0 < K; k0 += DEPTH) {
+        const int depth = K - k0 < DEPTH ? K - k0 : DEPTH;
+        team.barrier();  // everybody is done with what was packed before
+        pack(packed, [&](int k) { return b(k0 + k); }, depth, N, panels);
+        for (int k8 = 0; k8 < depth; k8 += 8)  // few rows at a time: they may be a power of two apart
+            for (int tile = mine.begin; tile < mine.end; tile++) {
+                float *to = left + (int64_t)(tile - mine.begin) * MOST * depth;
+                const int count = M - tile * MOST < MOST ? M - tile * MOST : MOST;
+                for (int k = k8; k < k8 + 8 && k < depth; k++) {
+                    const float *from = a(k0 + k) + tile * MOST;
+                    for (int r = 0; r < MOST; r++) to[k * MOST + r] = r < count ? from[r] : 0;
+                }
+            }
+        team.barrier();
+        const int64_t panel = panel_size(depth, 1);
+        strips<P>(0, blocks(N), [&](auto width, int block) {
+            constexpr int W = decltype(width)::value;
+            for (int tile = mine.begin; tile < mine.end; tile++) {
+                const int count = M - tile * MOST < MOST ? M - tile * MOST : MOST;
+                Vector sums[MOST][W] = {};
+                if (k0 || !fresh)
+                    for (int r = 0; r < count; r++)
+                        for (int p = 0; p < W; p++) {
+                            const int n = (block + p) * LANES;
+                            sums[r][p] = load(out + (int64_t)(tile * MOST + r) * ld + n, N - n);
+                        }
+                multiply<MOST, W>(left + (int64_t)(tile - mine.begin) * MOST * depth, panels + block * panel, panel,
+                                  depth, sums);
+                for (int r = 0; r < count; r++)
+                    for (int p = 0; p < W; p++) {
+                        const int n = (block + p) * LANES;
+                        store(out + (int64_t)(tile * MOST + r) * ld + n, sums[r][p], N - n);
+                    }
+            }
+        });
+    }
+}
+
+}  // namespace

@@ -1,0 +1,316 @@
+// A whole model that reads ids: what each cost, or the logits after it.
+#pragma once
+#include <stdlib.h>
+
+#include "head.h"
+#include "training.h"
+
+namespace {
+
+const int64_t TABLE = 1 << 24;  // floats of the largest table of first-layer drives; beyond, they are made for the ids read
+const int ROWS = 512;           // read between two looks at the softmax
+const int64_t ENOUGH = 100000;  // multiply-adds of a step that are worth a barrier; and of a call, worth waking a thread
+const int64_t AWAKE = 4000000;
+
+struct Model {
+    int cell, threads, V, E, L, states, F;
+    bool summed;
+    int *hidden;
+    Packed *layers;
+    float *embeddings, *table;  // (V + 1, E); (V + 1, GATES * H') or null
+    float *head, *head_bias;    // packed for (F,) -> V; padded
+    float *zeros;
+    void *memory;
+    void *work;  // grows
+    int64_t work_size;
+
+    int inputs(int layer) const { return layer ? hidden[layer - 1] : E; }
+
+    template <typename Cell> void lay_out(Cell, Arena &arena) {
+        hidden = arena.take<int>(L);
+        layers = arena.take<Packed>(L);
+    }
+
+    template <typename Cell> void lay_out_weights(Cell, Arena &arena, const int *sizes) {
+        int widest = 0;
+        F = 0;
+        summed = true;
+        for (int layer = 0; layer < L; layer++) {
+            const Packed packed = Packed::take<Cell>(arena, layer ? sizes[layer - 1] : E, sizes[layer]);
+            if (layers) layers[layer] = packed;
+            if (sizes[layer] > widest) widest = sizes[layer];
+            if (sizes[layer] != sizes[0]) summed = false;
+            F += sizes[layer];
+        }
+        if (summed) F = sizes[0];
+        const int64_t gates = (int64_t)Cell::GATES * padded(sizes[0]);
+        embeddings = arena.take<float>((int64_t)(V + 1) * E);
+        table = (V + 1) * gates <= TABLE ? arena.take<float>((V + 1) * gates) : nullptr;
+        head = arena.take<float>(panel_size(F, 1) * blocks(V));
+        head_bias = arena.take<float>(padded(V));
+        zeros = arena.take<float>(padded(widest));
+    }
+
+    void fill(Arena &arena, const int *sizes) {
+        with_cell(cell, [&](auto kind) {
+            lay_out(kind, arena);
+            if (hidden) memcpy(hidden, sizes, L * sizeof(int));
+            lay_out_weights(kind, arena, sizes);
+        });
+    }
+
+    // Threads that a call pays for: no result depends on it.
+    int team(int batch, int steps) const {
+        int64_t step = 0;
+        for (int layer = 0; layer < L; layer++) step += (int64_t)hidden[layer] * (inputs(layer) + hidden[layer]);
+        step *= batch * (cell == CHARRNN_GRU ? 3 : cell == CHARRNN_LSTM ? 4 : 1);
+        return step < ENOUGH || step * steps < AWAKE ? 1 : threads;
+    }
+
+    void *grown(int64_t size) {
+        if (size > work_size) {
+            free(work);
+            work = nullptr;
+            work_size = 0;
+            if (posix_memalign(&work, 64, size)) return work = nullptr;
+            work_size = size;
+        }
+        return work;
+    }
+};
+
+// Buffers for some steps of all layers.
+struct Reading {
+    float **h, **c;  // of each layer ((T + 1) * B, H'); c is null but for LSTM
+    float *drives, *features, *logits;
+    const float **given;  // what the head reads for each row
+    unsigned char *resets;
+    int *ids;
+
+    template <typename Cell> Reading(Cell, Arena &arena, const Model &model, int batch, int steps, int threads) {
+        const int64_t rows = (int64_t)batch * steps;
+        int widest = 0;
+        h = arena.take<float *>(model.L);
+        c = arena.take<float *>(model.L);
+        for (int layer = 0; layer < model.L; layer++) {
+            const int H = padded(model.hidden[layer]);
+            if (H > widest) widest = H;
+            float *hs = arena.take<float>((rows + batch) * H);
+            float *cs = model.states == 2 ? arena.take<float>((rows + batch) * H) : nullptr;
+            if (h) h[layer] = hs, c[layer] = cs;
+        }
+        drives = model.table && model.L == 1 ? nullptr : arena.take<float>(rows * Cell::GATES * widest);
+        features = model.L == 1 ? nullptr : arena.take<float>(rows * padded(model.F));
+        logits = arena.take<float>((int64_t)threads * rows_at_a_time(model.V) * padded(model.V));
+        given = arena.take<const float *>(rows);
+        resets = arena.take<unsigned char>(rows);
+        ids = arena.take<int>(rows);
+    }
+};
+
+// All layers read `steps` ids a row; ids, resets and the states before are in place.
+template <typename Cell>
+void read(Cell, Team &team, const Model &model, const Reading &reading, int batch, int steps, bool any_reset) {
+    const int rows = batch * steps;
+    for (int layer = 0; layer < model.L; layer++) {
+        const int H = padded(model.hidden[layer]), inputs = model.inputs(layer);
+        const int64_t gates = (int64_t)Cell::GATES * H;
+        const Packed &packed = model.layers[layer];
+        const bool chosen = layer == 0 && model.table;
+        if (!chosen) {
+            const float *below = layer ? reading.h[layer - 1] + (int64_t)batch * padded(inputs) : nullptr;
+            multiply_rows(
+                team, rows, (int)gates, inputs, packed.input,
+                [&](int m) {
+                    return layer ? below + (int64_t)m * padded(inputs) : model.embeddings + (int64_t)reading.ids[m] * inputs;
+                },
+                [&](int) { return packed.bias; }, [&](int m) { return reading.drives + m * gates; });
+            team.barrier();
+        }
+        const Chunk chunk{batch, steps, model.hidden[layer], any_reset ? reading.resets : nullptr,
+                          reading.h[layer], reading.c[layer], model.zeros};
+        run_forward<Cell>(
+            team, model.cell, chunk, packed,
+            [&](int64_t row) {
+                return chosen ? model.table + reading.ids[row] * gates : reading.drives + row * gates;
+            },
+            nullptr);
+    }
+}
+
+// What the head reads: the sum of the layers' h, or one beside the other; rows begin to end, counted from `first`.
+INLINE void feature_rows(const Model &model, const Reading &reading, int64_t first, Share rows) {
+    for (int row = rows.begin; row < rows.end; row++) {
+        if (model.L == 1) {
+            reading.given[row] = reading.h[0] + (first + row) * padded(model.hidden[0]);
+            continue;
+        }
+        float *to = reading.features + (int64_t)row * padded(model.F);
+        reading.given[row] = to;
+        for (int layer = 0; layer < model.L; layer++) {
+            const int H = model.hidden[layer];
+            const float *from = reading.h[layer] + (first + row) * padded(H);
+            if (!model.summed) {
+                memcpy(to, from, H * sizeof(float));
+                to += H;
+            } else if (layer == 0) {
+                memcpy(to, from, padded(H) * sizeof(float));
+            } else {
+                for (int unit = 0; unit < padded(H); unit += LANES) store(to + unit, load(to + unit) + load(from + unit));
+            }
+        }
+    }
+}
+
+template <typename Cell>
+void load_state(Cell, const Model &model, const Reading &reading, int batch, float *const *state) {
+    for (int layer = 0; layer < model.L; layer++) {
+        spread(state[layer], batch, model.hidden[layer], reading.h[layer]);
+        if (reading.c[layer])
+            spread(state[layer] + (int64_t)batch * model.hidden[layer], batch, model.hidden[layer], reading.c[layer]);
+    }
+}
+
+INLINE void save_state(const Model &model, const Reading &reading, int batch, int steps, float *const *state) {
+    for (int layer = 0; layer < model.L; layer++) {
+        const int hidden = model.hidden[layer];
+        const int64_t last = (int64_t)steps * batch * padded(hidden);
+        gather(reading.h[layer] + last, batch, hidden, state[layer]);
+        if (reading.c[layer]) gather(reading.c[layer] + last, batch, hidden, state[layer] + (int64_t)batch * hidden);
+    }
+}
+
+template <typename Cell>
+int score(Cell cell, Model &model, const int32_t *ids, int batch, int steps, float *const *state, double *nats) {
+    const int some = ROWS / batch < 1 ? 1 : ROWS / batch < steps ? ROWS / batch : steps;
+    const int threads = model.team(batch, steps);
+    Arena measure(nullptr);
+    Reading(cell, measure, model, batch, some, threads);
+    void *memory = model.grown(measure.used());
+    if (!memory) return -1;
+    Arena arena(memory);
+    const Reading reading(cell, arena, model, batch, some, threads);
+    load_state(cell, model, reading, batch, state);
+    in_team(threads, [&](Team &team) {
+        const Flush flush;
+        for (int first = 0; first < steps; first += some) {
+            const int count = steps - first < some ? steps - first : some, rows = count * batch;
+            const Share mine = team.share(rows);
+            bool any_reset = false;  // each thread looks for itself
+            for (int row = 0; row < rows; row++) {
+                const int id = ids[(int64_t)(row % batch) * steps + first + row / batch];
+                any_reset |= id == model.V;
+                if (row < mine.begin || row >= mine.end) continue;
+                reading.ids[row] = id;
+                reading.resets[row] = id == model.V;
+            }
+            if (first && team.number == 0)  // goes on from where it was
+                for (int layer = 0; layer < model.L; layer++) {
+                    const int64_t H = padded(model.hidden[layer]), size = batch * H * sizeof(float);
+                    memmove(reading.h[layer], reading.h[layer] + some * batch * H, size);
+                    if (reading.c[layer]) memmove(reading.c[layer], reading.c[layer] + some * batch * H, size);
+                }
+            team.barrier();
+            read(cell, team, model, reading, batch, count, any_reset);
+            feature_rows(model, reading, 0, mine);
+            const int group = rows_at_a_time(model.V);
+            float *logits = reading.logits + (int64_t)team.number * group * padded(model.V);
+            for (int begin = mine.begin; begin < mine.end; begin += group) {
+                const Share here{begin, begin + group < mine.end ? begin + group : mine.end};
+                multiply_rows(
+                    here, Share{0, blocks(model.V)}, padded(model.V), model.F, model.head,
+                    [&](int m) { return reading.given[m]; }, [&](int) { return model.head_bias; },
+                    [&](int m) { return logits + (int64_t)(m - begin) * padded(model.V); });
+                for (int m = here.begin; m < here.end; m++) {
+                    double total, &to = nats[(int64_t)(m % batch) * steps + first + m / batch];
+                    to = reading.resets[m] ? 0.0
+                                           : cost(logits + (int64_t)(m - begin) * padded(model.V), model.V, reading.ids[m], total);
+                }
+            }
+            team.barrier();
+        }
+    });
+    const int rest = steps % some ? steps % some : some;
+    save_state(model, reading, batch, rest, state);
+    return 0;
+}
+
+template <typename Cell>
+int step(Cell cell, Model &model, const int32_t *ids, int batch, float *const *state, float *logits) {
+    const int threads = model.team(batch, 1);
+    Arena measure(nullptr);
+    Reading(cell, measure, model, batch, 1, threads);
+    void *memory = model.grown(measure.used());
+    if (!memory) return -1;
+    Arena arena(memory);
+    const Reading reading(cell, arena, model, batch, 1, threads);
+    load_state(cell, model, reading, batch, state);
+    bool any_reset = false;
+    for (int row = 0; row < batch; row++) {
+        reading.ids[row] = ids[row];
+        reading.resets[row] = ids[row] == model.V;
+        any_reset |= ids[row] == model.V;
+    }
+    in_team(threads, [&](Team &team) {
+        const Flush flush;
+        read(cell, team, model, reading, batch, 1, any_reset);
+        if (team.number == 0) feature_rows(model, reading, batch, Share{0, batch});
+        team.barrier();
+        multiply_rows(
+            team, batch, model.V, model.F, model.head, [&](int m) { return reading.given[m]; },
+            [&](int) { return model.head_bias; }, [&](int m) { return logits + (int64_t)m * model.V; });
+    });
+    save_state(model, reading, batch, 1, state);
+    return 0;
+}
+
+Model *model_new(int cell, int threads, int vocabulary, int embedding, int layers, const int *hidden, const float *embeddings,
+                 const charrnn_weights *weights, const float *head_weight, const float *head_bias) {
+    Model *model = static_cast<Model *>(calloc(1, sizeof(Model)));
+    if (!model) return nullptr;
+    model->cell = cell;
+    model->threads = threads;
+    model->V = vocabulary;
+    model->E = embedding;
+    model->L = layers;
+    model->states = cell == CHARRNN_LSTM ? 2 : 1;
+    Arena measure(nullptr);
+    model->fill(measure, hidden);
+    if (posix_memalign(&model->memory, 64, measure.used())) {
+        free(model);
+        return nullptr;
+    }
+    Arena arena(model->memory);
+    model->fill(arena, hidden);
+    int widest = 0;
+    for (int layer = 0; layer < layers; layer++)
+        if (hidden[layer] > widest) widest = hidden[layer];
+    memset(model->zeros, 0, padded(widest) * sizeof(float));
+    memcpy(model->embeddings, embeddings, (int64_t)(vocabulary + 1) * embedding * sizeof(float));
+    memset(model->head_bias, 0, padded(vocabulary) * sizeof(float));
+    memcpy(model->head_bias, head_bias, vocabulary * sizeof(float));
+    in_team(threads, [&](Team &team) {
+        const Flush flush;
+        const int one[1] = {0};
+        pack_rows<1>(team, head_weight, model->F, vocabulary, model->F, one, model->head);
+        with_cell(cell, [&](auto kind) {
+            using Cell = decltype(kind);
+            for (int layer = 0; layer < layers; layer++)
+                model->layers[layer].template pack<Cell>(team, model->inputs(layer), hidden[layer], weights[layer]);
+            team.barrier();
+            if (model->table)
+                drive_rows<Cell>(team, vocabulary + 1, embedding, hidden[0], model->embeddings, embedding, model->layers[0],
+                                 model->table, (int64_t)Cell::GATES * padded(hidden[0]));
+        });
+    });
+    return model;
+}
+
+void model_free(Model *model) {
+    if (!model) return;
+    free(model->work);
+    free(model->memory);
+    free(model);
+}
+
+}  // namespace

@@ -1,0 +1,186 @@
+// A layer's forward and backward pass on behalf of training: packing, the chunk, and gradients of weights.
+#pragma once
+#include "layer.h"
+
+namespace {
+
+template <typename Use> INLINE auto with_cell(int cell, Use &&use) {
+    switch (cell) {
+        case CHARRNN_GRU: return use(Gru());
+        case CHARRNN_LSTM: return use(Lstm());
+        default: return use(Rnn());
+    }
+}
+
+// What the forward pass leaves for the backward pass.
+struct Kept {
+    float *h, *c, *slots;
+
+    template <typename Cell> static Kept take(Cell, Arena &arena, const charrnn_layer &layer) {
+        const int64_t H = padded(layer.hidden), rows = (int64_t)layer.steps * layer.batch;
+        const bool lstm = layer.cell == CHARRNN_LSTM;
+        return {arena.take<float>((rows + layer.batch) * H), lstm ? arena.take<float>((rows + layer.batch) * H) : nullptr,
+                arena.take<float>(rows * Cell::SLOTS * H)};
+    }
+
+    Chunk chunk(const charrnn_layer &layer, const float *zeros) const {
+        return {layer.batch, layer.steps, layer.hidden, layer.resets, h, c, zeros};
+    }
+};
+
+// States (B, H) to rows of H' and back.
+INLINE void spread(const float *from, int rows, int hidden, float *to) {
+    const int H = padded(hidden);
+    for (int row = 0; row < rows; row++)
+        for (int unit = 0; unit < H; unit++) to[(int64_t)row * H + unit] = unit < hidden ? from[(int64_t)row * hidden + unit] : 0;
+}
+
+INLINE void gather(const float *from, int rows, int hidden, float *to) {
+    for (int row = 0; row < rows; row++)
+        memcpy(to + (int64_t)row * hidden, from + (int64_t)row * padded(hidden), hidden * sizeof(float));
+}
+
+template <typename Cell> struct ForwardWork {
+    Packed packed;
+    float *zeros, *drives;  // drives: GATES * H' for each row of x, where steps choose among them
+
+    ForwardWork(Arena &arena, const charrnn_layer &layer) {
+        packed = Packed::take<Cell>(arena, layer.inputs, layer.hidden);
+        zeros = arena.take<float>(padded(layer.hidden));
+        drives = layer.index ? arena.take<float>((int64_t)layer.rows * Cell::GATES * padded(layer.hidden)) : nullptr;
+    }
+};
+
+template <typename Cell> void layer_forward(Cell cell, const charrnn_layer &layer, float *state) {
+    Arena kept_arena(layer.kept), arena(layer.work);
+    const Kept kept = Kept::take(cell, kept_arena, layer);
+    const ForwardWork<Cell> work(arena, layer);
+    const Chunk chunk = kept.chunk(layer, work.zeros);
+    const int64_t H = chunk.H(), gates = Cell::GATES * H, slots = Cell::SLOTS * H, units = (int64_t)layer.batch * layer.hidden;
+    in_team(layer.threads, [&](Team &team) {
+        const Flush flush;
+        work.packed.template pack<Cell>(team, layer.inputs, layer.hidden, layer.weights);
+        if (team.number == 0) {
+            memset(work.zeros, 0, H * sizeof(float));
+            spread(layer.state, layer.batch, layer.hidden, kept.h);
+            if (kept.c) spread(layer.state + units, layer.batch, layer.hidden, kept.c);
+        }
+        team.barrier();
+        float *drives = layer.index ? work.drives : kept.slots;
+        const int64_t stride = layer.index ? gates : slots;
+        drive_rows<Cell>(team, layer.rows, layer.inputs, layer.hidden, layer.x, layer.inputs, work.packed, drives, stride);
+        team.barrier();
+        run_forward<Cell>(
+            team, layer.cell, chunk, work.packed,
+            [&](int64_t row) { return drives + (layer.index ? layer.index[row] : row) * stride; }, kept.slots);
+    });
+    const int64_t last = (int64_t)layer.steps * layer.batch * H;
+    gather(kept.h + last, layer.batch, layer.hidden, state);
+    if (kept.c) gather(kept.c + last, layer.batch, layer.hidden, state + units);
+}
+
+template <typename Cell> struct BackwardWork {
+    float *recurrent, *input;  // packed for (GATES * H',) -> H and -> in
+    float *zeros, *direct, *dc, *biases, *outer;
+    float *chosen;  // gradients of drives that steps chose among, GATES * H' for each row of x
+
+    BackwardWork(Arena &arena, const charrnn_layer &layer) {
+        const int64_t H = padded(layer.hidden), gates = Cell::GATES * H;
+        recurrent = arena.take<float>(panel_size((int)gates, 1) * (H / LANES));
+        input = arena.take<float>(panel_size((int)gates, 1) * blocks(layer.inputs));
+        zeros = arena.take<float>(H > padded(layer.inputs) ? H : padded(layer.inputs));
+        direct = arena.take<float>(layer.batch * H);
+        dc = layer.cell == CHARRNN_LSTM ? arena.take<float>(layer.batch * H) : nullptr;
+        biases = arena.take<float>(Cell::SLOTS * H);
+        const int64_t by_state = outer_work(layer.hidden, layer.hidden, layer.threads);
+        const int64_t by_input = outer_work(layer.hidden, layer.inputs, layer.threads);
+        outer = arena.take<float>(by_state > by_input ? by_state : by_input);
+        chosen = layer.index ? arena.take<float>(layer.rows * gates) : nullptr;
+    }
+};
+
+template <typename Cell>
+void layer_backward(Cell cell, const charrnn_layer &layer, const float *dh, int64_t distance, const float *after, float *dx,
+                    float *weight_ih, float *weight_hh, float *bias_ih, float *bias_hh, float *before) {
+    Arena kept_arena(layer.kept), arena(layer.work);
+    const Kept kept = Kept::take(cell, kept_arena, layer);
+    const BackwardWork<Cell> work(arena, layer);
+    const Chunk chunk = kept.chunk(layer, work.zeros);
+    const int hidden = layer.hidden, inputs = layer.inputs, rows = layer.steps * layer.batch;
+    const int64_t H = chunk.H(), gates = Cell::GATES * H, stride = Cell::SLOTS * H, units = (int64_t)layer.batch * hidden;
+    in_team(layer.threads, [&](Team &team) {
+        const Flush flush;
+        if (team.number == 0) memset(work.zeros, 0, (H > padded(inputs) ? H : padded(inputs)) * sizeof(float));
+        team.barrier();
+        pack(
+            team.share((int)(H / LANES)),
+            [&](int k) {
+                const int unit = (int)(k % H), gate = (int)(k / H);
+                return unit < hidden ? layer.weights.weight_hh + ((int64_t)gate * hidden + unit) * hidden : work.zeros;
+            },
+            (int)gates, hidden, work.recurrent);
+        pack(
+            team.share(blocks(inputs)),
+            [&](int k) {
+                const int unit = (int)(k % H), gate = Cell::gate[k / H];
+                return unit < hidden ? layer.weights.weight_ih + ((int64_t)gate * hidden + unit) * inputs : work.zeros;
+            },
+            (int)gates, inputs, work.input);
+        team.barrier();
+        run_backward<Cell>(team, layer.cell, chunk, work.recurrent, dh, distance, after, after ? after + units : nullptr,
+                           kept.slots, work.direct, work.dc, work.biases, before, before + units);
+        const float *drives = kept.slots;  // gradients of the drives
+        int64_t apart = stride;
+        if (layer.index) {
+            const Share columns = team.share((int)gates / LANES);
+            for (int row = 0; row < layer.rows; row++)
+                for (int n = columns.begin * LANES; n < columns.end * LANES; n += LANES)
+                    store(work.chosen + row * gates + n, Vector{});
+            for (int row = 0; row < rows; row++) {
+                float *to = work.chosen + layer.index[row] * gates;
+                const float *from = kept.slots + row * stride;
+                for (int n = columns.begin * LANES; n < columns.end * LANES; n += LANES)
+                    store(to + n, load(to + n) + load(from + n));
+            }
+            drives = work.chosen;
+            apart = gates;
+            team.barrier();
+        }
+        multiply_rows(
+            team, layer.rows, inputs, (int)gates, work.input, [&](int m) { return drives + m * apart; },
+            [&](int) { return (const float *)nullptr; }, [&](int m) { return dx + (int64_t)m * inputs; });
+        for (int gate = 0; gate < Cell::GATES; gate++) {
+            int slot = 0;
+            while (Cell::gate[slot] != gate) slot++;
+            outer(
+                team, hidden, inputs, layer.rows, [&](int k) { return drives + k * apart + slot * H; },
+                [&](int k) { return layer.x + (int64_t)k * inputs; }, weight_ih + (int64_t)gate * hidden * inputs, inputs,
+                true, work.outer);
+            outer(
+                team, hidden, hidden, rows,
+                [&](int k) { return kept.slots + k * stride + (Cell::RECURRENT + gate) * H; },
+                [&](int k) { return chunk.before(k); }, weight_hh + (int64_t)gate * hidden * hidden, hidden, true,
+                work.outer);
+            const Share share = team.share(hidden);
+            for (int unit = share.begin; unit < share.end; unit++) {
+                bias_ih[gate * hidden + unit] = work.biases[slot * H + unit];
+                bias_hh[gate * hidden + unit] = work.biases[(Cell::RECURRENT + gate) * H + unit];
+            }
+        }
+    });
+}
+
+template <typename Cell> int64_t layer_kept(Cell cell, const charrnn_layer &layer) {
+    Arena arena(nullptr);
+    Kept::take(cell, arena, layer);
+    return arena.used();
+}
+
+template <typename Cell> int64_t layer_work(Cell, const charrnn_layer &layer) {
+    Arena forward(nullptr), backward(nullptr);
+    ForwardWork<Cell>(forward, layer);
+    BackwardWork<Cell>(backward, layer);
+    return forward.used() > backward.used() ? forward.used() : backward.used();
+}
+
+}  // namespace
