@@ -45,28 +45,26 @@ struct HeadWork {
     float *logits;              // some rows at a time, then their gradients
     float *biases;
     double *costs;
-    const float *zeros;
     float *outer;
     int chunk;  // rows whose logits are held at a time
 
-    HeadWork(Arena &arena, const charrnn_head &head, int threads) {
+    HeadWork(Arena &arena, const charrnn_head &head) {
         const int F = head.features, V = padded(head.vocabulary);
         const int64_t most = ((int64_t)1 << 22) / V, least = 64;
         chunk = (int)(most < least ? least : most < head.rows ? most : head.rows);
         forward = arena.take<float>(panel_size(F, 1) * blocks(head.vocabulary));
-        backward = arena.take<float>(panel_size(V, 1) * blocks(F));
+        backward = arena.take<float>(panel_size(head.vocabulary, 1) * blocks(F));
         logits = arena.take<float>((int64_t)chunk * V);
-        biases = arena.take<float>((int64_t)threads * V);
+        biases = arena.take<float>(V);
         costs = arena.take<double>(head.rows);
-        zeros = arena.take<float>(padded(F));
-        outer = arena.take<float>(outer_work(head.vocabulary, F, threads));
+        outer = arena.take<float>(outer_work(1, head.vocabulary, F));
     }
 };
 
 double head_loss(const charrnn_head *head, float *dx, int64_t distance, float *dweight, float *dbias) {
     const int F = head->features, V = padded(head->vocabulary), rows = head->rows;
     Arena arena(head->work);
-    const HeadWork work(arena, *head, head->threads);
+    const HeadWork work(arena, *head);
     const float scale = 1.0f / (float)rows;
     in_team(head->threads, [&](Team &team) {
         const Flush flush;
@@ -74,11 +72,8 @@ double head_loss(const charrnn_head *head, float *dx, int64_t distance, float *d
         pack_rows<1>(team, head->weight, F, head->vocabulary, F, one, work.forward);
         const Share columns = team.share(blocks(head->vocabulary));
         if (dx) {
-            if (team.number == 0) memset(const_cast<float *>(work.zeros), 0, padded(F) * sizeof(float));
-            team.barrier();
             pack(
-                team.share(blocks(F)),
-                [&](int v) { return v < head->vocabulary ? head->weight + (int64_t)v * F : work.zeros; }, V, F,
+                team.share(blocks(F)), [&](int v) { return head->weight + (int64_t)v * F; }, head->vocabulary, F,
                 work.backward);
             for (int block = columns.begin; block < columns.end; block++) store(work.biases + block * LANES, Vector{});
         }
@@ -109,7 +104,7 @@ double head_loss(const charrnn_head *head, float *dx, int64_t distance, float *d
                 }
                 if (dx)
                     multiply_rows(
-                        some, Share{0, blocks(F)}, F, V, work.backward, logits,
+                        some, Share{0, blocks(F)}, F, head->vocabulary, work.backward, logits,
                         [&](int) { return (const float *)nullptr; },
                         [&](int m) { return dx + (first + m) * distance; });
             }
@@ -121,8 +116,9 @@ double head_loss(const charrnn_head *head, float *dx, int64_t distance, float *d
                 store(work.biases + block * LANES, sum);
             }
             outer(
-                team, head->vocabulary, F, count, logits, [&](int m) { return head->x + (first + m) * head->distance; },
-                dweight, F, first == 0, work.outer);
+                team, 1, head->vocabulary, F, count, logits, 0,
+                [&](int m) { return head->x + (first + m) * head->distance; }, [&](int) { return dweight; }, first == 0,
+                work.outer);
         }
         if (dx)
             for (int block = columns.begin; block < columns.end; block++)
@@ -135,7 +131,7 @@ double head_loss(const charrnn_head *head, float *dx, int64_t distance, float *d
 
 int64_t head_work(const charrnn_head *head) {
     Arena arena(nullptr);
-    HeadWork(arena, *head, head->threads);
+    HeadWork(arena, *head);
     return arena.used();
 }
 

@@ -196,6 +196,10 @@ struct Chunk {
     const float *cell_before(int64_t row) const { return reset(row) ? zeros : c + row * H(); }
 };
 
+// What a row keeps is a little longer than its slots: rows a power of two apart would fall into the same few
+// places of the cache.
+template <typename Cell> INLINE int64_t row_size(int hidden) { return (int64_t)Cell::SLOTS * padded(hidden) + 16; }
+
 // Runs the steps of a chunk. `drive(row)` has the input's products with their biases, GATES * H'; `slots`, if not
 // null, gets SLOTS * H' a row, and may be where the drive is.
 template <typename Cell, typename Drive>
@@ -204,8 +208,9 @@ void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed,
     const int H = chunk.H(), B = chunk.B;
     const int64_t panel = panel_size(chunk.hidden, G);
     const bool has_c = chunk.c != nullptr;
+    const Share share = team.share(H / LANES);
     for (int t = 0; t < chunk.T; t++) {
-        tiles<G>(B, team.share(H / LANES), [&](auto height, auto width, int first, int block) {
+        tiles<G>(B, share, [&](auto height, auto width, int first, int block) {
             constexpr int R = decltype(height)::value, W = decltype(width)::value;
             const int64_t row = (int64_t)t * B + first;
             const float *before[R], *driven[R];
@@ -224,7 +229,8 @@ void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed,
                     const int n = (block + p) * LANES;
                     const int64_t to = (row + r + B) * H + n;
                     Cell::forward(cell, sums[r][p], driven[r] + n,
-                                  slots ? slots + (row + r) * Cell::SLOTS * H + n : nullptr, H, before[r] + n,
+                                  slots ? slots + (row + r) * row_size<Cell>(chunk.hidden) + n : nullptr, H,
+                                  before[r] + n,
                                   chunk.h + to, has_c ? chunk.cell_before(row + r) + n : nullptr,
                                   has_c ? chunk.c + to : nullptr);
                 }
@@ -237,17 +243,18 @@ void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed,
 // each slot. `recurrent` is packed for (GATES * H',) -> H.
 //
 // dh: the loss's derivative by the outputs, rows of H at a distance of `ld`; dh_last, dc_last: by the state at the end (B, H), or null.
-// direct, dc: (B, H') each, to work in. biases: SLOTS * H', the gradients summed over rows.
-template <typename Cell>
+// direct, dc: (B, H') each, to work in; sums_of(row): GATES * H' numbers to which the gradients
+// of what the input drives are added; inner: H', likewise of GRU's product inside n.
+template <typename Cell, typename Sums>
 void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurrent, const float *dh, int64_t ld,
-                  const float *dh_last, const float *dc_last, float *slots, float *direct, float *dc, float *biases,
-                  float *dh_first, float *dc_first) {
+                  const float *dh_last, const float *dc_last, float *slots, float *direct, float *dc,
+                  Sums &&sums_of, float *inner, float *dh_first, float *dc_first) {
     const int H = chunk.H(), B = chunk.B, K = Cell::GATES * H;
-    const int64_t panel = panel_size(K, 1), stride = (int64_t)Cell::SLOTS * H;
+    const int64_t panel = panel_size(K, 1), stride = row_size<Cell>(chunk.hidden);
     const Share share = team.share(H / LANES);
     for (int block = share.begin; block < share.end; block++) {
         const int n = block * LANES, left = chunk.hidden - n;
-        for (int slot = 0; slot < Cell::SLOTS; slot++) store(biases + slot * H + n, Vector{});
+        store(inner + n, Vector{});
         for (int b = 0; b < B && dc; b++)
             store(dc + (int64_t)b * H + n, dc_last ? load(dc_last + (int64_t)b * chunk.hidden + n, left) : Vector{});
     }
@@ -255,7 +262,11 @@ void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurre
         tiles<1>(B, share, [&](auto height, auto width, int first, int block) {
             constexpr int R = decltype(height)::value, W = decltype(width)::value;
             const int64_t row = (int64_t)t * B + first;
-            Vector sums[R][W][1] = {};
+            Vector sums[R][W][1];
+#pragma GCC unroll 32
+            for (int r = 0; r < R; r++)
+#pragma GCC unroll 32
+                for (int p = 0; p < W; p++) sums[r][p][0] = Vector{};
             if (t < chunk.T - 1) {
                 const float *later[R];
                 for (int r = 0; r < R; r++) later[r] = slots + (row + r + B) * stride + Cell::RECURRENT * H;
@@ -288,8 +299,8 @@ void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurre
                                                       dc ? chunk.c + after : nullptr, dc_here, gradients));
                     for (int slot = 0; slot < Cell::SLOTS; slot++) {
                         store(here + slot * H, gradients[slot]);
-                        float *bias = biases + slot * H + n;
-                        store(bias, load(bias) + gradients[slot]);
+                        float *sum_here = slot < Cell::GATES ? sums_of(row + r) + slot * H + n : inner + n;
+                        store(sum_here, load(sum_here) + gradients[slot]);
                     }
                 }
             }

@@ -35,18 +35,33 @@ INLINE void multiply(const float *const *a, const float *panels, int64_t panel, 
             for (int g = 0; g < G; g++) s[r][p][g] = sums[r][p][g];
     }
     for (int k = 0; k < K; k++) {
-        Vector b[P][G];
+        const float *here = panels + (int64_t)k * G * LANES;
+        if constexpr (R < P * G) {  // the fewer factors wait in registers
+            Vector x[R];
 #pragma GCC unroll 32
-        for (int p = 0; p < P; p++)
-#pragma GCC unroll 32
-            for (int g = 0; g < G; g++) b[p][g] = load(panels + p * panel + ((int64_t)k * G + g) * LANES);
-#pragma GCC unroll 32
-        for (int r = 0; r < R; r++) {
-            const Vector x = all(row[r][k]);
+            for (int r = 0; r < R; r++) x[r] = all(row[r][k]);
 #pragma GCC unroll 32
             for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
-                for (int g = 0; g < G; g++) s[r][p][g] = madd(x, b[p][g], s[r][p][g]);
+                for (int g = 0; g < G; g++) {
+                    const Vector b = load(here + p * panel + g * LANES);
+#pragma GCC unroll 32
+                    for (int r = 0; r < R; r++) s[r][p][g] = madd(x[r], b, s[r][p][g]);
+                }
+        } else {
+            Vector b[P][G];
+#pragma GCC unroll 32
+            for (int p = 0; p < P; p++)
+#pragma GCC unroll 32
+                for (int g = 0; g < G; g++) b[p][g] = load(here + p * panel + g * LANES);
+#pragma GCC unroll 32
+            for (int r = 0; r < R; r++) {
+                const Vector x = all(row[r][k]);
+#pragma GCC unroll 32
+                for (int p = 0; p < P; p++)
+#pragma GCC unroll 32
+                    for (int g = 0; g < G; g++) s[r][p][g] = madd(x, b[p][g], s[r][p][g]);
+            }
         }
     }
 #pragma GCC unroll 32
@@ -188,20 +203,22 @@ void multiply_rows(Team &team, int M, int N, int K, const float *panels, Left &&
         multiply_rows(Share{0, M}, team.share(blocks(N)), N, K, panels, a, begin, out);
 }
 
-// out[m][n] += sum over k of a(k)[m] * b(k)[n]: the gradient of weights (M, N) from K rows. The team shares m.
-// Where `fresh`, out's old values are not read.
-const int DEPTH = 256;  // rows at a time, so that what is packed stays in the cache
+// The gradient of weights: out(group)[m][n] = sum over k of a(k)[group * apart + m] * b(k)[n], for GROUPS groups of M
+// rows, added to what is there unless `fresh`. The team shares the rows. Both sides are packed, DEPTH of k at a
+// time, so that they stay in the cache.
+const int DEPTH = 256;
 
-INLINE int64_t outer_work(int M, int N, int threads) {
+INLINE int64_t outer_work(int groups, int M, int N) {
     const int tile = rows_of_tile<1>();
-    return (int64_t)DEPTH * (blocks(N) * LANES + ((M + tile - 1) / tile + threads) * tile);
+    return (int64_t)DEPTH * (blocks(N) * LANES + (int64_t)groups * ((M + tile - 1) / tile) * tile);
 }
 
-template <typename Left, typename Right>
-void outer(Team &team, int M, int N, int K, Left &&a, Right &&b, float *out, int ld, bool fresh, float *work) {
+template <typename Left, typename Right, typename Out>
+void outer(Team &team, int groups, int M, int N, int K, Left &&a, int64_t apart, Right &&b, Out &&out, bool fresh,
+           float *work) {
     constexpr int MOST = rows_of_tile<1>(), P = blocks_of_tile<MOST, 1>();
     const int tall = (M + MOST - 1) / MOST;
-    const Share mine = team.share(tall), packed = team.share(blocks(N));
+    const Share mine = team.share(groups * tall), packed = team.share(blocks(N));
     float *panels = work, *left = work + (int64_t)DEPTH * blocks(N) * LANES + (int64_t)mine.begin * MOST * DEPTH;
     for (int k0 = 0; k0 < K; k0 += DEPTH) {
         const int depth = K - k0 < DEPTH ? K - k0 : DEPTH;
@@ -210,31 +227,36 @@ void outer(Team &team, int M, int N, int K, Left &&a, Right &&b, float *out, int
         for (int k8 = 0; k8 < depth; k8 += 8)  // few rows at a time: they may be a power of two apart
             for (int tile = mine.begin; tile < mine.end; tile++) {
                 float *to = left + (int64_t)(tile - mine.begin) * MOST * depth;
-                const int count = M - tile * MOST < MOST ? M - tile * MOST : MOST;
-                for (int k = k8; k < k8 + 8 && k < depth; k++) {
-                    const float *from = a(k0 + k) + tile * MOST;
-                    for (int r = 0; r < MOST; r++) to[k * MOST + r] = r < count ? from[r] : 0;
-                }
+                const int m = tile % tall * MOST, last = k8 + 8 < depth ? k8 + 8 : depth;
+                const int64_t column = tile / tall * apart + m;
+                if (m + MOST <= M)
+                    for (int k = k8; k < last; k++) memcpy(to + k * MOST, a(k0 + k) + column, MOST * sizeof(float));
+                else
+                    for (int k = k8; k < last; k++)
+                        for (int r = 0; r < MOST; r++) to[k * MOST + r] = m + r < M ? a(k0 + k)[column + r] : 0;
             }
         team.barrier();
         const int64_t panel = panel_size(depth, 1);
         strips<P>(0, blocks(N), [&](auto width, int block) {
             constexpr int W = decltype(width)::value;
             for (int tile = mine.begin; tile < mine.end; tile++) {
-                const int count = M - tile * MOST < MOST ? M - tile * MOST : MOST;
-                Vector sums[MOST][W] = {};
-                if (k0 || !fresh)
-                    for (int r = 0; r < count; r++)
-                        for (int p = 0; p < W; p++) {
-                            const int n = (block + p) * LANES;
-                            sums[r][p] = load(out + (int64_t)(tile * MOST + r) * ld + n, N - n);
-                        }
+                const int m = tile % tall * MOST, count = M - m < MOST ? M - m : MOST;
+                float *to = out(tile / tall) + (int64_t)m * N;
+                Vector sums[MOST][W];
+#pragma GCC unroll 32
+                for (int r = 0; r < MOST; r++)
+#pragma GCC unroll 32
+                    for (int p = 0; p < W; p++) {
+                        const int n = (block + p) * LANES;
+                        const bool there = r < count && (k0 || !fresh);
+                        sums[r][p] = there ? load(to + (int64_t)r * N + n, N - n) : Vector{};
+                    }
                 multiply<MOST, W>(left + (int64_t)(tile - mine.begin) * MOST * depth, panels + block * panel, panel,
                                   depth, sums);
                 for (int r = 0; r < count; r++)
                     for (int p = 0; p < W; p++) {
                         const int n = (block + p) * LANES;
-                        store(out + (int64_t)(tile * MOST + r) * ld + n, sums[r][p], N - n);
+                        store(to + (int64_t)r * N + n, sums[r][p], N - n);
                     }
             }
         });

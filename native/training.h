@@ -20,7 +20,7 @@ struct Kept {
         const int64_t H = padded(layer.hidden), rows = (int64_t)layer.steps * layer.batch;
         const bool lstm = layer.cell == CHARRNN_LSTM;
         return {arena.take<float>((rows + layer.batch) * H), lstm ? arena.take<float>((rows + layer.batch) * H) : nullptr,
-                arena.take<float>(rows * Cell::SLOTS * H)};
+                arena.take<float>(rows * row_size<Cell>(layer.hidden))};
     }
 
     Chunk chunk(const charrnn_layer &layer, const float *zeros) const {
@@ -56,7 +56,7 @@ template <typename Cell> void layer_forward(Cell cell, const charrnn_layer &laye
     const Kept kept = Kept::take(cell, kept_arena, layer);
     const ForwardWork<Cell> work(arena, layer);
     const Chunk chunk = kept.chunk(layer, work.zeros);
-    const int64_t H = chunk.H(), gates = Cell::GATES * H, slots = Cell::SLOTS * H, units = (int64_t)layer.batch * layer.hidden;
+    const int64_t H = chunk.H(), gates = Cell::GATES * H, units = (int64_t)layer.batch * layer.hidden;
     in_team(layer.threads, [&](Team &team) {
         const Flush flush;
         work.packed.template pack<Cell>(team, layer.inputs, layer.hidden, layer.weights);
@@ -67,7 +67,7 @@ template <typename Cell> void layer_forward(Cell cell, const charrnn_layer &laye
         }
         team.barrier();
         float *drives = layer.index ? work.drives : kept.slots;
-        const int64_t stride = layer.index ? gates : slots;
+        const int64_t stride = layer.index ? gates : row_size<Cell>(layer.hidden);
         drive_rows<Cell>(team, layer.rows, layer.inputs, layer.hidden, layer.x, layer.inputs, work.packed, drives, stride);
         team.barrier();
         run_forward<Cell>(
@@ -81,8 +81,8 @@ template <typename Cell> void layer_forward(Cell cell, const charrnn_layer &laye
 
 template <typename Cell> struct BackwardWork {
     float *recurrent, *input;  // packed for (GATES * H',) -> H and -> in
-    float *zeros, *direct, *dc, *biases, *outer;
-    float *chosen;  // gradients of drives that steps chose among, GATES * H' for each row of x
+    float *zeros, *direct, *dc, *inner, *outer;
+    float *sums;  // gradients of drives, GATES * H': for each row of x that steps chose among, else of all rows together
 
     BackwardWork(Arena &arena, const charrnn_layer &layer) {
         const int64_t H = padded(layer.hidden), gates = Cell::GATES * H;
@@ -91,11 +91,11 @@ template <typename Cell> struct BackwardWork {
         zeros = arena.take<float>(H > padded(layer.inputs) ? H : padded(layer.inputs));
         direct = arena.take<float>(layer.batch * H);
         dc = layer.cell == CHARRNN_LSTM ? arena.take<float>(layer.batch * H) : nullptr;
-        biases = arena.take<float>(Cell::SLOTS * H);
-        const int64_t by_state = outer_work(layer.hidden, layer.hidden, layer.threads);
-        const int64_t by_input = outer_work(layer.hidden, layer.inputs, layer.threads);
+        inner = arena.take<float>(H);
+        const int64_t by_state = outer_work(Cell::GATES, layer.hidden, layer.hidden);
+        const int64_t by_input = outer_work(Cell::GATES, layer.hidden, layer.inputs);
         outer = arena.take<float>(by_state > by_input ? by_state : by_input);
-        chosen = layer.index ? arena.take<float>(layer.rows * gates) : nullptr;
+        sums = arena.take<float>((layer.index ? layer.rows : 1) * gates);
     }
 };
 
@@ -107,7 +107,7 @@ void layer_backward(Cell cell, const charrnn_layer &layer, const float *dh, int6
     const BackwardWork<Cell> work(arena, layer);
     const Chunk chunk = kept.chunk(layer, work.zeros);
     const int hidden = layer.hidden, inputs = layer.inputs, rows = layer.steps * layer.batch;
-    const int64_t H = chunk.H(), gates = Cell::GATES * H, stride = Cell::SLOTS * H, units = (int64_t)layer.batch * hidden;
+    const int64_t H = chunk.H(), gates = Cell::GATES * H, stride = row_size<Cell>(hidden), units = (int64_t)layer.batch * hidden;
     in_team(layer.threads, [&](Team &team) {
         const Flush flush;
         if (team.number == 0) memset(work.zeros, 0, (H > padded(inputs) ? H : padded(inputs)) * sizeof(float));
@@ -126,47 +126,40 @@ void layer_backward(Cell cell, const charrnn_layer &layer, const float *dh, int6
                 return unit < hidden ? layer.weights.weight_ih + ((int64_t)gate * hidden + unit) * inputs : work.zeros;
             },
             (int)gates, inputs, work.input);
+        const Share columns = team.share((int)H / LANES);
+        const int summed = layer.index ? layer.rows : 1;
+        for (int row = 0; row < summed; row++)
+            for (int gate = 0; gate < Cell::GATES; gate++)
+                for (int block = columns.begin; block < columns.end; block++)
+                    store(work.sums + row * gates + gate * H + block * LANES, Vector{});
         team.barrier();
-        run_backward<Cell>(team, layer.cell, chunk, work.recurrent, dh, distance, after, after ? after + units : nullptr,
-                           kept.slots, work.direct, work.dc, work.biases, before, before + units);
-        const float *drives = kept.slots;  // gradients of the drives
-        int64_t apart = stride;
-        if (layer.index) {
-            const Share columns = team.share((int)gates / LANES);
-            for (int row = 0; row < layer.rows; row++)
-                for (int n = columns.begin * LANES; n < columns.end * LANES; n += LANES)
-                    store(work.chosen + row * gates + n, Vector{});
-            for (int row = 0; row < rows; row++) {
-                float *to = work.chosen + layer.index[row] * gates;
-                const float *from = kept.slots + row * stride;
-                for (int n = columns.begin * LANES; n < columns.end * LANES; n += LANES)
-                    store(to + n, load(to + n) + load(from + n));
-            }
-            drives = work.chosen;
-            apart = gates;
-            team.barrier();
-        }
+        run_backward<Cell>(
+            team, layer.cell, chunk, work.recurrent, dh, distance, after, after ? after + units : nullptr, kept.slots,
+            work.direct, work.dc,
+            [&](int64_t row) { return work.sums + (layer.index ? layer.index[row] * gates : 0); }, work.inner, before,
+            before + units);
+        const float *drives = layer.index ? work.sums : kept.slots;
+        const int64_t apart = layer.index ? gates : stride;
         multiply_rows(
             team, layer.rows, inputs, (int)gates, work.input, [&](int m) { return drives + m * apart; },
             [&](int) { return (const float *)nullptr; }, [&](int m) { return dx + (int64_t)m * inputs; });
-        for (int gate = 0; gate < Cell::GATES; gate++) {
-            int slot = 0;
-            while (Cell::gate[slot] != gate) slot++;
-            outer(
-                team, hidden, inputs, layer.rows, [&](int k) { return drives + k * apart + slot * H; },
-                [&](int k) { return layer.x + (int64_t)k * inputs; }, weight_ih + (int64_t)gate * hidden * inputs, inputs,
-                true, work.outer);
-            outer(
-                team, hidden, hidden, rows,
-                [&](int k) { return kept.slots + k * stride + (Cell::RECURRENT + gate) * H; },
-                [&](int k) { return chunk.before(k); }, weight_hh + (int64_t)gate * hidden * hidden, hidden, true,
-                work.outer);
-            const Share share = team.share(hidden);
-            for (int unit = share.begin; unit < share.end; unit++) {
-                bias_ih[gate * hidden + unit] = work.biases[slot * H + unit];
-                bias_hh[gate * hidden + unit] = work.biases[(Cell::RECURRENT + gate) * H + unit];
+        outer(
+            team, Cell::GATES, hidden, inputs, layer.rows, [&](int k) { return drives + k * apart; }, H,
+            [&](int k) { return layer.x + (int64_t)k * inputs; },
+            [&](int slot) { return weight_ih + (int64_t)Cell::gate[slot] * hidden * inputs; }, true, work.outer);
+        outer(
+            team, Cell::GATES, hidden, hidden, rows,
+            [&](int k) { return kept.slots + k * stride + Cell::RECURRENT * H; }, H, [&](int k) { return chunk.before(k); },
+            [&](int gate) { return weight_hh + (int64_t)gate * hidden * hidden; }, true, work.outer);
+        const Share units_here = team.share(hidden);
+        for (int slot = 0; slot < Cell::GATES; slot++)
+            for (int unit = units_here.begin; unit < units_here.end; unit++) {
+                float sum = 0;
+                for (int row = 0; row < summed; row++) sum += work.sums[row * gates + slot * H + unit];
+                const int at = Cell::gate[slot] * hidden + unit;
+                bias_ih[at] = sum;
+                bias_hh[at] = Cell::SLOTS > Cell::GATES && slot == 0 ? work.inner[unit] : sum;
             }
-        }
     });
 }
 
