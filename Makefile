@@ -21,6 +21,8 @@ test-slow: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/scoring.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
@@ -28,7 +30,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # installed once; again only when what is to be installed has changed
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt $(wildcard native/*.cpp native/*.h native/CMakeLists.txt)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $@

@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "charrnn.h"
-#include "layer.h"
+#include "training.h"
 
 namespace {
 
@@ -81,20 +81,14 @@ double head_loss(const charrnn_head *head, float *dx, int64_t distance, float *d
             const int count = rows - first < work.chunk ? rows - first : work.chunk;
             team.barrier();
             const Share share = team.share(count);
-            auto logits = [&](int m) { return work.logits + (int64_t)m * V; };
+            const Rows x{head->x + first * head->distance, head->distance};
             const int group = rows_at_a_time(head->vocabulary);
             for (int begin = share.begin; begin < share.end; begin += group) {
                 const Share some{begin, begin + group < share.end ? begin + group : share.end};
-                multiply_rows(
-                    some, Share{0, blocks(head->vocabulary)}, V, F, work.forward,
-                    [&](int m) { return head->x + (first + m) * head->distance; },
-                    [&](int) { return (const float *)nullptr; }, logits);
+                multiply_rows(some, Share{0, blocks(head->vocabulary)}, head->vocabulary, F, x, work.forward, head->bias,
+                              work.logits, V);
                 for (int m = some.begin; m < some.end; m++) {
-                    float *row = logits(m);
-                    for (int v = 0; v < head->vocabulary; v += LANES) {
-                        const int left = head->vocabulary - v;
-                        store(row + v, load(row + v) + load(head->bias + v, left));
-                    }
+                    float *row = work.logits + (int64_t)m * V;
                     double total;
                     work.costs[first + m] = cost(row, head->vocabulary, head->targets[first + m], total);
                     if (!dx) continue;
@@ -103,22 +97,17 @@ double head_loss(const charrnn_head *head, float *dx, int64_t distance, float *d
                     row[head->targets[first + m]] -= scale;
                 }
                 if (dx)
-                    multiply_rows(
-                        some, Share{0, blocks(F)}, F, head->vocabulary, work.backward, logits,
-                        [&](int) { return (const float *)nullptr; },
-                        [&](int m) { return dx + (first + m) * distance; });
+                    multiply_rows(some, Share{0, blocks(F)}, F, head->vocabulary, {work.logits, V}, work.backward, nullptr,
+                                  dx + first * distance, distance);
             }
             if (!dx) continue;
             team.barrier();
             for (int block = columns.begin; block < columns.end; block++) {
                 Vector sum = load(work.biases + block * LANES);
-                for (int m = 0; m < count; m++) sum += load(logits(m) + block * LANES);
+                for (int m = 0; m < count; m++) sum += load(work.logits + (int64_t)m * V + block * LANES);
                 store(work.biases + block * LANES, sum);
             }
-            outer(
-                team, 1, head->vocabulary, F, count, logits, 0,
-                [&](int m) { return head->x + (first + m) * head->distance; }, [&](int) { return dweight; }, first == 0,
-                work.outer);
+            outer(team, 1, in_order, head->vocabulary, F, count, {work.logits, V}, 0, x, dweight, first == 0, work.outer);
         }
         if (dx)
             for (int block = columns.begin; block < columns.end; block++)

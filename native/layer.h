@@ -192,7 +192,7 @@ struct Chunk {
 
     int H() const { return padded(hidden); }
     bool reset(int64_t row) const { return resets && resets[row]; }
-    const float *before(int64_t row) const { return reset(row) ? zeros : h + row * H(); }
+    Rows before() const { return {h, H(), nullptr, resets, zeros}; }
     const float *cell_before(int64_t row) const { return reset(row) ? zeros : c + row * H(); }
 };
 
@@ -200,15 +200,16 @@ struct Chunk {
 // places of the cache.
 template <typename Cell> INLINE int64_t row_size(int hidden) { return (int64_t)Cell::SLOTS * padded(hidden) + 16; }
 
-// Runs the steps of a chunk. `drive(row)` has the input's products with their biases, GATES * H'; `slots`, if not
-// null, gets SLOTS * H' a row, and may be where the drive is.
-template <typename Cell, typename Drive>
-void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed, Drive &&drive, float *slots) {
+// Runs the steps of a chunk. drive: the input's products with their biases, GATES * H' a row; `slots`, if not null, gets
+// SLOTS * H' a row, and may be where the drive is.
+template <typename Cell>
+void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed, const Rows &drive, float *slots) {
     constexpr int G = Cell::GATES;
     const int H = chunk.H(), B = chunk.B;
     const int64_t panel = panel_size(chunk.hidden, G);
     const bool has_c = chunk.c != nullptr;
     const Share share = team.share(H / LANES);
+    const Rows previous = chunk.before();
     for (int t = 0; t < chunk.T; t++) {
         tiles<G>(B, share, [&](auto height, auto width, int first, int block) {
             constexpr int R = decltype(height)::value, W = decltype(width)::value;
@@ -216,8 +217,8 @@ void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed,
             const float *before[R], *driven[R];
             Vector sums[R][W][G];
             for (int r = 0; r < R; r++) {
-                before[r] = chunk.before(row + r);
-                driven[r] = drive(row + r);
+                before[r] = previous[row + r];
+                driven[r] = drive[row + r];
                 for (int p = 0; p < W; p++) {
                     const int n = (block + p) * LANES;
                     Cell::begin(sums[r][p], driven[r] + n, H, packed.inner + n);
@@ -243,15 +244,16 @@ void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed,
 // each slot. `recurrent` is packed for (GATES * H',) -> H.
 //
 // dh: the loss's derivative by the outputs, rows of H at a distance of `ld`; dh_last, dc_last: by the state at the end (B, H), or null.
-// direct, dc: (B, H') each, to work in; sums_of(row): GATES * H' numbers to which the gradients
-// of what the input drives are added; inner: H', likewise of GRU's product inside n.
-template <typename Cell, typename Sums>
+// direct, dc: (B, H') each, to work in. sums: rows of GATES * H' numbers to which the gradients of what the input drives
+// are added, chosen by `index`, or one row where that is null; inner: H', likewise of GRU's product inside n.
+template <typename Cell>
 void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurrent, const float *dh, int64_t ld,
                   const float *dh_last, const float *dc_last, float *slots, float *direct, float *dc,
-                  Sums &&sums_of, float *inner, float *dh_first, float *dc_first) {
+                  float *sums, const int32_t *index, float *inner, float *dh_first, float *dc_first) {
     const int H = chunk.H(), B = chunk.B, K = Cell::GATES * H;
     const int64_t panel = panel_size(K, 1), stride = row_size<Cell>(chunk.hidden);
     const Share share = team.share(H / LANES);
+    const Rows previous = chunk.before();
     for (int block = share.begin; block < share.end; block++) {
         const int n = block * LANES, left = chunk.hidden - n;
         store(inner + n, Vector{});
@@ -262,15 +264,15 @@ void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurre
         tiles<1>(B, share, [&](auto height, auto width, int first, int block) {
             constexpr int R = decltype(height)::value, W = decltype(width)::value;
             const int64_t row = (int64_t)t * B + first;
-            Vector sums[R][W][1];
+            Vector product[R][W][1];
 #pragma GCC unroll 32
             for (int r = 0; r < R; r++)
 #pragma GCC unroll 32
-                for (int p = 0; p < W; p++) sums[r][p][0] = Vector{};
+                for (int p = 0; p < W; p++) product[r][p][0] = Vector{};
             if (t < chunk.T - 1) {
                 const float *later[R];
                 for (int r = 0; r < R; r++) later[r] = slots + (row + r + B) * stride + Cell::RECURRENT * H;
-                multiply<R, W, 1>(later, recurrent + block * panel, panel, K, sums);
+                multiply<R, W, 1>(later, recurrent + block * panel, panel, K, product);
             }
             for (int p = 0; p < W; p++) {
                 const int n = (block + p) * LANES, left = chunk.hidden - n;
@@ -281,7 +283,7 @@ void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurre
                     if (t == chunk.T - 1) {
                         if (dh_last) sum = load(dh_last + b * chunk.hidden + n, left);
                     } else if (!chunk.reset(row + r + B)) {
-                        sum = sums[r][p][0] + load(direct_here);
+                        sum = product[r][p][0] + load(direct_here);
                     } else if (dc) {
                         store(dc_here, Vector{});
                     }
@@ -292,14 +294,15 @@ void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurre
                     }
                     if (dh) sum += load(dh + (row + r) * ld + n, left);
                     float *here = slots + (row + r) * stride + n;
+                    float *sums_here = index ? sums + (int64_t)index[row + r] * K : sums;
                     const int64_t after = (row + r + B) * H + n;
                     Vector gradients[Cell::SLOTS];
-                    store(direct_here, Cell::backward(cell, sum, here, H, chunk.before(row + r) + n, chunk.h + after,
+                    store(direct_here, Cell::backward(cell, sum, here, H, previous[row + r] + n, chunk.h + after,
                                                       dc ? chunk.cell_before(row + r) + n : nullptr,
                                                       dc ? chunk.c + after : nullptr, dc_here, gradients));
                     for (int slot = 0; slot < Cell::SLOTS; slot++) {
                         store(here + slot * H, gradients[slot]);
-                        float *sum_here = slot < Cell::GATES ? sums_of(row + r) + slot * H + n : inner + n;
+                        float *sum_here = slot < Cell::GATES ? sums_here + slot * H + n : inner + n;
                         store(sum_here, load(sum_here) + gradients[slot]);
                     }
                 }
@@ -307,15 +310,6 @@ void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurre
         });
         team.barrier();
     }
-}
-
-// The input's products: out(row)[slot * H' + unit], for `rows` inputs of distance ld.
-template <typename Cell>
-void drive_rows(Team &team, int rows, int inputs, int hidden, const float *x, int64_t ld, const Packed &packed, float *out,
-                int64_t stride) {
-    multiply_rows(
-        team, rows, Cell::GATES * padded(hidden), inputs, packed.input, [&](int m) { return x + m * ld; },
-        [&](int) { return packed.bias; }, [&](int m) { return out + m * stride; });
 }
 
 }  // namespace

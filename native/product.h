@@ -12,8 +12,8 @@ INLINE int blocks(int columns) { return (columns + LANES - 1) / LANES; }
 
 INLINE int64_t panel_size(int K, int G) { return (int64_t)K * G * LANES; }
 
-// As many accumulators as leave registers for a factor and a column of the panel.
-const int ACCUMULATORS = REGISTERS == 32 ? 24 : 12;
+// As many accumulators as leave registers for a factor and a column of the panel; where a multiply-add is a call, few.
+const int ACCUMULATORS = REGISTERS == 32 ? 24 : REGISTERS == 16 ? 12 : 4;
 
 // The most rows of a tile with G vectors a block, and the blocks of a tile that has R rows.
 template <int G> constexpr int rows_of_tile() { return ACCUMULATORS / (G == 1 ? 2 : G); }
@@ -97,6 +97,20 @@ INLINE void multiply(const float *a, const float *panels, int64_t panel, int K, 
         for (int p = 0; p < P; p++) sums[r][p] = s[r][p];
 }
 
+// Rows of numbers: `stride` apart, or chosen by an index, or all the same (stride 0); those that are skipped are zero.
+struct Rows {
+    const float *base;
+    int64_t stride;
+    const int32_t *index = nullptr;
+    const unsigned char *skip = nullptr;
+    const float *zeros = nullptr;
+
+    INLINE const float *operator[](int64_t row) const {
+        if (skip && skip[row]) return zeros;
+        return base + (index ? index[row] : row) * stride;
+    }
+};
+
 // A number known when compiling.
 template <int N> struct Number {
     static constexpr int value = N;
@@ -167,45 +181,42 @@ template <typename Rows> void pack(Share share, Rows &&rows, int K, int N, float
     }
 }
 
-// out(m)[n] = begin(m)[n] + sum over k of a(m)[k] * panels[k][n], for the rows and blocks of columns of a share.
-// `begin(m)` may be out's own row; null is zero.
-template <typename Left, typename Begin, typename Out>
-void multiply_rows(Share rows, Share columns, int N, int K, const float *panels, Left &&a, Begin &&begin, Out &&out) {
+// out[m][n] = begin[n] + sum over k of a[m][k] * panels[k][n], for the rows and blocks of columns of a share; a row of
+// out begins `stride` after the one before. No `begin` is zero.
+__attribute__((noinline)) void multiply_rows(Share rows, Share columns, int N, int K, const Rows &a, const float *panels,
+                                             const float *begin, float *out, int64_t stride) {
     const int64_t panel = panel_size(K, 1);
     tiles<1>(rows.end - rows.begin, columns, [&](auto height, auto width, int first, int block) {
         constexpr int R = decltype(height)::value, W = decltype(width)::value;
         const float *left[R];
         Vector sums[R][W][1];
-        for (int r = 0; r < R; r++) {
-            const int m = rows.begin + first + r;
-            left[r] = a(m);
-            const float *from = begin(m);
-            for (int p = 0; p < W; p++) {
-                const int n = (block + p) * LANES;
-                sums[r][p][0] = from ? load(from + n, N - n) : Vector{};
-            }
+        for (int r = 0; r < R; r++) left[r] = a[rows.begin + first + r];
+        for (int p = 0; p < W; p++) {
+            const int n = (block + p) * LANES;
+            const Vector from = begin ? load(begin + n, N - n) : Vector{};
+            for (int r = 0; r < R; r++) sums[r][p][0] = from;
         }
         multiply<R, W, 1>(left, panels + block * panel, panel, K, sums);
         for (int r = 0; r < R; r++)
             for (int p = 0; p < W; p++) {
                 const int n = (block + p) * LANES;
-                store(out(rows.begin + first + r) + n, sums[r][p][0], N - n);
+                store(out + (rows.begin + first + r) * stride + n, sums[r][p][0], N - n);
             }
     });
 }
 
 // The same of M rows and all columns; the team shares the rows, or the columns if there are few rows.
-template <typename Left, typename Begin, typename Out>
-void multiply_rows(Team &team, int M, int N, int K, const float *panels, Left &&a, Begin &&begin, Out &&out) {
+INLINE void multiply_rows(Team &team, int M, int N, int K, const Rows &a, const float *panels, const float *begin,
+                          float *out, int64_t stride) {
     if (M >= team.count * rows_of_tile<1>())
-        multiply_rows(team.share(M), Share{0, blocks(N)}, N, K, panels, a, begin, out);
+        multiply_rows(team.share(M), Share{0, blocks(N)}, N, K, a, panels, begin, out, stride);
     else
-        multiply_rows(Share{0, M}, team.share(blocks(N)), N, K, panels, a, begin, out);
+        multiply_rows(Share{0, M}, team.share(blocks(N)), N, K, a, panels, begin, out, stride);
 }
 
-// The gradient of weights: out(group)[m][n] = sum over k of a(k)[group * apart + m] * b(k)[n], for GROUPS groups of M
-// rows, added to what is there unless `fresh`. The team shares the rows. Both sides are packed, DEPTH of k at a
-// time, so that they stay in the cache.
+// The gradient of weights: out[order[group]][m][n] = sum over k of a[k][group * apart + m] * b[k][n], added to what is
+// there unless `fresh`. The team shares the rows. Both sides are packed, DEPTH of k at a time, so that they stay in
+// the cache.
 const int DEPTH = 256;
 
 INLINE int64_t outer_work(int groups, int M, int N) {
@@ -213,9 +224,8 @@ INLINE int64_t outer_work(int groups, int M, int N) {
     return (int64_t)DEPTH * (blocks(N) * LANES + (int64_t)groups * ((M + tile - 1) / tile) * tile);
 }
 
-template <typename Left, typename Right, typename Out>
-void outer(Team &team, int groups, int M, int N, int K, Left &&a, int64_t apart, Right &&b, Out &&out, bool fresh,
-           float *work) {
+__attribute__((noinline)) void outer(Team &team, int groups, const int *order, int M, int N, int K, const Rows &a,
+                                     int64_t apart, const Rows &b, float *out, bool fresh, float *work) {
     constexpr int MOST = rows_of_tile<1>(), P = blocks_of_tile<MOST, 1>();
     const int tall = (M + MOST - 1) / MOST;
     const Share mine = team.share(groups * tall), packed = team.share(blocks(N));
@@ -223,17 +233,17 @@ void outer(Team &team, int groups, int M, int N, int K, Left &&a, int64_t apart,
     for (int k0 = 0; k0 < K; k0 += DEPTH) {
         const int depth = K - k0 < DEPTH ? K - k0 : DEPTH;
         team.barrier();  // everybody is done with what was packed before
-        pack(packed, [&](int k) { return b(k0 + k); }, depth, N, panels);
+        pack(packed, [&](int k) { return b[k0 + k]; }, depth, N, panels);
         for (int k8 = 0; k8 < depth; k8 += 8)  // few rows at a time: they may be a power of two apart
             for (int tile = mine.begin; tile < mine.end; tile++) {
                 float *to = left + (int64_t)(tile - mine.begin) * MOST * depth;
                 const int m = tile % tall * MOST, last = k8 + 8 < depth ? k8 + 8 : depth;
                 const int64_t column = tile / tall * apart + m;
                 if (m + MOST <= M)
-                    for (int k = k8; k < last; k++) memcpy(to + k * MOST, a(k0 + k) + column, MOST * sizeof(float));
+                    for (int k = k8; k < last; k++) memcpy(to + k * MOST, a[k0 + k] + column, MOST * sizeof(float));
                 else
                     for (int k = k8; k < last; k++)
-                        for (int r = 0; r < MOST; r++) to[k * MOST + r] = m + r < M ? a(k0 + k)[column + r] : 0;
+                        for (int r = 0; r < MOST; r++) to[k * MOST + r] = m + r < M ? a[k0 + k][column + r] : 0;
             }
         team.barrier();
         const int64_t panel = panel_size(depth, 1);
@@ -241,7 +251,7 @@ void outer(Team &team, int groups, int M, int N, int K, Left &&a, int64_t apart,
             constexpr int W = decltype(width)::value;
             for (int tile = mine.begin; tile < mine.end; tile++) {
                 const int m = tile % tall * MOST, count = M - m < MOST ? M - m : MOST;
-                float *to = out(tile / tall) + (int64_t)m * N;
+                float *to = out + ((int64_t)order[tile / tall] * M + m) * N;
                 Vector sums[MOST][W];
 #pragma GCC unroll 32
                 for (int r = 0; r < MOST; r++)

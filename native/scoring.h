@@ -3,7 +3,6 @@
 #include <stdlib.h>
 
 #include "head.h"
-#include "training.h"
 
 namespace {
 
@@ -83,9 +82,8 @@ struct Model {
 struct Reading {
     float **h, **c;  // of each layer ((T + 1) * B, H'); c is null but for LSTM
     float *drives, *features, *logits;
-    const float **given;  // what the head reads for each row
     unsigned char *resets;
-    int *ids;
+    int32_t *ids;
 
     template <typename Cell> Reading(Cell, Arena &arena, const Model &model, int batch, int steps, int threads) {
         const int64_t rows = (int64_t)batch * steps;
@@ -102,9 +100,8 @@ struct Reading {
         drives = model.table && model.L == 1 ? nullptr : arena.take<float>(rows * Cell::GATES * widest);
         features = model.L == 1 ? nullptr : arena.take<float>(rows * padded(model.F));
         logits = arena.take<float>((int64_t)threads * rows_at_a_time(model.V) * padded(model.V));
-        given = arena.take<const float *>(rows);
         resets = arena.take<unsigned char>(rows);
-        ids = arena.take<int>(rows);
+        ids = arena.take<int32_t>(rows);
     }
 };
 
@@ -118,35 +115,24 @@ void read(Cell, Team &team, const Model &model, const Reading &reading, int batc
         const Packed &packed = model.layers[layer];
         const bool chosen = layer == 0 && model.table;
         if (!chosen) {
-            const float *below = layer ? reading.h[layer - 1] + (int64_t)batch * padded(inputs) : nullptr;
-            multiply_rows(
-                team, rows, (int)gates, inputs, packed.input,
-                [&](int m) {
-                    return layer ? below + (int64_t)m * padded(inputs) : model.embeddings + (int64_t)reading.ids[m] * inputs;
-                },
-                [&](int) { return packed.bias; }, [&](int m) { return reading.drives + m * gates; });
+            const Rows below = layer ? Rows{reading.h[layer - 1] + (int64_t)batch * padded(inputs), padded(inputs)}
+                                     : Rows{model.embeddings, inputs, reading.ids};
+            multiply_rows(team, rows, (int)gates, inputs, below, packed.input, packed.bias, reading.drives, gates);
             team.barrier();
         }
         const Chunk chunk{batch, steps, model.hidden[layer], any_reset ? reading.resets : nullptr,
                           reading.h[layer], reading.c[layer], model.zeros};
-        run_forward<Cell>(
-            team, model.cell, chunk, packed,
-            [&](int64_t row) {
-                return chosen ? model.table + reading.ids[row] * gates : reading.drives + row * gates;
-            },
-            nullptr);
+        const Rows drive = chosen ? Rows{model.table, gates, reading.ids} : Rows{reading.drives, gates};
+        run_forward<Cell>(team, model.cell, chunk, packed, drive, nullptr);
     }
 }
 
-// What the head reads: the sum of the layers' h, or one beside the other; rows begin to end, counted from `first`.
-INLINE void feature_rows(const Model &model, const Reading &reading, int64_t first, Share rows) {
+// What the head reads: the sum of the layers' h, or one beside the other. Makes rows begin to end, counted from `first`.
+INLINE Rows feature_rows(const Model &model, const Reading &reading, int64_t first, Share rows) {
+    if (model.L == 1) return {reading.h[0] + first * padded(model.hidden[0]), padded(model.hidden[0])};
+    const int64_t width = padded(model.F);
     for (int row = rows.begin; row < rows.end; row++) {
-        if (model.L == 1) {
-            reading.given[row] = reading.h[0] + (first + row) * padded(model.hidden[0]);
-            continue;
-        }
-        float *to = reading.features + (int64_t)row * padded(model.F);
-        reading.given[row] = to;
+        float *to = reading.features + row * width;
         for (int layer = 0; layer < model.L; layer++) {
             const int H = model.hidden[layer];
             const float *from = reading.h[layer] + (first + row) * padded(H);
@@ -160,6 +146,7 @@ INLINE void feature_rows(const Model &model, const Reading &reading, int64_t fir
             }
         }
     }
+    return {reading.features, width};
 }
 
 template <typename Cell>
@@ -212,15 +199,13 @@ int score(Cell cell, Model &model, const int32_t *ids, int batch, int steps, flo
                 }
             team.barrier();
             read(cell, team, model, reading, batch, count, any_reset);
-            feature_rows(model, reading, 0, mine);
+            const Rows features = feature_rows(model, reading, 0, mine);
             const int group = rows_at_a_time(model.V);
             float *logits = reading.logits + (int64_t)team.number * group * padded(model.V);
             for (int begin = mine.begin; begin < mine.end; begin += group) {
                 const Share here{begin, begin + group < mine.end ? begin + group : mine.end};
-                multiply_rows(
-                    here, Share{0, blocks(model.V)}, padded(model.V), model.F, model.head,
-                    [&](int m) { return reading.given[m]; }, [&](int) { return model.head_bias; },
-                    [&](int m) { return logits + (int64_t)(m - begin) * padded(model.V); });
+                multiply_rows(here, Share{0, blocks(model.V)}, padded(model.V), model.F, features, model.head,
+                              model.head_bias, logits - begin * (int64_t)padded(model.V), padded(model.V));
                 for (int m = here.begin; m < here.end; m++) {
                     double total, &to = nats[(int64_t)(m % batch) * steps + first + m / batch];
                     to = reading.resets[m] ? 0.0
@@ -254,11 +239,9 @@ int step(Cell cell, Model &model, const int32_t *ids, int batch, float *const *s
     in_team(threads, [&](Team &team) {
         const Flush flush;
         read(cell, team, model, reading, batch, 1, any_reset);
-        if (team.number == 0) feature_rows(model, reading, batch, Share{0, batch});
+        const Rows features = feature_rows(model, reading, batch, Share{0, team.number == 0 ? batch : 0});
         team.barrier();
-        multiply_rows(
-            team, batch, model.V, model.F, model.head, [&](int m) { return reading.given[m]; },
-            [&](int) { return model.head_bias; }, [&](int m) { return logits + (int64_t)m * model.V; });
+        multiply_rows(team, batch, model.V, model.F, features, model.head, model.head_bias, logits, model.V);
     });
     save_state(model, reading, batch, 1, state);
     return 0;
@@ -298,9 +281,10 @@ Model *model_new(int cell, int threads, int vocabulary, int embedding, int layer
             for (int layer = 0; layer < layers; layer++)
                 model->layers[layer].template pack<Cell>(team, model->inputs(layer), hidden[layer], weights[layer]);
             team.barrier();
+            const int64_t gates = (int64_t)Cell::GATES * padded(hidden[0]);
             if (model->table)
-                drive_rows<Cell>(team, vocabulary + 1, embedding, hidden[0], model->embeddings, embedding, model->layers[0],
-                                 model->table, (int64_t)Cell::GATES * padded(hidden[0]));
+                multiply_rows(team, vocabulary + 1, (int)gates, embedding, {model->embeddings, embedding},
+                              model->layers[0].input, model->layers[0].bias, model->table, gates);
         });
     });
     return model;

@@ -19,7 +19,7 @@
 #else
 #include <math.h>
 #define LANES 4
-#define REGISTERS 16
+#define REGISTERS 0
 #endif
 
 #define INLINE inline __attribute__((always_inline))

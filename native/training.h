@@ -12,6 +12,8 @@ template <typename Use> INLINE auto with_cell(int cell, Use &&use) {
     }
 }
 
+const int in_order[4] = {0, 1, 2, 3};
+
 // What the forward pass leaves for the backward pass.
 struct Kept {
     float *h, *c, *slots;
@@ -68,11 +70,10 @@ template <typename Cell> void layer_forward(Cell cell, const charrnn_layer &laye
         team.barrier();
         float *drives = layer.index ? work.drives : kept.slots;
         const int64_t stride = layer.index ? gates : row_size<Cell>(layer.hidden);
-        drive_rows<Cell>(team, layer.rows, layer.inputs, layer.hidden, layer.x, layer.inputs, work.packed, drives, stride);
+        multiply_rows(team, layer.rows, (int)gates, layer.inputs, {layer.x, layer.inputs}, work.packed.input,
+                      work.packed.bias, drives, stride);
         team.barrier();
-        run_forward<Cell>(
-            team, layer.cell, chunk, work.packed,
-            [&](int64_t row) { return drives + (layer.index ? layer.index[row] : row) * stride; }, kept.slots);
+        run_forward<Cell>(team, layer.cell, chunk, work.packed, {drives, stride, layer.index}, kept.slots);
     });
     const int64_t last = (int64_t)layer.steps * layer.batch * H;
     gather(kept.h + last, layer.batch, layer.hidden, state);
@@ -133,24 +134,14 @@ void layer_backward(Cell cell, const charrnn_layer &layer, const float *dh, int6
                 for (int block = columns.begin; block < columns.end; block++)
                     store(work.sums + row * gates + gate * H + block * LANES, Vector{});
         team.barrier();
-        run_backward<Cell>(
-            team, layer.cell, chunk, work.recurrent, dh, distance, after, after ? after + units : nullptr, kept.slots,
-            work.direct, work.dc,
-            [&](int64_t row) { return work.sums + (layer.index ? layer.index[row] * gates : 0); }, work.inner, before,
-            before + units);
-        const float *drives = layer.index ? work.sums : kept.slots;
-        const int64_t apart = layer.index ? gates : stride;
-        multiply_rows(
-            team, layer.rows, inputs, (int)gates, work.input, [&](int m) { return drives + m * apart; },
-            [&](int) { return (const float *)nullptr; }, [&](int m) { return dx + (int64_t)m * inputs; });
-        outer(
-            team, Cell::GATES, hidden, inputs, layer.rows, [&](int k) { return drives + k * apart; }, H,
-            [&](int k) { return layer.x + (int64_t)k * inputs; },
-            [&](int slot) { return weight_ih + (int64_t)Cell::gate[slot] * hidden * inputs; }, true, work.outer);
-        outer(
-            team, Cell::GATES, hidden, hidden, rows,
-            [&](int k) { return kept.slots + k * stride + Cell::RECURRENT * H; }, H, [&](int k) { return chunk.before(k); },
-            [&](int gate) { return weight_hh + (int64_t)gate * hidden * hidden; }, true, work.outer);
+        run_backward<Cell>(team, layer.cell, chunk, work.recurrent, dh, distance, after, after ? after + units : nullptr,
+                           kept.slots, work.direct, work.dc, work.sums, layer.index, work.inner, before, before + units);
+        const Rows drives = layer.index ? Rows{work.sums, gates} : Rows{kept.slots, stride};
+        multiply_rows(team, layer.rows, inputs, (int)gates, drives, work.input, nullptr, dx, inputs);
+        outer(team, Cell::GATES, Cell::gate, hidden, inputs, layer.rows, drives, H, {layer.x, inputs}, weight_ih, true,
+              work.outer);
+        outer(team, Cell::GATES, in_order, hidden, hidden, rows, {kept.slots + Cell::RECURRENT * H, stride}, H,
+              chunk.before(), weight_hh, true, work.outer);
         const Share units_here = team.share(hidden);
         for (int slot = 0; slot < Cell::GATES; slot++)
             for (int unit = units_here.begin; unit < units_here.end; unit++) {
