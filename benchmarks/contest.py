@@ -41,7 +41,9 @@ def contest(
         commands: by name, what `script` is handed as JSON, to call `serve` with.
         script: the path of a Python file.
     """
-    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    }
     processes = {
         name: subprocess.Popen(
             [sys.executable, script, "--contender", json.dumps(command)],

@@ -48,7 +48,7 @@ def torch_step(cell: str, B: int, H: int, T: int, layers: int) -> Any:
         logits, after = model(inputs, state)
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         state = tuple(each.detach() for each in after) if cell == "lstm" else after.detach()
@@ -103,7 +103,7 @@ def main() -> None:
         return
     most = peak()
     print(f"a large product of matrices runs at {most / 1e9:.0f} GFLOP/s here\n")
-    print("| cell | B | H | T | layers | torch.nn, k chars/s | charrnn, k chars/s | ratio | share of that product's speed |")
+    print("| cell | B | H | T | layers | torch.nn, k chars/s | charrnn, k chars/s | ratio | share of that speed |")
     print("|---|---|---|---|---|---|---|---|---|")
     for cell in arguments.cells.split(","):
         ratios = []
@@ -114,7 +114,8 @@ def main() -> None:
             theirs, ours = (statistics.median(speeds[name]) for name in ("torch", "charrnn"))
             # forward, and twice that backward; the first layer's input is looked up
             flops = 6 * (GATES[cell] * H * H * (2 * layers - 1) + V * H) * ours
-            print(f"| {cell} | {B} | {H} | {T} | {layers} | {theirs / 1e3:.1f} | {ours / 1e3:.1f} | {found:.2f} | {flops / most:.2f} |")
+            shown = (*shape, f"{theirs / 1e3:.1f}", f"{ours / 1e3:.1f}", f"{found:.2f}", f"{flops / most:.2f}")
+            print("|", " | ".join(map(str, shown)), "|")
             sys.stdout.flush()
             if layers == 1:
                 ratios.append(found)

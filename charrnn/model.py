@@ -75,7 +75,8 @@ class LanguageModel(nn.Module):
         # Where to reset decides which kernels run, so the CPU has to know: one wait for the device.
         starts = (ids == self.architecture.start).cpu()  # (B, T)
         resets = starts if starts.any() else None
-        x, read = self.embedding, ids if masks is None else None  # the layer looks ids up itself
+        x: Tensor = self.embedding
+        read = ids if masks is None else None  # the first layer looks ids up itself
         if masks is not None:
             x = nn.functional.embedding(ids, self.embedding)  # (B, T, E)
         after, outputs = [], []

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from charrnn.architecture import Architecture
-from charrnn.engines import Array, Inference, State, inference
+from charrnn.engines import Array, Inference, State, core, inference
 from charrnn.engines import numpy as fast
 from charrnn.engines import reference as oracle
+from charrnn.engines.native import NativeEngine
 from charrnn.engines.numpy import NumpyEngine
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.torch import TorchEngine
@@ -86,6 +87,17 @@ def assert_same_scores(engine: Inference, architecture: Architecture, B: int, T:
 @pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 1), (1, 9), (3, 9)])
 def test_numpy_equals_reference(architecture: Architecture, B: int, T: int) -> None:
     assert_same_scores(NumpyEngine(architecture, drawn(architecture)), architecture, B, T)
+
+
+@pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("architecture", MODELS, ids=name)
+@pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 1), (1, 9), (3, 9), (2, 600)])
+def test_native_equals_reference(architecture: Architecture, B: int, T: int, threads: int) -> None:
+    """The last is read in several pieces."""
+    if T > 9 and architecture.hidden == (33,):
+        T = 9  # the reference takes its time
+    assert_same_scores(NativeEngine(architecture, drawn(architecture), threads), architecture, B, T)
 
 
 @pytest.mark.parametrize("device", ["cpu", cuda])
@@ -235,7 +247,7 @@ def test_numpy_refuses_an_id_out_of_range(wrong: int) -> None:
 def test_an_engine_is_chosen_by_name() -> None:
     architecture = MODELS[0]
     weights = drawn(architecture)
-    assert isinstance(inference(architecture, weights), NumpyEngine)
+    assert isinstance(inference(architecture, weights), NativeEngine if core.pays() else NumpyEngine)
     assert isinstance(inference(architecture, weights, name="numpy"), NumpyEngine)
     assert isinstance(inference(architecture, weights, name="torch"), TorchEngine)
 

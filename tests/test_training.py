@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from trainings import snapshot
 
 from charrnn import checkpoint
@@ -18,6 +17,7 @@ from charrnn.__main__ import main
 from charrnn.architecture import Architecture
 from charrnn.config import TrainConfig
 from charrnn.data import Chunk
+from charrnn.model import LanguageModel
 from charrnn.training.learner import Learner
 
 TEXT = b"the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs\n" * 12
@@ -84,32 +84,33 @@ def test_nu_09_overfits_200_bytes(cell: str, capfdbinary: pytest.CaptureFixture[
 def break_step(monkeypatch: pytest.MonkeyPatch, step: int, broken: Callable[[Any, Any], Any]) -> list[dict[str, bytes]]:
     """A step's loss is another; returns what the run's folder held when it was."""
     taken, before = itertools.count(1), []
-    loss = torch.nn.functional.cross_entropy
+    cost = LanguageModel.cost
 
-    def one_broken(logits: Any, targets: Any) -> Any:
-        found = loss(logits, targets)
+    def one_broken(model: LanguageModel, features: Any, targets: Any) -> Any:
+        found = cost(model, features, targets)
         if next(taken) != step:
             return found
         before.append(snapshot(Path("run")))
-        return broken(found, logits)
+        return broken(found, features)
 
-    monkeypatch.setattr(torch.nn.functional, "cross_entropy", one_broken)
+    monkeypatch.setattr(LanguageModel, "cost", one_broken)
     return before
 
 
-@pytest.mark.parametrize("step", [10, 14, 20])
+@pytest.mark.parametrize(("step", "engine"), [(10, "auto"), (14, "torch"), (20, "auto")])
 @pytest.mark.parametrize(
     ("broken", "loss"),
     [
-        pytest.param(lambda loss, logits: loss * math.inf, "inf", id="infinite loss"),
-        pytest.param(lambda loss, logits: loss * math.nan, "nan", id="loss is no number"),
-        pytest.param(lambda loss, logits: loss + 1e4, r"1000\d(\.\d+)?", id="hopeless loss"),
+        pytest.param(lambda loss, features: loss * math.inf, "inf", id="infinite loss"),
+        pytest.param(lambda loss, features: loss * math.nan, "nan", id="loss is no number"),
+        pytest.param(lambda loss, features: loss + 1e4, r"1000\d(\.\d+)?", id="hopeless loss"),
         # the derivative of a root at 0 is infinite
-        pytest.param(lambda loss, logits: loss + (0 * logits[0, 0]).sqrt(), r"[0-9]\.\d+", id="gradient"),
+        pytest.param(lambda loss, features: loss + (0 * features[0, 0, 0]).sqrt(), r"[0-9]\.\d+", id="gradient"),
     ],
 )
 def test_nu_02_stops_at_the_very_step(
     step: int,
+    engine: str,
     broken: Callable[[Any, Any], Any],
     loss: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -117,7 +118,7 @@ def test_nu_02_stops_at_the_very_step(
 ) -> None:
     """NU-01, NU-02: whether or not it is a step that is logged; no file is written any more."""
     before = break_step(monkeypatch, step, broken)
-    assert train("--steps", "40", "-q") == 5
+    assert train("--steps", "40", "-q", "--engine", engine) == 5
     message = capfd.readouterr().err
     assert message.count("\n") == 1
     figures = rf"step {step}: loss {loss}, gradient norm \S+ at learning rate 0\.0\d+: not finite"
@@ -141,10 +142,8 @@ def test_nu_01_a_wild_rate_is_caught(options: list[str], capfd: pytest.CaptureFi
 @pytest.mark.parametrize(("clip", "applied"), [(1.0, 1.0), (1e-3, 1e-3), (0.0, None)])
 def test_nu_03_large_gradients_are_clipped(clip: float, applied: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """NU-03: the norm applied is at most --clip; the norm before is what is logged. 0 clips nothing."""
-    loss = torch.nn.functional.cross_entropy
-    monkeypatch.setattr(
-        torch.nn.functional, "cross_entropy", lambda *given: LARGE * (loss(*given) - loss(*given).detach())
-    )
+    cost = LanguageModel.cost
+    monkeypatch.setattr(LanguageModel, "cost", lambda *given: LARGE * (cost(*given) - cost(*given).detach()))
     config = TrainConfig(hidden=(8,), batch=2, seq_len=4, lr=0.5, clip=clip, optimizer="sgd")
     learner = Learner(Architecture("gru", 5, (8,), 4), config, "cpu")
     before = learner.weights()

@@ -85,19 +85,34 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        Console().write(f"charrnn {__version__}\n".encode(), flush=True)
-        raise typer.Exit
+def _machine() -> str:
+    """What runs models here."""
+    from charrnn.engines import choose_engine, core
+    from charrnn.machine import processors
+
+    training, engine = choose_engine("auto", "cpu", training=True), choose_engine("auto", "cpu")
+    parts = [f"engine {engine}" if engine == training else f"engines {training} to train, {engine} to score"]
+    if core.library() is not None:
+        parts.append(f"instructions {core.instruction_set()} of {', '.join(core.instruction_sets())}")
+    else:
+        parts.append("no compiled core")
+    return ", ".join([*parts, f"threads {processors()}"])
 
 
 @app.callback()
 def _main(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and end; with -v, what runs models here too.")
     ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", hidden=True)] = False,
 ) -> None:
+    if version:
+        told = f"charrnn {__version__}\n" + (f"{_machine()}\n" if verbose else "")
+        Console().write(told.encode(), flush=True)
+        raise typer.Exit
+    if verbose and context.invoked_subcommand is not None:
+        raise typer.BadParameter("belongs behind the command", param_hint="-v")
     if context.invoked_subcommand is None:
         for line in context.get_help().split("\n"):
             Console().tell(line)

@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 INTERFACE = 1
 
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+"""Of a layer, in the order of `charrnn_weights`."""
+
 CELLS = {"tanh": 0, "relu": 1, "sigmoid": 2, "lstm": 3, "gru": 4}
 
 _Floats = ctypes.c_void_p
@@ -23,7 +26,7 @@ _int32, _int64 = ctypes.c_int32, ctypes.c_int64
 class Weights(ctypes.Structure):
     """`charrnn_weights`: addresses of a layer's arrays."""
 
-    _fields_ = [(name, _Floats) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    _fields_ = [(name, _Floats) for name in WEIGHTS]
 
 
 class Layer(ctypes.Structure):
@@ -72,7 +75,13 @@ def library() -> ctypes.CDLL | None:
     _signature(core.charrnn_head_work, _int64, head)
     _signature(core.charrnn_head_loss, ctypes.c_double, head, _Floats, _int64, _Floats, _Floats)
     _signature(
-        core.charrnn_model_new, model, *(_int32,) * 5, ctypes.POINTER(_int32), _Floats, ctypes.POINTER(Weights), *(_Floats,) * 2
+        core.charrnn_model_new,
+        model,
+        *(_int32,) * 5,
+        ctypes.POINTER(_int32),
+        _Floats,
+        ctypes.POINTER(Weights),
+        *(_Floats,) * 2,
     )
     _signature(core.charrnn_model_free, None, model)
     states = ctypes.POINTER(_Floats)
@@ -88,7 +97,7 @@ def instruction_set() -> str:
 
 
 def instruction_sets() -> list[str]:
-    """All that the core has and this machine runs, the best last; `CHARRNN_ISA` in the environment names one to take."""
+    """All that the core has and this machine runs, the best last; `CHARRNN_ISA` in the environment takes one."""
     core = library()
     return [] if core is None else core.charrnn_isas().decode().split()
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from charrnn.architecture import Architecture
 from charrnn.engines import Array, State
-from charrnn.engines.core import Weights, addresses, library, number_of
+from charrnn.engines.core import WEIGHTS, Weights, addresses, library, number_of
 
 
 class NativeEngine:
@@ -33,7 +33,7 @@ class NativeEngine:
         arrays = {name: np.ascontiguousarray(weights[name], np.float32) for name in architecture.shapes()}
         layers = (Weights * architecture.layers)(
             *(
-                Weights(*(arrays[f"layers.{layer}.{name}"].ctypes.data for name, _ in Weights._fields_))
+                Weights(*(arrays[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS))
                 for layer in range(architecture.layers)
             )
         )

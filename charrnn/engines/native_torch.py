@@ -7,9 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from charrnn.engines.core import Head, Layer, Weights, library, number_of
-
-_NAMES = tuple(name for name, _ in Weights._fields_)
+from charrnn.engines.core import WEIGHTS, Head, Layer, Weights, library, number_of
 
 
 class Machine:
@@ -34,7 +32,7 @@ class Machine:
 
 
 def aligned(size: int) -> Tensor:
-    """Floats that fill so many bytes and begin at a multiple of 64, as the core wants them; torch's allocator sees to it."""
+    """Floats that fill so many bytes, from a multiple of 64 on: as the core wants them, and torch's allocator has them."""
     memory = torch.empty((size + 3) // 4)
     assert memory.data_ptr() % 64 == 0, "memory is not aligned"
     return memory
@@ -81,9 +79,10 @@ class NativeLayer(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """As `RecurrentLayer.forward`."""
         if ids is not None and len(x) > ids.numel():  # products only for the rows that are read
-            known, ids = ids.unique(return_inverse=True)
+            known, ids = torch.unique(ids, return_inverse=True)
             x = x.index_select(0, known)
-        outputs, after = _Run.apply(self, x, ids, resets, state, *(getattr(self, name) for name in _NAMES))
+        weights = (getattr(self, name) for name in WEIGHTS)
+        outputs, after = _Run.apply(self, x, ids, resets, state, *weights)  # type: ignore[no-untyped-call]
         return outputs, after
 
 
@@ -92,7 +91,13 @@ class _Run(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, layer: NativeLayer, x: Tensor, ids: Tensor | None, resets: Tensor | None, state: Tensor, *weights: Tensor
+        ctx: Any,
+        layer: NativeLayer,
+        x: Tensor,
+        ids: Tensor | None,
+        resets: Tensor | None,
+        state: Tensor,
+        *weights: Tensor,
     ) -> tuple[Tensor, Tensor]:
         machine, H = layer.machine, layer.size
         x = x.detach().contiguous() if ids is not None else x.detach().transpose(0, 1).contiguous()
@@ -121,23 +126,27 @@ class _Run(torch.autograd.Function):
         return outputs, after
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_outputs: Tensor, d_after: Tensor) -> tuple[Tensor | None, ...]:
         machine, call = ctx.machine, ctx.call
         x, _, _, state, weights, _ = ctx.alive
-        d_outputs = d_outputs.transpose(0, 1)  # (T, B, H)
-        if d_outputs.stride() != (call.batch * d_outputs.stride(1), d_outputs.stride(1), 1):
-            d_outputs = d_outputs.contiguous()
+        d_rows = _rows(d_outputs)
         d_after = d_after.contiguous()
         d_x, d_state = torch.empty_like(x), torch.empty_like(state)
         d_weights = [torch.empty_like(weight) for weight in weights]
         call.work = machine.work(machine.core.charrnn_layer_work(call))
         machine.core.charrnn_layer_backward(
-            call, d_outputs.data_ptr(), d_outputs.stride(1), d_after.data_ptr(),
+            call, d_rows.data_ptr(), d_rows.stride(0), d_after.data_ptr(),
             d_x.data_ptr(), *(weight.data_ptr() for weight in d_weights), d_state.data_ptr(),
         )  # fmt: skip
         ctx.alive = None  # the gradients of gates have replaced the gates
         return None, d_x.transpose(0, 1) if ctx.batch_first else d_x, None, None, d_state, *d_weights
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(B, T, N) as the core has it, (T * B, N); what the core itself has made is not copied."""
+    rows = x.transpose(0, 1).reshape(-1, x.shape[2])
+    return rows if rows.stride(1) == 1 else rows.contiguous()
 
 
 def mean_cost(machine: Machine, features: Tensor, head: nn.Linear, targets: Tensor) -> Tensor:
@@ -147,7 +156,7 @@ def mean_cost(machine: Machine, features: Tensor, head: nn.Linear, targets: Tens
         machine: runs it.
         features: (B, T, F). head: (F,) -> (V,) logits. targets: integers (B, T) in [0, V).
     """
-    cost: Tensor = _Cost.apply(machine, features, head.weight, head.bias, targets)
+    cost: Tensor = _Cost.apply(machine, features, head.weight, head.bias, targets)  # type: ignore[no-untyped-call]
     return cost
 
 
@@ -156,26 +165,22 @@ class _Cost(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, machine: Machine, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
-        rows = features.detach().transpose(0, 1)  # (T, B, F)
-        T, B, F = rows.shape
-        if rows.stride() != (B * rows.stride(1), rows.stride(1), 1):
-            rows = rows.contiguous()
+        B, T, F = features.shape
+        rows = _rows(features.detach())
         wanted = targets.T.to(torch.int32).contiguous()
         weight, bias = weight.detach().contiguous(), bias.detach().contiguous()
         call = Head(
             machine.threads, T * B, F, len(bias),
-            rows.data_ptr(), rows.stride(1), weight.data_ptr(), bias.data_ptr(), wanted.data_ptr(),
+            rows.data_ptr(), rows.stride(0), weight.data_ptr(), bias.data_ptr(), wanted.data_ptr(),
         )  # fmt: skip
         call.work = machine.work(machine.core.charrnn_head_work(call))
         d_rows, d_weight, d_bias = rows.new_empty(T, B, F), torch.empty_like(weight), torch.empty_like(bias)
-        cost = machine.core.charrnn_head_loss(
-            call, d_rows.data_ptr(), F, d_weight.data_ptr(), d_bias.data_ptr()
-        )
+        cost = machine.core.charrnn_head_loss(call, d_rows.data_ptr(), F, d_weight.data_ptr(), d_bias.data_ptr())
         ctx.gradients = (d_rows.transpose(0, 1), d_weight, d_bias)
         return torch.tensor(cost, dtype=torch.float32)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, d_cost: Tensor) -> tuple[Tensor | None, ...]:
         gradients, ctx.gradients = ctx.gradients, None
         if float(d_cost) != 1:

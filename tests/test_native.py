@@ -1,0 +1,310 @@
+"""The compiled core: its gradients, and that its results do not depend on threads, neighbours or the processor.
+
+What it shares with the other engines is tested beside them, in test_engines.py.
+"""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_engines import CELLS, drawn
+from torch import Tensor, nn
+
+from charrnn.architecture import Architecture
+from charrnn.engines import Array, choose_engine, core
+from charrnn.errors import UsageError
+from charrnn.model import LanguageModel
+
+pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
+
+V = 11
+
+
+def ids_of(B: int, T: int, starts: float, vocabulary: int = V, seed: int = 5) -> tuple[Tensor, Tensor]:
+    """What a step reads and is to predict."""
+    random = np.random.default_rng(seed)
+    ids = random.integers(0, vocabulary, (B, T))
+    read = np.where(random.random((B, T)) < starts, vocabulary, ids)
+    return torch.from_numpy(read), torch.from_numpy(random.integers(0, vocabulary, (B, T)))
+
+
+def learnt(
+    model: LanguageModel, ids: Tensor, targets: Tensor, masks: bool, scale: float = 1.0
+) -> tuple[float, dict[str, Array]]:
+    """The cost of a step, and its gradients by the weights and by the state before; the state after counts too."""
+    kind = model.embedding.dtype
+    random = torch.Generator().manual_seed(8)
+    state = tuple(
+        torch.randn(layer.shape, generator=random).to(kind).requires_grad_() for layer in model.zero_state(len(ids))
+    )
+    widths = [*model.architecture.inputs, model.architecture.features]
+    drawn_masks = [(torch.rand(len(ids), width, generator=random) < 0.5).to(kind) * 2 for width in widths]
+    features, after = model.outputs(ids, state, drawn_masks if masks else None)
+    cost = model.cost(features, targets) * scale
+    for layer in after:
+        cost = cost + (layer * torch.randn(layer.shape, generator=random).to(kind)).sum()
+    cost.backward()  # type: ignore[no-untyped-call]
+    slopes = {f"state {number}": layer.grad for number, layer in enumerate(state)}
+    slopes |= {key: weight.grad for key, weight in model.named_weights().items()}
+    return float(cost.detach()), {key: slope.numpy() for key, slope in slopes.items() if slope is not None}
+
+
+def made(architecture: Architecture, engine: str, threads: int = 1) -> LanguageModel:
+    model = LanguageModel(architecture, engine, threads)
+    model.load_weights(drawn(architecture, scale=0.3))
+    return model.double() if engine == "torch" else model
+
+
+def assert_near(found: dict[str, Array], true: dict[str, Array]) -> None:
+    """Norm-wise. A bias's gradient is a sum that may nearly cancel: it is measured by the largest of them."""
+    assert set(found) == set(true)
+    biases = max(float(np.linalg.norm(slope)) for key, slope in true.items() if "bias" in key)
+    for key, slope in true.items():
+        norm = max(float(np.linalg.norm(slope)), biases if "bias" in key else 1e-30)
+        error = float(np.linalg.norm(found[key] - slope)) / norm
+        assert error < 1e-5, f"{key}: {error}"
+
+
+@pytest.mark.parametrize("starts", [0.0, 0.2])
+@pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 1), (1, 9), (3, 9), (17, 5)])
+@pytest.mark.parametrize("hidden", [(1,), (7,), (33,), (100,), (16, 16), (7, 33, 5)], ids=str)
+@pytest.mark.parametrize(("cell", "activation"), CELLS)
+def test_gradients_equal_those_in_float64(
+    cell: str, activation: str, hidden: tuple[int, ...], B: int, T: int, starts: float
+) -> None:
+    """Of weights, biases, embedding and carried state, with `<s>` inside; test_model.py holds the torch engine's in
+    float64 against the reference."""
+    architecture = Architecture(cell, V, hidden, embedding=9, activation=activation)
+    ids, targets = ids_of(B, T, starts)
+    masks = B == 3  # then ids cannot be looked up in a table
+    cost, slopes = learnt(made(architecture, "native", 2), ids, targets, masks)
+    true_cost, true = learnt(made(architecture, "torch"), ids, targets, masks)
+    assert cost == pytest.approx(true_cost, rel=1e-5, abs=1e-5)
+    assert_near(slopes, true)
+
+
+@pytest.mark.parametrize("vocabulary", [1, 2, 16, 65, 5000])
+def test_gradients_with_any_vocabulary(vocabulary: int) -> None:
+    """A large one needs products only for the ids that are read."""
+    architecture = Architecture("gru", vocabulary, (33,), embedding=9)
+    ids, targets = ids_of(3, 9, 0.1, vocabulary)
+    cost, slopes = learnt(made(architecture, "native"), ids, targets, masks=False, scale=3.0)
+    true_cost, true = learnt(made(architecture, "torch"), ids, targets, masks=False, scale=3.0)
+    assert cost == pytest.approx(true_cost, rel=1e-5, abs=1e-5)
+    assert_near(slopes, true)
+
+
+def test_a_wrong_gradient_is_seen() -> None:
+    """Negative control: one reset fewer."""
+    architecture = Architecture("lstm", V, (33,), embedding=9)
+    ids, targets = ids_of(3, 9, 0.0)
+    _, true = learnt(made(architecture, "torch"), ids, targets, masks=False)
+    ids[1, 4] = V
+    _, slopes = learnt(made(architecture, "native"), ids, targets, masks=False)
+    with pytest.raises(AssertionError, match=":"):
+        assert_near(slopes, true)
+
+
+def test_no_weights_change_and_nothing_is_learnt_twice() -> None:
+    architecture = Architecture("gru", V, (8,), embedding=4)
+    model = made(architecture, "native")
+    before = model.weights()
+    ids, targets = ids_of(2, 3, 0.0)
+    features, _ = model.outputs(ids, model.zero_state(2))
+    cost = model.cost(features, targets)
+    cost.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+    assert all(np.array_equal(before[key], weight) for key, weight in model.weights().items())
+    with pytest.raises(Exception, match=r"None|NoneType"):  # the gates have become their gradients
+        cost.backward()  # type: ignore[no-untyped-call]
+
+
+# --- the same bits everywhere ----------------------------------------------------------------------
+
+
+def digest(threads: int) -> str:
+    """Of all that the core computes for some models: a score of several rows, a step, gradients."""
+    hashed = hashlib.sha256()
+    for cell, activation in CELLS:
+        architecture = Architecture(cell, V, (33, 20), embedding=9, activation=activation)
+        engine = native(architecture, threads)
+        ids = np.asarray(ids_of(5, 40, 0.1)[0])
+        nats, state = engine.score(ids, engine.zero_state(5))
+        logits, after = engine.step(ids[:, 0], state)
+        _, slopes = learnt(made(architecture, "native", threads), *ids_of(5, 12, 0.1), masks=False)
+        for array in (nats, logits, *state, *after, *slopes.values()):
+            hashed.update(np.ascontiguousarray(array).tobytes())
+    return hashed.hexdigest()
+
+
+def native(architecture: Architecture, threads: int = 1):  # type: ignore[no-untyped-def]
+    from charrnn.engines.native import NativeEngine
+
+    return NativeEngine(architecture, drawn(architecture, scale=0.3), threads)
+
+
+@pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512", "neon"])
+def test_every_instruction_set_gives_the_same_bits(isa: str) -> None:
+    """Scores, states, logits and gradients."""
+    if isa not in core.instruction_sets():
+        pytest.skip(f"this machine does not run {isa}, or the core was built without it")
+    script = (
+        "import test_native; from charrnn.engines import core; print(core.instruction_set(), test_native.digest(2))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "CHARRNN_ISA": isa},
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    )
+    assert done.stdout.split() == [isa, digest(1)]
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_every_number_of_threads_gives_the_same_bits(threads: int) -> None:
+    assert digest(threads) == digest(1)
+
+
+def large(cell: str = "gru", layers: int = 1) -> Architecture:
+    """So large that all threads are woken up for it."""
+    return Architecture(cell, 70, (200,) * layers, embedding=16)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+def test_a_row_does_not_depend_on_its_neighbours(cell: str, layers: int) -> None:
+    """EV-07: bit for bit, whatever the batch, the row's place in it, the threads and the cuts."""
+    architecture = large(cell, layers)
+    ids = np.asarray(ids_of(70, 31, 0.05, 70)[0])
+    together, state = native(architecture, 2).score(ids, native(architecture).zero_state(70))
+    for rows in ([0], [69], [3, 1], list(range(40, 63))):
+        engine = native(architecture, 1)
+        first, before = engine.score(ids[rows][:, :20], engine.zero_state(len(rows)))
+        second, after = engine.score(ids[rows][:, 20:], before)
+        assert np.array_equal(np.hstack((first, second)), together[rows])
+        assert all(np.array_equal(a, b[:, rows]) for a, b in zip(after, state, strict=True))
+
+
+def test_stepping_equals_scoring() -> None:
+    """Bit for bit: the state that `step` leaves is the one that `score` does."""
+    architecture = large("lstm", 2)
+    engine, ids = native(architecture, 2), np.asarray(ids_of(3, 9, 0.2, 70)[0])
+    _, scored = engine.score(ids, engine.zero_state(3))
+    state = engine.zero_state(3)
+    for column in ids.T:
+        _, state = engine.step(column, state)
+    assert all(np.array_equal(a, b) for a, b in zip(scored, state, strict=True))
+
+
+@pytest.mark.parametrize("vocabulary", [60_000])
+def test_without_a_table(vocabulary: int) -> None:
+    """A vocabulary too large for one table of drives scores as the reference does."""
+    from charrnn.engines.numpy import NumpyEngine
+
+    architecture = Architecture("gru", vocabulary, (100,), embedding=8)
+    weights = drawn(architecture, scale=0.2)
+    from charrnn.engines.native import NativeEngine
+
+    ids = np.asarray(ids_of(2, 6, 0.2, vocabulary)[0])
+    engine, other = NativeEngine(architecture, weights, 2), NumpyEngine(architecture, weights)
+    nats, _ = engine.score(ids, engine.zero_state(2))
+    expected, _ = other.score(ids, other.zero_state(2))
+    assert np.allclose(nats, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_numbers_that_are_not_finite_are_not_hidden(value: float) -> None:
+    architecture = Architecture("gru", V, (20,), embedding=4)
+    weights = drawn(architecture)
+    weights["head.weight"][3, 7] = value
+    from charrnn.engines.native import NativeEngine
+
+    engine = NativeEngine(architecture, weights, 1)
+    nats, _ = engine.score(np.array([[V, 1, 3]]), engine.zero_state(1))
+    assert not (np.isfinite(nats[0, 1:]) & (nats[0, 1:] < 1e4)).all()
+
+
+def test_the_processors_own_settings_come_back() -> None:
+    """Numbers next to zero count as zero inside the core alone."""
+    architecture = Architecture("gru", V, (20,), embedding=4)
+    tiny = np.float32(1e-40)
+    for _ in range(3):
+        native(architecture, 2).score(np.array([[V, 1]]), native(architecture).zero_state(1))
+        assert tiny * np.float32(0.5) > 0
+
+
+def test_a_forked_process_has_threads_of_its_own() -> None:
+    """A pool does not survive a fork; the core makes another."""
+    script = (
+        "import os, test_native as t\n"
+        "first = t.digest(2)\n"
+        "pid = os.fork()\n"
+        "if not pid: os._exit(t.digest(2) != first)\n"
+        "assert os.waitpid(pid, 0)[1] == 0\n"
+        "assert t.digest(2) == first\n"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=Path(__file__).parent, timeout=240, check=True)
+
+
+# --- choosing it --------------------------------------------------------------------------------------
+
+
+def test_it_is_chosen_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHARRNN_ISA", core.instruction_set())
+    assert choose_engine("auto", "cpu") == choose_engine("auto", "cpu", training=True) == "native"
+    assert choose_engine("auto", "cuda") == "torch"
+    assert choose_engine("numpy", "cpu") == "numpy"
+    for engine in ("native", "numpy"):
+        with pytest.raises(UsageError, match=f"--engine {engine} runs on the CPU"):
+            choose_engine(engine, "cuda:1")
+
+
+def test_it_is_missed_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(core, "library", lambda: None)
+    assert (choose_engine("auto", "cpu"), choose_engine("auto", "cpu", training=True)) == ("numpy", "torch")
+    with pytest.raises(UsageError, match="--engine native: the compiled core was not built"):
+        choose_engine("native", "cpu")
+
+
+def other_library(folder: Path, data: bytes | None) -> Callable[[], object]:
+    if data is not None:
+        (folder / "core.so").write_bytes(data)
+    return core.library.__wrapped__
+
+
+@pytest.mark.parametrize("data", [None, b"", b"not a library"])
+def test_a_core_that_cannot_be_loaded_is_none(
+    data: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "engines").mkdir()
+    monkeypatch.setattr(core, "__file__", str(tmp_path / "engines" / "core.py"))
+    assert other_library(tmp_path, data)() is None
+
+
+def test_an_id_out_of_range_is_refused() -> None:
+    """The core itself would read beyond its table."""
+    architecture = Architecture("gru", V, (7,), embedding=4)
+    engine = native(architecture)
+    for ids in ([[-1]], [[V + 1]]):
+        with pytest.raises(AssertionError, match="out of range"):
+            engine.score(np.array(ids), engine.zero_state(1))
+    with pytest.raises(AssertionError, match="the state's shape"):
+        engine.score(np.array([[1]]), engine.zero_state(2))
+
+
+def test_layers_are_modules() -> None:
+    """Parameters have the names, shapes and order of the torch engine's."""
+    architecture = Architecture("lstm", V, (7, 5), embedding=4)
+    ours, theirs = (LanguageModel(architecture, engine).named_weights() for engine in ("native", "torch"))
+    assert [(key, tuple(value.shape)) for key, value in ours.items()] == [
+        (key, tuple(value.shape)) for key, value in theirs.items()
+    ]
+    assert all(isinstance(value, nn.Parameter) for value in ours.values())
