@@ -32,7 +32,7 @@ class Machine:
 
 
 def aligned(size: int) -> Tensor:
-    """Floats that fill so many bytes, from a multiple of 64 on: as the core wants them, and torch's allocator has them."""
+    """Floats that fill so many bytes, from a multiple of 64 on, as the core wants them."""
     memory = torch.empty((size + 3) // 4)
     assert memory.data_ptr() % 64 == 0, "memory is not aligned"
     return memory
