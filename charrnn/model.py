@@ -26,13 +26,15 @@ class LanguageModel(nn.Module):
     Args:
         architecture: the model's sizes.
         engine: what runs it, "torch" or "native"; the weights' names and shapes are the same.
-        threads: of the native engine.
+
+    Attributes:
+        machine: the native engine's, or None.
     """
 
-    def __init__(self, architecture: Architecture, engine: str = "torch", threads: int = 1) -> None:
+    def __init__(self, architecture: Architecture, engine: str = "torch") -> None:
         super().__init__()
         self.architecture = architecture
-        self.machine = Machine(threads) if engine == "native" else None
+        self.machine = Machine() if engine == "native" else None
         V, F = architecture.vocabulary, architecture.features
         self.embedding = nn.Parameter(torch.zeros(V + 1, architecture.embedding))
         cell, activation = architecture.cell, architecture.activation

@@ -56,7 +56,9 @@ def learnt(
 
 
 def made(architecture: Architecture, engine: str, threads: int = 1) -> LanguageModel:
-    model = LanguageModel(architecture, engine, threads)
+    model = LanguageModel(architecture, engine)
+    if model.machine:
+        model.machine.threads = threads
     model.load_weights(drawn(architecture, scale=0.3))
     return model.double() if engine == "torch" else model
 

@@ -32,7 +32,7 @@ SPLIT = split_of(TEXT * 40)
 def speed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Symbols a second of a machine that is calibrated in no time; for a layer of any size."""
     speeds = [100_000.0]
-    monkeypatch.setattr(planning, "calibrate", lambda *args: speeds[0])
+    monkeypatch.setattr(planning, "calibrate", lambda *args: dict.fromkeys(args[4], speeds[0]))
     return speeds
 
 
@@ -185,13 +185,15 @@ def test_memory_grows_with_the_model() -> None:
 def test_calibration_measures_and_can_be_ended() -> None:
     config = plan_of(steps=1, hidden=(8,)).config
     architecture = Architecture("gru", SPLIT.tokenizer.size, (8,), 16)
-    assert 100 < calibration.calibrate(architecture, config, SPLIT, "cpu") < 1e9
+    speeds = calibration.calibrate(architecture, config, SPLIT, "cpu", [1, 2])
+    assert set(speeds) == {1, 2}
+    assert all(100 < speed < 1e9 for speed in speeds.values())
 
     def enough() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        calibration.calibrate(architecture, config, SPLIT, "cpu", enough)
+        calibration.calibrate(architecture, config, SPLIT, "cpu", [1], enough)
 
 
 # --- from the command line -------------------------------------------------------------------------

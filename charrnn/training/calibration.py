@@ -1,7 +1,7 @@
 """How fast this machine is: measured on a model that is thrown away, before a plan is made."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,8 @@ EVALUATIONS = 20
 _EVAL_SHARE = 0.05  # of the time, for all evaluations while training
 _EXACT_SHARE = 0.10  # of the time, for the exact figures of the finished model
 _ENOUGH = 20_000  # symbols of an evaluation, where there is the time
-_CALIBRATION = 0.5  # seconds of steps
+_CALIBRATION = 0.5  # seconds of steps for each number of threads
+_TURN = 3  # steps
 _SAVING = 0.3  # seconds at the end of a run
 
 
@@ -27,23 +28,29 @@ def calibrate(
     config: TrainConfig,
     split: Split,
     device: str,
+    threads: Sequence[int],
     check: Callable[[], None] = lambda: None,
-) -> float:
-    """Symbols a second that training reads here, measured on a learner that is thrown away."""
+) -> dict[int, float]:
+    """Symbols a second that training reads here with each number of threads, measured on a learner that is
+    thrown away. They take turns, so that a busy machine is equally unfair to all."""
     from charrnn.training.learner import Learner  # imports torch, which takes a second
 
     learner = Learner(architecture, config, device)
     rows = training_rows(config, split)
-    took: list[float] = []
-    begin = time.monotonic()
-    for step in range(200):
-        check()
-        before = time.monotonic()
-        learner.step(rows.chunk(step), step, 1e-6)
-        took.append(time.monotonic() - before)
-        if len(took) >= 5 and time.monotonic() - begin > _CALIBRATION:
+    took: dict[int, list[float]] = {count: [] for count in threads}
+    begin, step = time.monotonic(), 0
+    while step < 200 * len(threads):
+        for count in threads:
+            learner.use_threads(count)
+            for _ in range(_TURN):
+                check()
+                before = time.monotonic()
+                learner.step(rows.chunk(step), step, 1e-6)
+                took[count].append(time.monotonic() - before)
+                step += 1
+        if step >= 2 * _TURN * len(threads) and time.monotonic() - begin > _CALIBRATION * len(threads):
             break
-    return rows.batch * rows.seq_len / float(np.median(took[2:]))
+    return {count: rows.batch * rows.seq_len / float(np.median(times[1:])) for count, times in took.items()}
 
 
 def training_rows(config: TrainConfig, split: Split) -> Rows:

@@ -52,14 +52,19 @@ class Learner:
         self.architecture, self.config = architecture, config
         self.device = torch.device(device)
         self.engine = choose_engine(config.engine, device, training=True)
-        threads = config.threads or processors()
-        # beside the core's own threads torch's would only be in the way: little is left for them to do
-        torch.set_num_threads(1 if self.engine == "native" else threads)
-        self.model = LanguageModel(architecture, self.engine, threads)
+        self.model = LanguageModel(architecture, self.engine)
+        self.use_threads(config.threads or processors())
         self.model.initialise(config.seed)
         self.model.to(self.device)
         self.optimizer = _optimizer(self.model, config, self.device)
         self.state = self.model.zero_state(config.batch)
+
+    def use_threads(self, count: int) -> None:
+        """How many processor threads steps take. They shape no result of the native engine."""
+        if self.model.machine:
+            self.model.machine.threads = count
+            count = 1  # torch's own would only be in the way: little is left for them to do
+        torch.set_num_threads(count)
 
     def step(self, chunk: Chunk, number: int, rate: float) -> Step:
         """Learn from a chunk.

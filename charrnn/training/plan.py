@@ -29,7 +29,7 @@ SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 BASELINE_SPEED = 40_000  # bytes of text that baselines learn from, for each second there is: 2 to 3 % of it
 UNTIMED_BASELINES = 2_000_000
 
-_ONE_THREAD = 1.15  # how much faster more threads must be to be taken
+_ONE_THREAD = {"native": 1.0, "torch": 1.15}  # how much faster more threads must be to be taken
 
 # The size of a layer, where the user leaves it open. A weight wants some symbols of text, and to
 # read more of them than there are: a small model that has read much beats a large one that has not.
@@ -268,7 +268,10 @@ def _hidden(
     chosen, why = min(allowed[-1], UNTIMED), f"the text has {len(split.train):,} symbols"
     if config.time is not None:
         reference = min(allowed[-1], 128)
-        speed = calibrate(_architecture(sized[reference], split), sized[reference], split, device, check)
+        count = config.threads or processors()
+        speed = calibrate(_architecture(sized[reference], split), sized[reference], split, device, [count], check)[
+            count
+        ]
         left = 0.8 * (config.time - elapsed())
         chosen = allowed[0]
         for size in allowed:  # larger layers run nearer to the processor's limit, hence the power
@@ -321,10 +324,11 @@ def _threads(
 ) -> tuple[TrainConfig, float]:
     """As many threads as pay, and the speed with them.
 
-    The steps of a small layer are so short that a second thread gains little, and loses much when
-    another program wants the processor.
+    The steps of a small layer are so short that a second thread gains little, and one of torch's loses much
+    when another program wants the processor; the core's own threads give way.
     """
-    counts = [config.threads] if config.threads else [1, processors()]
-    speeds = {count: calibrate(architecture, replace(config, threads=count), split, device, check) for count in counts}
-    best = max(speeds, key=lambda count: speeds[count] * (_ONE_THREAD if count == 1 else 1.0))
+    counts = [config.threads] if config.threads else sorted({1, processors()})
+    speeds = calibrate(architecture, config, split, device, counts, check)
+    one = _ONE_THREAD[choose_engine(config.engine, device, training=True)]
+    best = max(speeds, key=lambda count: speeds[count] * (one if count == 1 else 1.0))
     return replace(config, threads=best), speeds[best]
