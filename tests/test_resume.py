@@ -4,6 +4,7 @@ import itertools
 import os
 import random
 import time
+from ast import literal_eval
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from charrnn.__main__ import main
 from charrnn.config import TrainConfig
 from charrnn.corpora.reading import read_corpus
 from charrnn.data import Preparation, Split, prepare
+from charrnn.engines import core
 from charrnn.errors import CheckpointError, OutputError, UsageError
 from charrnn.options import kinds, read_toml
 from charrnn.training.learner import Learner
@@ -122,6 +124,8 @@ def test_ck_01_a_resumed_run_is_exact(
         {"records": True, "tokenizer": "byte", "cell": "lstm", "seed": 3},
         {"records": True, "tokenizer": "sentencepiece", "vocab_size": 264, "cell": "rnn"},
         {"separator": "fox "},
+        {"engine": "torch"},
+        {"engine": "torch", "cell": "lstm", "records": True, "dropout": 0.3},
     ],
     ids=str,
 )
@@ -135,6 +139,41 @@ def test_ck_01_whatever_the_options(
     losses |= train(tmp_path, **EVERY, **options, resume=True).losses
     assert losses == told.losses
     assert (tmp_path / LAST).read_bytes() == (whole / LAST).read_bytes()
+
+
+needs_core = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
+
+
+@needs_core
+@pytest.mark.parametrize("engines", [("native", "torch"), ("torch", "native")], ids=str)
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_a_run_goes_on_with_another_engine(
+    cell: str, engines: tuple[str, str], straight: Callable[..., tuple[Path, Session]], tmp_path: Path
+) -> None:
+    """To rounding, as the engines agree; the change is told."""
+    first, second = engines
+    _, told = straight(**EVERY, cell=cell, engine=first)
+    losses = train(tmp_path, **EVERY, cell=cell, engine=first, stop_at=("show", 13)).losses
+    session = train(tmp_path, **EVERY, cell=cell, resume=True, given={"engine": second})
+    assert [f"{first} engine" in warning and f"with {second}" in warning for warning in session.warnings] == [True]
+    losses |= session.losses
+    assert losses != told.losses
+    pairs = [(literal_eval(losses[step]), literal_eval(told.losses[step])) for step in told.losses]
+    assert all(found == pytest.approx(expected, rel=1e-4) for found, expected in pairs)
+    assert checkpoint.read(tmp_path / LAST).info["engine"] == second
+
+
+@needs_core
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_threads_do_not_shape_a_native_run(
+    cell: str, straight: Callable[..., tuple[Path, Session]], tmp_path: Path
+) -> None:
+    """CK-01 even where a run goes on with another number of them: every bit."""
+    whole, told = straight(**EVERY, cell=cell, engine="native")
+    losses = train(tmp_path, **EVERY, cell=cell, engine="native", stop_at=("show", 13)).losses
+    losses |= train(tmp_path, **EVERY, cell=cell, resume=True, given={"threads": 2}).losses
+    assert losses == told.losses
+    assert tensors(tmp_path / LAST) == tensors(whole / LAST)
 
 
 SEVERAL = {
