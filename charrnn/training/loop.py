@@ -104,9 +104,9 @@ class Trainer:
             self.learner.expect(np.bincount(beginning, minlength=split.tokenizer.size))
         else:
             self.learner.load(resumed.weights, resumed.training)
-            if (before_engine := resumed.info["engine"]) != self.learner.engine:
+            if (engine := resumed.info["engine"]) != self.learner.engine:
                 run.warn(
-                    f"the run was trained by the {before_engine} engine until now and goes on with {self.learner.engine}:"
+                    f"the {engine} engine has trained this run until now, and it goes on with {self.learner.engine}:"
                     " the figures agree to rounding, no longer to the last bit"
                 )
             self.progress = Progress.from_json(resumed.info["progress"])
