@@ -47,7 +47,8 @@ def _keep_memory() -> None:
     except (AttributeError, OSError):
         return
     m_trim_threshold, m_mmap_threshold = -1, -3
-    mallopt(m_mmap_threshold, 1 << 30)
+    if not mallopt(m_mmap_threshold, 1 << 30):
+        mallopt(m_mmap_threshold, 1 << 25)  # the most that some C libraries take
     mallopt(m_trim_threshold, 1 << 30)
 
 
