@@ -75,6 +75,10 @@ def test_sanitizers_find_nothing_and_processors_agree(tmp_path: Path) -> None:
     first = run([str(checked)], "baseline")
     assert first[0] == "baseline"
     assert run([str(checked)], "avx2")[1] == run([str(checked)], "avx512")[1] == first[1]
+    wide = tmp_path / "wide"
+    wide.mkdir()
+    longer = build(wide, "-O2", compiler=COMPILER, kernels=X86 | {"baseline": "-DLANES=16 -DREGISTERS=32"})
+    assert run([str(longer)], "baseline") == ["baseline", first[1]]
     other, emulator = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
     if other is None or emulator is None:
         pytest.skip("sanitizers found nothing; no compiler or emulator for aarch64")
