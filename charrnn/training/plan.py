@@ -309,7 +309,7 @@ def default_rate(config: TrainConfig, hidden: int) -> float:
         return 0.5
     if config.optimizer == "rmsprop":
         return 2e-3
-    scale = {"gru": 1.8, "lstm": 1.8, "rnn": 0.6}[config.cell]
+    scale = {"gru": 1.3, "lstm": 1.8, "rnn": 0.6}[config.cell]
     return float(f"{min(1e-2, scale / hidden):.2g}")
 
 
