@@ -18,8 +18,6 @@ V = 65
 SHAPES = [(16, 256, 64, 1), (32, 256, 64, 1), (64, 256, 128, 1), (16, 384, 64, 1), (32, 512, 64, 1), (32, 512, 64, 2)]
 """B, H, T, layers."""
 
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
-
 
 def torch_step(cell: str, B: int, H: int, T: int, layers: int) -> Any:
     """As a user of PyTorch would write it."""
@@ -101,6 +99,8 @@ def main() -> None:
         cell, B, H, T, layers = shape
         serve({"torch": torch_step, "charrnn": charrnn_step}[name](cell, B, H, T, layers), B * T)
         return
+    from charrnn.architecture import GATES
+
     most = peak()
     print(f"a large product of matrices runs at {most / 1e9:.0f} GFLOP/s here\n")
     print("| cell | B | H | T | layers | torch.nn, k chars/s | charrnn, k chars/s | ratio | share of that speed |")

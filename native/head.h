@@ -52,7 +52,7 @@ struct HeadWork {
         const int F = head.features, V = padded(head.vocabulary);
         const int64_t most = ((int64_t)1 << 22) / V, least = 64;
         chunk = (int)(most < least ? least : most < head.rows ? most : head.rows);
-        forward = arena.take<float>(panel_size(F, 1) * blocks(head.vocabulary));
+        forward = arena.take<float>((int64_t)F * V);
         backward = arena.take<float>(panel_size(head.vocabulary, 1) * blocks(F));
         logits = arena.take<float>((int64_t)chunk * V);
         biases = arena.take<float>(V);
@@ -68,8 +68,7 @@ double head_loss(const charrnn_head *head, float *dx, int64_t distance, float *d
     const float scale = 1.0f / (float)rows;
     in_team(head->threads, [&](Team &team) {
         const Flush flush;
-        const int one[1] = {0};
-        pack_rows<1>(team, head->weight, F, head->vocabulary, F, one, work.forward);
+        pack_rows<1>(team, head->weight, head->vocabulary, F, work.forward);
         const Share columns = team.share(blocks(head->vocabulary));
         if (dx) {
             pack(

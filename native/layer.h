@@ -9,8 +9,6 @@
 
 namespace {
 
-INLINE int padded(int size) { return (size + 15) / 16 * 16; }
-
 // Hands out parts of one allocation; without one, it counts what would be needed.
 class Arena {
   public:
@@ -151,25 +149,11 @@ struct Packed {
 
     template <typename Cell> void pack(Team &team, int inputs, int hidden, const charrnn_weights &weights) const {
         const int H = padded(hidden);
-        for (int slot = 0; slot < Cell::GATES; slot++) {
-            const int which[1] = {Cell::gate[slot]};
-            pack_rows<1>(team, weights.weight_ih, inputs, hidden, inputs, which,
-                         input + (int64_t)slot * H / LANES * panel_size(inputs, 1));
-        }
-        int order[Cell::GATES];
-        for (int gate = 0; gate < Cell::GATES; gate++) order[gate] = gate;
-        pack_rows<Cell::GATES>(team, weights.weight_hh, hidden, hidden, hidden, order, recurrent);
-        // blocks that are padding throughout
-        const int known = blocks(hidden), whole = H / LANES;
+        for (int slot = 0; slot < Cell::GATES; slot++)
+            pack_rows<1>(team, weights.weight_ih + (int64_t)Cell::gate[slot] * hidden * inputs, hidden, inputs,
+                         input + (int64_t)slot * H * inputs);
+        pack_rows<Cell::GATES>(team, weights.weight_hh, hidden, hidden, recurrent);
         const Share share = team.share(H);
-        if (team.number == 0) {
-            for (int slot = 0; slot < Cell::GATES; slot++) {
-                const int64_t size = panel_size(inputs, 1);
-                memset(input + ((int64_t)slot * whole + known) * size, 0, (whole - known) * size * sizeof(float));
-            }
-            const int64_t size = panel_size(hidden, Cell::GATES);
-            memset(recurrent + known * size, 0, (whole - known) * size * sizeof(float));
-        }
         for (int unit = share.begin; unit < share.end; unit++) {
             const bool real = unit < hidden;
             inner[unit] = real && Cell::SLOTS > Cell::GATES ? weights.bias_hh[2 * hidden + unit] : 0.0f;
@@ -224,7 +208,7 @@ void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed,
                     Cell::begin(sums[r][p], driven[r] + n, H, packed.inner + n);
                 }
             }
-            multiply<R, W, G>(before, packed.recurrent + block * panel, panel, chunk.hidden, sums);
+            multiply(before, packed.recurrent + block * panel, panel, chunk.hidden, sums);
             for (int r = 0; r < R; r++)
                 for (int p = 0; p < W; p++) {
                     const int n = (block + p) * LANES;
@@ -272,7 +256,7 @@ void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurre
             if (t < chunk.T - 1) {
                 const float *later[R];
                 for (int r = 0; r < R; r++) later[r] = slots + (row + r + B) * stride + Cell::RECURRENT * H;
-                multiply<R, W, 1>(later, recurrent + block * panel, panel, K, product);
+                multiply(later, recurrent + block * panel, panel, K, product);
             }
             for (int p = 0; p < W; p++) {
                 const int n = (block + p) * LANES, left = chunk.hidden - n;

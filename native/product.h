@@ -10,6 +10,9 @@ namespace {
 // [K][G][LANES], G being the number of gates whose same columns are needed together; beyond N it has zeros.
 INLINE int blocks(int columns) { return (columns + LANES - 1) / LANES; }
 
+// Rows are padded to a number of columns that is whole vectors whatever the instruction set.
+INLINE int padded(int size) { return (size + 15) / 16 * 16; }
+
 INLINE int64_t panel_size(int K, int G) { return (int64_t)K * G * LANES; }
 
 // As many accumulators as leave registers for a factor and a column of the panel; where a multiply-add is a call, few.
@@ -21,25 +24,22 @@ template <int R, int G> constexpr int blocks_of_tile() {
     return ACCUMULATORS / (R * G) < 1 ? 1 : ACCUMULATORS / (R * G) > 8 ? 8 : ACCUMULATORS / (R * G);
 }
 
-// sums[r][p][g] += sum over k of a[r][k] * panels[p][k][g].
-template <int R, int P, int G>
-INLINE void multiply(const float *const *a, const float *panels, int64_t panel, int K, Vector (&sums)[R][P][G]) {
+// sums[r][p][g] += sum over k of a(r, k) * panels[p][k][g].
+template <int R, int P, int G, typename Left>
+INLINE void accumulate(Left &&a, const float *panels, int64_t panel, int K, Vector (&sums)[R][P][G]) {
     Vector s[R][P][G];
-    const float *row[R];
 #pragma GCC unroll 32
-    for (int r = 0; r < R; r++) {
-        row[r] = a[r];
+    for (int r = 0; r < R; r++)
 #pragma GCC unroll 32
         for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
             for (int g = 0; g < G; g++) s[r][p][g] = sums[r][p][g];
-    }
     for (int k = 0; k < K; k++) {
         const float *here = panels + (int64_t)k * G * LANES;
         if constexpr (R < P * G) {  // the fewer factors wait in registers
             Vector x[R];
 #pragma GCC unroll 32
-            for (int r = 0; r < R; r++) x[r] = all(row[r][k]);
+            for (int r = 0; r < R; r++) x[r] = all(a(r, k));
 #pragma GCC unroll 32
             for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
@@ -56,7 +56,7 @@ INLINE void multiply(const float *const *a, const float *panels, int64_t panel, 
                 for (int g = 0; g < G; g++) b[p][g] = load(here + p * panel + g * LANES);
 #pragma GCC unroll 32
             for (int r = 0; r < R; r++) {
-                const Vector x = all(row[r][k]);
+                const Vector x = all(a(r, k));
 #pragma GCC unroll 32
                 for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
@@ -72,29 +72,13 @@ INLINE void multiply(const float *const *a, const float *panels, int64_t panel, 
             for (int g = 0; g < G; g++) sums[r][p][g] = s[r][p][g];
 }
 
-// The same with the rows of `a` beside one another: a[k][r].
-template <int R, int P>
-INLINE void multiply(const float *a, const float *panels, int64_t panel, int K, Vector (&sums)[R][P]) {
-    Vector s[R][P];
+// The same where a has R rows anywhere.
+template <int R, int P, int G>
+INLINE void multiply(const float *const (&a)[R], const float *panels, int64_t panel, int K, Vector (&sums)[R][P][G]) {
+    const float *row[R];
 #pragma GCC unroll 32
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 32
-        for (int p = 0; p < P; p++) s[r][p] = sums[r][p];
-    for (int k = 0; k < K; k++) {
-        Vector b[P];
-#pragma GCC unroll 32
-        for (int p = 0; p < P; p++) b[p] = load(panels + p * panel + (int64_t)k * LANES);
-#pragma GCC unroll 32
-        for (int r = 0; r < R; r++) {
-            const Vector x = all(a[(int64_t)k * R + r]);
-#pragma GCC unroll 32
-            for (int p = 0; p < P; p++) s[r][p] = madd(x, b[p], s[r][p]);
-        }
-    }
-#pragma GCC unroll 32
-    for (int r = 0; r < R; r++)
-#pragma GCC unroll 32
-        for (int p = 0; p < P; p++) sums[r][p] = s[r][p];
+    for (int r = 0; r < R; r++) row[r] = a[r];
+    accumulate([&](int r, int k) { return row[r][k]; }, panels, panel, K, sums);
 }
 
 // Rows of numbers: `stride` apart, or chosen by an index, or all the same (stride 0); those that are skipped are zero.
@@ -151,30 +135,29 @@ template <int G, typename Tile> INLINE void tiles(int rows, Share columns, Tile 
     });
 }
 
-// Packs blocks of the transpose of w: column n of the product's right side is row n of w (N, K), plus gate * skip
-// rows; ordered[g] is the gate that stands at place g.
-template <int G>
-void pack_rows(Team &team, const float *w, int ld, int N, int K, const int (&ordered)[G], float *to) {
-    const Share share = team.share(blocks(N));
+// Packs the transpose of w, G matrices (N, K) one after another: column n of the product's right side is row n of each.
+// The team shares the blocks, those of the padding among them.
+template <int G> void pack_rows(Team &team, const float *w, int N, int K, float *to) {
+    const Share share = team.share(padded(N) / LANES);
     for (int block = share.begin; block < share.end; block++) {
         float *panel = to + block * panel_size(K, G);
-        const int columns = N - block * LANES < LANES ? N - block * LANES : LANES;
+        const int columns = N - block * LANES;
         for (int g = 0; g < G; g++) {
-            const float *from = w + ((int64_t)ordered[g] * N + block * LANES) * ld;
+            const float *from = w + ((int64_t)g * N + block * LANES) * K;
             for (int k0 = 0; k0 < K; k0 += 16) {
                 const int last = k0 + 16 < K ? k0 + 16 : K;
                 for (int lane = 0; lane < LANES; lane++)
                     for (int k = k0; k < last; k++)
-                        panel[((int64_t)k * G + g) * LANES + lane] = lane < columns ? from[(int64_t)lane * ld + k] : 0;
+                        panel[((int64_t)k * G + g) * LANES + lane] = lane < columns ? from[(int64_t)lane * K + k] : 0;
             }
         }
     }
 }
 
-// Packs a right side whose row k begins at rows(k), with N columns; blocks begin to end of it.
-template <typename Rows> void pack(Share share, Rows &&rows, int K, int N, float *to) {
+// Packs some blocks of a right side whose row k, of N columns, begins at row(k).
+template <typename Row> void pack(Share share, Row &&row, int K, int N, float *to) {
     for (int k = 0; k < K; k++) {
-        const float *from = rows(k);
+        const float *from = row(k);
         for (int block = share.begin; block < share.end; block++)
             store(to + block * panel_size(K, 1) + (int64_t)k * LANES,
                   load(from + block * LANES, N - block * LANES));
@@ -196,7 +179,7 @@ __attribute__((noinline)) void multiply_rows(Share rows, Share columns, int N, i
             const Vector from = begin ? load(begin + n, N - n) : Vector{};
             for (int r = 0; r < R; r++) sums[r][p][0] = from;
         }
-        multiply<R, W, 1>(left, panels + block * panel, panel, K, sums);
+        multiply(left, panels + block * panel, panel, K, sums);
         for (int r = 0; r < R; r++)
             for (int p = 0; p < W; p++) {
                 const int n = (block + p) * LANES;
@@ -252,21 +235,22 @@ __attribute__((noinline)) void outer(Team &team, int groups, const int *order, i
             for (int tile = mine.begin; tile < mine.end; tile++) {
                 const int m = tile % tall * MOST, count = M - m < MOST ? M - m : MOST;
                 float *to = out + ((int64_t)order[tile / tall] * M + m) * N;
-                Vector sums[MOST][W];
+                Vector sums[MOST][W][1];
 #pragma GCC unroll 32
                 for (int r = 0; r < MOST; r++)
 #pragma GCC unroll 32
                     for (int p = 0; p < W; p++) {
                         const int n = (block + p) * LANES;
                         const bool there = r < count && (k0 || !fresh);
-                        sums[r][p] = there ? load(to + (int64_t)r * N + n, N - n) : Vector{};
+                        sums[r][p][0] = there ? load(to + (int64_t)r * N + n, N - n) : Vector{};
                     }
-                multiply<MOST, W>(left + (int64_t)(tile - mine.begin) * MOST * depth, panels + block * panel, panel,
-                                  depth, sums);
+                const float *rows = left + (int64_t)(tile - mine.begin) * MOST * depth;
+                accumulate([=](int r, int k) { return rows[(int64_t)k * MOST + r]; }, panels + block * panel, panel, depth,
+                         sums);
                 for (int r = 0; r < count; r++)
                     for (int p = 0; p < W; p++) {
                         const int n = (block + p) * LANES;
-                        store(to + (int64_t)r * N + n, sums[r][p], N - n);
+                        store(to + (int64_t)r * N + n, sums[r][p][0], N - n);
                     }
             }
         });

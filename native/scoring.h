@@ -12,7 +12,7 @@ const int64_t ENOUGH = 100000;  // multiply-adds of a step that are worth a barr
 const int64_t AWAKE = 4000000;
 
 struct Model {
-    int cell, threads, V, E, L, states, F;
+    int cell, threads, V, E, L, F, widest;
     bool summed;
     int *hidden;
     Packed *layers;
@@ -25,14 +25,11 @@ struct Model {
 
     int inputs(int layer) const { return layer ? hidden[layer - 1] : E; }
 
-    template <typename Cell> void lay_out(Cell, Arena &arena) {
+    template <typename Cell> void lay_out(Cell, Arena &arena, const int *sizes) {
         hidden = arena.take<int>(L);
         layers = arena.take<Packed>(L);
-    }
-
-    template <typename Cell> void lay_out_weights(Cell, Arena &arena, const int *sizes) {
-        int widest = 0;
-        F = 0;
+        if (hidden) memcpy(hidden, sizes, L * sizeof(int));
+        F = widest = 0;
         summed = true;
         for (int layer = 0; layer < L; layer++) {
             const Packed packed = Packed::take<Cell>(arena, layer ? sizes[layer - 1] : E, sizes[layer]);
@@ -45,17 +42,9 @@ struct Model {
         const int64_t gates = (int64_t)Cell::GATES * padded(sizes[0]);
         embeddings = arena.take<float>((int64_t)(V + 1) * E);
         table = (V + 1) * gates <= TABLE ? arena.take<float>((V + 1) * gates) : nullptr;
-        head = arena.take<float>(panel_size(F, 1) * blocks(V));
+        head = arena.take<float>((int64_t)F * padded(V));
         head_bias = arena.take<float>(padded(V));
         zeros = arena.take<float>(padded(widest));
-    }
-
-    void fill(Arena &arena, const int *sizes) {
-        with_cell(cell, [&](auto kind) {
-            lay_out(kind, arena);
-            if (hidden) memcpy(hidden, sizes, L * sizeof(int));
-            lay_out_weights(kind, arena, sizes);
-        });
     }
 
     // Threads that a call pays for: no result depends on it.
@@ -87,17 +76,15 @@ struct Reading {
 
     template <typename Cell> Reading(Cell, Arena &arena, const Model &model, int batch, int steps, int threads) {
         const int64_t rows = (int64_t)batch * steps;
-        int widest = 0;
         h = arena.take<float *>(model.L);
         c = arena.take<float *>(model.L);
         for (int layer = 0; layer < model.L; layer++) {
             const int H = padded(model.hidden[layer]);
-            if (H > widest) widest = H;
             float *hs = arena.take<float>((rows + batch) * H);
-            float *cs = model.states == 2 ? arena.take<float>((rows + batch) * H) : nullptr;
+            float *cs = model.cell == CHARRNN_LSTM ? arena.take<float>((rows + batch) * H) : nullptr;
             if (h) h[layer] = hs, c[layer] = cs;
         }
-        drives = model.table && model.L == 1 ? nullptr : arena.take<float>(rows * Cell::GATES * widest);
+        drives = model.table && model.L == 1 ? nullptr : arena.take<float>(rows * Cell::GATES * padded(model.widest));
         features = model.L == 1 ? nullptr : arena.take<float>(rows * padded(model.F));
         logits = arena.take<float>((int64_t)threads * rows_at_a_time(model.V) * padded(model.V));
         resets = arena.take<unsigned char>(rows);
@@ -149,8 +136,7 @@ INLINE Rows feature_rows(const Model &model, const Reading &reading, int64_t fir
     return {reading.features, width};
 }
 
-template <typename Cell>
-void load_state(Cell, const Model &model, const Reading &reading, int batch, float *const *state) {
+INLINE void load_state(const Model &model, const Reading &reading, int batch, float *const *state) {
     for (int layer = 0; layer < model.L; layer++) {
         spread(state[layer], batch, model.hidden[layer], reading.h[layer]);
         if (reading.c[layer])
@@ -177,7 +163,7 @@ int score(Cell cell, Model &model, const int32_t *ids, int batch, int steps, flo
     if (!memory) return -1;
     Arena arena(memory);
     const Reading reading(cell, arena, model, batch, some, threads);
-    load_state(cell, model, reading, batch, state);
+    load_state(model, reading, batch, state);
     in_team(threads, [&](Team &team) {
         const Flush flush;
         for (int first = 0; first < steps; first += some) {
@@ -229,7 +215,7 @@ int step(Cell cell, Model &model, const int32_t *ids, int batch, float *const *s
     if (!memory) return -1;
     Arena arena(memory);
     const Reading reading(cell, arena, model, batch, 1, threads);
-    load_state(cell, model, reading, batch, state);
+    load_state(model, reading, batch, state);
     bool any_reset = false;
     for (int row = 0; row < batch; row++) {
         reading.ids[row] = ids[row];
@@ -256,26 +242,21 @@ Model *model_new(int cell, int threads, int vocabulary, int embedding, int layer
     model->V = vocabulary;
     model->E = embedding;
     model->L = layers;
-    model->states = cell == CHARRNN_LSTM ? 2 : 1;
     Arena measure(nullptr);
-    model->fill(measure, hidden);
+    with_cell(cell, [&](auto kind) { model->lay_out(kind, measure, hidden); });
     if (posix_memalign(&model->memory, 64, measure.used())) {
         free(model);
         return nullptr;
     }
     Arena arena(model->memory);
-    model->fill(arena, hidden);
-    int widest = 0;
-    for (int layer = 0; layer < layers; layer++)
-        if (hidden[layer] > widest) widest = hidden[layer];
-    memset(model->zeros, 0, padded(widest) * sizeof(float));
+    with_cell(cell, [&](auto kind) { model->lay_out(kind, arena, hidden); });
+    memset(model->zeros, 0, padded(model->widest) * sizeof(float));
     memcpy(model->embeddings, embeddings, (int64_t)(vocabulary + 1) * embedding * sizeof(float));
     memset(model->head_bias, 0, padded(vocabulary) * sizeof(float));
     memcpy(model->head_bias, head_bias, vocabulary * sizeof(float));
     in_team(threads, [&](Team &team) {
         const Flush flush;
-        const int one[1] = {0};
-        pack_rows<1>(team, head_weight, model->F, vocabulary, model->F, one, model->head);
+        pack_rows<1>(team, head_weight, vocabulary, model->F, model->head);
         with_cell(cell, [&](auto kind) {
             using Cell = decltype(kind);
             for (int layer = 0; layer < layers; layer++)

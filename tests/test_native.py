@@ -7,7 +7,6 @@ import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,8 @@ from torch import Tensor, nn
 
 from charrnn.architecture import Architecture
 from charrnn.engines import Array, choose_engine, core
+from charrnn.engines.native import NativeEngine
+from charrnn.engines.numpy import NumpyEngine
 from charrnn.errors import UsageError
 from charrnn.model import LanguageModel
 
@@ -144,9 +145,7 @@ def digest(threads: int) -> str:
     return hashed.hexdigest()
 
 
-def native(architecture: Architecture, threads: int = 1):  # type: ignore[no-untyped-def]
-    from charrnn.engines.native import NativeEngine
-
+def native(architecture: Architecture, threads: int = 1) -> NativeEngine:
     return NativeEngine(architecture, drawn(architecture, scale=0.3), threads)
 
 
@@ -209,12 +208,8 @@ def test_stepping_equals_scoring() -> None:
 @pytest.mark.parametrize("vocabulary", [60_000])
 def test_without_a_table(vocabulary: int) -> None:
     """A vocabulary too large for one table of drives scores as the reference does."""
-    from charrnn.engines.numpy import NumpyEngine
-
     architecture = Architecture("gru", vocabulary, (100,), embedding=8)
     weights = drawn(architecture, scale=0.2)
-    from charrnn.engines.native import NativeEngine
-
     ids = np.asarray(ids_of(2, 6, 0.2, vocabulary)[0])
     engine, other = NativeEngine(architecture, weights, 2), NumpyEngine(architecture, weights)
     nats, _ = engine.score(ids, engine.zero_state(2))
@@ -227,8 +222,6 @@ def test_numbers_that_are_not_finite_are_not_hidden(value: float) -> None:
     architecture = Architecture("gru", V, (20,), embedding=4)
     weights = drawn(architecture)
     weights["head.weight"][3, 7] = value
-    from charrnn.engines.native import NativeEngine
-
     engine = NativeEngine(architecture, weights, 1)
     nats, _ = engine.score(np.array([[V, 1, 3]]), engine.zero_state(1))
     assert not (np.isfinite(nats[0, 1:]) & (nats[0, 1:] < 1e4)).all()
@@ -276,19 +269,14 @@ def test_it_is_missed_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
         choose_engine("native", "cpu")
 
 
-def other_library(folder: Path, data: bytes | None) -> Callable[[], object]:
-    if data is not None:
-        (folder / "core.so").write_bytes(data)
-    return core.library.__wrapped__
-
-
 @pytest.mark.parametrize("data", [None, b"", b"not a library"])
 def test_a_core_that_cannot_be_loaded_is_none(
     data: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "engines").mkdir()
+    if data is not None:
+        (tmp_path / "core.so").write_bytes(data)
     monkeypatch.setattr(core, "__file__", str(tmp_path / "engines" / "core.py"))
-    assert other_library(tmp_path, data)() is None
+    assert core.library.__wrapped__() is None
 
 
 def test_an_id_out_of_range_is_refused() -> None:

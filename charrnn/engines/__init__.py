@@ -5,9 +5,11 @@ arrays and without torch on the CPU. *Training* (`native`, `torch`) is different
 `(ids or x, state) -> (outputs, state)` for `charrnn.model`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
+import numpy as np
 import numpy.typing as npt
 
 from charrnn.architecture import Architecture
@@ -22,17 +24,20 @@ State = tuple[Array, ...]
 change a state they were handed."""
 
 
-class Inference(Protocol):
+class Inference(ABC):
     """A model that reads ids. An id equal to `architecture.start` is `<s>`: before reading it that
     row's state is set to zero, so that a text is scored by putting `<s>` before it."""
 
-    name: str
+    name: ClassVar[str]
     architecture: Architecture
+    dtype: npt.DTypeLike = np.float32
 
     def zero_state(self, batch: int) -> State:
         """The state of `batch` rows that have read nothing; `<s>` must come next."""
-        ...
+        S = self.architecture.states
+        return tuple(np.zeros((S, batch, H), self.dtype) for H in self.architecture.hidden)
 
+    @abstractmethod
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
         """Read ids one after another, telling what each cost.
 
@@ -44,8 +49,8 @@ class Inference(Protocol):
             nats, float64 (B, T): -ln p(ids[b, t] | everything before it); 0 where it is `<s>`.
             The state after the last id.
         """
-        ...
 
+    @abstractmethod
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
         """Read one id per row.
 
@@ -58,7 +63,6 @@ class Inference(Protocol):
         Returns:
             logits (B, V) of the next symbol, and the state after `ids`.
         """
-        ...
 
 
 def choose_engine(name: str, device: str, *, training: bool = False) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from charrnn.architecture import Architecture
-from charrnn.engines import Array, State
+from charrnn.engines import Array, Inference, State
 from charrnn.engines.core import WEIGHTS, Weights, addresses, library, number_of
 
 
-class NativeEngine:
+class NativeEngine(Inference):
     """`Inference` by the core. Its nats, logits and states are the same to the last bit for every batch,
     number of threads and instruction set. Not for use by two threads at once.
 
@@ -52,11 +52,6 @@ class NativeEngine:
         if not self._model:
             raise MemoryError
         weakref.finalize(self, core.charrnn_model_free, self._model)
-
-    def zero_state(self, batch: int) -> State:
-        """See `Inference`."""
-        S = self.architecture.states
-        return tuple(np.zeros((S, batch, H), np.float32) for H in self.architecture.hidden)
 
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
         """See `Inference`."""

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from charrnn.architecture import GATES
 from charrnn.engines.core import WEIGHTS, Head, Layer, Weights, library, number_of
 
 
@@ -64,7 +65,7 @@ class NativeLayer(nn.Module):
 
     def __init__(self, machine: Machine, cell: str, width: int, size: int, activation: str) -> None:
         super().__init__()
-        gates = {"lstm": 4, "gru": 3}.get(cell, 1)
+        gates = GATES[cell]
         self.machine, self.number, self.size = machine, number_of(cell, activation), size
         self.weight_ih = nn.Parameter(torch.zeros(gates * size, width))
         self.weight_hh = nn.Parameter(torch.zeros(gates * size, size))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from charrnn.architecture import Architecture
-from charrnn.engines import Array, State
+from charrnn.engines import Array, Inference, State
 
 TABLE = 1 << 24  # largest input table, in floats (64 MB); beyond it rows are made for the ids at hand
 BLOCK = 1 << 24  # largest array of gates or logits that `score` makes at a time, in floats
@@ -21,7 +21,7 @@ ONE = np.array(1, np.float32)  # an array of no axes adds faster than a scalar
 Vectors = Array | Sequence[Array]  # a layer's h (B, H), and for LSTM c
 
 
-class NumpyEngine:
+class NumpyEngine(Inference):
     """`Inference` in float32 on the CPU. Not for use by two threads at once: `step` has buffers.
 
     Overflow is not told: where weights are huge or not finite, so are nats and logits.
@@ -45,11 +45,6 @@ class NumpyEngine:
         self._table: Array | None = None  # (V + 1, G*H)
         if len(self._embedding) * len(first.bias) <= TABLE:
             self._table = first.inputs(self._embedding)
-
-    def zero_state(self, batch: int) -> State:
-        """See `Inference`."""
-        S = self.architecture.states
-        return tuple(np.zeros((S, batch, H), np.float32) for H in self.architecture.hidden)
 
     @np.errstate(all="ignore")
     def step(self, ids: Array, state: State) -> tuple[Array, State]:

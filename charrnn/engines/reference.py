@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from charrnn.architecture import Architecture
-from charrnn.engines import Array, State
+from charrnn.engines import Array, Inference, State
 
 
 def sigmoid(x: Array) -> Array:
@@ -77,7 +77,7 @@ def gru(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
     return np.asarray((1 - z) * n + z * h)
 
 
-class ReferenceEngine:
+class ReferenceEngine(Inference):
     """`Inference` in float64, or in complex128 where a weight is complex.
 
     Args:
@@ -91,11 +91,6 @@ class ReferenceEngine:
         self.architecture = architecture
         self.dtype = np.result_type(np.float64, *weights.values())
         self.weights = {name: np.asarray(weights[name], self.dtype) for name in architecture.shapes()}
-
-    def zero_state(self, batch: int) -> State:
-        """See `Inference`."""
-        S = self.architecture.states
-        return tuple(np.zeros((S, batch, H), self.dtype) for H in self.architecture.hidden)
 
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
         """See `Inference`."""

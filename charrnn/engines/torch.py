@@ -6,13 +6,12 @@ that, its rows are cut at the resets into segments and run as one PackedSequence
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from charrnn.architecture import Architecture
-from charrnn.engines import Array, State
+from charrnn.engines import Array, Inference, State
 
 BLOCK = 1 << 24  # most logits that `score` makes at a time
 
@@ -126,7 +125,7 @@ class RecurrentLayer(nn.Module):
         return torch.stack(outputs, dim=1), h[None]
 
 
-class TorchEngine:
+class TorchEngine(Inference):
     """`Inference` by `charrnn.model.LanguageModel` in float32, for CUDA.
 
     Unlike the contract, `step` may differ in the last bits with the rows that stand beside a row: the
@@ -148,11 +147,6 @@ class TorchEngine:
         self.model = LanguageModel(architecture)
         self.model.load_weights(weights)
         self.model.to(self.device).eval()
-
-    def zero_state(self, batch: int) -> State:
-        """See `Inference`."""
-        S = self.architecture.states
-        return tuple(np.zeros((S, batch, H), np.float32) for H in self.architecture.hidden)
 
     @torch.no_grad()
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
