@@ -1,11 +1,6 @@
-"""Logits to ids: writing text with a model.
+"""Writing text with a model: symbols to texts, in order, cut where they end."""
 
-A draw depends on (seed, index of the text, position) alone, so that a text comes out the same
-whatever is written beside it. Temperature as in Ackley et al. 1985; top-p (nucleus) as in Holtzman
-et al. 2020; min-p as in Nguyen et al. 2024.
-"""
-
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,88 +9,14 @@ from charrnn.config import SampleConfig
 from charrnn.corpora.records import Ends
 from charrnn.data import Ids
 from charrnn.data.stream import with_starts
-from charrnn.draws import Purpose, generator
-from charrnn.engines import Array, Inference, State
-from charrnn.errors import NonFiniteError
+from charrnn.engines import ENDS, NEVER, Array, Inference, State, Written
 from charrnn.tokenizers import Tokenizer, Utf8Splitter
 
 BATCH = 64
 """Texts written side by side at most."""
 
-_DRAWS = 256  # uniforms taken from a text's generator at a time
-
-
-def distribution(logits: Array, config: SampleConfig, banned: int | None = None) -> Array:
-    """What is drawn from, after all controls.
-
-    The controls act one after another: temperature, top-k, top-p, min-p. Among equals the lower id
-    comes first, so that top-k never keeps more than k.
-
-    Args:
-        logits: (B, V).
-        config: its temp, top_k, top_p and min_p. A temperature so low that the likeliest symbol's
-            odds overflow is greedy.
-        banned: an id that is never drawn, or None.
-
-    Returns:
-        Probabilities, float64 (B, V); each row sums to 1.
-
-    Raises:
-        NonFiniteError: a logit is not finite.
-    """
-    if not np.isfinite(logits).all():
-        raise NonFiniteError("the model's figures are not finite: its weights are unusable")
-    scores = logits.astype(np.float64)
-    if banned is not None:
-        scores[:, banned] = -np.inf
-    scores -= scores.max(axis=1, keepdims=True)
-    if config.temp < 1e-6:
-        greedy = np.zeros_like(scores)
-        greedy[np.arange(len(scores)), scores.argmax(axis=1)] = 1.0
-        return greedy
-    probabilities = np.exp(scores / config.temp)
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    V = probabilities.shape[1]
-    if 0 < config.top_k < V or config.top_p < 1:
-        order = np.argsort(-probabilities, axis=1, kind="stable")  # likeliest first
-        ranked = np.take_along_axis(probabilities, order, axis=1)
-        kept = np.arange(V) < (config.top_k or V)
-        before = np.cumsum(np.where(kept, ranked, 0), axis=1)
-        before = (before - np.where(kept, ranked, 0)) / before[:, -1:]
-        kept = kept & (before < config.top_p)
-        np.put_along_axis(probabilities, order, np.where(kept, ranked, 0), axis=1)
-    if config.min_p > 0:
-        probabilities[probabilities < config.min_p * probabilities.max(axis=1, keepdims=True)] = 0
-    probabilities /= probabilities.sum(axis=1, keepdims=True)
-    return probabilities
-
-
-def choose(probabilities: Array, uniforms: Array) -> Ids:
-    """The inverse of the distribution function, in id order.
-
-    Args:
-        probabilities: float64 (B, V). uniforms: float64 (B,) in [0, 1).
-
-    Returns:
-        ids (B,): the first whose cumulated probability exceeds the uniform; never one of probability 0.
-    """
-    cumulated = np.cumsum(probabilities, axis=1)
-    cumulated /= cumulated[:, -1:]
-    ids: Ids = (cumulated <= uniforms[:, None]).sum(axis=1)
-    return ids
-
-
-@dataclass(frozen=True)
-class Piece:
-    """A part of a text, as soon as it is written.
-
-    Attributes:
-        index: of the text, from 0. ids: the symbols. finished: whether the text ends with them.
-    """
-
-    index: int
-    ids: Ids
-    finished: bool
+PAUSE = 0.02
+"""Seconds between two looks at what has been written."""
 
 
 def read_prompt(engine: Inference, prompt: Ids) -> tuple[Array, State]:
@@ -108,97 +29,20 @@ def read_prompt(engine: Inference, prompt: Ids) -> tuple[Array, State]:
     return engine.step(read[-1:], state)
 
 
-class _Row:
-    """A text being written: where it is, and what of it has not been handed out."""
+def automaton_of(vocabulary: int, unknown: int | None, end: tuple[int, ...]) -> Array:
+    """What may be written, for `Inference.sampler`: all but `unknown`, up to the symbols `end`, if there are any.
 
-    def __init__(self, text: int, seed: int) -> None:
-        self.text = text
-        self.position = 0
-        self.pending: list[int] = []
-        self.tail: tuple[int, ...] = ()  # its last symbols, as many as end a record
-        self._generator = generator(seed, Purpose.SAMPLE, text)
-        self._uniforms: list[float] = []
-
-    def uniform(self) -> float:
-        """The draw for the next symbol."""
-        place = self.position % _DRAWS
-        if place == 0:
-            self._uniforms = self._generator.random(_DRAWS).tolist()
-        return self._uniforms[place]
-
-
-def write_ids(
-    engine: Inference,
-    tokenizer: Tokenizer,
-    prompt: Ids,
-    config: SampleConfig,
-    *,
-    seed: int,
-    end: tuple[int, ...] = (),
-    ends: Callable[[int, Ids], bool] | None = None,
-    pace: int = 8,
-) -> Iterator[Piece]:
-    """Write `config.num` texts, up to `BATCH` side by side; where one ends the next begins.
-
-    Args:
-        engine: the model.
-        tokenizer: the model's; its `<unk>` is never written.
-        prompt: ids that the texts go on from.
-        config: the controls, `length` and `num`.
-        seed: of all draws.
-        end: a text ends with these ids, those of a separator.
-        ends: told each text's latest symbol as `(index, ids of shape (1,))`; true ends that text.
-        pace: symbols a piece holds at most.
-
-    Yields:
-        Pieces, those of one text in order, those of texts written side by side interleaved.
-
-    Raises:
-        NonFiniteError: the model's arithmetic overflows.
+    State n is where the last n symbols are the first n of `end` (Knuth, Morris & Pratt 1977).
     """
-    if config.length == 0:
-        yield from (Piece(text, np.zeros(0, np.int64), True) for text in range(config.num))
-        return
-    first_logits, first_state = read_prompt(engine, prompt)
-    rows: list[_Row] = []
-    begun = 0
-    logits = first_logits[:0]
-    state = tuple(layer[:, :0] for layer in first_state)
-    while True:
-        new = min(BATCH - len(rows), config.num - begun)
-        if new:
-            rows += [_Row(begun + each, seed) for each in range(new)]
-            begun += new
-            logits = np.concatenate([logits, np.repeat(first_logits, new, axis=0)])
-            state = tuple(
-                np.concatenate([layer, np.repeat(first, new, axis=1)], axis=1)
-                for layer, first in zip(state, first_state, strict=True)
-            )
-        if not rows:
-            return
-        uniforms = np.array([row.uniform() for row in rows])
-        ids = choose(distribution(logits, config, tokenizer.unknown), uniforms)
-        alive = []
-        for number, (row, symbol) in enumerate(zip(rows, ids.tolist(), strict=True)):
-            row.position += 1
-            row.pending.append(symbol)
-            finished = row.position == config.length
-            if end:
-                row.tail = (*row.tail, symbol)[-len(end) :]
-                finished = finished or row.tail == end
-            if ends is not None:
-                finished = ends(row.text, ids[number : number + 1]) or finished
-            if finished or len(row.pending) >= pace:
-                yield Piece(row.text, np.array(row.pending, np.int64), finished)
-                row.pending = []
-            if not finished:
-                alive.append(number)
-        if len(alive) < len(rows):
-            rows, ids = [rows[number] for number in alive], ids[alive]
-            state = tuple(layer[:, alive] for layer in state)
-            logits = logits[:0]
-        if rows:
-            logits, state = engine.step(ids, state)
+    automaton = np.zeros((max(1, len(end)), vocabulary), np.int32)
+    for n in range(len(end)):
+        for symbol in set(end):
+            read = (*end[:n], symbol)
+            matched = next(k for k in range(len(read), -1, -1) if read[len(read) - k :] == end[:k])
+            automaton[n, symbol] = matched if matched < len(end) else ENDS
+    if unknown is not None:
+        automaton[:, unknown] = NEVER
+    return automaton
 
 
 @dataclass(frozen=True)
@@ -240,35 +84,50 @@ def write_texts(
     Raises:
         NonFiniteError: the model's arithmetic overflows.
     """
+    if config.length == 0:
+        yield from (Part(text, b"", 0, True) for text in range(config.num))
+        return
     texts: dict[int, _Text] = {}
     stops = tuple(filter(None, (stop, separator)))
     end = tokenizer.encode(separator)
     if separator:  # where a record ends in the prompt, another one begins
         prompt = with_starts(prompt, Ends(end).feed(prompt), engine.architecture.start)
-
-    def text_of(index: int) -> _Text:
-        return texts.setdefault(index, _Text(stops))
-
-    def ends(index: int, ids: Ids) -> bool:
-        text = text_of(index)
-        text.write(tokenizer.decode(ids))
-        return text.stopped
-
-    watched = ends if stop else None
-    due = 0
-    for piece in write_ids(engine, tokenizer, prompt, config, seed=seed, end=tuple(end.tolist()), ends=watched):
-        text = text_of(piece.index)
-        text.symbols += len(piece.ids)
-        if not watched:  # else `ends` has seen each symbol
-            text.write(tokenizer.decode(piece.ids))
-        if piece.finished:
-            text.finish()
+    sampler = engine.sampler(
+        *read_prompt(engine, prompt),
+        config,
+        seed=seed,
+        automaton=automaton_of(engine.architecture.vocabulary, tokenizer.unknown, tuple(end.tolist())),
+        batch=BATCH,
+    )
+    due, pause = 0, 0.0  # the first symbols come at once
+    while due < config.num:
+        for index, ids, finished in _by_text(sampler.write(pause)):
+            text = texts.setdefault(index, _Text(stops))
+            for some in np.split(ids, len(ids)) if stop else [ids]:  # one by one where any may complete the stop
+                text.write(tokenizer.decode(some))
+                text.symbols += len(some)
+                if stop and text.stopped:
+                    sampler.finish(index)
+                    break
+            if finished or (stop and text.stopped):
+                text.finish()
+        pause = PAUSE / 10 if stop else PAUSE  # what is written beyond a stop is for nothing
         while (ready := texts.get(due)) is not None:
             yield Part(due, ready.take(), ready.symbols, ready.finished)
             if not ready.finished:
                 break
             del texts[due]
             due += 1
+
+
+def _by_text(written: Written) -> Iterator[tuple[int, Ids, bool]]:
+    """Index, symbols, and whether they are the last, of each text."""
+    assert len(written.ids), "nothing is written"
+    order = np.argsort(written.texts, kind="stable")
+    texts = written.texts[order]
+    begins = np.flatnonzero(np.diff(texts, prepend=-1))
+    for text, places in zip(texts[begins].tolist(), np.split(order, begins[1:]), strict=True):
+        yield text, written.ids[places], bool(written.last[places[-1]])
 
 
 class _Text:

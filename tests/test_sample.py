@@ -14,6 +14,7 @@ import pytest
 import tiny
 
 import charrnn.console
+from charrnn import sampling
 from charrnn.checkpoint import Checkpoint
 from charrnn.tokenizers import ByteTokenizer
 
@@ -279,6 +280,7 @@ def test_no_character_is_cut_by_a_flush(more: list[str], run: tiny.Program, monk
     stream = _Flushed()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(stream))
     monkeypatch.setattr(charrnn.console, "FLUSH", 0.0)
+    monkeypatch.setattr(sampling, "PAUSE", 0.0)
     text = "日é😀" * 20
     tiny.saved(Path("m"), tiny.reciting(ByteTokenizer(), text.encode()))
     run("sample", "-m", "m", "--temp", "0", "--seed", "1", "-l", str(len(text.encode())), *more)

@@ -11,9 +11,10 @@ import tiny
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import SampleConfig
 from charrnn.draws import Purpose, generator
-from charrnn.engines import inference
+from charrnn.engines import ENDS, NEVER, inference
+from charrnn.engines.stepping import choose, distribution
 from charrnn.errors import NonFiniteError, UsageError
-from charrnn.sampling import Part, choose, distribution, read_prompt, write_ids, write_texts
+from charrnn.sampling import Part, automaton_of, read_prompt, write_texts
 from charrnn.tokenizers import ByteTokenizer, encode_prompt
 
 CHI_SQUARED = {1: 10.83, 2: 13.82, 4: 18.47, 9: 27.88}
@@ -21,7 +22,8 @@ CHI_SQUARED = {1: 10.83, 2: 13.82, 4: 18.47, 9: 27.88}
 
 
 def spread(logits: list[float], banned: int | None = None, **controls: Any) -> list[float]:
-    found: list[float] = distribution(np.array([logits], np.float32), SampleConfig(**controls), banned)[0].tolist()
+    never = None if banned is None else np.arange(len(logits))[None] == banned
+    found: list[float] = distribution(np.array([logits], np.float32), SampleConfig(**controls), never)[0].tolist()
     return found
 
 
@@ -268,9 +270,19 @@ def test_unknown_is_never_written() -> None:
     assert write(model, length=20, temp=0) == [b"a" * 20]
 
 
-def test_pieces_come_at_the_pace_asked_for() -> None:
-    model = tiny.reciting(tiny.char(), b"abc")
-    engine = inference(model.architecture, model.weights)
-    config = SampleConfig(length=10)
-    found = list(write_ids(engine, model.tokenizer, np.zeros(0, np.int64), config, seed=1, pace=4))
-    assert [(len(piece.ids), piece.finished) for piece in found] == [(4, False), (4, False), (2, True)]
+@pytest.mark.parametrize("end", [(), (0,), (1, 2), (1, 1), (0, 1, 0, 2), (1, 1, 2, 1, 1), (2, 0, 2, 0, 2, 1)], ids=str)
+def test_the_automaton_finds_the_end(end: tuple[int, ...]) -> None:
+    """As looking at all that is written does, after every symbol."""
+    automaton = automaton_of(4, 3, end)
+    assert (automaton[:, 3] == NEVER).all()
+    draws = np.random.default_rng(0)
+    for _ in range(200 if end else 1):
+        state, text = 0, []
+        for symbol in draws.integers(0, 3, 300).tolist():
+            text.append(symbol)
+            state = automaton[state, symbol]
+            ended = bool(end) and tuple(text[-len(end) :]) == end
+            assert (state == ENDS) == ended
+            if ended:
+                break
+    assert ended or not end or len(end) > 5

@@ -7,12 +7,13 @@ arrays and without torch on the CPU. *Training* (`native`, `torch`) is different
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.architecture import Architecture
+from charrnn.config import SampleConfig
 from charrnn.engines import core
 from charrnn.errors import UsageError
 from charrnn.machine import processors
@@ -22,6 +23,38 @@ Array = npt.NDArray[Any]
 State = tuple[Array, ...]
 """One array per layer, float, shape (S, B, H): `h`, and for LSTM then `c`. A value: engines never
 change a state they were handed."""
+
+ENDS, NEVER = -1, -2
+"""In an automaton, (A, V) integers: in state a, which is 0 where a text begins, the symbol v leads to state
+`automaton[a, v]`, or ends the text, or is not drawn. Some symbol is drawn in each state that is reached."""
+
+
+class Written(NamedTuple):
+    """Symbols, each text's own in order. N of them:
+
+    Attributes:
+        texts: integers (N,), which text. ids: integers (N,). last: bool (N,), whether the text ends with it.
+    """
+
+    texts: Array
+    ids: Array
+    last: Array
+
+
+class Sampler(Protocol):
+    """Texts that are being written side by side; where one ends the next begins."""
+
+    def write(self, seconds: float) -> Written:
+        """Go on for about so long, at least 8 symbols of each text; nothing comes once all texts are finished.
+
+        Raises:
+            NonFiniteError: a logit is not finite.
+        """
+        ...
+
+    def finish(self, text: int) -> None:
+        """Write no more of a text."""
+        ...
 
 
 class Inference(ABC):
@@ -63,6 +96,22 @@ class Inference(ABC):
         Returns:
             logits (B, V) of the next symbol, and the state after `ids`.
         """
+
+    def sampler(
+        self, logits: Array, state: State, config: SampleConfig, *, seed: int, automaton: Array, batch: int
+    ) -> Sampler:
+        """Begin to write texts. What is written depends on neither `batch` nor the times asked for.
+
+        Args:
+            logits, state: what each text begins with: (1, V), and the state of one row.
+            config: the controls; `num` texts of at most `length` symbols, at least 1.
+            seed: of all draws.
+            automaton: what may be drawn, and what ends a text: see `ENDS`.
+            batch: texts written side by side at most.
+        """
+        from charrnn.engines.stepping import SteppingSampler
+
+        return SteppingSampler(self, logits, state, config, seed=seed, automaton=automaton, batch=batch)
 
 
 def choose_engine(name: str, device: str, *, training: bool = False) -> str:
