@@ -23,6 +23,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/sampling.py
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

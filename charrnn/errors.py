@@ -29,9 +29,12 @@ class InputError(CharRNNError):
 
 
 class NonFiniteError(CharRNNError):
-    """A loss, a gradient or a weight is not a finite number."""
+    """A loss, a gradient or a weight is not a finite number; without a message: what a model computes is not."""
 
     exit_code = 5
+
+    def __init__(self, message: str = "the model's figures are not finite: its weights are unusable") -> None:
+        super().__init__(message)
 
 
 class OutputError(CharRNNError):

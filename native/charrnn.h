@@ -1,4 +1,4 @@
-/* charrnn's compiled core: recurrent layers, the softmax over symbols, and scoring, on the CPU in float32.
+/* charrnn's compiled core: recurrent layers, the softmax over symbols, scoring and sampling, on the CPU in float32.
  *
  * Plain C, so that any program can load it. Arrays are contiguous, last index fastest, unless a distance between rows is
  * given. T is time, B batch, H hidden, V vocabulary; G gates and S state vectors of a cell. Weights are those of
@@ -12,7 +12,7 @@
 #define CHARRNN_H
 #include <stdint.h>
 
-#define CHARRNN_INTERFACE 1
+#define CHARRNN_INTERFACE 2
 
 #pragma GCC visibility push(default)
 #ifdef __cplusplus
@@ -87,6 +87,36 @@ int32_t charrnn_score(charrnn_model *model, const int32_t *ids, int32_t batch, i
 
 /* Reads ids (B) likewise. logits: (B, V) of the symbols after them. */
 int32_t charrnn_step(charrnn_model *model, const int32_t *ids, int32_t batch, float *const *state, float *logits);
+
+/* Texts to be written, what is drawn being that of charrnn/engines/stepping.py. */
+typedef struct {
+    int64_t texts, length;     /* how many, and symbols of each at most; both at least 1 */
+    int32_t rows;              /* written side by side at most */
+    int64_t top_k;             /* 0: all */
+    double temperature, top_p, min_p;
+    uint64_t seed, purpose;    /* Philox's key; its counter is the text and the place in it */
+    const float *logits;       /* (V), of each text's first symbol */
+    const float *const *state; /* (S, H) of each layer, there */
+    int32_t states;            /* A */
+    const int32_t *automaton;  /* (A, V): in state a, which is 0 where a text begins, what a symbol leads to */
+} charrnn_writing;
+
+enum { CHARRNN_ENDS = -1, CHARRNN_NEVER = -2 }; /* in an automaton: the text ends; the symbol is not drawn */
+
+typedef struct charrnn_writer charrnn_writer;
+
+/* It copies what it is given, but needs the model. NULL where there is no memory. */
+charrnn_writer *charrnn_writer_new(charrnn_model *model, const charrnn_writing *writing);
+void charrnn_writer_free(charrnn_writer *writer);
+
+/* Writes on for about so long, at least 8 symbols of each text, or while there is room for 2 * rows symbols more.
+ * Puts out, for each symbol, its text, its id, and whether the text ends with it. Returns how many; 0 when all
+ * texts are finished; -1 where a number is not finite. */
+int64_t charrnn_write(charrnn_writer *writer, int64_t nanoseconds, int64_t room, int64_t *texts, int32_t *ids,
+                      uint8_t *last);
+
+/* Writes no more of a text. */
+void charrnn_writer_finish(charrnn_writer *writer, int64_t text);
 
 #ifdef __cplusplus
 }

@@ -89,6 +89,30 @@ void head(int threads, int rows, int F, int V) {
     for (const auto &part : {dx, dweight, dbias}) mix(part);
 }
 
+// Texts that begin with what is in these states.
+void sample(charrnn_model *model, int V, const float *const *state, bool controlled) {
+    const std::vector<float> logits = numbers(V);
+    std::vector<int32_t> automaton(2 * V);
+    for (int32_t &next : automaton) next = (int32_t)draw(controlled ? 4 : 2) - (controlled ? 2 : 0);
+    automaton[0] = automaton[V] = 1;
+    const charrnn_writing writing = {12,  9,  5, controlled ? 4 : 0, controlled ? 0.7 : 1.0, controlled ? 0.9 : 1.0, controlled ? 0.01 : 0.0,
+                                     V + 1u, 5, logits.data(), state, 2, automaton.data()};
+    charrnn_writer *writer = charrnn_writer_new(model, &writing);
+    if (!writer) abort();
+    std::vector<int64_t> texts(17);
+    std::vector<int32_t> ids(17);
+    std::vector<uint8_t> last(17);
+    std::vector<std::vector<int32_t>> symbols(12);  // by text: the order in between depends on the clock
+    for (int64_t count; (count = charrnn_write(writer, 0, 17, texts.data(), ids.data(), last.data())); ) {
+        if (count < 0) abort();
+        for (int64_t n = 0; n < count; n++) symbols[texts[n]].push_back(last[n] ? -1 - ids[n] : ids[n]);
+        charrnn_writer_finish(writer, 7);
+    }
+    charrnn_writer_free(writer);
+    symbols[7].clear();  // where it was finished depends on the clock
+    for (const auto &text : symbols) mix(text);
+}
+
 void score(int cell, int threads, int B, int T, int V, int E, std::vector<int32_t> hidden) {
     const int G = gates_of(cell), S = states_of(cell), L = (int)hidden.size();
     std::vector<Layer> layers;
@@ -116,6 +140,7 @@ void score(int cell, int threads, int B, int T, int V, int E, std::vector<int32_
     mix(costs);
     mix(logits);
     for (const auto &state : states) mix(state);
+    for (int controlled = 0; controlled < 2; controlled++) sample(model, V, at.data(), controlled);
     charrnn_model_free(model);
 }
 

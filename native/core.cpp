@@ -97,3 +97,16 @@ int32_t charrnn_score(charrnn_model *model, const int32_t *ids, int32_t batch, i
 int32_t charrnn_step(charrnn_model *model, const int32_t *ids, int32_t batch, float *const *state, float *logits) {
     return kernels.step(model, ids, batch, state, logits);
 }
+
+charrnn_writer *charrnn_writer_new(charrnn_model *model, const charrnn_writing *writing) {
+    return static_cast<charrnn_writer *>(kernels.writer_new(model, writing));
+}
+
+void charrnn_writer_free(charrnn_writer *writer) { free(writer); }
+
+int64_t charrnn_write(charrnn_writer *writer, int64_t nanoseconds, int64_t room, int64_t *texts, int32_t *ids,
+                      uint8_t *last) {
+    return kernels.write(writer, nanoseconds, room, texts, ids, last);
+}
+
+void charrnn_writer_finish(charrnn_writer *writer, int64_t text) { kernels.writer_finish(writer, text); }

@@ -2,7 +2,7 @@
 // linkage: were a template shared, the linker might keep the copy that this machine cannot run.
 #include "kernels.h"
 
-#include "scoring.h"
+#include "sampling.h"
 
 extern const Kernels KERNELS;
 
@@ -33,4 +33,11 @@ const Kernels KERNELS = {
         Model &known = *static_cast<Model *>(model);
         return with_cell(known.cell, [&](auto cell) { return step(cell, known, ids, batch, state, logits); });
     },
+    [](void *model, const charrnn_writing *writing) -> void * { return writer_new(*static_cast<Model *>(model), *writing); },
+    [](void *writer, int64_t nanoseconds, int64_t room, int64_t *texts, int32_t *ids, uint8_t *last) {
+        Writer &known = *static_cast<Writer *>(writer);
+        return with_cell(known.model->cell,
+                         [&](auto cell) { return write(cell, known, nanoseconds, {texts, ids, last, room}); });
+    },
+    [](void *writer, int64_t text) { writer_finish(*static_cast<Writer *>(writer), text); },
 };

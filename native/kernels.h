@@ -15,4 +15,7 @@ struct Kernels {
     void (*model_free)(void *);
     int32_t (*score)(void *, const int32_t *, int32_t, int32_t, float *const *, double *);
     int32_t (*step)(void *, const int32_t *, int32_t, float *const *, float *);
+    void *(*writer_new)(void *, const charrnn_writing *);
+    int64_t (*write)(void *, int64_t, int64_t, int64_t *, int32_t *, uint8_t *);
+    void (*writer_finish)(void *, int64_t);
 };

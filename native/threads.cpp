@@ -7,6 +7,12 @@
 #include <signal.h>
 #include <time.h>
 
+int64_t now() {
+    timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
 namespace {
 
 const int MOST = 256;
@@ -18,12 +24,6 @@ inline void pause() {
 #elif defined(__aarch64__)
     asm volatile("yield");
 #endif
-}
-
-int64_t now() {
-    timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
 // A number that threads wait to see changed: awake at first, then asleep.

@@ -2,6 +2,9 @@
 #pragma once
 #include <stdint.h>
 
+// Nanoseconds of a clock that only goes forward.
+int64_t now();
+
 // What is one thread's part of some things.
 struct Share {
     int begin, end;

@@ -16,6 +16,7 @@ from test_engines import CELLS, drawn
 from torch import Tensor, nn
 
 from charrnn.architecture import Architecture
+from charrnn.config import SampleConfig
 from charrnn.engines import Array, choose_engine, core
 from charrnn.engines.native import NativeEngine
 from charrnn.engines.numpy import NumpyEngine
@@ -131,7 +132,7 @@ def test_no_weights_change_and_nothing_is_learnt_twice() -> None:
 
 
 def digest(threads: int) -> str:
-    """Of all that the core computes for some models: a score of several rows, a step, gradients."""
+    """Of all that the core computes for some models: a score of several rows, a step, gradients, texts."""
     hashed = hashlib.sha256()
     for cell, activation in CELLS:
         architecture = Architecture(cell, V, (33, 20), embedding=9, activation=activation)
@@ -140,7 +141,12 @@ def digest(threads: int) -> str:
         nats, state = engine.score(ids, engine.zero_state(5))
         logits, after = engine.step(ids[:, 0], state)
         _, slopes = learnt(made(architecture, "native", threads), *ids_of(5, 12, 0.1), masks=False)
-        for array in (nats, logits, *state, *after, *slopes.values()):
+        config = SampleConfig(length=200, num=9, temp=0.9, top_k=9, top_p=0.95, min_p=0.01)
+        first = logits[:1], tuple(layer[:, :1] for layer in after)
+        automaton = np.zeros((1, V), np.int32)
+        written = engine.sampler(*first, config, seed=6, automaton=automaton, batch=4).write(60)
+        assert len(written.ids) == 1800
+        for array in (nats, logits, *state, *after, *slopes.values(), *written):
             hashed.update(np.ascontiguousarray(array).tobytes())
     return hashed.hexdigest()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-INTERFACE = 1
+INTERFACE = 2
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 """Of a layer, in the order of `charrnn_weights`."""
@@ -48,6 +48,22 @@ class Head(ctypes.Structure):
         ("x", _Floats),
         ("distance", _int64),
         *((name, _Floats) for name in ("weight", "bias", "targets", "work")),
+    ]
+
+
+class Writing(ctypes.Structure):
+    """`charrnn_writing`: texts to be written."""
+
+    _fields_ = [
+        *((name, _int64) for name in ("texts", "length")),
+        ("rows", _int32),
+        ("top_k", _int64),
+        *((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")),
+        *((name, ctypes.c_uint64) for name in ("seed", "purpose")),
+        ("logits", _Floats),
+        ("state", ctypes.POINTER(_Floats)),
+        ("states", _int32),
+        ("automaton", ctypes.c_void_p),
     ]
 
 
@@ -87,6 +103,10 @@ def library() -> ctypes.CDLL | None:
     states = ctypes.POINTER(_Floats)
     _signature(core.charrnn_score, _int32, model, _Floats, _int32, _int32, states, _Floats)
     _signature(core.charrnn_step, _int32, model, _Floats, _int32, states, _Floats)
+    _signature(core.charrnn_writer_new, model, model, ctypes.POINTER(Writing))
+    _signature(core.charrnn_writer_free, None, model)
+    _signature(core.charrnn_write, _int64, model, _int64, _int64, *(ctypes.c_void_p,) * 3)
+    _signature(core.charrnn_writer_finish, None, model, _int64)
     return core
 
 

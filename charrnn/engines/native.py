@@ -7,8 +7,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from charrnn.architecture import Architecture
-from charrnn.engines import Array, Inference, State
-from charrnn.engines.core import WEIGHTS, Weights, addresses, library, number_of
+from charrnn.config import SampleConfig
+from charrnn.draws import Purpose
+from charrnn.engines import ENDS, NEVER, Array, Inference, State, Written
+from charrnn.engines.core import WEIGHTS, Weights, Writing, addresses, library, number_of
+from charrnn.errors import NonFiniteError
 
 
 class NativeEngine(Inference):
@@ -71,6 +74,12 @@ class NativeEngine(Inference):
             raise MemoryError
         return logits, after
 
+    def sampler(
+        self, logits: Array, state: State, config: SampleConfig, *, seed: int, automaton: Array, batch: int
+    ) -> "NativeSampler":
+        """See `Inference`."""
+        return NativeSampler(self, logits, state, config, seed=seed, automaton=automaton, batch=batch)
+
     def _checked(self, ids: Array, state: State) -> tuple[Array, State]:
         """What the core reads and what it writes over: it checks nothing itself."""
         symbols = np.ascontiguousarray(ids, np.int32)
@@ -80,3 +89,56 @@ class NativeEngine(Inference):
         shapes = [(self.architecture.states, len(ids), H) for H in self.architecture.hidden]
         assert [layer.shape for layer in after] == shapes, "the state's shape"
         return symbols, after
+
+
+class NativeSampler:
+    """`Sampler` by the core; the arguments are those of `Inference.sampler`.
+
+    Raises:
+        MemoryError: there is not enough.
+    """
+
+    def __init__(
+        self,
+        engine: NativeEngine,
+        logits: Array,
+        state: State,
+        config: SampleConfig,
+        *,
+        seed: int,
+        automaton: Array,
+        batch: int,
+    ) -> None:
+        self._engine, self._core = engine, engine._core  # the core's writer needs the model
+        V = engine.architecture.vocabulary
+        first = np.ascontiguousarray(logits, np.float32)
+        begin = [np.ascontiguousarray(layer, np.float32) for layer in state]
+        table = np.ascontiguousarray(automaton, np.int32)
+        assert config.length > 0, "no symbols"
+        assert first.shape == (1, V), "the logits' shape"
+        assert table.shape == (len(table), V), "the automaton's shape"
+        assert min(ENDS, NEVER) <= table.min() <= table.max() < len(table), "the automaton leads out of itself"
+        assert not (table == NEVER).all(axis=1).any(), "the automaton has a state where nothing is drawn"
+        call = Writing(
+            config.num, config.length, batch, min(config.top_k, V), config.temp, config.top_p, config.min_p,
+            seed, Purpose.SAMPLE, first.ctypes.data, addresses(begin), len(table), table.ctypes.data,
+        )  # fmt: skip
+        self._writer = self._core.charrnn_writer_new(engine._model, call)
+        if not self._writer:
+            raise MemoryError
+        weakref.finalize(self, self._core.charrnn_writer_free, self._writer)
+        room = max(1 << 14, 16 * min(batch, config.num))
+        self._written = Written(np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.bool_))
+
+    def write(self, seconds: float) -> Written:
+        """See `Sampler`."""
+        to = (array.ctypes.data for array in self._written)
+        count = self._core.charrnn_write(self._writer, int(seconds * 1e9), len(self._written.ids), *to)
+        if count < 0:
+            raise NonFiniteError
+        texts, ids, last = (array[:count].copy() for array in self._written)
+        return Written(texts, ids, last)
+
+    def finish(self, text: int) -> None:
+        """See `Sampler`."""
+        self._core.charrnn_writer_finish(self._writer, text)

@@ -37,7 +37,7 @@ def distribution(logits: Array, config: SampleConfig, never: Array | None = None
         NonFiniteError: a logit is not finite.
     """
     if not np.isfinite(logits).all():
-        raise NonFiniteError("the model's figures are not finite: its weights are unusable")
+        raise NonFiniteError
     scores = logits.astype(np.float64)
     if never is not None:
         scores[never] = -np.inf

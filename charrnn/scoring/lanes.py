@@ -128,6 +128,6 @@ def _fill(
 def _tally(nats: Array, oov: Array, starts: int) -> Score:
     total = float(nats.sum())
     if not math.isfinite(total):
-        raise NonFiniteError("the model's figures are not finite: its weights are unusable")
+        raise NonFiniteError
     unknown = int(oov.sum())
     return Score(total, len(nats) - starts, oov=unknown, oov_nats=float(nats[oov].sum()), oov_tokens=unknown)

@@ -1,0 +1,94 @@
+"""Sampling: characters a second of charrnn's engines, and of nn.GRU called for one character at a time.
+
+    python benchmarks/sampling.py [--rounds 9]
+
+Both draw from the softmax at temperature 0.8; 65 symbols, the embedding as wide as the layer. nn.GRU writes one
+text in every row of the table.
+"""
+
+import argparse
+import json
+import statistics
+from typing import Any
+
+from contest import contest, ratio, serve
+
+V = 65
+CASES = [(256, 1, {}), (512, 1, {}), (512, 1, {"top_k": 20, "top_p": 0.9, "min_p": 0.01}), (256, 64, {}), (512, 64, {})]
+"""Hidden units, texts side by side, controls."""
+
+LENGTH = 1000
+
+
+def by_torch(hidden: int) -> Any:
+    """As a user of PyTorch would write it."""
+    import torch
+    from torch import nn
+
+    embedding, rnn, head = nn.Embedding(V, hidden), nn.GRU(hidden, hidden, batch_first=True), nn.Linear(hidden, V)
+    symbol, state = torch.zeros(1, 1, dtype=torch.int64), None
+
+    @torch.no_grad()
+    def run() -> None:
+        nonlocal symbol, state
+        for _ in range(100):
+            outputs, state = rnn(embedding(symbol), state)
+            symbol = torch.multinomial(torch.softmax(head(outputs[:, -1]) / 0.8, dim=-1), 1)
+
+    return run
+
+
+def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> Any:
+    """As `charrnn sample` does it."""
+    from charrnn.machine import share_processors
+
+    share_processors()
+    import numpy as np
+
+    from charrnn.architecture import Architecture
+    from charrnn.config import SampleConfig
+    from charrnn.engines import inference
+    from charrnn.sampling import automaton_of, read_prompt
+
+    architecture = Architecture("gru", V, (hidden,), hidden)
+    draw = np.random.default_rng(0)
+    weights = {key: draw.normal(0, 0.05, shape).astype(np.float32) for key, shape in architecture.shapes().items()}
+    engine = inference(architecture, weights, name=name)
+    config = SampleConfig(temp=0.8, length=LENGTH, num=texts, **controls)
+    automaton = automaton_of(V, 0, ())
+    logits, state = read_prompt(engine, np.zeros(0, np.int64))
+
+    def run() -> None:
+        sampler = engine.sampler(logits, state, config, seed=1, automaton=automaton, batch=texts)
+        while len(sampler.write(0.02).ids):
+            pass
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Sampling, charrnn's engines against nn.GRU.")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.contender:
+        name, hidden, texts, controls = json.loads(arguments.contender)
+        if name == "torch":
+            serve(by_torch(hidden), 100)
+        else:
+            serve(by_engine(name, hidden, texts, controls), LENGTH * texts)
+        return
+    print("GRU, float32, characters a second\n")
+    print("| GRU | texts | controls | nn.GRU, T = 1, one text | numpy | native | native / nn.GRU | native / numpy |")
+    print("|---|---|---|---|---|---|---|---|")
+    for hidden, texts, controls in CASES:
+        commands = {name: (name, hidden, texts, controls) for name in ("torch", "numpy", "native")}
+        speeds = contest(commands, __file__, rounds=arguments.rounds)
+        medians = [f"{statistics.median(speeds[name]):,.0f}" for name in commands]
+        ratios = [f"{ratio(speeds, 'native', name):.2f}" for name in ("torch", "numpy")]
+        shown = ", ".join(f"{key} {value}" for key, value in controls.items()) or "none"
+        print("|", " | ".join([f"1x{hidden}", str(texts), shown, *medians, *ratios]), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""Sampling by steps: the distribution, and the draws from it."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.config import SampleConfig
+from charrnn.draws import Purpose, generator
+from charrnn.engines.stepping import choose, distribution
+from charrnn.errors import NonFiniteError, UsageError
+
+CHI_SQUARED = {4: 18.47}
+"""What chance exceeds once in a thousand times, by degrees of freedom."""
+
+
+def spread(logits: list[float], banned: int | None = None, **controls: Any) -> list[float]:
+    never = None if banned is None else np.arange(len(logits))[None] == banned
+    found: list[float] = distribution(np.array([logits], np.float32), SampleConfig(**controls), never)[0].tolist()
+    return found
+
+
+def drawn(probabilities: list[float], count: int = 10_000) -> list[int]:
+    """How often each is drawn."""
+    uniforms = generator(5, Purpose.SAMPLE, 0).random(count)
+    ids = choose(np.tile(probabilities, (count, 1)), uniforms)
+    counts: list[int] = np.bincount(ids, minlength=len(probabilities)).tolist()
+    return counts
+
+
+def chi_squared(counts: list[int], probabilities: list[float]) -> float:
+    expected = np.array(probabilities) * sum(counts)
+    return float(((np.array(counts) - expected) ** 2 / expected).sum())
+
+
+@pytest.mark.parametrize("temp", [0, 1e-8, 1e-300])
+@pytest.mark.parametrize(
+    ("logits", "likeliest"), [([1, 3, 2], 1), ([2, 1, 2], 0), ([0, 5, 5, 5], 1), ([-3e38, 3e38], 1)]
+)
+def test_temperature_zero_takes_the_likeliest(temp: float, logits: list[float], likeliest: int) -> None:
+    """NU-04: and the lowest id among equals."""
+    found = spread(logits, temp=temp)
+    assert found == [float(n == likeliest) for n in range(len(logits))]
+
+
+def test_a_huge_temperature_is_a_fair_die() -> None:
+    """NU-04."""
+    found = spread([0, 1, -5, 9, 2], temp=1e8)
+    assert found == pytest.approx([0.2] * 5, rel=1e-6)
+    assert chi_squared(drawn(found), [0.2] * 5) < CHI_SQUARED[4]
+
+
+def test_temperature_one_gives_the_odds_themselves() -> None:
+    """NU-07."""
+    odds = [0.5, 0.25, 0.125, 0.1, 0.025]
+    found = spread([math.log(p) for p in odds])
+    assert found == pytest.approx(odds, rel=1e-6)
+    assert chi_squared(drawn(found), odds) < CHI_SQUARED[4]
+    assert chi_squared(drawn(found), [0.45, 0.3, 0.125, 0.1, 0.025]) > CHI_SQUARED[4]  # the test can fail
+    assert spread([math.log(p) for p in odds], temp=0.5)[0] == pytest.approx(0.25 / sum(p * p for p in odds), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("controls", "kept"),
+    [
+        ({}, {0, 1, 2, 3, 4}),
+        ({"top_k": 1}, {1}),
+        ({"top_k": 3}, {1, 0, 3}),
+        ({"top_k": 5}, {0, 1, 2, 3, 4}),
+        ({"top_k": 10**9}, {0, 1, 2, 3, 4}),  # NU-05: more than there are
+        ({"top_p": 1e-9}, {1}),
+        ({"top_p": 0.39}, {1}),
+        ({"top_p": 0.41}, {1, 0}),
+        ({"top_p": 0.71}, {1, 0, 3}),
+        ({"top_p": 0.999}, {0, 1, 2, 3, 4}),
+        ({"min_p": 0.24}, {0, 1, 2, 3}),
+        ({"min_p": 0.26}, {0, 1, 3}),
+        ({"min_p": 1.0}, {1}),
+        ({"top_k": 3, "top_p": 0.75}, {1, 0}),  # of what top-k keeps, 0.9 in all
+        ({"top_p": 0.95, "min_p": 0.6}, {1, 0}),
+        ({"top_k": 2, "temp": 1e8}, {1, 0}),
+        ({"min_p": 0.5, "temp": 1e8}, {0, 1, 2, 3, 4}),
+    ],
+)
+def test_what_can_be_drawn(controls: dict[str, Any], kept: set[int]) -> None:
+    """NU-07: the support is exact and keeps its proportions."""
+    odds = [0.3, 0.4, 0.1, 0.195, 0.005]
+    found = spread([math.log(p) for p in odds], **controls)
+    assert {n for n, p in enumerate(found) if p > 0} == kept
+    assert sum(found) == pytest.approx(1)
+    if "temp" not in controls:
+        assert [found[n] for n in kept] == pytest.approx([odds[n] / sum(odds[n] for n in kept) for n in kept])
+    counts = drawn(found, 1000)
+    assert {n for n, count in enumerate(counts) if count} <= kept
+
+
+@pytest.mark.parametrize("controls", [{"top_k": 1}, {"top_p": 0.1}])
+def test_among_equals_the_lower_id_is_kept(controls: dict[str, Any]) -> None:
+    """NU-05."""
+    assert spread([1, 2, 2, 2], **controls) == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("controls", [{}, {"temp": 0}, {"temp": 1e8}, {"top_k": 2}, {"top_p": 0.5}, {"min_p": 0.1}])
+def test_what_is_banned_is_never_drawn(controls: dict[str, Any]) -> None:
+    found = spread([1, 9, 1], banned=1, **controls)
+    assert found[1] == 0
+    assert sum(found) == pytest.approx(1)
+
+
+def test_choosing_at_the_borders() -> None:
+    odds = np.array([[0, 0.25, 0, 0.75, 0]])
+    for uniform, expected in [(0, 1), (0.2499, 1), (0.25, 3), (np.nextafter(1, 0), 3)]:
+        assert choose(odds, np.array([uniform])).tolist() == [expected]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("temp", [0.0, 1.0])
+def test_logits_that_are_not_finite(value: float, temp: float) -> None:
+    """NU-06."""
+    with pytest.raises(NonFiniteError):
+        spread([1, value, 2], temp=temp)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"temp": math.nan}, {"temp": math.inf}, {"temp": -0.1}, {"top_p": 0.0}, {"top_p": 1.1}, {"top_p": math.nan},
+        {"top_k": -1}, {"min_p": -0.1}, {"min_p": 1.5}, {"length": -1}, {"num": 0}, {"seed": -1}, {"seed": 2**63},
+        {"unknown": "maybe"}, {"prompt": "a", "prompt_file": "b"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_controls_out_of_range(wrong: dict[str, Any]) -> None:
+    """NU-05."""
+    with pytest.raises(UsageError):
+        SampleConfig(**wrong)
