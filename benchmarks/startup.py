@@ -1,9 +1,10 @@
 """How long a person waits for the first character: `python benchmarks/startup.py`.
 
 Makes a model of about 4 MB (GRU 1x512, random weights), then starts the installed command afresh
-for each measurement, in turn, and prints medians.
+for each measurement, in turn, and prints medians; then where the time goes.
 """
 
+import json
 import statistics
 import subprocess
 import sys
@@ -11,18 +12,18 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
-from charrnn import checkpoint
-from charrnn.architecture import Architecture
-from charrnn.checkpoint import Checkpoint
-from charrnn.tokenizers import CharTokenizer
-
 RUNS = 7
 
 
 def make_model(path: Path) -> None:
     """A checkpoint with the weights of a GRU 1x512 over 66 symbols."""
+    import numpy as np
+
+    from charrnn import checkpoint
+    from charrnn.architecture import Architecture
+    from charrnn.checkpoint import Checkpoint
+    from charrnn.tokenizers import CharTokenizer
+
     tokenizer = CharTokenizer(np.arange(32, 97, dtype=np.uint32))
     architecture = Architecture("gru", tokenizer.size, (512,), 64)
     draw = np.random.default_rng(0)
@@ -63,6 +64,14 @@ def main() -> None:
         print(f"model of {model.stat().st_size / 1e6:.1f} MB; seconds to the first byte, median of {RUNS}")
         for name, taken in times.items():
             print(f"{name:<24}{statistics.median(taken[1:]):.3f}")
+        parts = []
+        stages = Path(__file__).with_name("stages.py")
+        for _ in range(RUNS):
+            command = [sys.executable, str(stages), str(model), str(time.perf_counter())]
+            parts.append(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout))
+        print("\nof `charrnn sample`, milliseconds")
+        for name in parts[0]:
+            print(f"{name:<28}{statistics.median(part[name] for part in parts):5.1f}")
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def charrnn_step(cell: str, B: int, H: int, T: int, layers: int) -> Any:
 
     from charrnn.architecture import Architecture
     from charrnn.config import TrainConfig
-    from charrnn.data import Chunk
+    from charrnn.data.rows import Chunk
     from charrnn.training.learner import Learner
 
     config = TrainConfig(cell=cell, batch=B, seq_len=T, hidden=(H,) * layers, lr=1e-3, threads=processors())

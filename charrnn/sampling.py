@@ -7,8 +7,7 @@ import numpy as np
 
 from charrnn.config import SampleConfig
 from charrnn.corpora.records import Ends
-from charrnn.data import Ids
-from charrnn.data.stream import with_starts
+from charrnn.data.stream import Ids, with_starts
 from charrnn.engines import ENDS, NEVER, Array, Inference, State, Written
 from charrnn.tokenizers import Tokenizer, Utf8Splitter
 

@@ -16,10 +16,9 @@ from charrnn import checkpoint
 from charrnn.__main__ import main
 from charrnn.architecture import Architecture
 from charrnn.config import TrainConfig
-from charrnn.data import Chunk, Preparation, Rows, Stream, prepare
-from charrnn.data.rows import START_AFTER_NEWLINE, START_ELSEWHERE
-from charrnn.data.split import head
-from charrnn.data.stream import SHORTEST
+from charrnn.data.rows import START_AFTER_NEWLINE, START_ELSEWHERE, Chunk, Rows
+from charrnn.data.split import Preparation, head, prepare
+from charrnn.data.stream import SHORTEST, Stream
 from charrnn.errors import InputError
 from charrnn.training.learner import Learner
 

@@ -14,7 +14,7 @@ from charrnn.__main__ import main
 from charrnn.architecture import Architecture
 from charrnn.cli import parse
 from charrnn.config import DEFAULT_TIME, TrainConfig
-from charrnn.data import Split
+from charrnn.data.split import Split
 from charrnn.errors import InputError
 from charrnn.options import merge
 from charrnn.report import count

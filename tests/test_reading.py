@@ -22,7 +22,9 @@ from charrnn import checkpoint
 from charrnn.corpora import reading, texts
 from charrnn.corpora.reading import Form, read_corpus
 from charrnn.corpora.texts import Documents, FileText, Readable, Spool, SpooledText, Text
-from charrnn.data import Preparation, Split, Store, encoding, prepare
+from charrnn.data import encoding
+from charrnn.data.split import Preparation, Split, prepare
+from charrnn.data.store import Store
 from charrnn.errors import InputError, OutputError
 
 TEXT = "Größe und Maß,\nnaïve 日本語 😀😀.\n".encode() * 12

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from trainings import corpus_of, split_of
 
 from charrnn.corpora.records import Ends, ended, selected
-from charrnn.data import Preparation, Rows, Stream, prepare, rows
-from charrnn.data.stream import with_starts
+from charrnn.data import rows
+from charrnn.data.rows import Rows
+from charrnn.data.split import Preparation, prepare
+from charrnn.data.stream import Stream, with_starts
 from charrnn.errors import InputError
 from charrnn.tokenizers import ByteTokenizer
 

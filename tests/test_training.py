@@ -16,7 +16,7 @@ from charrnn import checkpoint
 from charrnn.__main__ import main
 from charrnn.architecture import Architecture
 from charrnn.config import TrainConfig
-from charrnn.data import Chunk
+from charrnn.data.rows import Chunk
 from charrnn.model import LanguageModel
 from charrnn.training.learner import Learner
 

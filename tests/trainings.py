@@ -20,7 +20,7 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config import TrainConfig
 from charrnn.corpora.reading import Corpus, Form
 from charrnn.corpora.texts import Text
-from charrnn.data import Preparation, Split, prepare
+from charrnn.data.split import Preparation, Split, prepare
 from charrnn.errors import Interrupted
 from charrnn.training.learner import Step
 from charrnn.training.loop import Event, Trainer

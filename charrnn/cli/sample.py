@@ -8,7 +8,7 @@ from typing import Any
 from charrnn import checkpoint
 from charrnn.config import SampleConfig
 from charrnn.console import Console
-from charrnn.data import Ids
+from charrnn.data.stream import Ids
 from charrnn.engines import inference
 from charrnn.errors import InputError
 from charrnn.files import open_source, quote, read_pieces

@@ -19,7 +19,8 @@ from charrnn.corpora import reading
 from charrnn.corpora.reading import Corpus, Form, read_corpus
 from charrnn.corpora.sources import Sources, locate
 from charrnn.corpora.texts import fingerprint
-from charrnn.data import Preparation, Split, Store, prepare
+from charrnn.data.split import Preparation, Split, prepare
+from charrnn.data.store import Store
 from charrnn.engines.devices import choose_device
 from charrnn.errors import Interrupted, UsageError
 from charrnn.files import cache_folder, quote

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from charrnn.corpora.records import Ends, ended
-from charrnn.data import Ids
-from charrnn.data.stream import with_starts
+from charrnn.data.stream import Ids, with_starts
 from charrnn.engines import Inference
 from charrnn.errors import InputError
 from charrnn.scoring.lanes import LANES, score_ids

@@ -8,7 +8,8 @@ import numpy as np
 
 from charrnn.architecture import Architecture
 from charrnn.config import TrainConfig
-from charrnn.data import Rows, Split
+from charrnn.data.rows import Rows
+from charrnn.data.split import Split
 from charrnn.engines import inference
 from charrnn.training.validation import VAL_STREAMS
 

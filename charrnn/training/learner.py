@@ -13,7 +13,7 @@ import torch
 
 from charrnn.architecture import Architecture
 from charrnn.config import TrainConfig
-from charrnn.data import Chunk
+from charrnn.data.rows import Chunk
 from charrnn.draws import dropout_masks
 from charrnn.engines import Array, choose_engine
 from charrnn.errors import NonFiniteError

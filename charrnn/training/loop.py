@@ -14,7 +14,7 @@ import numpy as np
 from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import SampleConfig
-from charrnn.data import Split
+from charrnn.data.split import Split
 from charrnn.engines import Inference, inference
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
 from charrnn.sampling import write_texts

@@ -16,7 +16,7 @@ import numpy as np
 from charrnn.architecture import Architecture
 from charrnn.baselines import MAX_TRAIN, MAX_VAL, first, last, measure
 from charrnn.config import DEFAULT_TIME, TrainConfig, seconds
-from charrnn.data import Split
+from charrnn.data.split import Split
 from charrnn.engines import choose_engine, core
 from charrnn.errors import InputError
 from charrnn.machine import processors

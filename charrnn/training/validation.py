@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from charrnn.data import Split
+from charrnn.data.split import Split
 from charrnn.engines import Inference
 from charrnn.scoring import Score, score_ids, score_records, score_texts, score_windows
 
