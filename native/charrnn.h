@@ -1,4 +1,4 @@
-/* charrnn's compiled core: recurrent layers, the softmax over symbols, scoring and sampling, on the CPU in float32.
+/* charrnn's compiled core: recurrent layers, the softmax over symbols, AdamW, scoring and sampling, on the CPU in float32.
  *
  * Plain C, so that any program can load it. Arrays are contiguous, last index fastest, unless a distance between rows is
  * given. T is time, B batch, H hidden, V vocabulary; G gates and S state vectors of a cell. Weights are those of
@@ -12,7 +12,7 @@
 #define CHARRNN_H
 #include <stdint.h>
 
-#define CHARRNN_INTERFACE 2
+#define CHARRNN_INTERFACE 3
 
 #pragma GCC visibility push(default)
 #ifdef __cplusplus
@@ -73,6 +73,23 @@ int64_t charrnn_head_work(const charrnn_head *head);
 
 /* The mean cost, and its gradients, dx with rows at a distance of `distance`; dx NULL: none of them. */
 double charrnn_head_loss(const charrnn_head *head, float *dx, int64_t distance, float *weight, float *bias);
+
+/* A step of AdamW on all tensors: with g = scale * gradient,
+ * m = beta1 m + (1 - beta1) g, v = beta2 v + (1 - beta2) g^2, w = kept w - rate m / (correction sqrt(v) + epsilon). */
+typedef struct {
+    int32_t threads, tensors;
+    const int64_t *sizes;      /* of each tensor, as all that follow */
+    float *const *weights;
+    const float *const *gradients;
+    float *const *means, *const *squares; /* m and v */
+    const float *kept;         /* what weight decay leaves */
+    float scale, rate, beta1, beta2, correction, epsilon;
+    void *work;                /* charrnn_update_work() bytes, 64-byte aligned */
+} charrnn_update;
+
+int64_t charrnn_update_work(const charrnn_update *update);
+double charrnn_gradient_norm(const charrnn_update *update); /* needs threads, tensors, sizes, gradients and work alone */
+void charrnn_adamw(const charrnn_update *update);           /* needs no work */
 
 /* A model for scoring; it copies what it needs of the weights. NULL where there is no memory. */
 charrnn_model *charrnn_model_new(int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding, int32_t layers,

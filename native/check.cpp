@@ -89,6 +89,32 @@ void head(int threads, int rows, int F, int V) {
     for (const auto &part : {dx, dweight, dbias}) mix(part);
 }
 
+void update(int threads, std::vector<int64_t> sizes) {
+    std::vector<std::vector<float>> weights, gradients, means, squares;
+    std::vector<float *> w, m, v;
+    std::vector<const float *> g;
+    for (int64_t size : sizes) {
+        weights.push_back(numbers(size));
+        gradients.push_back(numbers(size));
+        means.push_back(numbers(size));
+        squares.push_back(numbers(size));
+        for (float &square : squares.back()) square *= square;
+        w.push_back(weights.back().data());
+        g.push_back(gradients.back().data());
+        m.push_back(means.back().data());
+        v.push_back(squares.back().data());
+    }
+    const std::vector<float> kept = numbers(sizes.size());
+    charrnn_update call = {threads, (int32_t)sizes.size(), sizes.data(), w.data(), g.data(), m.data(), v.data(), kept.data(),
+                           0.5f, 0.01f, 0.9f, 0.99f, 2.0f, 1e-8f, nullptr};
+    const Aligned work(charrnn_update_work(&call));
+    call.work = work.memory;
+    mix(std::vector<double>{charrnn_gradient_norm(&call)});
+    charrnn_adamw(&call);
+    for (const auto *part : {&weights, &means, &squares})
+        for (const auto &tensor : *part) mix(tensor);
+}
+
 // Texts that begin with what is in these states.
 void sample(charrnn_model *model, int V, const float *const *state, bool controlled) {
     const std::vector<float> logits = numbers(V);
@@ -158,6 +184,7 @@ int main() {
                 score(cell, threads, 2, 3, 70, 33, {H, 9});
             }
     for (int V : {1, 2, 16, 65, 300}) head(2, 21, 33, V);
+    for (int threads : {1, 2, 3}) update(threads, {1, 4096, 7, 9000, 12});
     head(2, 300, 4, 70000);  // more rows than are held at a time
     printf("%s %016llx\n", charrnn_isa(), (unsigned long long)hash);
 }

@@ -80,6 +80,12 @@ double charrnn_head_loss(const charrnn_head *head, float *dx, int64_t distance, 
     return kernels.head_loss(head, dx, distance, weight, bias);
 }
 
+int64_t charrnn_update_work(const charrnn_update *update) { return kernels.update_work(update); }
+
+double charrnn_gradient_norm(const charrnn_update *update) { return kernels.gradient_norm(update); }
+
+void charrnn_adamw(const charrnn_update *update) { kernels.adamw(update); }
+
 charrnn_model *charrnn_model_new(int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding, int32_t layers,
                                  const int32_t *hidden, const float *embeddings, const charrnn_weights *weights,
                                  const float *head_weight, const float *head_bias) {

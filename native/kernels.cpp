@@ -3,6 +3,7 @@
 #include "kernels.h"
 
 #include "sampling.h"
+#include "update.h"
 
 extern const Kernels KERNELS;
 
@@ -20,6 +21,9 @@ const Kernels KERNELS = {
     },
     head_work,
     head_loss,
+    update_work,
+    gradient_norm,
+    adamw,
     [](int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding, int32_t layers, const int32_t *hidden,
        const float *embeddings, const charrnn_weights *weights, const float *head_weight, const float *head_bias) -> void * {
         return model_new(cell, threads, vocabulary, embedding, layers, hidden, embeddings, weights, head_weight, head_bias);

@@ -10,6 +10,9 @@ struct Kernels {
                            float *, float *, float *);
     int64_t (*head_work)(const charrnn_head *);
     double (*head_loss)(const charrnn_head *, float *, int64_t, float *, float *);
+    int64_t (*update_work)(const charrnn_update *);
+    double (*gradient_norm)(const charrnn_update *);
+    void (*adamw)(const charrnn_update *);
     void *(*model_new)(int32_t, int32_t, int32_t, int32_t, int32_t, const int32_t *, const float *,
                        const charrnn_weights *, const float *, const float *);
     void (*model_free)(void *);

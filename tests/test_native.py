@@ -4,6 +4,7 @@ What it shares with the other engines is tested beside them, in test_engines.py.
 """
 
 import hashlib
+import math
 import os
 import subprocess
 import sys
@@ -16,12 +17,13 @@ from test_engines import CELLS, drawn
 from torch import Tensor, nn
 
 from charrnn.architecture import Architecture
-from charrnn.config import SampleConfig
+from charrnn.config import SampleConfig, TrainConfig
 from charrnn.engines import Array, choose_engine, core
 from charrnn.engines.native import NativeEngine
 from charrnn.engines.numpy import NumpyEngine
 from charrnn.errors import UsageError
 from charrnn.model import LanguageModel
+from charrnn.training.optimizers import optimizer_of
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 
@@ -131,6 +133,31 @@ def test_no_weights_change_and_nothing_is_learnt_twice() -> None:
 # --- the same bits everywhere ----------------------------------------------------------------------
 
 
+def optimized(engine: str, architecture: Architecture, threads: int = 1) -> tuple[dict[str, Array], list[float]]:
+    """Weights after some steps of AdamW, most of them clipped, and the gradients' norms."""
+    model = made(architecture, engine, threads)
+    optimizer = optimizer_of(model, TrainConfig(lr=0.1, weight_decay=0.3))
+    norms = []
+    for number in range(5):
+        random = torch.Generator().manual_seed(number)
+        for weight in model.named_weights().values():
+            weight.grad = torch.randn(weight.shape, generator=random).to(weight.dtype)
+        norms.append(optimizer.norm())
+        optimizer.update(0.01 * (number + 1), norms[-1], 1.0 if number else math.inf)
+    return {name: weight.detach().numpy() for name, weight in model.named_weights().items()}, norms
+
+
+@pytest.mark.parametrize("vocabulary", [1, 5, 4096, 4099])
+def test_adamw_is_pytorchs_in_float64(vocabulary: int) -> None:
+    architecture = Architecture("lstm", vocabulary, (7, 33), embedding=3)
+    ours, norms = optimized("native", architecture, 2)
+    true, true_norms = optimized("torch", architecture)
+    assert norms == pytest.approx(true_norms, rel=1e-6)
+    start = drawn(architecture, scale=0.3)
+    for name, weight in ours.items():
+        assert np.linalg.norm(weight - true[name]) < 1e-5 * np.linalg.norm(true[name] - start[name])
+
+
 def digest(threads: int) -> str:
     """Of all that the core computes for some models: a score of several rows, a step, gradients, texts."""
     hashed = hashlib.sha256()
@@ -146,7 +173,8 @@ def digest(threads: int) -> str:
         automaton = np.zeros((1, V), np.int32)
         written = engine.sampler(*first, config, seed=6, automaton=automaton, batch=4).write(60)
         assert len(written.ids) == 1800
-        for array in (nats, logits, *state, *after, *slopes.values(), *written):
+        trained = list(optimized("native", architecture, threads)[0].values())
+        for array in (nats, logits, *state, *after, *slopes.values(), *written, *trained):
             hashed.update(np.ascontiguousarray(array).tobytes())
     return hashed.hexdigest()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-INTERFACE = 2
+INTERFACE = 3
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 """Of a layer, in the order of `charrnn_weights`."""
@@ -51,6 +51,17 @@ class Head(ctypes.Structure):
     ]
 
 
+class Update(ctypes.Structure):
+    """`charrnn_update`: a step of AdamW."""
+
+    _fields_ = [
+        *((name, _int32) for name in ("threads", "tensors")),
+        *((name, ctypes.c_void_p) for name in ("sizes", "weights", "gradients", "means", "squares", "kept")),
+        *((name, ctypes.c_float) for name in ("scale", "rate", "beta1", "beta2", "correction", "epsilon")),
+        ("work", ctypes.c_void_p),
+    ]
+
+
 class Writing(ctypes.Structure):
     """`charrnn_writing`: texts to be written."""
 
@@ -81,7 +92,7 @@ def library() -> ctypes.CDLL | None:
             return None
     except (OSError, AttributeError):
         return None
-    layer, head, model = ctypes.POINTER(Layer), ctypes.POINTER(Head), ctypes.c_void_p
+    layer, head, update, model = *map(ctypes.POINTER, (Layer, Head, Update)), ctypes.c_void_p
     _signature(core.charrnn_isa, ctypes.c_char_p)
     _signature(core.charrnn_isas, ctypes.c_char_p)
     _signature(core.charrnn_layer_kept, _int64, layer)
@@ -90,6 +101,9 @@ def library() -> ctypes.CDLL | None:
     _signature(core.charrnn_layer_backward, None, layer, _Floats, _int64, *(_Floats,) * 7)
     _signature(core.charrnn_head_work, _int64, head)
     _signature(core.charrnn_head_loss, ctypes.c_double, head, _Floats, _int64, _Floats, _Floats)
+    _signature(core.charrnn_update_work, _int64, update)
+    _signature(core.charrnn_gradient_norm, ctypes.c_double, update)
+    _signature(core.charrnn_adamw, None, update)
     _signature(
         core.charrnn_model_new,
         model,

@@ -2,13 +2,14 @@
 
 import ctypes
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from charrnn.architecture import GATES
-from charrnn.engines.core import WEIGHTS, Head, Layer, Weights, library, number_of
+from charrnn.engines.core import WEIGHTS, Head, Layer, Update, Weights, library, number_of
 
 
 class Machine:
@@ -188,3 +189,53 @@ class _Cost(torch.autograd.Function):
         if float(d_cost) != 1:
             gradients = tuple(gradient * d_cost for gradient in gradients)
         return None, *gradients, None
+
+
+class AdamWStep:
+    """A step of AdamW on some tensors, whose gradients autograd has left.
+
+    Args:
+        machine: runs it.
+        weights, means, squares: float32, contiguous: the weights, the running means of their gradients, and those of
+            the gradients' squares.
+    """
+
+    def __init__(self, machine: Machine, weights: Sequence[Tensor], means: list[Tensor], squares: list[Tensor]) -> None:
+        self.machine, self.weights = machine, weights
+        self._sizes = (ctypes.c_int64 * len(weights))(*(weight.numel() for weight in weights))
+        self._alive: list[object] = [means, squares, self._sizes]
+        self._call = Update(tensors=len(weights), sizes=ctypes.addressof(self._sizes))
+        self._call.weights = self._addresses(weights)
+        self._call.means, self._call.squares = self._addresses(means), self._addresses(squares)
+
+    def norm(self) -> float:
+        """The norm of all gradients together."""
+        self._gradients = [weight.grad.contiguous() for weight in self.weights if weight.grad is not None]
+        assert len(self._gradients) == len(self.weights), "a weight has no gradient"
+        self._places = (ctypes.c_void_p * len(self._gradients))(*(part.data_ptr() for part in self._gradients))
+        call = self._call
+        call.threads, call.gradients = self.machine.threads, ctypes.addressof(self._places)
+        call.work = self.machine.work(self.machine.core.charrnn_update_work(call))
+        return float(self.machine.core.charrnn_gradient_norm(call))
+
+    def run(
+        self, *, kept: Sequence[float], scale: float, rate: float, betas: tuple[float, float], correction: float
+    ) -> None:
+        """Update weights and means, after `norm`; `charrnn_update` in native/charrnn.h has the formula.
+
+        Args:
+            kept: what weight decay leaves of each tensor. scale: of the gradients. rate: of the means.
+            correction: of the squares' roots.
+        """
+        remaining = (ctypes.c_float * len(kept))(*kept)
+        call = self._call
+        call.kept, call.scale, call.rate = ctypes.addressof(remaining), scale, rate
+        call.beta1, call.beta2 = betas
+        call.correction, call.epsilon = correction, 1e-8
+        self.machine.core.charrnn_adamw(call)
+
+    def _addresses(self, tensors: Sequence[Tensor]) -> int:
+        assert all(tensor.is_contiguous() and tensor.dtype == torch.float32 for tensor in tensors), "a tensor's layout"
+        places = (ctypes.c_void_p * len(tensors))(*(tensor.data_ptr() for tensor in tensors))
+        self._alive.append(places)
+        return ctypes.addressof(places)

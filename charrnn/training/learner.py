@@ -19,9 +19,7 @@ from charrnn.engines import Array, choose_engine
 from charrnn.errors import NonFiniteError
 from charrnn.machine import processors
 from charrnn.model import LanguageModel
-
-BETAS = (0.9, 0.99)
-"""Of Adam and AdamW; a short second moment, as runs are short."""
+from charrnn.training.optimizers import optimizer_of
 
 HOPELESS = 700.0
 """Nats per symbol whose perplexity is no finite number; only steps that are far too large lead there."""
@@ -56,7 +54,7 @@ class Learner:
         self.use_threads(config.threads or processors())
         self.model.initialise(config.seed)
         self.model.to(self.device)
-        self.optimizer = _optimizer(self.model, config, self.device)
+        self.optimizer = optimizer_of(self.model, config)
         self.state = self.model.zero_state(config.batch)
 
     def use_threads(self, count: int) -> None:
@@ -91,20 +89,16 @@ class Learner:
             masks = [torch.from_numpy(mask).to(self.device) for mask in drawn]
         features, state = self.model.outputs(inputs, self.state, masks)  # (B, T, F)
         loss = self.model.cost(features, targets)
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.forget()
         loss.backward()  # type: ignore[no-untyped-call]
-        limit = config.clip if config.clip > 0 else math.inf
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        found = Step(float(loss.detach()), float(norm))
+        found = Step(float(loss.detach()), self.optimizer.norm())
         if not (found.loss < HOPELESS and math.isfinite(found.gradient_norm)):
             what = ", as a perplexity" if math.isfinite(found.loss) and math.isfinite(found.gradient_norm) else ""
             raise NonFiniteError(
                 f"step {number + 1}: loss {found.loss:g}, gradient norm {found.gradient_norm:g} at learning rate"
                 f" {rate:g}: not finite{what}; the update was not made"
             )
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
+        self.optimizer.update(rate, found.gradient_norm, config.clip if config.clip > 0 else math.inf)
         self.state = tuple(layer.detach() for layer in state)
         return found
 
@@ -129,10 +123,8 @@ class Learner:
     def tensors(self) -> dict[str, Array]:
         """All that a resumed run needs besides the weights: the carried state and the optimizer's."""
         tensors = {f"state.{layer}": _array(state) for layer, state in enumerate(self.state)}
-        for name, parameter in self.model.named_weights().items():
-            for key, value in self.optimizer.state[parameter].items():
-                if isinstance(value, torch.Tensor):
-                    tensors[f"optimizer.{name}.{key}"] = _array(value)
+        for name, values in self.optimizer.state().items():
+            tensors |= {f"optimizer.{name}.{key}": _array(value) for key, value in values.items()}
         return tensors
 
     def load(self, weights: Mapping[str, Array], tensors: Mapping[str, Array]) -> None:
@@ -142,40 +134,13 @@ class Learner:
             torch.from_numpy(tensors[f"state.{layer}"].copy()).to(self.device)
             for layer in range(self.architecture.layers)
         )
-        for name, parameter in self.model.named_weights().items():
-            prefix = f"optimizer.{name}."
-            moments = {
-                key.removeprefix(prefix): torch.from_numpy(np.array(value))
-                for key, value in tensors.items()
-                if key.startswith(prefix)
-            }
-            # the step count stays where the optimizer keeps it: on the CPU, unless it is fused on CUDA
-            fused = bool(self.optimizer.param_groups[0].get("fused"))
-            for key, value in moments.items():
-                self.optimizer.state[parameter][key] = value.to(
-                    self.device if key != "step" or fused else torch.device("cpu")
-                )
+        moments: dict[str, dict[str, Array]] = {}
+        for key, value in tensors.items():
+            if key.startswith("optimizer."):
+                name, _, moment = key.removeprefix("optimizer.").rpartition(".")
+                moments.setdefault(name, {})[moment] = value
+        self.optimizer.load(moments)
 
 
 def _array(tensor: torch.Tensor) -> Array:
     return np.array(tensor.detach().cpu().numpy())
-
-
-def _optimizer(model: LanguageModel, config: TrainConfig, device: torch.device) -> torch.optim.Optimizer:
-    """Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019. Biases are not decayed."""
-    assert config.lr is not None
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    match config.optimizer:
-        case "adamw":
-            return torch.optim.AdamW(groups, lr=config.lr, betas=BETAS, fused=True)
-        case "adam":
-            return torch.optim.Adam(groups, lr=config.lr, betas=BETAS, fused=True)
-        case "rmsprop":
-            return torch.optim.RMSprop(groups, lr=config.lr, alpha=0.95)
-        case _:
-            return torch.optim.SGD(groups, lr=config.lr, momentum=0.9)
