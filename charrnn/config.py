@@ -31,6 +31,9 @@ DEFAULT_TIME = 300.0
 
 MAX_SEED = 2**63 - 1
 
+PRECISIONS = ("auto", "float32", "bfloat16")
+_PRECISION = "Of products: bfloat16 is less exact, and faster where the processor has it; auto takes float32."
+
 _MODEL, _LEARN, _LENGTH, _DATA = "Model", "Learning", "How long", "Text"
 _VALIDATE, _RUN, _MACHINE = "Validation", "Run", "Machine"
 
@@ -169,6 +172,7 @@ class TrainConfig:
 
     device: str = option(Device(), "Where to train.", default="auto", group=_MACHINE)
     engine: str = option(Choice(("auto", "native", "torch")), "What runs the layers.", default="auto", group=_MACHINE)
+    precision: str = option(Choice(PRECISIONS), _PRECISION, default="auto", group=_MACHINE)
     threads: int | None = option(Whole(1, 1024), "Processor threads.", shown="those there are", group=_MACHINE)
 
     def __post_init__(self) -> None:
@@ -224,6 +228,7 @@ class SampleConfig:
         "A prompt's characters that the model does not know.",
         default="error",
     )
+    precision: str = option(Choice(PRECISIONS), _PRECISION, default="auto")
     json: bool = option(Flag(), "One JSON object a text.", default=False)
     raw: bool = option(Flag(), "Unescaped control characters on a terminal too.", default=False)
 
@@ -273,6 +278,7 @@ class EvalConfig:
     flush: bool = option(Flag(), "Write each row at once.", default=False)
     device: str = option(Device(), "Where to score.", default="cpu")
     engine: str = option(Choice(("auto", "native", "numpy", "torch")), "What runs the model.", default="auto")
+    precision: str = option(Choice(PRECISIONS), _PRECISION, default="auto")
 
     def __post_init__(self) -> None:
         check_fields(self)

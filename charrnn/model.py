@@ -26,15 +26,16 @@ class LanguageModel(nn.Module):
     Args:
         architecture: the model's sizes.
         engine: what runs it, "torch" or "native"; the weights' names and shapes are the same.
+        precision: of the native engine's products, "float32" or "bfloat16".
 
     Attributes:
         machine: the native engine's, or None.
     """
 
-    def __init__(self, architecture: Architecture, engine: str = "torch") -> None:
+    def __init__(self, architecture: Architecture, engine: str = "torch", precision: str = "float32") -> None:
         super().__init__()
         self.architecture = architecture
-        self.machine = Machine() if engine == "native" else None
+        self.machine = Machine(precision) if engine == "native" else None
         V, F = architecture.vocabulary, architecture.features
         self.embedding = nn.Parameter(torch.zeros(V + 1, architecture.embedding))
         cell, activation = architecture.cell, architecture.activation

@@ -1,9 +1,12 @@
-/* charrnn's compiled core: recurrent layers, the softmax over symbols, AdamW, scoring and sampling, on the CPU in float32.
+/* charrnn's compiled core: recurrent layers, the softmax over symbols, AdamW, scoring and sampling, on the CPU.
  *
  * Plain C, so that any program can load it. Arrays are contiguous, last index fastest, unless a distance between rows is
  * given. T is time, B batch, H hidden, V vocabulary; G gates and S state vectors of a cell. Weights are those of
  * PyTorch: weight_ih (G*H, in), weight_hh (G*H, H), biases (G*H), gates in its order. Results are the same to the last
  * bit for every number of threads and every instruction set, and those of a row whatever stands beside it.
+ *
+ * In bfloat16 the operands of products are rounded to it, weights among them, as they are read; sums, states, gates,
+ * losses and all that a caller sees are float32. There the last bits depend on how the processor adds.
  *
  * Functions that return int return 0, or -1 where there is no memory. Nothing else can fail: sizes and ids
  * are the caller's to check.
@@ -12,13 +15,14 @@
 #define CHARRNN_H
 #include <stdint.h>
 
-#define CHARRNN_INTERFACE 3
+#define CHARRNN_INTERFACE 4
 
 #pragma GCC visibility push(default)
 #ifdef __cplusplus
 extern "C" {
 #endif
 
+enum { CHARRNN_FLOAT32, CHARRNN_BFLOAT16 }; /* precision */
 enum { CHARRNN_RNN_TANH, CHARRNN_RNN_RELU, CHARRNN_RNN_SIGMOID, CHARRNN_LSTM, CHARRNN_GRU };
 
 typedef struct {
@@ -27,7 +31,7 @@ typedef struct {
 
 /* A layer and T steps of it. Time comes first: row t * B + b. */
 typedef struct {
-    int32_t cell, threads, steps, batch, inputs, hidden;
+    int32_t precision, cell, threads, steps, batch, inputs, hidden;
     int32_t rows;              /* of x: T * B, or what `index` chooses from */
     const float *x;            /* (rows, in) */
     const int32_t *index;      /* (T * B), the row of x that each step reads; NULL: its own */
@@ -41,7 +45,7 @@ typedef struct {
 
 /* The softmax over symbols, and its mean cost in nats. */
 typedef struct {
-    int32_t threads, rows, features, vocabulary;
+    int32_t precision, threads, rows, features, vocabulary;
     const float *x;            /* (rows, features), rows at a distance of `distance` floats */
     int64_t distance;
     const float *weight, *bias; /* (V, features), (V) */
@@ -56,6 +60,10 @@ typedef struct charrnn_model charrnn_model;
 int32_t charrnn_interface(void);
 const char *charrnn_isa(void);
 const char *charrnn_isas(void);
+
+/* Whether the processor has instructions for bfloat16; without, it is no faster than float32, but where memory is what
+ * a product waits for. */
+int32_t charrnn_has_bfloat16(void);
 
 int64_t charrnn_layer_kept(const charrnn_layer *layer);
 int64_t charrnn_layer_work(const charrnn_layer *layer);
@@ -92,9 +100,9 @@ double charrnn_gradient_norm(const charrnn_update *update); /* needs threads, te
 void charrnn_adamw(const charrnn_update *update);           /* needs no work */
 
 /* A model for scoring; it copies what it needs of the weights. NULL where there is no memory. */
-charrnn_model *charrnn_model_new(int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding, int32_t layers,
-                                 const int32_t *hidden, const float *embeddings, const charrnn_weights *weights,
-                                 const float *head_weight, const float *head_bias);
+charrnn_model *charrnn_model_new(int32_t precision, int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding,
+                                 int32_t layers, const int32_t *hidden, const float *embeddings,
+                                 const charrnn_weights *weights, const float *head_weight, const float *head_bias);
 void charrnn_model_free(charrnn_model *model);
 
 /* Reads ids (B, T) in [0, V], V being <s>, which sets its row's state to zero. state: (S, B, H) of each layer, replaced by

@@ -50,7 +50,7 @@ struct Layer {
 int gates_of(int cell) { return cell == CHARRNN_GRU ? 3 : cell == CHARRNN_LSTM ? 4 : 1; }
 int states_of(int cell) { return cell == CHARRNN_LSTM ? 2 : 1; }
 
-void train(int cell, int threads, int B, int T, int inputs, int H, bool chosen, bool reset) {
+void train(int precision, int cell, int threads, int B, int T, int inputs, int H, bool chosen, bool reset) {
     const int G = gates_of(cell), S = states_of(cell), rows = chosen ? 5 : T * B;
     const Layer layer(G, inputs, H);
     const std::vector<float> x = numbers(rows * inputs), state = numbers(S * B * H), dh = numbers(T * B * H), dstate = numbers(S * B * H);
@@ -58,7 +58,7 @@ void train(int cell, int threads, int B, int T, int inputs, int H, bool chosen, 
     std::vector<uint8_t> resets(T * B);
     for (int32_t &row : index) row = draw(rows);
     for (uint8_t &here : resets) here = draw(4) == 0;
-    charrnn_layer call = {cell, threads, T, B, inputs, H, rows, x.data(), chosen ? index.data() : nullptr,
+    charrnn_layer call = {precision, cell, threads, T, B, inputs, H, rows, x.data(), chosen ? index.data() : nullptr,
                           reset ? resets.data() : nullptr, layer.weights(), state.data(), nullptr, nullptr};
     const Aligned kept(charrnn_layer_kept(&call)), work(charrnn_layer_work(&call));
     call.kept = kept.memory;
@@ -74,11 +74,11 @@ void train(int cell, int threads, int B, int T, int inputs, int H, bool chosen, 
     for (const auto &part : {after, before, dx, w, u, b, d}) mix(part);
 }
 
-void head(int threads, int rows, int F, int V) {
+void head(int precision, int threads, int rows, int F, int V) {
     const std::vector<float> x = numbers(rows * F), weight = numbers(V * F), bias = numbers(V);
     std::vector<int32_t> targets(rows);
     for (int32_t &target : targets) target = draw(V);
-    charrnn_head call = {threads, rows, F, V, x.data(), F, weight.data(), bias.data(), targets.data(), nullptr};
+    charrnn_head call = {precision, threads, rows, F, V, x.data(), F, weight.data(), bias.data(), targets.data(), nullptr};
     const Aligned work(charrnn_head_work(&call));
     call.work = work.memory;
     std::vector<float> dx(rows * F), dweight(V * F), dbias(V);
@@ -139,7 +139,7 @@ void sample(charrnn_model *model, int V, const float *const *state, bool control
     for (const auto &text : symbols) mix(text);
 }
 
-void score(int cell, int threads, int B, int T, int V, int E, std::vector<int32_t> hidden) {
+void score(int precision, int cell, int threads, int B, int T, int V, int E, std::vector<int32_t> hidden) {
     const int G = gates_of(cell), S = states_of(cell), L = (int)hidden.size();
     std::vector<Layer> layers;
     int features = hidden[0];
@@ -148,7 +148,7 @@ void score(int cell, int threads, int B, int T, int V, int E, std::vector<int32_
     std::vector<charrnn_weights> weights;
     for (const Layer &layer : layers) weights.push_back(layer.weights());
     const std::vector<float> embeddings = numbers((V + 1) * E), head_weight = numbers(V * features), head_bias = numbers(V);
-    charrnn_model *model = charrnn_model_new(cell, threads, V, E, L, hidden.data(), embeddings.data(), weights.data(),
+    charrnn_model *model = charrnn_model_new(precision, cell, threads, V, E, L, hidden.data(), embeddings.data(), weights.data(),
                                              head_weight.data(), head_bias.data());
     if (!model) abort();
     std::vector<int32_t> ids(B * T), next(B);
@@ -170,21 +170,27 @@ void score(int cell, int threads, int B, int T, int V, int E, std::vector<int32_
     charrnn_model_free(model);
 }
 
-}  // namespace
-
-int main() {
+void everything(int precision) {
     for (int cell = CHARRNN_RNN_TANH; cell <= CHARRNN_GRU; cell++)
         for (int threads : {1, 2})
             for (int H : {1, 7, 16, 33, 100}) {
                 for (int B : {1, 3, 9})
                     for (int T : {1, 5})
-                        for (bool chosen : {false, true}) train(cell, threads, B, T, 6, H, chosen, B != 3);
-                score(cell, threads, 3, 4, 13, 5, {H});
-                score(cell, threads, 1, 700, 1, 5, {H, H});
-                score(cell, threads, 2, 3, 70, 33, {H, 9});
+                        for (bool chosen : {false, true}) train(precision, cell, threads, B, T, 6, H, chosen, B != 3);
+                score(precision, cell, threads, 3, 4, 13, 5, {H});
+                score(precision, cell, threads, 1, 700, 1, 5, {H, H});
+                score(precision, cell, threads, 2, 3, 70, 33, {H, 9});
             }
-    for (int V : {1, 2, 16, 65, 300}) head(2, 21, 33, V);
+    for (int V : {1, 2, 16, 65, 300}) head(precision, 2, 21, 33, V);
+    head(precision, 2, 300, 4, 70000);  // more rows than are held at a time
+}
+
+}  // namespace
+
+int main() {
+    everything(CHARRNN_FLOAT32);
     for (int threads : {1, 2, 3}) update(threads, {1, 4096, 7, 9000, 12});
-    head(2, 300, 4, 70000);  // more rows than are held at a time
     printf("%s %016llx\n", charrnn_isa(), (unsigned long long)hash);
+    everything(CHARRNN_BFLOAT16);
+    printf("%s %016llx\n", charrnn_has_bfloat16() ? charrnn_isa() : "emulated", (unsigned long long)hash);
 }

@@ -4,31 +4,43 @@
 
 #include "kernels.h"
 
-extern const Kernels baseline_kernels;
+extern const Kernels baseline_kernels, baseline_half_kernels;
 #if defined(__x86_64__)
-extern const Kernels avx2_kernels, avx512_kernels;
+extern const Kernels avx2_kernels, avx2_half_kernels, avx512_kernels, avx512bf16_half_kernels;
+#elif defined(CHARRNN_NEONBF16)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+extern const Kernels neonbf16_half_kernels;
 #endif
 
 namespace {
 
 struct Choice {
     const char *name;
-    const Kernels *kernels;
-    bool runs;
+    const Kernels *kernels[2];  // by precision
+    bool has_bfloat16, runs;
 };
+
+#if defined(__x86_64__)
+const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512vl");
+#endif
 
 // The best last.
 const Choice choices[] = {
 #if defined(__x86_64__)
-    {"baseline", &baseline_kernels, true},
-    {"avx2", &avx2_kernels, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
-    {"avx512", &avx512_kernels,
-     __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")},
+    {"baseline", {&baseline_kernels, &baseline_half_kernels}, false, true},
+    {"avx2", {&avx2_kernels, &avx2_half_kernels}, false, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+    {"avx512", {&avx512_kernels, &avx2_half_kernels}, false, has_avx512},
+    {"avx512bf16", {&avx512_kernels, &avx512bf16_half_kernels}, true, has_avx512 && __builtin_cpu_supports("avx512bf16")},
 #elif defined(__aarch64__)
-    {"neon", &baseline_kernels, true},
+    {"neon", {&baseline_kernels, &baseline_half_kernels}, false, true},
+#if defined(CHARRNN_NEONBF16)
+    {"neonbf16", {&baseline_kernels, &neonbf16_half_kernels}, true, (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0},
+#endif
 #else
-    {"baseline", &baseline_kernels, true},
+    {"baseline", {&baseline_kernels, &baseline_half_kernels}, false, true},
 #endif
 };
 
@@ -44,9 +56,22 @@ const Choice &choose() {
 }
 
 const Choice &chosen = choose();
-const Kernels &kernels = *chosen.kernels;
+const Kernels &kernels = *chosen.kernels[CHARRNN_FLOAT32];
+
+// Which functions a layer, a head and so on are for.
+template <typename Call> const Kernels &of(const Call *call) { return *chosen.kernels[call->precision]; }
 
 }  // namespace
+
+struct charrnn_model {
+    int32_t precision;
+    void *model;
+};
+
+struct charrnn_writer {
+    int32_t precision;
+    void *writer;
+};
 
 int32_t charrnn_interface(void) { return CHARRNN_INTERFACE; }
 
@@ -63,21 +88,23 @@ const char *charrnn_isas(void) {
     return names;
 }
 
-int64_t charrnn_layer_kept(const charrnn_layer *layer) { return kernels.layer_kept(layer); }
-int64_t charrnn_layer_work(const charrnn_layer *layer) { return kernels.layer_work(layer); }
+int32_t charrnn_has_bfloat16(void) { return chosen.has_bfloat16; }
 
-void charrnn_layer_forward(const charrnn_layer *layer, float *state) { kernels.layer_forward(layer, state); }
+int64_t charrnn_layer_kept(const charrnn_layer *layer) { return of(layer).layer_kept(layer); }
+int64_t charrnn_layer_work(const charrnn_layer *layer) { return of(layer).layer_work(layer); }
+
+void charrnn_layer_forward(const charrnn_layer *layer, float *state) { of(layer).layer_forward(layer, state); }
 
 void charrnn_layer_backward(const charrnn_layer *layer, const float *dh, int64_t distance, const float *dstate_after,
                             float *dx, float *weight_ih, float *weight_hh, float *bias_ih, float *bias_hh,
                             float *dstate) {
-    kernels.layer_backward(layer, dh, distance, dstate_after, dx, weight_ih, weight_hh, bias_ih, bias_hh, dstate);
+    of(layer).layer_backward(layer, dh, distance, dstate_after, dx, weight_ih, weight_hh, bias_ih, bias_hh, dstate);
 }
 
-int64_t charrnn_head_work(const charrnn_head *head) { return kernels.head_work(head); }
+int64_t charrnn_head_work(const charrnn_head *head) { return of(head).head_work(head); }
 
 double charrnn_head_loss(const charrnn_head *head, float *dx, int64_t distance, float *weight, float *bias) {
-    return kernels.head_loss(head, dx, distance, weight, bias);
+    return of(head).head_loss(head, dx, distance, weight, bias);
 }
 
 int64_t charrnn_update_work(const charrnn_update *update) { return kernels.update_work(update); }
@@ -86,33 +113,53 @@ double charrnn_gradient_norm(const charrnn_update *update) { return kernels.grad
 
 void charrnn_adamw(const charrnn_update *update) { kernels.adamw(update); }
 
-charrnn_model *charrnn_model_new(int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding, int32_t layers,
-                                 const int32_t *hidden, const float *embeddings, const charrnn_weights *weights,
-                                 const float *head_weight, const float *head_bias) {
-    return static_cast<charrnn_model *>(kernels.model_new(cell, threads, vocabulary, embedding, layers, hidden,
-                                                          embeddings, weights, head_weight, head_bias));
+charrnn_model *charrnn_model_new(int32_t precision, int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding,
+                                 int32_t layers, const int32_t *hidden, const float *embeddings,
+                                 const charrnn_weights *weights, const float *head_weight, const float *head_bias) {
+    charrnn_model *model = static_cast<charrnn_model *>(malloc(sizeof(charrnn_model)));
+    if (!model) return nullptr;
+    model->precision = precision;
+    model->model = of(model).model_new(cell, threads, vocabulary, embedding, layers, hidden, embeddings, weights,
+                                       head_weight, head_bias);
+    if (model->model) return model;
+    free(model);
+    return nullptr;
 }
 
-void charrnn_model_free(charrnn_model *model) { kernels.model_free(model); }
+void charrnn_model_free(charrnn_model *model) {
+    if (!model) return;
+    of(model).model_free(model->model);
+    free(model);
+}
 
 int32_t charrnn_score(charrnn_model *model, const int32_t *ids, int32_t batch, int32_t steps, float *const *state,
                       double *nats) {
-    return kernels.score(model, ids, batch, steps, state, nats);
+    return of(model).score(model->model, ids, batch, steps, state, nats);
 }
 
 int32_t charrnn_step(charrnn_model *model, const int32_t *ids, int32_t batch, float *const *state, float *logits) {
-    return kernels.step(model, ids, batch, state, logits);
+    return of(model).step(model->model, ids, batch, state, logits);
 }
 
 charrnn_writer *charrnn_writer_new(charrnn_model *model, const charrnn_writing *writing) {
-    return static_cast<charrnn_writer *>(kernels.writer_new(model, writing));
+    charrnn_writer *writer = static_cast<charrnn_writer *>(malloc(sizeof(charrnn_writer)));
+    if (!writer) return nullptr;
+    writer->precision = model->precision;
+    writer->writer = of(model).writer_new(model->model, writing);
+    if (writer->writer) return writer;
+    free(writer);
+    return nullptr;
 }
 
-void charrnn_writer_free(charrnn_writer *writer) { free(writer); }
+void charrnn_writer_free(charrnn_writer *writer) {
+    if (!writer) return;
+    free(writer->writer);
+    free(writer);
+}
 
 int64_t charrnn_write(charrnn_writer *writer, int64_t nanoseconds, int64_t room, int64_t *texts, int32_t *ids,
                       uint8_t *last) {
-    return kernels.write(writer, nanoseconds, room, texts, ids, last);
+    return of(writer).write(writer->writer, nanoseconds, room, texts, ids, last);
 }
 
-void charrnn_writer_finish(charrnn_writer *writer, int64_t text) { kernels.writer_finish(writer, text); }
+void charrnn_writer_finish(charrnn_writer *writer, int64_t text) { of(writer).writer_finish(writer->writer, text); }

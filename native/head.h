@@ -43,18 +43,25 @@ INLINE double cost(float *logits, int vocabulary, int target, double &total) {
 struct HeadWork {
     float *forward, *backward;  // W packed for (F,) -> V, and for (V,) -> F
     float *logits;              // some rows at a time, then their gradients
+    float *lowered;             // for each thread
     float *biases;
     double *costs;
     float *outer;
     int chunk;  // rows whose logits are held at a time
 
+    static int64_t lowered_size(const charrnn_head &head) {
+        const int widest = head.features > head.vocabulary ? head.features : head.vocabulary;
+        return ::lowered_size(rows_at_a_time(head.vocabulary), widest);
+    }
+
     HeadWork(Arena &arena, const charrnn_head &head) {
         const int F = head.features, V = padded(head.vocabulary);
         const int64_t most = ((int64_t)1 << 22) / V, least = 64;
         chunk = (int)(most < least ? least : most < head.rows ? most : head.rows);
-        forward = arena.take<float>((int64_t)F * V);
+        forward = arena.take<float>((int64_t)places(F) * V);
         backward = arena.take<float>(panel_size(head.vocabulary, 1) * blocks(F));
         logits = arena.take<float>((int64_t)chunk * V);
+        lowered = arena.take<float>(head.threads * lowered_size(head));
         biases = arena.take<float>(V);
         costs = arena.take<double>(head.rows);
         outer = arena.take<float>(outer_work(1, head.vocabulary, F));
@@ -82,10 +89,12 @@ double head_loss(const charrnn_head *head, float *dx, int64_t distance, float *d
             const Share share = team.share(count);
             const Rows x{head->x + first * head->distance, head->distance};
             const int group = rows_at_a_time(head->vocabulary);
+            float *scratch = work.lowered + team.number * HeadWork::lowered_size(*head);
             for (int begin = share.begin; begin < share.end; begin += group) {
                 const Share some{begin, begin + group < share.end ? begin + group : share.end};
-                multiply_rows(some, Share{0, blocks(head->vocabulary)}, head->vocabulary, F, x, work.forward, head->bias,
-                              work.logits, V);
+                const int height = some.end - some.begin;
+                multiply_rows(some, Share{0, blocks(head->vocabulary)}, head->vocabulary, F,
+                              lowered(x, begin, height, F, scratch), work.forward, head->bias, work.logits, V);
                 for (int m = some.begin; m < some.end; m++) {
                     float *row = work.logits + (int64_t)m * V;
                     double total;
@@ -96,8 +105,9 @@ double head_loss(const charrnn_head *head, float *dx, int64_t distance, float *d
                     row[head->targets[first + m]] -= scale;
                 }
                 if (dx)
-                    multiply_rows(some, Share{0, blocks(F)}, F, head->vocabulary, {work.logits, V}, work.backward, nullptr,
-                                  dx + first * distance, distance);
+                    multiply_rows(some, Share{0, blocks(F)}, F, head->vocabulary,
+                                  lowered({work.logits, V}, begin, height, head->vocabulary, scratch), work.backward,
+                                  nullptr, dx + first * distance, distance);
             }
             if (!dx) continue;
             team.barrier();

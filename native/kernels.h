@@ -1,4 +1,4 @@
-// The functions that are compiled once for each instruction set.
+// The functions that are compiled once for each instruction set and precision.
 #pragma once
 #include "charrnn.h"
 

@@ -136,14 +136,14 @@ struct Rnn {
 
 // A layer's weights as the forward pass reads them.
 struct Packed {
-    float *input;      // (in,) -> GATES * H', in the order of slots
+    float *input;      // (in,) -> GATES * H', a panel for each slot
     float *recurrent;  // (H,) -> blocks of H' with their GATES side by side
     float *bias;       // GATES * H', in the order of slots: all that can be added before the product
     float *inner;      // H', the bias that GRU's reset gate multiplies
 
     template <typename Cell> static Packed take(Arena &arena, int inputs, int hidden) {
         const int64_t H = padded(hidden), gates = Cell::GATES;
-        return {arena.take<float>(gates * H * inputs), arena.take<float>(gates * H * hidden),
+        return {arena.take<float>(gates * H * places(inputs)), arena.take<float>(gates * H * places(hidden)),
                 arena.take<float>(gates * H), arena.take<float>(H)};
     }
 
@@ -151,7 +151,7 @@ struct Packed {
         const int H = padded(hidden);
         for (int slot = 0; slot < Cell::GATES; slot++)
             pack_rows<1>(team, weights.weight_ih + (int64_t)Cell::gate[slot] * hidden * inputs, hidden, inputs,
-                         input + (int64_t)slot * H * inputs);
+                         input + (int64_t)slot * H * places(inputs));
         pack_rows<Cell::GATES>(team, weights.weight_hh, hidden, hidden, recurrent);
         const Share share = team.share(H);
         for (int unit = share.begin; unit < share.end; unit++) {
@@ -185,30 +185,34 @@ struct Chunk {
 template <typename Cell> INLINE int64_t row_size(int hidden) { return (int64_t)Cell::SLOTS * padded(hidden) + 16; }
 
 // Runs the steps of a chunk. drive: the input's products with their biases, GATES * H' a row; `slots`, if not null, gets
-// SLOTS * H' a row, and may be where the drive is.
+// SLOTS * H' a row, and may be where the drive is. work: lowered_size(B, H) floats for each thread.
 template <typename Cell>
-void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed, const Rows &drive, float *slots) {
+void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed, const Rows &drive, float *slots,
+                 float *work) {
     constexpr int G = Cell::GATES;
     const int H = chunk.H(), B = chunk.B;
     const int64_t panel = panel_size(chunk.hidden, G);
     const bool has_c = chunk.c != nullptr;
     const Share share = team.share(H / LANES);
     const Rows previous = chunk.before();
+    work += team.number * lowered_size(B, chunk.hidden);
     for (int t = 0; t < chunk.T; t++) {
+        const Rows factors = lowered(previous, (int64_t)t * B, B, chunk.hidden, work);
         tiles<G>(B, share, [&](auto height, auto width, int first, int block) {
             constexpr int R = decltype(height)::value, W = decltype(width)::value;
             const int64_t row = (int64_t)t * B + first;
-            const float *before[R], *driven[R];
+            const float *before[R], *factor[R], *driven[R];
             Vector sums[R][W][G];
             for (int r = 0; r < R; r++) {
                 before[r] = previous[row + r];
+                factor[r] = factors[row + r];
                 driven[r] = drive[row + r];
                 for (int p = 0; p < W; p++) {
                     const int n = (block + p) * LANES;
                     Cell::begin(sums[r][p], driven[r] + n, H, packed.inner + n);
                 }
             }
-            multiply(before, packed.recurrent + block * panel, panel, chunk.hidden, sums);
+            multiply(factor, packed.recurrent + block * panel, panel, chunk.hidden, sums);
             for (int r = 0; r < R; r++)
                 for (int p = 0; p < W; p++) {
                     const int n = (block + p) * LANES;
@@ -230,14 +234,16 @@ void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed,
 // dh: the loss's derivative by the outputs, rows of H at a distance of `ld`; dh_last, dc_last: by the state at the end (B, H), or null.
 // direct, dc: (B, H') each, to work in. sums: rows of GATES * H' numbers to which the gradients of what the input drives
 // are added, chosen by `index`, or one row where that is null; inner: H', likewise of GRU's product inside n.
+// work: lowered_size(B, GATES * H') floats for each thread.
 template <typename Cell>
 void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurrent, const float *dh, int64_t ld,
                   const float *dh_last, const float *dc_last, float *slots, float *direct, float *dc,
-                  float *sums, const int32_t *index, float *inner, float *dh_first, float *dc_first) {
+                  float *sums, const int32_t *index, float *inner, float *dh_first, float *dc_first, float *work) {
     const int H = chunk.H(), B = chunk.B, K = Cell::GATES * H;
     const int64_t panel = panel_size(K, 1), stride = row_size<Cell>(chunk.hidden);
     const Share share = team.share(H / LANES);
-    const Rows previous = chunk.before();
+    const Rows previous = chunk.before(), gradients{slots + Cell::RECURRENT * H, stride};
+    work += team.number * lowered_size(B, K);
     for (int block = share.begin; block < share.end; block++) {
         const int n = block * LANES, left = chunk.hidden - n;
         store(inner + n, Vector{});
@@ -245,6 +251,7 @@ void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurre
             store(dc + (int64_t)b * H + n, dc_last ? load(dc_last + (int64_t)b * chunk.hidden + n, left) : Vector{});
     }
     for (int t = chunk.T - 1; t >= -1; t--) {
+        const Rows factors = lowered(gradients, (int64_t)(t + 1) * B, t < chunk.T - 1 ? B : 0, K, work);
         tiles<1>(B, share, [&](auto height, auto width, int first, int block) {
             constexpr int R = decltype(height)::value, W = decltype(width)::value;
             const int64_t row = (int64_t)t * B + first;
@@ -255,7 +262,7 @@ void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurre
                 for (int p = 0; p < W; p++) product[r][p][0] = Vector{};
             if (t < chunk.T - 1) {
                 const float *later[R];
-                for (int r = 0; r < R; r++) later[r] = slots + (row + r + B) * stride + Cell::RECURRENT * H;
+                for (int r = 0; r < R; r++) later[r] = factors[row + r + B];
                 multiply(later, recurrent + block * panel, panel, K, product);
             }
             for (int p = 0; p < W; p++) {

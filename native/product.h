@@ -7,13 +7,20 @@
 namespace {
 
 // Columns are handled in blocks of LANES. A packed matrix is a sequence of panels, one a block of columns:
-// [K][G][LANES], G being the number of gates whose same columns are needed together; beyond N it has zeros.
+// [K][G][LANES], G being the number of gates whose same columns are needed together; beyond N it has zeros. Of bfloat16
+// two follow one another in k wherever float32 has one number.
 INLINE int blocks(int columns) { return (columns + LANES - 1) / LANES; }
 
 // Rows are padded to a number of columns that is whole vectors whatever the instruction set.
 INLINE int padded(int size) { return (size + 15) / 16 * 16; }
 
-INLINE int64_t panel_size(int K, int G) { return (int64_t)K * G * LANES; }
+INLINE int places(int K) { return (K + PAIRED - 1) / PAIRED; }
+
+INLINE int64_t panel_size(int K, int G) { return (int64_t)places(K) * G * LANES; }
+
+// Floats that a row of the left side takes, and several; none in float32, where it is read as it stands.
+INLINE int64_t lowered_size(int K) { return PAIRED == 1 ? 0 : padded(places(K) * LEFT); }
+INLINE int64_t lowered_size(int64_t rows, int K) { return rows * lowered_size(K); }
 
 // As many accumulators as leave registers for a factor and a column of the panel; where a multiply-add is a call, few.
 const int ACCUMULATORS = REGISTERS == 32 ? 24 : REGISTERS == 16 ? 12 : 4;
@@ -24,9 +31,10 @@ template <int R, int G> constexpr int blocks_of_tile() {
     return ACCUMULATORS / (R * G) < 1 ? 1 : ACCUMULATORS / (R * G) > 8 ? 8 : ACCUMULATORS / (R * G);
 }
 
-// sums[r][p][g] += sum over k of a(r, k) * panels[p][k][g].
+// sums[r][p][g] += sum over k of a(r, k) * panels[p][k][g], a(r, k) being where that begins; `apart` is how far the
+// second of a pair is behind the first, where they are not one.
 template <int R, int P, int G, typename Left>
-INLINE void accumulate(Left &&a, const float *panels, int64_t panel, int K, Vector (&sums)[R][P][G]) {
+INLINE void accumulate(Left &&a, int64_t apart, const float *panels, int64_t panel, int K, Vector (&sums)[R][P][G]) {
     Vector s[R][P][G];
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++)
@@ -34,33 +42,33 @@ INLINE void accumulate(Left &&a, const float *panels, int64_t panel, int K, Vect
         for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
             for (int g = 0; g < G; g++) s[r][p][g] = sums[r][p][g];
-    for (int k = 0; k < K; k++) {
+    for (int k = 0, count = places(K); k < count; k++) {
         const float *here = panels + (int64_t)k * G * LANES;
         if constexpr (R < P * G) {  // the fewer factors wait in registers
-            Vector x[R];
+            Factor x[R];
 #pragma GCC unroll 32
-            for (int r = 0; r < R; r++) x[r] = all(a(r, k));
+            for (int r = 0; r < R; r++) x[r] = left_side(a(r, k * LEFT), apart);
 #pragma GCC unroll 32
             for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
                 for (int g = 0; g < G; g++) {
-                    const Vector b = load(here + p * panel + g * LANES);
+                    const Factor b = right_side(here + p * panel + g * LANES);
 #pragma GCC unroll 32
-                    for (int r = 0; r < R; r++) s[r][p][g] = madd(x[r], b, s[r][p][g]);
+                    for (int r = 0; r < R; r++) s[r][p][g] = multiplied(x[r], b, s[r][p][g]);
                 }
         } else {
-            Vector b[P][G];
+            Factor b[P][G];
 #pragma GCC unroll 32
             for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
-                for (int g = 0; g < G; g++) b[p][g] = load(here + p * panel + g * LANES);
+                for (int g = 0; g < G; g++) b[p][g] = right_side(here + p * panel + g * LANES);
 #pragma GCC unroll 32
             for (int r = 0; r < R; r++) {
-                const Vector x = all(a(r, k));
+                const Factor x = left_side(a(r, k * LEFT), apart);
 #pragma GCC unroll 32
                 for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
-                    for (int g = 0; g < G; g++) s[r][p][g] = madd(x, b[p][g], s[r][p][g]);
+                    for (int g = 0; g < G; g++) s[r][p][g] = multiplied(x, b[p][g], s[r][p][g]);
             }
         }
     }
@@ -72,13 +80,13 @@ INLINE void accumulate(Left &&a, const float *panels, int64_t panel, int K, Vect
             for (int g = 0; g < G; g++) sums[r][p][g] = s[r][p][g];
 }
 
-// The same where a has R rows anywhere.
+// The same where a has R rows anywhere, lowered.
 template <int R, int P, int G>
 INLINE void multiply(const float *const (&a)[R], const float *panels, int64_t panel, int K, Vector (&sums)[R][P][G]) {
     const float *row[R];
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++) row[r] = a[r];
-    accumulate([&](int r, int k) { return row[r][k]; }, panels, panel, K, sums);
+    accumulate([&](int r, int k) { return row[r] + k; }, 1, panels, panel, K, sums);
 }
 
 // Rows of numbers: `stride` apart, or chosen by an index, or all the same (stride 0); those that are skipped are zero.
@@ -94,6 +102,31 @@ struct Rows {
         return base + (index ? index[row] : row) * stride;
     }
 };
+
+// Rows `first` on, of K numbers, as the left side of a product wants them; `to` has lowered_size(count, K) floats.
+INLINE Rows lowered(const Rows &rows, int64_t first, int64_t count, int K, float *to) {
+#ifndef CHARRNN_HALF
+    (void)first, (void)count, (void)K, (void)to;
+    return rows;
+#else
+    const int64_t size = lowered_size(K);
+    for (int64_t row = 0; row < count; row++) {
+        const float *from = rows[first + row];
+        float *here = to + row * size;
+        for (int k = 0; k < places(K) * PAIRED; k += LANES) {
+            const Integers bits = rounded(load(from + k, K - k));
+#ifdef CHARRNN_DOT
+            typedef int16_t Halves __attribute__((vector_size(LANES * 2)));
+            const Halves halves = __builtin_convertvector(bits >> 16, Halves);
+            memcpy(reinterpret_cast<int16_t *>(here) + k, &halves, sizeof halves);
+#else
+            store(here + k, (Vector)bits);
+#endif
+        }
+    }
+    return {to - first * size, size};
+#endif
+}
 
 // A number known when compiling.
 template <int N> struct Number {
@@ -147,8 +180,15 @@ template <int G> void pack_rows(Team &team, const float *w, int N, int K, float 
             for (int k0 = 0; k0 < K; k0 += 16) {
                 const int last = k0 + 16 < K ? k0 + 16 : K;
                 for (int lane = 0; lane < LANES; lane++)
-                    for (int k = k0; k < last; k++)
-                        panel[((int64_t)k * G + g) * LANES + lane] = lane < columns ? from[(int64_t)lane * K + k] : 0;
+                    for (int k = k0; k < last; k += PAIRED) {
+                        const float *here = from + (int64_t)lane * K + k;
+                        float *place = panel + ((int64_t)(k / PAIRED) * G + g) * LANES + lane;
+#ifndef CHARRNN_HALF
+                        *place = lane < columns ? *here : 0;
+#else
+                        *place = lane < columns ? pair(here[0], k + 1 < K ? here[1] : 0) : 0;
+#endif
+                    }
             }
         }
     }
@@ -156,16 +196,24 @@ template <int G> void pack_rows(Team &team, const float *w, int N, int K, float 
 
 // Packs some blocks of a right side whose row k, of N columns, begins at row(k).
 template <typename Row> void pack(Share share, Row &&row, int K, int N, float *to) {
-    for (int k = 0; k < K; k++) {
+    for (int k = 0; k < K; k += PAIRED) {
         const float *from = row(k);
-        for (int block = share.begin; block < share.end; block++)
-            store(to + block * panel_size(K, 1) + (int64_t)k * LANES,
-                  load(from + block * LANES, N - block * LANES));
+#ifdef CHARRNN_HALF
+        const float *odd = k + 1 < K ? row(k + 1) : nullptr;
+#endif
+        for (int block = share.begin; block < share.end; block++) {
+            const int left = N - block * LANES;
+            Vector here = load(from + block * LANES, left);
+#ifdef CHARRNN_HALF
+            here = pair(here, odd ? load(odd + block * LANES, left) : Vector{});
+#endif
+            store(to + block * panel_size(K, 1) + (int64_t)(k / PAIRED) * LANES, here);
+        }
     }
 }
 
-// out[m][n] = begin[n] + sum over k of a[m][k] * panels[k][n], for the rows and blocks of columns of a share; a row of
-// out begins `stride` after the one before. No `begin` is zero.
+// out[m][n] = begin[n] + sum over k of a[m][k] * panels[k][n], for the rows and blocks of columns of a share; a, lowered;
+// a row of out begins `stride` after the one before. No `begin` is zero.
 __attribute__((noinline)) void multiply_rows(Share rows, Share columns, int N, int K, const Rows &a, const float *panels,
                                              const float *begin, float *out, int64_t stride) {
     const int64_t panel = panel_size(K, 1);
@@ -188,13 +236,40 @@ __attribute__((noinline)) void multiply_rows(Share rows, Share columns, int N, i
     });
 }
 
-// The same of M rows and all columns; the team shares the rows, or the columns if there are few rows.
+// The same of M rows that are not lowered, and all columns; the team shares the rows, or the columns if there are few rows.
+// work: lowered_size(M, K) floats.
 INLINE void multiply_rows(Team &team, int M, int N, int K, const Rows &a, const float *panels, const float *begin,
-                          float *out, int64_t stride) {
+                          float *out, int64_t stride, float *work) {
+    const Share share = team.share(M);
+    lowered(a, share.begin, share.end - share.begin, K, work + lowered_size(share.begin, K));
+    const Rows left = PAIRED == 1 ? a : Rows{work, lowered_size(K)};
+    if (PAIRED > 1) team.barrier();
     if (M >= team.count * rows_of_tile<1>())
-        multiply_rows(team.share(M), Share{0, blocks(N)}, N, K, a, panels, begin, out, stride);
+        multiply_rows(share, Share{0, blocks(N)}, N, K, left, panels, begin, out, stride);
     else
-        multiply_rows(Share{0, M}, team.share(blocks(N)), N, K, a, panels, begin, out, stride);
+        multiply_rows(Share{0, M}, team.share(blocks(N)), N, K, left, panels, begin, out, stride);
+}
+
+// One k of the left side below, or a pair of them, odd being null where there is none: `count` numbers, then zeros up to R.
+template <int R> INLINE void lower_column(const float *even, const float *odd, int count, float *to) {
+#ifndef CHARRNN_HALF
+    (void)odd;
+    if (count == R) {
+        memcpy(to, even, R * sizeof(float));
+        return;
+    }
+    for (int r = 0; r < R; r++) to[r] = r < count ? even[r] : 0;
+#else
+    for (int r = 0; r < R; r += LANES) {
+        const Vector x = load(even + r, count - r), y = odd ? load(odd + r, count - r) : Vector{};
+#ifdef CHARRNN_DOT
+        store(to + r, pair(x, y), R - r);
+#else
+        store(to + r, (Vector)rounded(x), R - r);
+        store(to + R + r, (Vector)rounded(y), R - r);
+#endif
+    }
+#endif
 }
 
 // The gradient of weights: out[order[group]][m][n] = sum over k of a[k][group * apart + m] * b[k][n], added to what is
@@ -219,14 +294,16 @@ __attribute__((noinline)) void outer(Team &team, int groups, const int *order, i
         pack(packed, [&](int k) { return b[k0 + k]; }, depth, N, panels);
         for (int k8 = 0; k8 < depth; k8 += 8)  // few rows at a time: they may be a power of two apart
             for (int tile = mine.begin; tile < mine.end; tile++) {
-                float *to = left + (int64_t)(tile - mine.begin) * MOST * depth;
+                float *to = left + (int64_t)(tile - mine.begin) * MOST * DEPTH;
                 const int m = tile % tall * MOST, last = k8 + 8 < depth ? k8 + 8 : depth;
                 const int64_t column = tile / tall * apart + m;
-                if (m + MOST <= M)
-                    for (int k = k8; k < last; k++) memcpy(to + k * MOST, a[k0 + k] + column, MOST * sizeof(float));
-                else
-                    for (int k = k8; k < last; k++)
-                        for (int r = 0; r < MOST; r++) to[k * MOST + r] = m + r < M ? a[k0 + k][column + r] : 0;
+                for (int k = k8; k < last; k += PAIRED) {
+                    const float *even = a[k0 + k] + column, *odd = k + 1 < last ? a[k0 + k + 1] + column : nullptr;
+                    if (m + MOST <= M)
+                        lower_column<MOST>(even, odd, MOST, to + k / PAIRED * LEFT * MOST);
+                    else
+                        lower_column<MOST>(even, odd, M - m, to + k / PAIRED * LEFT * MOST);
+                }
             }
         team.barrier();
         const int64_t panel = panel_size(depth, 1);
@@ -244,9 +321,9 @@ __attribute__((noinline)) void outer(Team &team, int groups, const int *order, i
                         const bool there = r < count && (k0 || !fresh);
                         sums[r][p][0] = there ? load(to + (int64_t)r * N + n, N - n) : Vector{};
                     }
-                const float *rows = left + (int64_t)(tile - mine.begin) * MOST * depth;
-                accumulate([=](int r, int k) { return rows[(int64_t)k * MOST + r]; }, panels + block * panel, panel, depth,
-                         sums);
+                const float *rows = left + (int64_t)(tile - mine.begin) * MOST * DEPTH;
+                accumulate([=](int r, int k) { return rows + (int64_t)k * MOST + r; }, MOST, panels + block * panel, panel,
+                           depth, sums);
                 for (int r = 0; r < count; r++)
                     for (int p = 0; p < W; p++) {
                         const int n = (block + p) * LANES;

@@ -159,7 +159,7 @@ struct Writer {
     Writer(Cell cell, Arena &arena, Model &model, const charrnn_writing &writing)
         : model(&model), seed(writing.seed), purpose(writing.purpose), number(writing.texts), length(writing.length),
           most((int)(writing.rows < writing.texts ? writing.rows : writing.texts)), texts(arena.take<Text>(most)),
-          reading(cell, arena, model, most, 1, 1) {
+          reading(cell, arena, model, most, 1, model.threads) {
         const double hottest = 1e30;
         controls = {(float)(writing.temperature < hottest ? writing.temperature : hottest), (float)writing.min_p,
                     writing.top_p, (int)(writing.top_k < model.V ? writing.top_k : 0)};
@@ -255,7 +255,8 @@ template <typename Cell> void draw_next(Cell cell, Team &team, Writer &writer) {
     read(cell, team, model, writer.reading, rows, 1, false);
     const Rows features = feature_rows(model, writer.reading, rows, Share{0, team.number == 0 ? rows : 0});
     if (model.L > 1) team.barrier();
-    multiply_rows(team, rows, V, model.F, features, model.head, model.head_bias, writer.logits, V);
+    multiply_rows(team, rows, V, model.F, features, model.head, model.head_bias, writer.logits, V,
+                  writer.reading.lowered);
     team.barrier();
     const Share share = rows >= team.count ? team.share(rows) : Share{0, team.number == 0 ? rows : 0};
     for (int row = share.begin; row < share.end; row++)

@@ -42,7 +42,7 @@ struct Model {
         const int64_t gates = (int64_t)Cell::GATES * padded(sizes[0]);
         embeddings = arena.take<float>((int64_t)(V + 1) * E);
         table = (V + 1) * gates <= TABLE ? arena.take<float>((V + 1) * gates) : nullptr;
-        head = arena.take<float>((int64_t)F * padded(V));
+        head = arena.take<float>((int64_t)places(F) * padded(V));
         head_bias = arena.take<float>(padded(V));
         zeros = arena.take<float>(padded(widest));
     }
@@ -70,7 +70,7 @@ struct Model {
 // Buffers for some steps of all layers.
 struct Reading {
     float **h, **c;  // of each layer ((T + 1) * B, H'); c is null but for LSTM
-    float *drives, *features, *logits;
+    float *drives, *features, *logits, *lowered;
     unsigned char *resets;
     int32_t *ids;
 
@@ -87,6 +87,9 @@ struct Reading {
         drives = model.table && model.L == 1 ? nullptr : arena.take<float>(rows * Cell::GATES * padded(model.widest));
         features = model.L == 1 ? nullptr : arena.take<float>(rows * padded(model.F));
         logits = arena.take<float>((int64_t)threads * rows_at_a_time(model.V) * padded(model.V));
+        const int most = model.widest > model.E ? model.widest : model.E;
+        const int64_t high = rows > threads * (int64_t)batch ? rows : threads * (int64_t)batch;
+        lowered = arena.take<float>(lowered_size(high, most > model.F ? most : model.F));
         resets = arena.take<unsigned char>(rows);
         ids = arena.take<int32_t>(rows);
     }
@@ -104,13 +107,14 @@ void read(Cell, Team &team, const Model &model, const Reading &reading, int batc
         if (!chosen) {
             const Rows below = layer ? Rows{reading.h[layer - 1] + (int64_t)batch * padded(inputs), padded(inputs)}
                                      : Rows{model.embeddings, inputs, reading.ids};
-            multiply_rows(team, rows, (int)gates, inputs, below, packed.input, packed.bias, reading.drives, gates);
+            multiply_rows(team, rows, (int)gates, inputs, below, packed.input, packed.bias, reading.drives, gates,
+                          reading.lowered);
             team.barrier();
         }
         const Chunk chunk{batch, steps, model.hidden[layer], any_reset ? reading.resets : nullptr,
                           reading.h[layer], reading.c[layer], model.zeros};
         const Rows drive = chosen ? Rows{model.table, gates, reading.ids} : Rows{reading.drives, gates};
-        run_forward<Cell>(team, model.cell, chunk, packed, drive, nullptr);
+        run_forward<Cell>(team, model.cell, chunk, packed, drive, nullptr, reading.lowered);
     }
 }
 
@@ -190,8 +194,10 @@ int score(Cell cell, Model &model, const int32_t *ids, int batch, int steps, flo
             float *logits = reading.logits + (int64_t)team.number * group * padded(model.V);
             for (int begin = mine.begin; begin < mine.end; begin += group) {
                 const Share here{begin, begin + group < mine.end ? begin + group : mine.end};
-                multiply_rows(here, Share{0, blocks(model.V)}, padded(model.V), model.F, features, model.head,
-                              model.head_bias, logits - begin * (int64_t)padded(model.V), padded(model.V));
+                const Rows left = lowered(features, begin, here.end - begin, model.F,
+                                          reading.lowered + lowered_size(begin, model.F));
+                multiply_rows(here, Share{0, blocks(model.V)}, padded(model.V), model.F, left, model.head, model.head_bias,
+                              logits - begin * (int64_t)padded(model.V), padded(model.V));
                 for (int m = here.begin; m < here.end; m++) {
                     double total, &to = nats[(int64_t)(m % batch) * steps + first + m / batch];
                     to = reading.resets[m] ? 0.0
@@ -227,10 +233,18 @@ int step(Cell cell, Model &model, const int32_t *ids, int batch, float *const *s
         read(cell, team, model, reading, batch, 1, any_reset);
         const Rows features = feature_rows(model, reading, batch, Share{0, team.number == 0 ? batch : 0});
         team.barrier();
-        multiply_rows(team, batch, model.V, model.F, features, model.head, model.head_bias, logits, model.V);
+        multiply_rows(team, batch, model.V, model.F, features, model.head, model.head_bias, logits, model.V,
+                      reading.lowered);
     });
     save_state(model, reading, batch, 1, state);
     return 0;
+}
+
+void model_free(Model *model) {
+    if (!model) return;
+    free(model->work);
+    free(model->memory);
+    free(model);
 }
 
 Model *model_new(int cell, int threads, int vocabulary, int embedding, int layers, const int *hidden, const float *embeddings,
@@ -254,6 +268,11 @@ Model *model_new(int cell, int threads, int vocabulary, int embedding, int layer
     memcpy(model->embeddings, embeddings, (int64_t)(vocabulary + 1) * embedding * sizeof(float));
     memset(model->head_bias, 0, padded(vocabulary) * sizeof(float));
     memcpy(model->head_bias, head_bias, vocabulary * sizeof(float));
+    float *lowering = static_cast<float *>(model->grown(lowered_size(vocabulary + 1, embedding) * (int64_t)sizeof(float)));
+    if (lowered_size(vocabulary + 1, embedding) && !lowering) {
+        model_free(model);
+        return nullptr;
+    }
     in_team(threads, [&](Team &team) {
         const Flush flush;
         pack_rows<1>(team, head_weight, vocabulary, model->F, model->head);
@@ -265,17 +284,10 @@ Model *model_new(int cell, int threads, int vocabulary, int embedding, int layer
             const int64_t gates = (int64_t)Cell::GATES * padded(hidden[0]);
             if (model->table)
                 multiply_rows(team, vocabulary + 1, (int)gates, embedding, {model->embeddings, embedding},
-                              model->layers[0].input, model->layers[0].bias, model->table, gates);
+                              model->layers[0].input, model->layers[0].bias, model->table, gates, lowering);
         });
     });
     return model;
-}
-
-void model_free(Model *model) {
-    if (!model) return;
-    free(model->work);
-    free(model->memory);
-    free(model);
 }
 
 }  // namespace

@@ -69,6 +69,71 @@ INLINE Vector madd(Vector a, Vector b, Vector c) {
 #endif
 }
 
+// What a product multiplies. In float32 the left side is a number, the right side a vector of them. With CHARRNN_HALF both
+// are bfloat16, rounded to nearest, in pairs that follow one another in k, and sums are float32; where the
+// processor has no instruction for it a pair is two float32 multiply-adds.
+#ifndef CHARRNN_HALF
+const int PAIRED = 1;  // of k in a place of the right side
+const int LEFT = 1;    // floats that the left side needs for them
+typedef Vector Factor;
+
+INLINE Factor left_side(const float *from, int64_t) { return all(*from); }
+INLINE Factor right_side(const float *from) { return load(from); }
+INLINE Vector multiplied(Factor a, Factor b, Vector c) { return madd(a, b, c); }
+#else
+const int PAIRED = 2;
+
+// The bits of a bfloat16 in the upper half of a float32's.
+INLINE Integers rounded(Vector x) {
+    const Integers bits = (Integers)x;
+    const Integers up = bits + 0x7fff + ((bits >> 16) & 1);
+    return (x == x ? up : bits | 0x400000) & (int32_t)0xffff0000;
+}
+
+INLINE Vector pair(Vector even, Vector odd) {
+    typedef uint32_t Bits __attribute__((vector_size(LANES * 4)));
+    return (Vector)((Bits)rounded(even) >> 16 | (Bits)rounded(odd));
+}
+
+INLINE float pair(float even, float odd) { return pair(all(even), all(odd))[0]; }
+
+#if defined(__AVX512BF16__) || defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+#define CHARRNN_DOT
+const int LEFT = 1;
+typedef Vector Factor;
+
+INLINE Factor left_side(const float *from, int64_t) {
+    int32_t pair;
+    memcpy(&pair, from, sizeof pair);
+    return (Vector)(Integers{} + pair);
+}
+INLINE Factor right_side(const float *from) { return load(from); }
+
+INLINE Vector multiplied(Factor a, Factor b, Vector c) {
+#if defined(__AVX512BF16__)
+    return (Vector)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
+#else
+    return (Vector)vbfdotq_f32((float32x4_t)c, (bfloat16x8_t)a, (bfloat16x8_t)b);
+#endif
+}
+#else
+const int LEFT = 2;
+struct Factor {
+    Vector even, odd;
+};
+
+// The second of a pair is `apart` floats behind the first.
+INLINE Factor left_side(const float *from, int64_t apart) { return {all(from[0]), all(from[apart])}; }
+
+INLINE Factor right_side(const float *from) {
+    const Integers pair = (Integers)load(from);
+    return {(Vector)(pair << 16), (Vector)(pair & (int32_t)0xffff0000)};
+}
+
+INLINE Vector multiplied(Factor a, Factor b, Vector c) { return madd(a.odd, b.odd, madd(a.even, b.even, c)); }
+#endif
+#endif
+
 // A value that is not a number stays one.
 INLINE Vector at_most(Vector x, float bound) { return x > all(bound) ? all(bound) : x; }
 INLINE Vector at_least(Vector x, float bound) { return x < all(bound) ? all(bound) : x; }

@@ -45,11 +45,15 @@ INLINE void gather(const float *from, int rows, int hidden, float *to) {
 template <typename Cell> struct ForwardWork {
     Packed packed;
     float *zeros, *drives;  // drives: GATES * H' for each row of x, where steps choose among them
+    float *lowered;
 
     ForwardWork(Arena &arena, const charrnn_layer &layer) {
         packed = Packed::take<Cell>(arena, layer.inputs, layer.hidden);
         zeros = arena.take<float>(padded(layer.hidden));
         drives = layer.index ? arena.take<float>((int64_t)layer.rows * Cell::GATES * padded(layer.hidden)) : nullptr;
+        const int64_t x = lowered_size(layer.rows, layer.inputs);
+        const int64_t h = lowered_size((int64_t)layer.threads * layer.batch, layer.hidden);
+        lowered = arena.take<float>(x > h ? x : h);
     }
 };
 
@@ -71,9 +75,9 @@ template <typename Cell> void layer_forward(Cell cell, const charrnn_layer &laye
         float *drives = layer.index ? work.drives : kept.slots;
         const int64_t stride = layer.index ? gates : row_size<Cell>(layer.hidden);
         multiply_rows(team, layer.rows, (int)gates, layer.inputs, {layer.x, layer.inputs}, work.packed.input,
-                      work.packed.bias, drives, stride);
+                      work.packed.bias, drives, stride, work.lowered);
         team.barrier();
-        run_forward<Cell>(team, layer.cell, chunk, work.packed, {drives, stride, layer.index}, kept.slots);
+        run_forward<Cell>(team, layer.cell, chunk, work.packed, {drives, stride, layer.index}, kept.slots, work.lowered);
     });
     const int64_t last = (int64_t)layer.steps * layer.batch * H;
     gather(kept.h + last, layer.batch, layer.hidden, state);
@@ -82,7 +86,7 @@ template <typename Cell> void layer_forward(Cell cell, const charrnn_layer &laye
 
 template <typename Cell> struct BackwardWork {
     float *recurrent, *input;  // packed for (GATES * H',) -> H and -> in
-    float *zeros, *direct, *dc, *inner, *outer;
+    float *zeros, *direct, *dc, *inner, *outer, *lowered;
     float *sums;  // gradients of drives, GATES * H': for each row of x that steps chose among, else of all rows together
 
     BackwardWork(Arena &arena, const charrnn_layer &layer) {
@@ -97,6 +101,8 @@ template <typename Cell> struct BackwardWork {
         const int64_t by_input = outer_work(Cell::GATES, layer.hidden, layer.inputs);
         outer = arena.take<float>(by_state > by_input ? by_state : by_input);
         sums = arena.take<float>((layer.index ? layer.rows : 1) * gates);
+        const int64_t steps = (int64_t)layer.threads * layer.batch;
+        lowered = arena.take<float>(lowered_size(layer.rows > steps ? layer.rows : steps, (int)gates));
     }
 };
 
@@ -135,9 +141,10 @@ void layer_backward(Cell cell, const charrnn_layer &layer, const float *dh, int6
                     store(work.sums + row * gates + gate * H + block * LANES, Vector{});
         team.barrier();
         run_backward<Cell>(team, layer.cell, chunk, work.recurrent, dh, distance, after, after ? after + units : nullptr,
-                           kept.slots, work.direct, work.dc, work.sums, layer.index, work.inner, before, before + units);
+                           kept.slots, work.direct, work.dc, work.sums, layer.index, work.inner, before, before + units, work.lowered);
         const Rows drives = layer.index ? Rows{work.sums, gates} : Rows{kept.slots, stride};
-        multiply_rows(team, layer.rows, inputs, (int)gates, drives, work.input, nullptr, dx, inputs);
+        multiply_rows(team, layer.rows, inputs, (int)gates, drives, work.input, nullptr, dx, inputs,
+                      work.lowered);
         outer(team, Cell::GATES, Cell::gate, hidden, inputs, layer.rows, drives, H, {layer.x, inputs}, weight_ih, true,
               work.outer);
         outer(team, Cell::GATES, in_order, hidden, hidden, rows, {kept.slots + Cell::RECURRENT * H, stride}, H,

@@ -491,7 +491,8 @@ def test_quiet_and_verbose(run: Program, text: str) -> None:
 
 EVENTS = {
     "plan": "command cell hidden vocabulary parameters memory batch seq_len learning_rate steps epochs time "
-    "chars_per_second train_tokens val_tokens eval_tokens exact_tokens eval_every engine device baselines reasons",
+    "chars_per_second train_tokens val_tokens eval_tokens exact_tokens eval_every engine precision device "
+    "baselines reasons",
     "step": "loss perplexity learning_rate gradient_norm chars_per_second",
     "eval": "nats tokens perplexity bits_per_char bits_per_byte best",
     "sample": "text",
@@ -563,12 +564,12 @@ OPTIONS = {
     "train": "--cell --activation --hidden --layers --embedding --tokenizer --vocab-size --min-count --batch --seq-len "
     "--optimizer --lr --schedule --dropout --clip --weight-decay --time --epochs --steps --patience --val-fraction "
     "--val --val-limit --eval-every --sample-every --records --separator --weights --jsonl --tsv --errors --out "
-    "--resume --auto-resume --overwrite --save-every --seed --dry-run --json --config --device --engine --threads "
-    f"{COMMON}",
+    "--resume --auto-resume --overwrite --save-every --seed --dry-run --json --config --device --engine --precision "
+    f"--threads {COMMON}",
     "sample": "--model --temp --length --num --prompt --prompt-file --seed --top-k --top-p --min-p --stop --unknown "
-    f"--json --raw {COMMON}",
+    f"--precision --json --raw {COMMON}",
     "eval": "--model --lines --jsonl --tsv --metric --json --window --streams --unknown --errors --flush --device "
-    f"--engine {COMMON}",
+    f"--engine --precision {COMMON}",
     "corpora": f"--json {COMMON}",
     "show": f"--json {COMMON}",
 }

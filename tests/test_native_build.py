@@ -52,7 +52,16 @@ def run(command: list[str], isa: str) -> list[str]:
     return done.stdout.split()
 
 
-X86 = {"baseline": "", "avx2": "-march=x86-64-v3", "avx512": "-march=x86-64-v4"}
+HALF = "-DCHARRNN_HALF"
+X86 = {
+    "baseline": "",
+    "baseline_half": HALF,
+    "avx2": "-march=x86-64-v3",
+    "avx2_half": f"{HALF} -march=x86-64-v3",
+    "avx512": "-march=x86-64-v4",
+    "avx512bf16_half": f"{HALF} -march=x86-64-v4 -mavx512bf16",
+}
+WIDE = "-DLANES=16 -DREGISTERS=32"
 
 
 @needs_compiler
@@ -72,20 +81,25 @@ def test_sanitizers_find_nothing_and_processors_agree(tmp_path: Path) -> None:
         compiler=COMPILER,
         kernels=X86,
     )
-    first = run([str(checked)], "baseline")
-    assert first[0] == "baseline"
-    assert run([str(checked)], "avx2")[1] == run([str(checked)], "avx512")[1] == first[1]
+    name, single, kind, half = run([str(checked)], "baseline")  # in float32, and all in bfloat16
+    assert (name, kind) == ("baseline", "emulated")
+    for isa in ("avx2", "avx512", "avx512bf16"):
+        found = run([str(checked)], isa)
+        assert found[1] == single
+        assert found[3] == half or found[2] != "emulated"
     wide = tmp_path / "wide"
     wide.mkdir()
-    longer = build(wide, "-O2", compiler=COMPILER, kernels=X86 | {"baseline": "-DLANES=16 -DREGISTERS=32"})
-    assert run([str(longer)], "baseline") == ["baseline", first[1]]
+    longer = build(wide, "-O2", compiler=COMPILER, kernels=X86 | {"baseline": WIDE, "baseline_half": f"{HALF} {WIDE}"})
+    assert run([str(longer)], "baseline") == ["baseline", single, "emulated", half]
     other, emulator = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
     if other is None or emulator is None:
         pytest.skip("sanitizers found nothing; no compiler or emulator for aarch64")
     folder = tmp_path / "aarch64"
     folder.mkdir()
-    elsewhere = build(folder, "-O2", "-static", compiler=other, kernels={"baseline": ""})
-    assert run([emulator, str(elsewhere)], "") == ["neon", first[1]]
+    arm = {"baseline": "", "baseline_half": HALF, "neonbf16_half": f"{HALF} -march=armv8.2-a+bf16"}
+    elsewhere = build(folder, "-O2", "-static", "-DCHARRNN_NEONBF16", compiler=other, kernels=arm)
+    assert run([emulator, "-cpu", "max", str(elsewhere)], "neon") == ["neon", single, "emulated", half]
+    assert run([emulator, "-cpu", "max", str(elsewhere)], "")[:3] == ["neonbf16", single, "neonbf16"]
 
 
 @pytest.mark.timeout(900)

@@ -164,13 +164,15 @@ def test_a_run_goes_on_with_another_engine(
 
 
 @needs_core
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_threads_do_not_shape_a_native_run(
-    cell: str, straight: Callable[..., tuple[Path, Session]], tmp_path: Path
+    cell: str, precision: str, straight: Callable[..., tuple[Path, Session]], tmp_path: Path
 ) -> None:
     """CK-01 even where a run goes on with another number of them: every bit."""
-    whole, told = straight(**EVERY, cell=cell, engine="native")
-    losses = train(tmp_path, **EVERY, cell=cell, engine="native", stop_at=("show", 13)).losses
+    options: dict[str, Any] = {"cell": cell, "engine": "native", "precision": precision}
+    whole, told = straight(**EVERY, **options)
+    losses = train(tmp_path, **EVERY, **options, stop_at=("show", 13)).losses
     losses |= train(tmp_path, **EVERY, cell=cell, resume=True, given={"threads": 2}).losses
     assert losses == told.losses
     assert tensors(tmp_path / LAST) == tensors(whole / LAST)

@@ -50,7 +50,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         raise UsageError("no text: name a file, or pipe one in: cat FILE | charrnn eval")
     model = checkpoint.read(find_model(name))
     device, _ = choose_device(config.device)
-    engine = inference(model.architecture, model.weights, name=config.engine, device=device)
+    engine = inference(model.architecture, model.weights, name=config.engine, device=device, precision=config.precision)
     evaluation = _Evaluation(console, config, engine, model)
     if config.lines or config.jsonl is not None or config.tsv is not None:
         evaluation.lines(files)

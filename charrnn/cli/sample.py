@@ -28,7 +28,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     if seed is None:
         seed = secrets.randbelow(1 << 32)
         console.tell(f"seed {seed}: --seed {seed} writes the same again")
-    engine = inference(model.architecture, model.weights)
+    engine = inference(model.architecture, model.weights, precision=config.precision)
     stop = os.fsencode(config.stop or "")
     parts = write_texts(engine, model.tokenizer, prompt, config, seed=seed, stop=stop, separator=model.separator)
     if config.json:

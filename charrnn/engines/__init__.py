@@ -136,6 +136,21 @@ def choose_engine(name: str, device: str, *, training: bool = False) -> str:
     return name
 
 
+def choose_precision(name: str, engine: str) -> str:
+    """What products are computed in: "float32" or "bfloat16".
+
+    Args:
+        name: what was asked for; "auto" takes float32.
+        engine: as `choose_engine` gave it.
+
+    Raises:
+        UsageError: the engine does not have it.
+    """
+    if name == "bfloat16" and engine != "native":
+        raise UsageError(f"--precision bfloat16 is the native engine's, and the engine is {engine}")
+    return "float32" if name == "auto" else name
+
+
 def inference(
     architecture: Architecture,
     weights: Mapping[str, Array],
@@ -143,6 +158,7 @@ def inference(
     name: str = "auto",
     device: str = "cpu",
     threads: int | None = None,
+    precision: str = "auto",
 ) -> Inference:
     """The engine that scores and samples.
 
@@ -151,15 +167,18 @@ def inference(
         weights: float32 arrays named and shaped as `architecture.shapes()`.
         name, device: as for `choose_engine`.
         threads: of the processor, where the engine has its own; None: as many as there are.
+        precision: as for `choose_precision`.
 
     Raises:
-        UsageError: as `choose_engine` does.
+        UsageError: as `choose_engine` and `choose_precision` do.
     """
-    match choose_engine(name, device):
+    name = choose_engine(name, device)
+    precision = choose_precision(precision, name)
+    match name:
         case "native":
             from charrnn.engines.native import NativeEngine
 
-            return NativeEngine(architecture, weights, threads or processors())
+            return NativeEngine(architecture, weights, threads or processors(), precision)
         case "torch":
             from charrnn.engines.torch import TorchEngine
 

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy.typing as npt
 
-INTERFACE = 3
+INTERFACE = 4
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 """Of a layer, in the order of `charrnn_weights`."""
+
+PRECISIONS = {"float32": 0, "bfloat16": 1}
 
 CELLS = {"tanh": 0, "relu": 1, "sigmoid": 2, "lstm": 3, "gru": 4}
 
@@ -33,7 +35,7 @@ class Layer(ctypes.Structure):
     """`charrnn_layer`: a layer and some steps of it."""
 
     _fields_ = [
-        *((name, _int32) for name in ("cell", "threads", "steps", "batch", "inputs", "hidden", "rows")),
+        *((name, _int32) for name in ("precision", "cell", "threads", "steps", "batch", "inputs", "hidden", "rows")),
         *((name, _Floats) for name in ("x", "index", "resets")),
         ("weights", Weights),
         *((name, _Floats) for name in ("state", "kept", "work")),
@@ -44,7 +46,7 @@ class Head(ctypes.Structure):
     """`charrnn_head`: the softmax over symbols."""
 
     _fields_ = [
-        *((name, _int32) for name in ("threads", "rows", "features", "vocabulary")),
+        *((name, _int32) for name in ("precision", "threads", "rows", "features", "vocabulary")),
         ("x", _Floats),
         ("distance", _int64),
         *((name, _Floats) for name in ("weight", "bias", "targets", "work")),
@@ -95,6 +97,7 @@ def library() -> ctypes.CDLL | None:
     layer, head, update, model = *map(ctypes.POINTER, (Layer, Head, Update)), ctypes.c_void_p
     _signature(core.charrnn_isa, ctypes.c_char_p)
     _signature(core.charrnn_isas, ctypes.c_char_p)
+    _signature(core.charrnn_has_bfloat16, _int32)
     _signature(core.charrnn_layer_kept, _int64, layer)
     _signature(core.charrnn_layer_work, _int64, layer)
     _signature(core.charrnn_layer_forward, None, layer, _Floats)
@@ -107,7 +110,7 @@ def library() -> ctypes.CDLL | None:
     _signature(
         core.charrnn_model_new,
         model,
-        *(_int32,) * 5,
+        *(_int32,) * 6,
         ctypes.POINTER(_int32),
         _Floats,
         ctypes.POINTER(Weights),
@@ -125,7 +128,7 @@ def library() -> ctypes.CDLL | None:
 
 
 def instruction_set() -> str:
-    """What the core was loaded for: "avx512", "avx2", "neon" or "baseline"; "" where there is no core."""
+    """What the core runs: "avx512bf16", "avx512", "avx2", "neonbf16", "neon" or "baseline"; "" if there is none."""
     core = library()
     return "" if core is None else core.charrnn_isa().decode()
 
@@ -140,6 +143,12 @@ def pays() -> bool:
     """Whether the core is here and faster than the engines without it: vectors that no processor of
     the last ten years lacks, or instructions that the user has named."""
     return instruction_set() not in ("", "baseline") or (library() is not None and "CHARRNN_ISA" in os.environ)
+
+
+def has_bfloat16() -> bool:
+    """Whether the core is here and the processor multiplies in bfloat16; the core itself does so on any."""
+    core = library()
+    return core is not None and bool(core.charrnn_has_bfloat16())
 
 
 def number_of(cell: str, activation: str) -> int:

@@ -1,4 +1,4 @@
-"""Scoring and sampling by the compiled core, in float32 on the CPU."""
+"""Scoring and sampling by the compiled core, on the CPU."""
 
 import ctypes
 import weakref
@@ -10,18 +10,19 @@ from charrnn.architecture import Architecture
 from charrnn.config import SampleConfig
 from charrnn.draws import Purpose
 from charrnn.engines import ENDS, NEVER, Array, Inference, State, Written
-from charrnn.engines.core import WEIGHTS, Weights, Writing, addresses, library, number_of
+from charrnn.engines.core import PRECISIONS, WEIGHTS, Weights, Writing, addresses, library, number_of
 from charrnn.errors import NonFiniteError
 
 
 class NativeEngine(Inference):
     """`Inference` by the core. Its nats, logits and states are the same to the last bit for every batch,
-    number of threads and instruction set. Not for use by two threads at once.
+    number of threads and, in float32, instruction set. Not for use by two threads at once.
 
     Args:
         architecture: the model's sizes.
         weights: arrays named and shaped as `architecture.shapes()`; copied.
         threads: of the processor.
+        precision: "float32", or "bfloat16" for the operands of products.
 
     Raises:
         MemoryError: there is not enough. Raised by `score` and `step` too.
@@ -29,7 +30,9 @@ class NativeEngine(Inference):
 
     name = "native"
 
-    def __init__(self, architecture: Architecture, weights: Mapping[str, Array], threads: int) -> None:
+    def __init__(
+        self, architecture: Architecture, weights: Mapping[str, Array], threads: int, precision: str = "float32"
+    ) -> None:
         core = library()
         assert core is not None, "there is no core"
         self.architecture, self._core = architecture, core
@@ -41,6 +44,7 @@ class NativeEngine(Inference):
             )
         )
         self._model = core.charrnn_model_new(
+            PRECISIONS[precision],
             number_of(architecture.cell, architecture.activation),
             threads,
             architecture.vocabulary,

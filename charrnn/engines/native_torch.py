@@ -9,20 +9,23 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.architecture import GATES
-from charrnn.engines.core import WEIGHTS, Head, Layer, Update, Weights, library, number_of
+from charrnn.engines.core import PRECISIONS, WEIGHTS, Head, Layer, Update, Weights, library, number_of
 
 
 class Machine:
     """The core as one model uses it: its threads, and the memory that calls work in.
 
+    Args:
+        precision: "float32", or "bfloat16" for the operands of products.
+
     Attributes:
         threads: of the processor.
     """
 
-    def __init__(self, threads: int = 1) -> None:
+    def __init__(self, precision: str = "float32") -> None:
         core = library()
         assert core is not None, "there is no core"
-        self.core, self.threads = core, threads
+        self.core, self.threads, self.precision = core, 1, PRECISIONS[precision]
         self._work = torch.empty(0)
         _keep_memory()
 
@@ -110,7 +113,7 @@ class _Run(torch.autograd.Function):
         state = state.detach().contiguous()
         weights = tuple(weight.detach().contiguous() for weight in weights)
         call = Layer(
-            layer.number, machine.threads, T, B, x.shape[-1], H, x.numel() // x.shape[-1],
+            machine.precision, layer.number, machine.threads, T, B, x.shape[-1], H, x.numel() // x.shape[-1],
             x.data_ptr(),
             None if index is None else index.data_ptr(),
             None if marks is None else marks.data_ptr(),
@@ -173,7 +176,7 @@ class _Cost(torch.autograd.Function):
         wanted = targets.T.to(torch.int32).contiguous()
         weight, bias = weight.detach().contiguous(), bias.detach().contiguous()
         call = Head(
-            machine.threads, T * B, F, len(bias),
+            machine.precision, machine.threads, T * B, F, len(bias),
             rows.data_ptr(), rows.stride(0), weight.data_ptr(), bias.data_ptr(), wanted.data_ptr(),
         )  # fmt: skip
         call.work = machine.work(machine.core.charrnn_head_work(call))

@@ -15,7 +15,7 @@ from charrnn.architecture import Architecture
 from charrnn.config import TrainConfig
 from charrnn.data.rows import Chunk
 from charrnn.draws import dropout_masks
-from charrnn.engines import Array, choose_engine
+from charrnn.engines import Array, choose_engine, choose_precision
 from charrnn.errors import NonFiniteError
 from charrnn.machine import processors
 from charrnn.model import LanguageModel
@@ -50,7 +50,8 @@ class Learner:
         self.architecture, self.config = architecture, config
         self.device = torch.device(device)
         self.engine = choose_engine(config.engine, device, training=True)
-        self.model = LanguageModel(architecture, self.engine)
+        precision = choose_precision(config.precision, self.engine)
+        self.model = LanguageModel(architecture, self.engine, precision)
         self.use_threads(config.threads or processors())
         self.model.initialise(config.seed)
         self.model.to(self.device)

@@ -17,7 +17,7 @@ from charrnn.architecture import Architecture
 from charrnn.baselines import MAX_TRAIN, MAX_VAL, first, last, measure
 from charrnn.config import DEFAULT_TIME, TrainConfig, seconds
 from charrnn.data.split import Split
-from charrnn.engines import choose_engine, core
+from charrnn.engines import choose_engine, choose_precision, core
 from charrnn.errors import InputError
 from charrnn.machine import processors
 from charrnn.options import Escaped, flag
@@ -120,6 +120,7 @@ def describe(plan: Plan, split: Split, device: str) -> dict[str, Any]:
     """A plan as the `plan` event tells it."""
     config = plan.config
     assert config.steps is not None
+    engine = choose_engine(config.engine, device, training=True)
     return {
         "command": command(config),
         "cell": config.cell,
@@ -139,7 +140,8 @@ def describe(plan: Plan, split: Split, device: str) -> dict[str, Any]:
         "eval_tokens": min(len(split.val), config.val_limit),
         "exact_tokens": plan.exact_tokens,
         "eval_every": config.eval_every,
-        "engine": choose_engine(config.engine, device, training=True),
+        "engine": engine,
+        "precision": choose_precision(config.precision, engine),
         "device": device,
         "baselines": plan.baselines,
         "reasons": list(plan.reasons),
