@@ -1,5 +1,6 @@
-// Compiled once for each instruction set, in float32 and with CHARRNN_HALF in bfloat16; KERNELS names the table that is filled. All but the table has internal
-// linkage: were a template shared, the linker might keep the copy that this machine cannot run.
+// Compiled once for each instruction set, in float32 and with CHARRNN_HALF in bfloat16; KERNELS names the table that is
+// filled. All but the table has internal linkage: were a template shared, the linker might keep the copy that this
+// machine cannot run.
 #include "kernels.h"
 
 #include "sampling.h"

@@ -1,7 +1,7 @@
 // Products of matrices. What they have in common: each number of the result is one chain of multiply-adds over
 // k = 0, 1, 2, ..., begun with what the result held before. So a row of it does not depend on its neighbours.
 #pragma once
-#include "simd.h"
+#include "operands.h"
 #include "threads.h"
 
 namespace {
@@ -14,13 +14,7 @@ INLINE int blocks(int columns) { return (columns + LANES - 1) / LANES; }
 // Rows are padded to a number of columns that is whole vectors whatever the instruction set.
 INLINE int padded(int size) { return (size + 15) / 16 * 16; }
 
-INLINE int places(int K) { return (K + PAIRED - 1) / PAIRED; }
-
 INLINE int64_t panel_size(int K, int G) { return (int64_t)places(K) * G * LANES; }
-
-// Floats that a row of the left side takes, and several; none in float32, where it is read as it stands.
-INLINE int64_t lowered_size(int K) { return PAIRED == 1 ? 0 : padded(places(K) * LEFT); }
-INLINE int64_t lowered_size(int64_t rows, int K) { return rows * lowered_size(K); }
 
 // As many accumulators as leave registers for a factor and a column of the panel; where a multiply-add is a call, few.
 const int ACCUMULATORS = REGISTERS == 32 ? 24 : REGISTERS == 16 ? 12 : 4;
@@ -54,7 +48,7 @@ INLINE void accumulate(Left &&a, int64_t apart, const float *panels, int64_t pan
                 for (int g = 0; g < G; g++) {
                     const Factor b = right_side(here + p * panel + g * LANES);
 #pragma GCC unroll 32
-                    for (int r = 0; r < R; r++) s[r][p][g] = multiplied(x[r], b, s[r][p][g]);
+                    for (int r = 0; r < R; r++) s[r][p][g] = multiply_add(x[r], b, s[r][p][g]);
                 }
         } else {
             Factor b[P][G];
@@ -68,7 +62,7 @@ INLINE void accumulate(Left &&a, int64_t apart, const float *panels, int64_t pan
 #pragma GCC unroll 32
                 for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
-                    for (int g = 0; g < G; g++) s[r][p][g] = multiplied(x, b[p][g], s[r][p][g]);
+                    for (int g = 0; g < G; g++) s[r][p][g] = multiply_add(x, b[p][g], s[r][p][g]);
             }
         }
     }
@@ -105,27 +99,10 @@ struct Rows {
 
 // Rows `first` on, of K numbers, as the left side of a product wants them; `to` has lowered_size(count, K) floats.
 INLINE Rows lowered(const Rows &rows, int64_t first, int64_t count, int K, float *to) {
-#ifndef CHARRNN_HALF
-    (void)first, (void)count, (void)K, (void)to;
-    return rows;
-#else
+    if constexpr (PAIRED == 1) return rows;
     const int64_t size = lowered_size(K);
-    for (int64_t row = 0; row < count; row++) {
-        const float *from = rows[first + row];
-        float *here = to + row * size;
-        for (int k = 0; k < places(K) * PAIRED; k += LANES) {
-            const Integers bits = rounded(load(from + k, K - k));
-#ifdef CHARRNN_DOT
-            typedef int16_t Halves __attribute__((vector_size(LANES * 2)));
-            const Halves halves = __builtin_convertvector(bits >> 16, Halves);
-            memcpy(reinterpret_cast<int16_t *>(here) + k, &halves, sizeof halves);
-#else
-            store(here + k, (Vector)bits);
-#endif
-        }
-    }
+    for (int64_t row = 0; row < count; row++) lower(rows[first + row], K, to + row * size);
     return {to - first * size, size};
-#endif
 }
 
 // A number known when compiling.
@@ -183,11 +160,7 @@ template <int G> void pack_rows(Team &team, const float *w, int N, int K, float 
                     for (int k = k0; k < last; k += PAIRED) {
                         const float *here = from + (int64_t)lane * K + k;
                         float *place = panel + ((int64_t)(k / PAIRED) * G + g) * LANES + lane;
-#ifndef CHARRNN_HALF
-                        *place = lane < columns ? *here : 0;
-#else
-                        *place = lane < columns ? pair(here[0], k + 1 < K ? here[1] : 0) : 0;
-#endif
+                        *place = lane < columns ? packed(here[0], PAIRED > 1 && k + 1 < K ? here[1] : 0) : 0;
                     }
             }
         }
@@ -197,17 +170,11 @@ template <int G> void pack_rows(Team &team, const float *w, int N, int K, float 
 // Packs some blocks of a right side whose row k, of N columns, begins at row(k).
 template <typename Row> void pack(Share share, Row &&row, int K, int N, float *to) {
     for (int k = 0; k < K; k += PAIRED) {
-        const float *from = row(k);
-#ifdef CHARRNN_HALF
-        const float *odd = k + 1 < K ? row(k + 1) : nullptr;
-#endif
+        const float *even = row(k), *odd = PAIRED > 1 && k + 1 < K ? row(k + 1) : nullptr;
         for (int block = share.begin; block < share.end; block++) {
-            const int left = N - block * LANES;
-            Vector here = load(from + block * LANES, left);
-#ifdef CHARRNN_HALF
-            here = pair(here, odd ? load(odd + block * LANES, left) : Vector{});
-#endif
-            store(to + block * panel_size(K, 1) + (int64_t)(k / PAIRED) * LANES, here);
+            const int n = block * LANES;
+            store(to + block * panel_size(K, 1) + (int64_t)(k / PAIRED) * LANES,
+                  packed(load(even + n, N - n), odd ? load(odd + n, N - n) : Vector{}));
         }
     }
 }
@@ -250,28 +217,6 @@ INLINE void multiply_rows(Team &team, int M, int N, int K, const Rows &a, const 
         multiply_rows(Share{0, M}, team.share(blocks(N)), N, K, left, panels, begin, out, stride);
 }
 
-// One k of the left side below, or a pair of them, odd being null where there is none: `count` numbers, then zeros up to R.
-template <int R> INLINE void lower_column(const float *even, const float *odd, int count, float *to) {
-#ifndef CHARRNN_HALF
-    (void)odd;
-    if (count == R) {
-        memcpy(to, even, R * sizeof(float));
-        return;
-    }
-    for (int r = 0; r < R; r++) to[r] = r < count ? even[r] : 0;
-#else
-    for (int r = 0; r < R; r += LANES) {
-        const Vector x = load(even + r, count - r), y = odd ? load(odd + r, count - r) : Vector{};
-#ifdef CHARRNN_DOT
-        store(to + r, pair(x, y), R - r);
-#else
-        store(to + r, (Vector)rounded(x), R - r);
-        store(to + R + r, (Vector)rounded(y), R - r);
-#endif
-    }
-#endif
-}
-
 // The gradient of weights: out[order[group]][m][n] = sum over k of a[k][group * apart + m] * b[k][n], added to what is
 // there unless `fresh`. The team shares the rows. Both sides are packed, DEPTH of k at a time, so that they stay in
 // the cache.
@@ -298,11 +243,13 @@ __attribute__((noinline)) void outer(Team &team, int groups, const int *order, i
                 const int m = tile % tall * MOST, last = k8 + 8 < depth ? k8 + 8 : depth;
                 const int64_t column = tile / tall * apart + m;
                 for (int k = k8; k < last; k += PAIRED) {
-                    const float *even = a[k0 + k] + column, *odd = k + 1 < last ? a[k0 + k + 1] + column : nullptr;
+                    const float *even = a[k0 + k] + column;
+                    const float *odd = PAIRED > 1 && k + 1 < last ? a[k0 + k + 1] + column : nullptr;
+                    float *place = to + k / PAIRED * LEFT * MOST;
                     if (m + MOST <= M)
-                        lower_column<MOST>(even, odd, MOST, to + k / PAIRED * LEFT * MOST);
+                        lower_place<MOST>(even, odd, MOST, place);
                     else
-                        lower_column<MOST>(even, odd, M - m, to + k / PAIRED * LEFT * MOST);
+                        lower_place<MOST>(even, odd, M - m, place);
                 }
             }
         team.barrier();

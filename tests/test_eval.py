@@ -20,6 +20,7 @@ import tiny
 
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import METRICS
+from charrnn.engines import core
 from charrnn.tokenizers import ByteTokenizer, Tokenizer
 
 KEYS = ["file", "nats", "tokens", "oov", "chars", "bytes", "words", "perplexity", "perplexity_without_oov"]
@@ -589,3 +590,17 @@ def test_interrupt_of_a_long_text() -> None:
         out, err = process.communicate(timeout=30)
         feeder.join()
     assert (process.returncode, out, err) == (130, b"", b"")
+
+
+@pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
+def test_bfloat16(run: tiny.Program) -> None:
+    """Another arithmetic, the same to a thousandth of a nat; the native engine's alone."""
+    figures = [
+        float(run("eval", "-m", "char", "--metric", "bits_per_char", "--precision", name, stdin=TEXT).out)
+        for name in ("float32", "auto", "bfloat16")
+    ]
+    assert figures[0] == figures[1] != figures[2]
+    assert figures[2] == pytest.approx(figures[0], rel=1e-3)
+    ran = run("eval", "-m", "char", "--precision", "bfloat16", "--engine", "numpy", stdin=TEXT)
+    assert ran.code == 2
+    assert ran.error == "Error: --precision bfloat16 is the native engine's, and the engine is numpy"

@@ -16,6 +16,8 @@ import tiny
 import charrnn.console
 from charrnn import sampling
 from charrnn.checkpoint import Checkpoint
+from charrnn.config import PRECISIONS
+from charrnn.engines import core
 from charrnn.tokenizers import ByteTokenizer
 
 HOSTILE = b"\x1b]0;pwn\x07\x1b[2J\x9b31m" + "\x9bm\r\u202e\u2066\x7f\b\n\t\r\n.é".encode() + b"\xff"
@@ -354,3 +356,9 @@ def test_torch_is_not_imported() -> None:
     script = "import sys; from charrnn.__main__ import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
     for arguments in (["sample", "-m", "char"], ["eval", "-m", "char", __file__], ["show", "char"]):
         subprocess.run([sys.executable, "-c", script, *arguments], check=True, capture_output=True)
+
+
+@pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
+def test_bfloat16_writes_too(run: tiny.Program) -> None:
+    texts = {run("sample", "-m", "char", "--seed", "1", "-l", "3000", "--precision", name).out for name in PRECISIONS}
+    assert len(texts) == 2  # auto is float32
