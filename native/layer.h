@@ -198,7 +198,7 @@ void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed,
     work += team.number * lowered_size(B, chunk.hidden);
     for (int t = 0; t < chunk.T; t++) {
         const Rows factors = lowered(previous, (int64_t)t * B, B, chunk.hidden, work);
-        tiles<G>(B, share, [&](auto height, auto width, int first, int block) {
+        tiles<G>(B, share, [&](auto height, auto width, int first, int block) APART {
             constexpr int R = decltype(height)::value, W = decltype(width)::value;
             const int64_t row = (int64_t)t * B + first;
             const float *before[R], *factor[R], *driven[R];
@@ -252,7 +252,7 @@ void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurre
     }
     for (int t = chunk.T - 1; t >= -1; t--) {
         const Rows factors = lowered(gradients, (int64_t)(t + 1) * B, t < chunk.T - 1 ? B : 0, K, work);
-        tiles<1>(B, share, [&](auto height, auto width, int first, int block) {
+        tiles<1>(B, share, [&](auto height, auto width, int first, int block) APART {
             constexpr int R = decltype(height)::value, W = decltype(width)::value;
             const int64_t row = (int64_t)t * B + first;
             Vector product[R][W][1];

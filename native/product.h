@@ -184,7 +184,7 @@ template <typename Row> void pack(Share share, Row &&row, int K, int N, float *t
 __attribute__((noinline)) void multiply_rows(Share rows, Share columns, int N, int K, const Rows &a, const float *panels,
                                              const float *begin, float *out, int64_t stride) {
     const int64_t panel = panel_size(K, 1);
-    tiles<1>(rows.end - rows.begin, columns, [&](auto height, auto width, int first, int block) {
+    tiles<1>(rows.end - rows.begin, columns, [&](auto height, auto width, int first, int block) APART {
         constexpr int R = decltype(height)::value, W = decltype(width)::value;
         const float *left[R];
         Vector sums[R][W][1];

@@ -25,6 +25,7 @@
 #endif
 
 #define INLINE inline __attribute__((always_inline))
+#define APART __attribute__((noinline))
 
 namespace {
 
