@@ -274,7 +274,7 @@ template <typename Cell> int64_t write(Cell cell, Writer &writer, int64_t nanose
             if (step) draw_next(cell, team, writer);
             if (team.number == 0) {
                 finite = writer.settle(drawn, output);
-                going = finite && writer.rows && writer.has_room(output) && (step % 8 != 7 || now() < until);
+                going = finite && writer.rows && writer.has_room(output) && (step < 8 || now() < until);
             }
             team.barrier();
             if (!going) break;

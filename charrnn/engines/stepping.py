@@ -14,7 +14,7 @@ from charrnn.draws import Purpose, generator
 from charrnn.engines import ENDS, NEVER, Array, Inference, State, Written
 from charrnn.errors import NonFiniteError
 
-STEPS = 8  # between two looks at the clock
+STEPS = 8  # of a call at least
 _DRAWS = 256  # uniforms taken from a text's generator at a time
 
 
@@ -121,7 +121,7 @@ class SteppingSampler:
             self._ids = drawn
             self._keep(alive)
             steps += 1
-            if steps % STEPS == 0 and time.monotonic() >= until:
+            if steps >= STEPS and time.monotonic() >= until:
                 break
         return Written(np.array(texts, np.int64), np.array(ids, np.int64), np.array(last, np.bool_))
 
