@@ -6,25 +6,12 @@ Bits per byte compare across tokenizers, perplexities do not: a symbol is more o
 """
 
 import argparse
-import json
-import subprocess
-import sys
 import tempfile
-from pathlib import Path
+
+from trained import trained
 
 CELLS = ("rnn", "lstm", "gru")
 TOKENIZERS = ("char", "byte", "sentencepiece")
-
-
-def train(text: str, cell: str, tokenizer: str, time: str, out: Path) -> dict[str, float]:
-    """The `done` event of one training."""
-    command = [
-        sys.executable, "-m", "charrnn", "train", text, "--cell", cell, "--tokenizer", tokenizer, "--time", time,
-        "--out", str(out), "--json",
-    ]  # fmt: skip
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
-    event: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return event
 
 
 def main() -> None:
@@ -37,7 +24,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for cell in CELLS:
             found = [
-                train(options.text, cell, tokenizer, options.time, Path(folder) / f"{cell}-{tokenizer}")
+                trained(
+                    options.text,
+                    "--cell",
+                    cell,
+                    "--tokenizer",
+                    tokenizer,
+                    "--time",
+                    options.time,
+                    "--out",
+                    f"{folder}/{cell}-{tokenizer}",
+                )
                 for tokenizer in TOKENIZERS
             ]
             print(f"| {cell} | {' | '.join('{:.3f}'.format(each['bits_per_byte']) for each in found)} |", flush=True)

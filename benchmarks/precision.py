@@ -6,24 +6,22 @@ What a processor without bfloat16 computes is what one with it does, but for the
 """
 
 import argparse
-import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+from trained import trained
 
 PRECISIONS = ("float32", "bfloat16")
 
 
 def train(corpus: str, precision: str, seed: int, steps: int, hidden: int, out: Path) -> float:
     """Nats per symbol of the validation text, its state carried."""
-    command = [
-        sys.executable, "-m", "charrnn", "train", corpus, "--precision", precision, "--seed", str(seed),
-        "--steps", str(steps), "--hidden", str(hidden), "--patience", "0", "--out", str(out), "--json",
-    ]  # fmt: skip
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
-    return float(json.loads(done.stdout.splitlines()[-1])["carried"])
+    done = trained(
+        corpus, "--precision", precision, "--seed", str(seed), "--steps", str(steps), "--hidden", str(hidden),
+        "--patience", "0", "--out", str(out),
+    )  # fmt: skip
+    return float(done["carried"])
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from charrnn.config import SampleConfig
 from charrnn.corpora.records import Ends
 from charrnn.data.stream import Ids, with_starts
-from charrnn.engines import ENDS, NEVER, Array, Inference, State, Written
+from charrnn.engines import ENDS, NEVER, Array, Inference, Request, State, Written
 from charrnn.tokenizers import Tokenizer, Utf8Splitter
 
 BATCH = 64
@@ -76,7 +76,9 @@ def write_texts(
     The text that is due is handed out as it is written; those after it wait.
 
     Args:
-        engine, tokenizer, prompt, config, seed: as in `write_ids`.
+        engine, tokenizer: the model, whose `<unk>` is never written.
+        prompt: ids that the texts go on from.
+        config: the controls, `length` and `num`. seed: of all draws.
         stop: a text ends before this string; empty: nowhere. `config.stop` is not looked at.
         separator: what ends a record; it is not handed out. Empty: the texts are no records.
 
@@ -92,11 +94,13 @@ def write_texts(
     if separator:  # where a record ends in the prompt, another one begins
         prompt = with_starts(prompt, Ends(end).feed(prompt), engine.architecture.start)
     sampler = engine.sampler(
-        *read_prompt(engine, prompt),
-        config,
-        seed=seed,
-        automaton=automaton_of(engine.architecture.vocabulary, tokenizer.unknown, tuple(end.tolist())),
-        batch=BATCH,
+        Request(
+            *read_prompt(engine, prompt),
+            config,
+            seed=seed,
+            automaton=automaton_of(engine.architecture.vocabulary, tokenizer.unknown, tuple(end.tolist())),
+            batch=BATCH,
+        )
     )
     due, pause = 0, 0.0  # the first symbols come at once
     while due < config.num:
@@ -107,8 +111,9 @@ def write_texts(
                 text.symbols += len(some)
                 if stop and text.stopped:
                     sampler.finish(index)
+                    finished = True
                     break
-            if finished or (stop and text.stopped):
+            if finished:
                 text.finish()
         pause = PAUSE / 10 if stop else PAUSE  # what is written beyond a stop is for nothing
         while (ready := texts.get(due)) is not None:

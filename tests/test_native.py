@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from charrnn.architecture import Architecture
 from charrnn.config import SampleConfig, TrainConfig
-from charrnn.engines import Array, choose_engine, choose_precision, core
+from charrnn.engines import Array, Request, choose_engine, choose_precision, core
 from charrnn.engines.core import PRECISIONS
 from charrnn.engines.native import NativeEngine
 from charrnn.engines.numpy import NumpyEngine
@@ -144,7 +144,7 @@ def optimized(engine: str, architecture: Architecture, threads: int = 1) -> tupl
         for weight in model.named_weights().values():
             weight.grad = torch.randn(weight.shape, generator=random).to(weight.dtype)
         norms.append(optimizer.norm())
-        optimizer.update(0.01 * (number + 1), norms[-1], 1.0 if number else math.inf)
+        optimizer.update(0.01 * (number + 1), 1.0 if number else math.inf)
     return {name: weight.detach().numpy() for name, weight in model.named_weights().items()}, norms
 
 
@@ -173,7 +173,7 @@ def digest(threads: int, precision: str = "float32") -> str:
         config = SampleConfig(length=200, num=9, temp=0.9, top_k=9, top_p=0.95, min_p=0.01)
         first = logits[:1], tuple(layer[:, :1] for layer in after)
         automaton = np.zeros((1, V), np.int32)
-        written = engine.sampler(*first, config, seed=6, automaton=automaton, batch=4).write(60)
+        written = engine.sampler(Request(*first, config, seed=6, automaton=automaton, batch=4)).write(60)
         assert len(written.ids) == 1800
         trained = list(optimized("native", architecture, threads)[0].values())
         for array in (nats, logits, *state, *after, *slopes.values(), *written, *trained):

@@ -7,6 +7,7 @@ arrays and without torch on the CPU. *Training* (`native`, `torch`) is different
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -27,6 +28,26 @@ change a state they were handed."""
 ENDS, NEVER = -1, -2
 """In an automaton, (A, V) integers: in state a, which is 0 where a text begins, the symbol v leads to state
 `automaton[a, v]`, or ends the text, or is not drawn. Some symbol is drawn in each state that is reached."""
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Texts to be written. What they are depends on neither `batch` nor the times that a sampler is given.
+
+    Attributes:
+        logits, state: what each text begins with: (1, V), and the state of one row.
+        config: the controls; `num` texts of at most `length` symbols, at least 1.
+        seed: of all draws.
+        automaton: what may be drawn, and what ends a text: see `ENDS`.
+        batch: texts written side by side at most.
+    """
+
+    logits: Array
+    state: State
+    config: SampleConfig
+    seed: int
+    automaton: Array
+    batch: int
 
 
 class Written(NamedTuple):
@@ -97,21 +118,11 @@ class Inference(ABC):
             logits (B, V) of the next symbol, and the state after `ids`.
         """
 
-    def sampler(
-        self, logits: Array, state: State, config: SampleConfig, *, seed: int, automaton: Array, batch: int
-    ) -> Sampler:
-        """Begin to write texts. What is written depends on neither `batch` nor the times asked for.
-
-        Args:
-            logits, state: what each text begins with: (1, V), and the state of one row.
-            config: the controls; `num` texts of at most `length` symbols, at least 1.
-            seed: of all draws.
-            automaton: what may be drawn, and what ends a text: see `ENDS`.
-            batch: texts written side by side at most.
-        """
+    def sampler(self, request: Request) -> Sampler:
+        """Begin to write texts."""
         from charrnn.engines.stepping import SteppingSampler
 
-        return SteppingSampler(self, logits, state, config, seed=seed, automaton=automaton, batch=batch)
+        return SteppingSampler(self, request)
 
 
 def choose_engine(name: str, device: str, *, training: bool = False) -> str:

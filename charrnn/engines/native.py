@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from charrnn.architecture import Architecture
-from charrnn.config import SampleConfig
 from charrnn.draws import Purpose
-from charrnn.engines import ENDS, NEVER, Array, Inference, State, Written
+from charrnn.engines import ENDS, NEVER, Array, Inference, Request, State, Written
 from charrnn.engines.core import PRECISIONS, WEIGHTS, Weights, Writing, addresses, library, number_of
 from charrnn.errors import NonFiniteError
 
@@ -78,11 +77,9 @@ class NativeEngine(Inference):
             raise MemoryError
         return logits, after
 
-    def sampler(
-        self, logits: Array, state: State, config: SampleConfig, *, seed: int, automaton: Array, batch: int
-    ) -> "NativeSampler":
+    def sampler(self, request: Request) -> "NativeSampler":
         """See `Inference`."""
-        return NativeSampler(self, logits, state, config, seed=seed, automaton=automaton, batch=batch)
+        return NativeSampler(self, request)
 
     def _checked(self, ids: Array, state: State) -> tuple[Array, State]:
         """What the core reads and what it writes over: it checks nothing itself."""
@@ -96,42 +93,32 @@ class NativeEngine(Inference):
 
 
 class NativeSampler:
-    """`Sampler` by the core; the arguments are those of `Inference.sampler`.
+    """`Sampler` by the core.
 
     Raises:
         MemoryError: there is not enough.
     """
 
-    def __init__(
-        self,
-        engine: NativeEngine,
-        logits: Array,
-        state: State,
-        config: SampleConfig,
-        *,
-        seed: int,
-        automaton: Array,
-        batch: int,
-    ) -> None:
+    def __init__(self, engine: NativeEngine, request: Request) -> None:
         self._engine, self._core = engine, engine._core  # the core's writer needs the model
-        V = engine.architecture.vocabulary
-        first = np.ascontiguousarray(logits, np.float32)
-        begin = [np.ascontiguousarray(layer, np.float32) for layer in state]
-        table = np.ascontiguousarray(automaton, np.int32)
+        config, V = request.config, engine.architecture.vocabulary
+        first = np.ascontiguousarray(request.logits, np.float32)
+        begin = [np.ascontiguousarray(layer, np.float32) for layer in request.state]
+        table = np.ascontiguousarray(request.automaton, np.int32)
         assert config.length > 0, "no symbols"
         assert first.shape == (1, V), "the logits' shape"
         assert table.shape == (len(table), V), "the automaton's shape"
         assert min(ENDS, NEVER) <= table.min() <= table.max() < len(table), "the automaton leads out of itself"
         assert not (table == NEVER).all(axis=1).any(), "the automaton has a state where nothing is drawn"
         call = Writing(
-            config.num, config.length, batch, min(config.top_k, V), config.temp, config.top_p, config.min_p,
-            seed, Purpose.SAMPLE, first.ctypes.data, addresses(begin), len(table), table.ctypes.data,
+            config.num, config.length, request.batch, min(config.top_k, V), config.temp, config.top_p, config.min_p,
+            request.seed, Purpose.SAMPLE, first.ctypes.data, addresses(begin), len(table), table.ctypes.data,
         )  # fmt: skip
         self._writer = self._core.charrnn_writer_new(engine._model, call)
         if not self._writer:
             raise MemoryError
         weakref.finalize(self, self._core.charrnn_writer_free, self._writer)
-        room = max(1 << 14, 16 * min(batch, config.num))
+        room = max(1 << 14, 16 * min(request.batch, config.num))
         self._written = Written(np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.bool_))
 
     def write(self, seconds: float) -> Written:

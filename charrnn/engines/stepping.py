@@ -11,7 +11,7 @@ import numpy as np
 
 from charrnn.config import SampleConfig
 from charrnn.draws import Purpose, generator
-from charrnn.engines import ENDS, NEVER, Array, Inference, State, Written
+from charrnn.engines import ENDS, NEVER, Array, Inference, Request, State, Written
 from charrnn.errors import NonFiniteError
 
 STEPS = 8  # of a call at least
@@ -79,27 +79,16 @@ def choose(probabilities: Array, uniforms: Array) -> Array:
 
 
 class SteppingSampler:
-    """`Sampler` by `engine.step`; the arguments are those of `Inference.sampler`."""
+    """`Sampler` by `engine.step`."""
 
-    def __init__(
-        self,
-        engine: Inference,
-        logits: Array,
-        state: State,
-        config: SampleConfig,
-        *,
-        seed: int,
-        automaton: Array,
-        batch: int,
-    ) -> None:
-        self._engine, self._config, self._seed, self._batch = engine, config, seed, batch
-        self._first = logits, state
-        self._automaton = automaton
-        self._never = automaton == NEVER if (automaton == NEVER).any() else None  # (A, V)
+    def __init__(self, engine: Inference, request: Request) -> None:
+        self._engine, self._request, self._config = engine, request, request.config
+        never = request.automaton == NEVER  # (A, V)
+        self._never = never if never.any() else None
         self._begun = 0
         self._rows: list[_Row] = []
         self._ids = np.zeros(0, np.int64)  # (B,) what the rows are to read next
-        self._state: State = tuple(layer[:, :0] for layer in state)
+        self._state: State = tuple(layer[:, :0] for layer in request.state)
 
     def write(self, seconds: float) -> Written:
         """See `Sampler`."""
@@ -112,7 +101,7 @@ class SteppingSampler:
             drawn = self._draw()
             alive = []
             for number, (row, symbol) in enumerate(zip(self._rows, drawn.tolist(), strict=True)):
-                goes_on = row.take(int(self._automaton[row.state, symbol]), self._config.length)
+                goes_on = row.take(int(self._request.automaton[row.state, symbol]), self._config.length)
                 texts.append(row.text)
                 ids.append(symbol)
                 last.append(not goes_on)
@@ -131,18 +120,18 @@ class SteppingSampler:
 
     def _draw(self) -> Array:
         """The next symbol of each row, those of texts that begin among them."""
-        logits = self._first[0][:0]
+        request = self._request
+        logits = request.logits[:0]
         if self._rows:
             logits, self._state = self._engine.step(self._ids, self._state)
-        new = min(self._batch - len(self._rows), self._config.num - self._begun)
+        new = min(request.batch - len(self._rows), self._config.num - self._begun)
         if new:
-            first_logits, first_state = self._first
-            self._rows += [_Row(self._begun + each, self._seed) for each in range(new)]
+            self._rows += [_Row(self._begun + each, request.seed) for each in range(new)]
             self._begun += new
-            logits = np.concatenate([logits, np.repeat(first_logits, new, axis=0)])
+            logits = np.concatenate([logits, np.repeat(request.logits, new, axis=0)])
             self._state = tuple(
                 np.concatenate([layer, np.repeat(first, new, axis=1)], axis=1)
-                for layer, first in zip(self._state, first_state, strict=True)
+                for layer, first in zip(self._state, request.state, strict=True)
             )
         never = None if self._never is None else self._never[[row.state for row in self._rows]]
         uniforms = np.array([row.uniform() for row in self._rows])

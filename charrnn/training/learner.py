@@ -99,7 +99,7 @@ class Learner:
                 f"step {number + 1}: loss {found.loss:g}, gradient norm {found.gradient_norm:g} at learning rate"
                 f" {rate:g}: not finite{what}; the update was not made"
             )
-        self.optimizer.update(rate, found.gradient_norm, config.clip if config.clip > 0 else math.inf)
+        self.optimizer.update(rate, config.clip if config.clip > 0 else math.inf)
         self.state = tuple(layer.detach() for layer in state)
         return found
 

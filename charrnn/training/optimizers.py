@@ -32,11 +32,11 @@ class Optimizer(ABC):
         """The norm of all gradients together."""
 
     @abstractmethod
-    def update(self, rate: float, norm: float, limit: float) -> None:
-        """Make a step.
+    def update(self, rate: float, limit: float) -> None:
+        """Make a step, after `norm` was asked for.
 
         Args:
-            rate: the learning rate. norm: what `norm` has told.
+            rate: the learning rate.
             limit: gradients whose norm is larger are scaled down to it (Pascanu et al. 2013).
         """
 
@@ -87,7 +87,7 @@ class TorchOptimizer(Optimizer):
         self._norm = torch.nn.utils.get_total_norm(gradients)
         return float(self._norm)
 
-    def update(self, rate: float, norm: float, limit: float) -> None:
+    def update(self, rate: float, limit: float) -> None:
         """See `Optimizer`."""
         torch.nn.utils.clip_grads_with_norm_(self.weights.values(), limit, self._norm)
         for group in self.optimizer.param_groups:
@@ -122,19 +122,21 @@ class NativeAdamW(Optimizer):
         self.steps = 0
         self.means = [torch.zeros_like(weight) for weight in self.weights.values()]
         self.squares = [torch.zeros_like(weight) for weight in self.weights.values()]
+        self._norm = 0.0
         self.core = AdamWStep(model.machine, [*self.weights.values()], self.means, self.squares)
 
     def norm(self) -> float:
         """See `Optimizer`."""
-        return self.core.norm()
+        self._norm = self.core.norm()
+        return self._norm
 
-    def update(self, rate: float, norm: float, limit: float) -> None:
+    def update(self, rate: float, limit: float) -> None:
         """See `Optimizer`."""
         self.steps += 1
         beta1, beta2 = BETAS
         self.core.run(
             kept=[1 - rate * decay for decay in self.decay],
-            scale=min(1.0, limit / (norm + 1e-6)),
+            scale=min(1.0, limit / (self._norm + 1e-6)),
             rate=rate / (1 - beta1**self.steps),
             betas=BETAS,
             correction=(1 - beta2**self.steps) ** -0.5,
