@@ -122,7 +122,10 @@ class TrainConfig:
     epochs: float | None = option(Real(0, 1e9, open_low=True), "Times through the text.", group=_LENGTH)
     steps: int | None = option(Whole(1), "Updates.", group=_LENGTH)
     patience: int = option(
-        Whole(0), "Stop after so many evaluations without a better one; 0: never.", default=8, group=_LENGTH
+        Whole(0),
+        "Stop after so many evaluations too bad for a falling rate to make up for; 0: never.",
+        default=8,
+        group=_LENGTH,
     )
 
     val_fraction: float = option(

@@ -35,8 +35,12 @@ def rows_of(stream: Stream, batch: int = 3, seq_len: int = 5, seed: int = 0, new
     return Rows(stream, start=V, newline=newline, batch=batch, seq_len=seq_len, seed=seed)
 
 
+EPOCHS = 8  # of a run
+
+
 def epoch_of(rows: Rows, number: int) -> list[Chunk]:
-    return [rows.chunk(number * rows.steps_per_epoch + index) for index in range(rows.steps_per_epoch)]
+    steps = rows.steps_per_epoch
+    return [rows.chunk(number * steps + index, EPOCHS * steps) for index in range(steps)]
 
 
 # --- streams ---------------------------------------------------------------------------------------
@@ -116,21 +120,40 @@ def test_rows_go_on_from_chunk_to_chunk() -> None:
 
 def test_every_epoch_begins_elsewhere_and_every_seed_too() -> None:
     def offsets(seed: int) -> list[int]:
-        rows = rows_of(numbered(1000), seed=seed)
-        return [int(epoch_of(rows, number)[0].targets[0, 0]) for number in range(8)]
+        rows = rows_of(numbered(1000), seq_len=16, seed=seed)
+        return [int(epoch_of(rows, number)[0].targets[0, 0]) for number in range(EPOCHS)]
 
     assert len(set(offsets(0))) > 4
     assert offsets(0) == offsets(0)
     assert offsets(0) != offsets(1)
 
 
+@pytest.mark.parametrize("steps", [1, 66, 67, 150, 700])
+def test_a_run_ends_where_the_text_ends(steps: int) -> None:
+    """With a whole epoch, if it has as many steps; what it began with is the end of one."""
+    rows = rows_of(numbered(1000))
+    assert rows.steps_per_epoch == 66
+    assert (rows.chunk(0, steps).inputs[:, 0] == V).all()
+    assert rows.chunk(steps - 1, steps).targets[:, -1].tolist() == [333, 666, 999]
+    last = [rows.chunk(step, steps).targets for step in range(max(0, steps - 66), steps)]
+    read = sorted(np.concatenate(last, axis=None).tolist())
+    assert read == [place for end in (334, 667, 1000) for place in range(end - 5 * len(last), end)]
+
+
+def test_no_symbol_is_passed_over_for_ever() -> None:
+    """Rows of 14 symbols are read 2 chunks of 5 at a time: what is left over in one epoch is read in another."""
+    rows = rows_of(numbered(42))
+    seen = {int(place) for number in range(EPOCHS) for chunk in epoch_of(rows, number) for place in chunk.targets.flat}
+    assert seen == set(range(42))
+
+
 def test_a_chunk_depends_on_its_step_alone() -> None:
-    """In whatever order they are asked for: resuming needs no more than the step's number."""
+    """And on the last one, in whatever order they are asked for: resuming needs no more than two numbers."""
     forth, back = rows_of(numbered(300)), rows_of(numbered(300))
     steps = list(range(50))
-    wanted = {step: forth.chunk(step) for step in steps}
+    wanted = {step: forth.chunk(step, 50) for step in steps}
     for step in reversed(steps):
-        chunk = back.chunk(step)
+        chunk = back.chunk(step, 50)
         assert (chunk.inputs == wanted[step].inputs).all()
         assert (chunk.targets == wanted[step].targets).all()
 

@@ -152,7 +152,7 @@ def rows_of(stream: Stream, batch: int = 3, seq_len: int = 5, seed: int = 0) -> 
 
 def read_in(made: Rows, epoch: int) -> tuple[list[int], list[int]]:
     """All inputs and targets of an epoch, row after row."""
-    chunks = [made.chunk(epoch * made.steps_per_epoch + index) for index in range(made.steps_per_epoch)]
+    chunks = [made.chunk(epoch * made.steps_per_epoch + index, 1000) for index in range(made.steps_per_epoch)]
     inputs, targets = (
         np.concatenate([getattr(each, name) for each in chunks], axis=1) for name in ("inputs", "targets")
     )
@@ -194,8 +194,8 @@ def test_the_order_is_new_every_epoch_and_the_same_every_time() -> None:
     assert len({tuple(order) for order in orders}) == 4
     assert read_in(rows_of(stream), 1)[1] == orders[1]
     made = rows_of(stream)
-    steps = [made.chunk(step).targets.tolist() for step in range(50)]
-    assert [made.chunk(step).targets.tolist() for step in reversed(range(50))] == steps[::-1]
+    steps = [made.chunk(step, 50).targets.tolist() for step in range(50)]
+    assert [made.chunk(step, 50).targets.tolist() for step in reversed(range(50))] == steps[::-1]
 
 
 def test_weighted_records_come_as_often_as_they_weigh() -> None:

@@ -2,10 +2,12 @@
 
 B rows are read side by side, T symbols at a time, with the state carried from chunk to chunk
 (truncated backpropagation through time, Williams & Peng 1990). What a chunk holds is a function of
-(seed, step) alone.
+the seed, the step and the run's last step alone.
 
-A *stream* is cut into B contiguous rows, which begin at another offset every epoch. *Records* are
-shuffled every epoch and then packed end to end into rows, without padding; `<s>` is read before each.
+A *stream* is cut into B contiguous rows. The last of them ends where the text ends, and is read to its
+end when the run ends: what comes after a text is most like its end, and a model remembers best what it
+read last. *Records* are shuffled every epoch and then packed end to end into rows, without padding; `<s>`
+is read before each.
 """
 
 from dataclasses import dataclass
@@ -61,20 +63,26 @@ class Rows:
                 f" --seq-len {seq_len} needs {batch * seq_len:,}; lower either"
             )
 
-    def chunk(self, step: int) -> Chunk:
-        """The chunk that step number `step` (from 0) learns from."""
-        epoch, index = divmod(step, self.steps_per_epoch)
+    def chunk(self, step: int, end: int) -> Chunk:
+        """The chunk that step number `step` (from 0) of a run of `end` steps learns from."""
         B, T = self.batch, self.seq_len
-        size = self._shuffle.take_up(epoch) if self._shuffle else len(self.stream)
-        rows = np.arange(B, dtype=np.int64) * (size // B) + index * T
-        places = rows[:, None] + np.arange(T)  # (B, T)
-        if self._shuffle is not None:  # a row that jumps into a record goes on from elsewhere, once an epoch
-            return Chunk(*self._read(self._shuffle.places(places)))
-        offset = int(generator(self.seed, Purpose.ROWS, epoch).integers(size))
-        inputs, targets = self._read((offset + places) % size)
+        if self._shuffle is not None:
+            epoch, index = divmod(step, self.steps_per_epoch)
+            size = self._shuffle.take_up(epoch)
+            firsts = np.arange(B, dtype=np.int64) * (size // B) + index * T
+            # a row that jumps into a record goes on from elsewhere, once an epoch
+            return Chunk(*self._read(self._shuffle.places(firsts[:, None] + np.arange(T))))
+        epoch, index = divmod(end - 1 - step, self.steps_per_epoch)  # both count down to the run's end
+        size = len(self.stream)
+        ends = size - np.arange(B - 1, -1, -1, dtype=np.int64) * size // B
+        # chunks are cut elsewhere each time, and symbols that fell between rows are read too
+        shift = int(generator(self.seed, Purpose.ROWS, epoch).integers(T + 1)) if epoch else 0
+        places = (ends - shift - (index + 1) * T)[:, None] + np.arange(T)  # (B, T)
+        inputs, targets = self._read(places % size)
         first = inputs[:, 0]
         chance = np.where(first == self.newline, START_AFTER_NEWLINE, START_ELSEWHERE)
-        chance[:] = 1.0 if index == 0 else chance  # rows have jumped: what they carry is of elsewhere
+        if step == 0 or index == self.steps_per_epoch - 1:
+            chance[:] = 1.0  # rows have jumped: what they carry is of elsewhere
         draws = generator(self.seed, Purpose.START, step).random(B)
         first[draws < chance] = self.start
         return Chunk(inputs, targets)

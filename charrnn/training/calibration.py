@@ -16,7 +16,7 @@ from charrnn.training.validation import VAL_STREAMS
 EVALUATIONS = 20
 """Evaluations in a run, where the user does not say."""
 
-_EVAL_SHARE = 0.05  # of the time, for all evaluations while training
+_EVAL_SHARE = 0.03  # of the time, for all evaluations while training
 _EXACT_SHARE = 0.10  # of the time, for the exact figures of the finished model
 _ENOUGH = 20_000  # symbols of an evaluation, where there is the time
 _CALIBRATION = 0.5  # seconds of steps for each number of threads
@@ -40,13 +40,14 @@ def calibrate(
     rows = training_rows(config, split)
     took: dict[int, list[float]] = {count: [] for count in threads}
     begin, step = time.monotonic(), 0
-    while step < 200 * len(threads):
+    most = 200 * len(threads)
+    while step < most:
         for count in threads:
             learner.use_threads(count)
             for _ in range(_TURN):
                 check()
                 before = time.monotonic()
-                learner.step(rows.chunk(step), step, 1e-6)
+                learner.step(rows.chunk(step, 2 * most), step, 1e-6)
                 took[count].append(time.monotonic() - before)
                 step += 1
         if step >= 2 * _TURN * len(threads) and time.monotonic() - begin > _CALIBRATION * len(threads):

@@ -103,6 +103,11 @@ class Learner:
         self.state = tuple(layer.detach() for layer in state)
         return found
 
+    def turn_to_another_place(self) -> None:
+        """Forget what was read: the rows go on from elsewhere, as another last step has been set."""
+        assert self.config.batch is not None
+        self.state = self.model.zero_state(self.config.batch)
+
     @torch.no_grad()
     def expect(self, counts: Array) -> None:
         """Let a fresh model begin with the odds that symbols have in the text, not with even ones.

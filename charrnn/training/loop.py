@@ -4,6 +4,7 @@ What is due at a step is done before the step is taken, and is noted in the chec
 that was stopped anywhere goes on as if it had not been.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -26,6 +27,9 @@ from charrnn.training.schedule import Course, learning_rate
 from charrnn.training.stop import Stop, StopRequested
 from charrnn.training.validation import exact, figures, look, perplexity
 
+FALL = 0.15
+"""Nats per symbol that a fall of the learning rate from its highest to zero may bring; Tiny Shakespeare gives 0.1."""
+
 _SAMPLE = SampleConfig(temp=0.8, length=240)
 _RECORDS = 12  # in a sample
 _COUNTED = 1 << 22  # symbols of the text whose frequencies a model begins with
@@ -43,7 +47,7 @@ class Progress:
         evaluated: the step that was evaluated last; -1 before any.
         sampled: the step at which a sample was last shown.
         best: nats per symbol of the best evaluation, at best_step.
-        stale: evaluations since the best one.
+        stale: evaluations since the best one that a lower rate will not make up for.
         reason: why training ended: "steps", "patience"; "" while it has not.
     """
 
@@ -113,6 +117,7 @@ class Trainer:
             before = resumed.info["plan"]["config"]
             if before["steps"] != config.steps:
                 self.progress = replace(self.progress, course=Course(config.steps), reason="")
+                self.learner.turn_to_another_place()
             if before["patience"] != config.patience:
                 self.progress.reason = ""
         self.symbols = self.rows.batch * self.rows.seq_len
@@ -179,8 +184,8 @@ class Trainer:
         assert config.lr is not None
         assert config.eval_every is not None
         begin = time.monotonic()
-        rate = learning_rate(config.schedule, config.lr, progress.course.progress(progress.step))
-        found = self.learner.step(self.rows.chunk(progress.step), progress.step, rate)
+        rate = learning_rate(config.schedule, config.lr, self._done())
+        found = self.learner.step(self.rows.chunk(progress.step, progress.course.steps), progress.step, rate)
         progress.step += 1
         self.training_time += time.monotonic() - begin
         self.trained_since += 1
@@ -223,21 +228,32 @@ class Trainer:
         weights = self.learner.weights()
         score = look(self._engine(weights), split, self.plan.config.val_limit, self._check)
         loss = score.nats / score.tokens
-        best = progress.best is None or loss < progress.best
+        before = math.inf if progress.best is None else progress.best
+        best = loss < before
         progress.evaluated = progress.step
         found = {**figures(score), "best": best}
 
         def save() -> None:
             self._save_model(weights, {"validation": found})
 
-        if not best:
+        if best:
+            if self._try(save, needed=progress.step >= progress.course.steps):
+                progress.best, progress.best_step, progress.stale = loss, progress.step, 0
+        elif loss > before + self._hope():
             progress.stale += 1
-        elif self._try(save, needed=progress.step >= progress.course.steps):
-            progress.best, progress.best_step, progress.stale = loss, progress.step, 0
         self._tell("eval", **found)
         patience = self.plan.config.patience
         if patience and progress.stale >= patience:
             progress.reason = "patience"
+
+    def _hope(self) -> float:
+        """How much better, in nats per symbol, a model may still become just because the rate falls."""
+        schedule = self.plan.config.schedule
+        now, last = (learning_rate(schedule, 1.0, done) for done in (self._done(), 1.0))
+        return FALL * max(0.0, now - last)
+
+    def _done(self) -> float:
+        return self.progress.course.progress(self.progress.step)
 
     def _keep_time(self) -> None:
         """If the machine turned out slower or faster than planned, plan the rest anew.
@@ -261,6 +277,7 @@ class Trainer:
         if affordable < left - tolerated or (affordable > left + tolerated and not self.plan.bounded):
             steps = progress.step + affordable
             progress.course = progress.course.revise(progress.step, steps)
+            self.learner.turn_to_another_place()
             self._tell("plan", steps=steps, reason="the machine's speed has changed")
 
     def _sample(self) -> None:
