@@ -15,7 +15,7 @@
 #define CHARRNN_H
 #include <stdint.h>
 
-#define CHARRNN_INTERFACE 4
+#define CHARRNN_INTERFACE 5
 
 #pragma GCC visibility push(default)
 #ifdef __cplusplus
@@ -90,8 +90,8 @@ typedef struct {
     float *const *weights;
     const float *const *gradients;
     float *const *means, *const *squares; /* m and v */
-    const float *kept;         /* what weight decay leaves */
-    float scale, rate, beta1, beta2, correction, epsilon;
+    const float *kept, *rates; /* what weight decay leaves; how far a step goes */
+    float scale, beta1, beta2, correction, epsilon;
     void *work;                /* charrnn_update_work() bytes, 64-byte aligned */
 } charrnn_update;
 

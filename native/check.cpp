@@ -104,9 +104,9 @@ void update(int threads, std::vector<int64_t> sizes) {
         m.push_back(means.back().data());
         v.push_back(squares.back().data());
     }
-    const std::vector<float> kept = numbers(sizes.size());
+    const std::vector<float> kept = numbers(sizes.size()), rates = numbers(sizes.size());
     charrnn_update call = {threads, (int32_t)sizes.size(), sizes.data(), w.data(), g.data(), m.data(), v.data(), kept.data(),
-                           0.5f, 0.01f, 0.9f, 0.99f, 2.0f, 1e-8f, nullptr};
+                           rates.data(), 0.5f, 0.9f, 0.99f, 2.0f, 1e-8f, nullptr};
     const Aligned work(charrnn_update_work(&call));
     call.work = work.memory;
     mix(std::vector<double>{charrnn_gradient_norm(&call)});

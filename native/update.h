@@ -58,7 +58,7 @@ void adamw(const charrnn_update *update) {
             const float *gradient = update->gradients[tensor] + first;
             float *weight = update->weights[tensor] + first, *mean = update->means[tensor] + first;
             float *square = update->squares[tensor] + first;
-            const Vector kept = all(update->kept[tensor]);
+            const Vector kept = all(update->kept[tensor]), rate = all(-update->rates[tensor]);
             for (int n = 0; n < count; n += LANES) {
                 const int left = count - n;
                 const Vector g = load(gradient + n, left) * all(update->scale);
@@ -69,7 +69,7 @@ void adamw(const charrnn_update *update) {
                 const Vector step = m / madd(root, all(update->correction), all(update->epsilon));
                 store(mean + n, m, left);
                 store(square + n, v, left);
-                store(weight + n, madd(all(-update->rate), step, load(weight + n, left) * kept), left);
+                store(weight + n, madd(rate, step, load(weight + n, left) * kept), left);
             }
         });
     });

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-INTERFACE = 4
+INTERFACE = 5
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 """Of a layer, in the order of `charrnn_weights`."""
@@ -58,8 +58,8 @@ class Update(ctypes.Structure):
 
     _fields_ = [
         *((name, _int32) for name in ("threads", "tensors")),
-        *((name, ctypes.c_void_p) for name in ("sizes", "weights", "gradients", "means", "squares", "kept")),
-        *((name, ctypes.c_float) for name in ("scale", "rate", "beta1", "beta2", "correction", "epsilon")),
+        *((name, ctypes.c_void_p) for name in ("sizes", "weights", "gradients", "means", "squares", "kept", "rates")),
+        *((name, ctypes.c_float) for name in ("scale", "beta1", "beta2", "correction", "epsilon")),
         ("work", ctypes.c_void_p),
     ]
 

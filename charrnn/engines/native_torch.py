@@ -222,17 +222,24 @@ class AdamWStep:
         return float(self.machine.core.charrnn_gradient_norm(call))
 
     def run(
-        self, *, kept: Sequence[float], scale: float, rate: float, betas: tuple[float, float], correction: float
+        self,
+        *,
+        kept: Sequence[float],
+        rates: Sequence[float],
+        scale: float,
+        betas: tuple[float, float],
+        correction: float,
     ) -> None:
         """Update weights and means, after `norm`; `charrnn_update` in native/charrnn.h has the formula.
 
         Args:
-            kept: what weight decay leaves of each tensor. scale: of the gradients. rate: of the means.
+            kept: what weight decay leaves of each tensor. rates: how far each goes along its means.
+            scale: of the gradients.
             correction: of the squares' roots.
         """
-        remaining = (ctypes.c_float * len(kept))(*kept)
+        remaining, paces = (ctypes.c_float * len(kept))(*kept), (ctypes.c_float * len(rates))(*rates)
         call = self._call
-        call.kept, call.scale, call.rate = ctypes.addressof(remaining), scale, rate
+        call.kept, call.rates, call.scale = ctypes.addressof(remaining), ctypes.addressof(paces), scale
         call.beta1, call.beta2 = betas
         call.correction, call.epsilon = correction, 1e-8
         self.machine.core.charrnn_adamw(call)

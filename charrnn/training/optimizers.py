@@ -12,15 +12,27 @@ from charrnn.engines import Array
 from charrnn.engines.native_torch import AdamWStep
 from charrnn.model import LanguageModel
 
-BETAS = (0.9, 0.99)
-"""Of Adam and AdamW; a short second moment, as runs are short."""
+BETAS = (0.5, 0.99)
+"""Of Adam and AdamW; short means, as runs are short."""
+
+PACES = {"embedding": 2.0, "head.weight": 3.0}
+"""How much faster than the layers other matrices learn with Adam and AdamW: all rates are those of the layers, which
+would become unstable first."""
 
 
 class Optimizer(ABC):
-    """What updates a model's weights. Biases are not decayed."""
+    """What updates a model's weights. Biases are not decayed.
 
-    def __init__(self, model: LanguageModel) -> None:
+    Attributes:
+        weights: by the names of `Architecture.shapes`.
+        decays, paces: of each weight, its weight decay and its learning rate as a multiple of the run's.
+    """
+
+    def __init__(self, model: LanguageModel, config: TrainConfig) -> None:
         self.weights = model.named_weights()
+        self.decays = [config.weight_decay if weight.ndim > 1 else 0.0 for weight in self.weights.values()]
+        adaptive = config.optimizer.startswith("adam")
+        self.paces = [PACES.get(name, 1.0) if adaptive else 1.0 for name in self.weights]
 
     def forget(self) -> None:
         """Drop the gradients."""
@@ -60,13 +72,11 @@ class TorchOptimizer(Optimizer):
     """Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019; RMSprop: Hinton 2012; SGD with momentum."""
 
     def __init__(self, model: LanguageModel, config: TrainConfig) -> None:
-        super().__init__(model)
+        super().__init__(model, config)
         assert config.lr is not None
-        matrices = [weight for weight in self.weights.values() if weight.ndim > 1]
-        vectors = [weight for weight in self.weights.values() if weight.ndim <= 1]
         groups = [
-            {"params": matrices, "weight_decay": config.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
+            {"params": [weight], "weight_decay": decay, "pace": pace}
+            for weight, decay, pace in zip(self.weights.values(), self.decays, self.paces, strict=True)
         ]
         optimizer: torch.optim.Optimizer
         match config.optimizer:
@@ -91,7 +101,7 @@ class TorchOptimizer(Optimizer):
         """See `Optimizer`."""
         torch.nn.utils.clip_grads_with_norm_(self.weights.values(), limit, self._norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["pace"]
         self.optimizer.step()
 
     def state(self) -> dict[str, dict[str, Tensor]]:
@@ -116,9 +126,8 @@ class NativeAdamW(Optimizer):
     """AdamW by the core, in one pass over the weights; its state is that of `torch.optim.AdamW`."""
 
     def __init__(self, model: LanguageModel, config: TrainConfig) -> None:
-        super().__init__(model)
+        super().__init__(model, config)
         assert model.machine is not None
-        self.decay = [config.weight_decay if weight.ndim > 1 else 0.0 for weight in self.weights.values()]
         self.steps = 0
         self.means = [torch.zeros_like(weight) for weight in self.weights.values()]
         self.squares = [torch.zeros_like(weight) for weight in self.weights.values()]
@@ -134,10 +143,11 @@ class NativeAdamW(Optimizer):
         """See `Optimizer`."""
         self.steps += 1
         beta1, beta2 = BETAS
+        rates = [rate * pace for pace in self.paces]
         self.core.run(
-            kept=[1 - rate * decay for decay in self.decay],
+            kept=[1 - rate * decay for rate, decay in zip(rates, self.decays, strict=True)],
+            rates=[rate / (1 - beta1**self.steps) for rate in rates],
             scale=min(1.0, limit / (self._norm + 1e-6)),
-            rate=rate / (1 - beta1**self.steps),
             betas=BETAS,
             correction=(1 - beta2**self.steps) ** -0.5,
         )

@@ -23,7 +23,7 @@ from charrnn.machine import processors
 from charrnn.options import Escaped, flag
 from charrnn.training.calibration import calibrate, scoring_cost, training_rows
 
-SIZES = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+SIZES = (32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024)
 """Hidden sizes the plan chooses among."""
 
 BASELINE_SPEED = 40_000  # bytes of text that baselines learn from, for each second there is: 2 to 3 % of it
@@ -34,7 +34,7 @@ _ONE_THREAD = {"native": 1.0, "torch": 1.15}  # how much faster more threads mus
 # The size of a layer, where the user leaves it open. A weight wants some symbols of text, and to
 # read more of them than there are: a small model that has read much beats a large one that has not.
 WEIGHTS_PER_SYMBOL = 1.0
-SYMBOLS_PER_WEIGHT = 4.0
+SYMBOLS_PER_WEIGHT = 3.0
 UNTIMED = 256  # the most where no time is given
 
 
@@ -185,7 +185,7 @@ def make_plan(
     config = _rows(config, split.train.epoch, device, reasons)
     if config.hidden is None:
         config = _hidden(config, split, device, elapsed, reasons, check)
-    config = _rest_of_model(config, _used(split), reasons)
+    config = _rest_of_model(config, reasons)
     architecture = _architecture(config, split)
     epoch = training_rows(config, split).steps_per_epoch
     steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
@@ -263,7 +263,7 @@ def _hidden(
 ) -> TrainConfig:
     """The largest layer whose weights the text and the time can fill."""
     used = _used(split)
-    sized = {size: _rest_of_model(replace(config, hidden=(size,)), used, []) for size in SIZES}
+    sized = {size: _rest_of_model(replace(config, hidden=(size,)), []) for size in SIZES}
     # weights of symbols that never occur are not learned
     weights = {size: replace(_architecture(sized[size], split), vocabulary=used).parameters for size in SIZES}
     allowed = [size for size in SIZES if weights[size] <= WEIGHTS_PER_SYMBOL * len(split.train)] or [SIZES[0]]
@@ -293,11 +293,11 @@ def _used(split: Split) -> int:
     return int(np.unique(split.train.ids[: 1 << 20]).size)
 
 
-def _rest_of_model(config: TrainConfig, vocabulary: int, reasons: list[str]) -> TrainConfig:
+def _rest_of_model(config: TrainConfig, reasons: list[str]) -> TrainConfig:
     """Layers, embedding and learning rate, once hidden is known."""
     assert config.hidden is not None
     hidden = config.hidden * (config.layers or 1) if len(config.hidden) == 1 else config.hidden
-    embedding = config.embedding or min(64 if vocabulary <= 128 else 128, max(16, hidden[0]))
+    embedding = config.embedding or min(128, max(16, hidden[0] // 2))
     lr = config.lr
     if lr is None:
         lr = default_rate(config, max(hidden))
@@ -311,7 +311,7 @@ def default_rate(config: TrainConfig, hidden: int) -> float:
         return 0.5
     if config.optimizer == "rmsprop":
         return 2e-3
-    scale = {"gru": 1.3, "lstm": 1.8, "rnn": 0.6}[config.cell]
+    scale = {"gru": 1.6, "lstm": 1.6, "rnn": 0.6}[config.cell]
     return float(f"{min(1e-2, scale / hidden):.2g}")
 
 
