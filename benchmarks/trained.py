@@ -7,8 +7,9 @@ from typing import Any
 
 
 def trained(*arguments: str) -> dict[str, Any]:
-    """The `done` event of `charrnn train` with these arguments."""
+    """The first `plan` event of `charrnn train` with these arguments, and the `done` event over it."""
     command = [sys.executable, "-m", "charrnn", "train", *arguments, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
-    event: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True)
+    lines = run.stdout.splitlines()
+    event: dict[str, Any] = {**json.loads(lines[0]), **json.loads(lines[-1])}
     return event

@@ -17,6 +17,19 @@ TorchState = tuple[Tensor, ...]
 """One tensor (S, B, H) per layer: `h`, and for LSTM then `c`. As `engines.State`."""
 
 
+class Head(nn.Module):
+    """Logits (..., V) of features (..., F). The weights are zero until they are written."""
+
+    def __init__(self, features: int, vocabulary: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(vocabulary, features))
+        self.bias = nn.Parameter(torch.zeros(vocabulary))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """See the class."""
+        return nn.functional.linear(features, self.weight, self.bias)
+
+
 class LanguageModel(nn.Module):
     """A recurrent language model over V symbols.
 
@@ -45,10 +58,7 @@ class LanguageModel(nn.Module):
             else RecurrentLayer(cell, width, size, activation)
             for width, size in zip(architecture.inputs, architecture.hidden, strict=True)
         )
-        self.head = nn.Linear(F, V, device="meta").to_empty(device="cpu")
-        with torch.no_grad():
-            self.head.weight.zero_()
-            self.head.bias.zero_()
+        self.head = Head(F, V)
 
     def zero_state(self, batch: int) -> TorchState:
         """The state of `batch` rows that have read nothing; `<s>` must come next."""
@@ -104,7 +114,7 @@ class LanguageModel(nn.Module):
     def cost(self, features: Tensor, targets: Tensor) -> Tensor:
         """The mean of -ln p of the targets, int64 (B, T) in [0, V), in nats."""
         if self.machine:
-            return mean_cost(self.machine, features, self.head, targets)
+            return mean_cost(self.machine, features, self.head.weight, self.head.bias, targets)
         return nn.functional.cross_entropy(self.head(features).flatten(0, 1), targets.flatten())
 
     def named_weights(self) -> dict[str, nn.Parameter]:

@@ -155,14 +155,14 @@ def _rows(x: Tensor) -> Tensor:
     return rows if rows.stride(1) == 1 else rows.contiguous()
 
 
-def mean_cost(machine: Machine, features: Tensor, head: nn.Linear, targets: Tensor) -> Tensor:
+def mean_cost(machine: Machine, features: Tensor, weight: Tensor, bias: Tensor, targets: Tensor) -> Tensor:
     """The mean of -ln p of the targets, in nats, differentiable once.
 
     Args:
         machine: runs it.
-        features: (B, T, F). head: (F,) -> (V,) logits. targets: integers (B, T) in [0, V).
+        features: (B, T, F). weight, bias: of the head, (V, F) and (V,). targets: integers (B, T) in [0, V).
     """
-    cost: Tensor = _Cost.apply(machine, features, head.weight, head.bias, targets)  # type: ignore[no-untyped-call]
+    cost: Tensor = _Cost.apply(machine, features, weight, bias, targets)  # type: ignore[no-untyped-call]
     return cost
 
 

@@ -1,5 +1,6 @@
 """How fast this machine is: measured on a model that is thrown away, before a plan is made."""
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ EVALUATIONS = 20
 _EVAL_SHARE = 0.03  # of the time, for all evaluations while training
 _EXACT_SHARE = 0.10  # of the time, for the exact figures of the finished model
 _ENOUGH = 20_000  # symbols of an evaluation, where there is the time
-_CALIBRATION = 0.5  # seconds of steps for each number of threads
+_CALIBRATION, _CALIBRATION_SHARE = 0.5, 0.01  # seconds of steps for each number of threads, or less in short runs
 _TURN = 3  # steps
 _SAVING = 0.3  # seconds at the end of a run
 
@@ -40,7 +41,7 @@ def calibrate(
     rows = training_rows(config, split)
     took: dict[int, list[float]] = {count: [] for count in threads}
     begin, step = time.monotonic(), 0
-    most = 200 * len(threads)
+    most, enough = 200 * len(threads), min(_CALIBRATION, _CALIBRATION_SHARE * (config.time or math.inf))
     while step < most:
         for count in threads:
             learner.use_threads(count)
@@ -50,7 +51,7 @@ def calibrate(
                 learner.step(rows.chunk(step, 2 * most), step, 1e-6)
                 took[count].append(time.monotonic() - before)
                 step += 1
-        if step >= 2 * _TURN * len(threads) and time.monotonic() - begin > _CALIBRATION * len(threads):
+        if step >= 2 * _TURN * len(threads) and time.monotonic() - begin > enough * len(threads):
             break
     return {count: rows.batch * rows.seq_len / float(np.median(times[1:])) for count, times in took.items()}
 
