@@ -64,7 +64,7 @@ class TrainConfig:
         Names("CORPUS"), "Files, directories, globs, - for stdin, or a known corpus.", default=(), group=_DATA
     )
 
-    cell: str = option(Choice(CELLS), "Recurrent cell.", default="gru", group=_MODEL)
+    cell: str = option(Choice(CELLS), "Recurrent cell.", default="lstm", group=_MODEL)
     activation: str = option(Choice(ACTIVATIONS), "Nonlinearity of the rnn cell.", default="tanh", group=_MODEL)
     hidden: tuple[int, ...] | None = option(
         Sizes(MAX_SIZE), "Units of a layer, or of each: 64,32.", shown="by the time there is", group=_MODEL
@@ -106,9 +106,9 @@ class TrainConfig:
         default="linear",
         group=_LEARN,
     )
-    dropout: float = option(
+    dropout: float | None = option(
         Real(0, 1, open_high=True), "Share of inputs, of what passes between layers and of outputs left out.",
-        default=0.0, group=_LEARN,
+        shown="by how often the text is read", group=_LEARN,
     )  # fmt: skip
     clip: float = option(Real(0), "Largest gradient norm; 0: any.", default=1.0, group=_LEARN)
     weight_decay: float = option(Real(0), "Weight decay.", default=0.0, group=_LEARN)

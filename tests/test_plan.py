@@ -18,21 +18,23 @@ from charrnn.data.split import Split
 from charrnn.errors import InputError
 from charrnn.options import merge
 from charrnn.report import count
-from charrnn.training import calibration
+from charrnn.training import calibration, recipe
 from charrnn.training import plan as planning
 from charrnn.training.loop import Trainer
 from charrnn.training.plan import NOT_IN_A_PLAN, Plan, command, describe, make_plan
+from charrnn.training.recipe import MOST_EPOCHS, symbols_of
 
 Capture = pytest.CaptureFixture[bytes]
 
-SPLIT = split_of(TEXT * 40)
+SPLIT, LONG = split_of(TEXT * 40), split_of(TEXT * 10_000)
 
 
 @pytest.fixture
 def speed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Symbols a second of a machine that is calibrated in no time; for a layer of any size."""
     speeds = [100_000.0]
-    monkeypatch.setattr(planning, "calibrate", lambda *args: dict.fromkeys(args[4], speeds[0]))
+    for module in (planning, recipe):
+        monkeypatch.setattr(module, "calibrate", lambda *args: dict.fromkeys(args[4], speeds[0]))
     return speeds
 
 
@@ -109,11 +111,11 @@ def test_a_plan_survives_being_stored(speed: list[float]) -> None:
 def test_the_steps_fit_the_time(pace: float, elapsed: float, speed: list[float]) -> None:
     """Training, looking and closing come to the time given, and to little less."""
     speed[0] = pace
-    plan = plan_of(elapsed=elapsed, time=20.0, hidden=(16,))
+    plan = plan_of(LONG, elapsed, time=20.0, hidden=(16,))
     assert plan.config.steps is not None
-    took = plan.config.steps * planning._symbols(plan.config) / pace
+    took = plan.config.steps * symbols_of(plan.config) / pace
     assert elapsed + took + plan.looks + plan.end <= 20.0
-    assert elapsed + took + plan.looks + plan.end > 0.95 * 20.0 - planning._symbols(plan.config) / pace
+    assert elapsed + took + plan.looks + plan.end > 0.95 * 20.0 - symbols_of(plan.config) / pace
     assert not plan.bounded
     assert plan.chars_per_second == pace
 
@@ -129,7 +131,31 @@ def test_of_time_and_steps_the_lesser_holds(speed: list[float]) -> None:
     assert plan_of(time=10.0, hidden=(16,), steps=10**9).config.steps == pytest.approx(alone, rel=0.05)
     assert plan_of(time=10.0, hidden=(16,), steps=3).bounded
     short = plan_of(time=10.0, hidden=(16,), epochs=1.0)
-    assert short.config.steps == len(SPLIT.train) // planning._symbols(short.config)
+    assert short.config.steps == len(SPLIT.train) // symbols_of(short.config)
+
+
+def test_a_text_that_is_read_often_is_learnt_with_dropout(speed: list[float]) -> None:
+    def dropout(**options: Any) -> float | None:
+        return plan_of(hidden=(16,), **options).config.dropout
+
+    assert dropout(epochs=2.0) == dropout(epochs=0.1) == 0
+    assert dropout(epochs=6.0) == 0.1
+    found = [dropout(epochs=each) for each in (3.0, 10.0, 30.0, 100.0, 1e6)]
+    assert found == sorted(found)  # type: ignore[type-var]
+    assert found[-1] == 0.35
+    assert dropout(epochs=100.0, dropout=0.0) == 0
+    assert dropout(time=300.0) == dropout(steps=plan_of(hidden=(16,), time=300.0).config.steps)
+
+
+def test_a_short_text_is_not_read_for_ever(speed: list[float]) -> None:
+    """More time would make nothing better; whoever asks for more epochs gets them."""
+    speed[0] = 1e7
+    plan, asked = plan_of(time=300.0, hidden=(16,)), plan_of(time=300.0, hidden=(16,), epochs=1000.0)
+    epoch = len(SPLIT.train) // symbols_of(plan.config)
+    assert plan.config.steps == MOST_EPOCHS * epoch
+    assert plan.bounded
+    assert any(reason.startswith(f"steps {MOST_EPOCHS * epoch}: ") for reason in plan.reasons)
+    assert asked.config.steps == 1000 * epoch
 
 
 def test_the_default_is_a_time(speed: list[float]) -> None:
@@ -154,9 +180,9 @@ def test_more_text_and_more_time_never_make_a_smaller_model(speed: list[float]) 
 def test_in_10_a_short_text_is_planned_for(size: int) -> None:
     """IN-10: whatever is left open never asks for more text than there is."""
     plan = plan_of(split_of(b"x" * size, fraction=0.0), steps=1)
-    assert planning._symbols(plan.config) <= size
+    assert symbols_of(plan.config) <= size
     for asked in ({"batch": 1}, {"seq_len": 1}):
-        assert planning._symbols(plan_of(split_of(b"x" * size, fraction=0.0), steps=1, **asked).config) <= size
+        assert symbols_of(plan_of(split_of(b"x" * size, fraction=0.0), steps=1, **asked).config) <= size
 
 
 @pytest.mark.parametrize(
@@ -243,7 +269,7 @@ def test_the_printed_command_gives_the_same_model(
 def test_the_time_given_is_kept(corpus: Path, capfdbinary: Capture) -> None:
     """--time is from the start of the command to the saved model."""
     began = time.monotonic()
-    assert main(["train", str(corpus), "--time", "4s", "--patience", "0", "--out", "run", "-q"]) == 0
+    assert main(["train", str(corpus), "--time", "4s", "--epochs", "1e6", "--patience", "0", "--out", "run", "-q"]) == 0
     assert 2 < time.monotonic() - began < 8
     done = json.loads(Path("run/metrics.jsonl").read_bytes().splitlines()[-1])
     assert done["event"] == "done"

@@ -78,7 +78,7 @@ class Learner:
         inputs = torch.from_numpy(chunk.inputs).to(self.device)
         targets = torch.from_numpy(chunk.targets).to(self.device)
         masks = None
-        if config.dropout > 0:
+        if config.dropout:
             drawn = dropout_masks(
                 self.architecture,
                 config.dropout,

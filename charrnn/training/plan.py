@@ -11,31 +11,20 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-import numpy as np
-
 from charrnn.architecture import Architecture
 from charrnn.baselines import MAX_TRAIN, MAX_VAL, first, last, measure
 from charrnn.config import DEFAULT_TIME, TrainConfig, seconds
 from charrnn.data.split import Split
 from charrnn.engines import choose_engine, choose_precision, core
-from charrnn.errors import InputError
 from charrnn.machine import processors
 from charrnn.options import Escaped, flag
 from charrnn.training.calibration import calibrate, scoring_cost, training_rows
-
-SIZES = (32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024)
-"""Hidden sizes the plan chooses among."""
+from charrnn.training.recipe import MOST_EPOCHS, architecture_of, hidden, rest_of_model, rows, symbols_of, with_dropout
 
 BASELINE_SPEED = 40_000  # bytes of text that baselines learn from, for each second there is: 2 to 3 % of it
 UNTIMED_BASELINES = 2_000_000
 
 _ONE_THREAD = {"native": 1.0, "torch": 1.15}  # how much faster more threads must be to be taken
-
-# The size of a layer, where the user leaves it open. A weight wants some symbols of text, and to
-# read more of them than there are: a small model that has read much beats a large one that has not.
-WEIGHTS_PER_SYMBOL = 1.0
-SYMBOLS_PER_WEIGHT = 3.0
-UNTIMED = 256  # the most where no time is given
 
 
 NOT_IN_A_PLAN = frozenset(("corpus", "val", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "device"))
@@ -99,7 +88,7 @@ class Plan:
         """Bytes that training needs, roughly: weights, gradients and moments, and a chunk's activations."""
         architecture = self.architecture
         units = sum(architecture.hidden) * (3 * architecture.gates + 2) + 3 * architecture.embedding
-        return 4 * (4 * architecture.parameters + _symbols(self.config) * (units + 3 * architecture.vocabulary))
+        return 4 * (4 * architecture.parameters + symbols_of(self.config) * (units + 3 * architecture.vocabulary))
 
 
 def command(config: TrainConfig) -> str:
@@ -182,23 +171,35 @@ def make_plan(
         reasons.append(f"time {seconds(DEFAULT_TIME)}: neither --time nor --epochs nor --steps was given")
     if config.time is not None and elapsed() > 0.3 * config.time:
         reasons.append(f"{seconds(elapsed())} of {seconds(config.time)} went into reading the text")
-    config = _rows(config, split.train.epoch, device, reasons)
+    config = rows(config, split.train.epoch, device, reasons)
     if config.hidden is None:
-        config = _hidden(config, split, device, elapsed, reasons, check)
-    config = _rest_of_model(config, reasons)
-    architecture = _architecture(config, split)
+        config = hidden(config, split, device, elapsed, reasons, check)
+    config = rest_of_model(config, reasons)
+    architecture = architecture_of(config, split)
     epoch = training_rows(config, split).steps_per_epoch
     steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
     scoring, speed = scoring_cost(architecture, config, split, device), 0.0
     bounded = steps is not None
     budget = config.time
     if budget is not None:
+
+        def affordable() -> int:
+            left = 0.98 * budget - elapsed() - scoring.looks - scoring.end
+            return max(1, int(left * speed / symbols_of(config)))
+
         config, speed = _threads(architecture, config, split, device, check)
-        left = 0.98 * budget - elapsed() - scoring.looks - scoring.end
-        affordable = max(1, int(left * speed / _symbols(config)))
-        steps = min(affordable, steps or affordable)
+        epochs = min(affordable(), steps or MOST_EPOCHS * epoch) / epoch
+        asked, config = config, with_dropout(config, epochs, reasons)
+        if config.dropout and asked.dropout is None:  # which takes time
+            assert config.threads is not None
+            speed = calibrate(architecture, config, split, device, [config.threads], check)[config.threads]
+        if steps is None and affordable() > MOST_EPOCHS * epoch:
+            reasons.append(f"steps {MOST_EPOCHS * epoch}: a text so short is not worth more than {MOST_EPOCHS} epochs")
+            steps, bounded = MOST_EPOCHS * epoch, True
+        steps = min(affordable(), steps or affordable())
         config = replace(config, val_limit=max(1, scoring.eval_tokens))
     assert steps is not None
+    config = with_dropout(config, steps / epoch, reasons)
     config = replace(config, threads=config.threads or processors())
     every = max(1, steps // scoring.evaluations)
     config = replace(
@@ -229,96 +230,6 @@ def _baselines(config: TrainConfig, split: Split, check: Callable[[], None]) -> 
     val = b"".join(split.val_texts)
     found = measure(last(split.train_end, limit), first(val, min(limit, MAX_VAL)), check)
     return None if found is None else asdict(found)
-
-
-def _symbols(config: TrainConfig) -> int:
-    """Symbols that a step learns from."""
-    assert config.batch is not None
-    assert config.seq_len is not None
-    return config.batch * config.seq_len
-
-
-def _rows(config: TrainConfig, size: int, device: str, reasons: list[str]) -> TrainConfig:
-    """Batch and chunk length: as asked, else 16 rows of 64 symbols, fewer for a short text; a GPU takes 64."""
-    most = 16 if device == "cpu" else 64
-    seq_len = config.seq_len or max(1, min(64, size // (config.batch or 4)))
-    batch = config.batch or max(1, min(most, size // (8 * seq_len)))
-    if batch * seq_len > size:
-        raise InputError(
-            f"the text to train on has {size:,} symbols, and --batch {batch} times --seq-len {seq_len}"
-            f" needs {batch * seq_len:,}; lower either"
-        )
-    if config.batch is None and batch < most:
-        reasons.append(f"batch {batch}: the text has only {size:,} symbols")
-    return replace(config, batch=batch, seq_len=seq_len)
-
-
-def _hidden(
-    config: TrainConfig,
-    split: Split,
-    device: str,
-    elapsed: Callable[[], float],
-    reasons: list[str],
-    check: Callable[[], None],
-) -> TrainConfig:
-    """The largest layer whose weights the text and the time can fill."""
-    used = _used(split)
-    sized = {size: _rest_of_model(replace(config, hidden=(size,)), []) for size in SIZES}
-    # weights of symbols that never occur are not learned
-    weights = {size: replace(_architecture(sized[size], split), vocabulary=used).parameters for size in SIZES}
-    allowed = [size for size in SIZES if weights[size] <= WEIGHTS_PER_SYMBOL * len(split.train)] or [SIZES[0]]
-    chosen, why = min(allowed[-1], UNTIMED), f"the text has {len(split.train):,} symbols"
-    if config.time is not None:
-        reference = min(allowed[-1], 128)
-        count = config.threads or processors()
-        speed = calibrate(_architecture(sized[reference], split), sized[reference], split, device, [count], check)[
-            count
-        ]
-        left = 0.8 * (config.time - elapsed())
-        chosen = allowed[0]
-        for size in allowed:  # larger layers run nearer to the processor's limit, hence the power
-            read = left * speed * (weights[reference] / weights[size]) ** 0.75
-            if read >= SYMBOLS_PER_WEIGHT * weights[size]:
-                chosen = size
-        if chosen < allowed[-1]:
-            why = f"what {seconds(config.time)} can teach at this machine's speed"
-    elif chosen == UNTIMED:
-        why = "quick to train; name a size for more"
-    reasons.append(f"hidden {chosen}: {why}")
-    return replace(config, hidden=(chosen,))
-
-
-def _used(split: Split) -> int:
-    """How many symbols occur in the text to train on, or in a large one's beginning: of 256 bytes perhaps 65."""
-    return int(np.unique(split.train.ids[: 1 << 20]).size)
-
-
-def _rest_of_model(config: TrainConfig, reasons: list[str]) -> TrainConfig:
-    """Layers, embedding and learning rate, once hidden is known."""
-    assert config.hidden is not None
-    hidden = config.hidden * (config.layers or 1) if len(config.hidden) == 1 else config.hidden
-    embedding = config.embedding or min(128, max(16, hidden[0] // 2))
-    lr = config.lr
-    if lr is None:
-        lr = default_rate(config, max(hidden))
-        reasons.append(f"lr {lr:g}: for {config.optimizer}, {config.cell} and {max(hidden)} units")
-    return replace(config, hidden=hidden, layers=len(hidden), embedding=embedding, lr=lr)
-
-
-def default_rate(config: TrainConfig, hidden: int) -> float:
-    """The highest learning rate that serves a cell of this size well, to two digits."""
-    if config.optimizer == "sgd":
-        return 0.5
-    if config.optimizer == "rmsprop":
-        return 2e-3
-    scale = {"gru": 1.6, "lstm": 1.6, "rnn": 0.6}[config.cell]
-    return float(f"{min(1e-2, scale / hidden):.2g}")
-
-
-def _architecture(config: TrainConfig, split: Split) -> Architecture:
-    assert config.hidden is not None
-    assert config.embedding is not None
-    return Architecture(config.cell, split.tokenizer.size, config.hidden, config.embedding, config.activation)
 
 
 def _threads(

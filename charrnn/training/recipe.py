@@ -1,0 +1,133 @@
+"""The recipe: what a run is given where its user leaves it open, and why.
+
+Found by measurement: benchmarks/RESULTS.md has the figures.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from charrnn.architecture import Architecture
+from charrnn.config import TrainConfig, seconds
+from charrnn.data.split import Split
+from charrnn.errors import InputError
+from charrnn.machine import processors
+from charrnn.training.calibration import calibrate
+
+SIZES = (32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024)
+"""Hidden sizes the plan chooses among."""
+
+# The size of a layer: a weight wants to read some symbols, as a small model that has read much beats a large
+# one that has not; and a text can fill only so many weights, though with dropout more than it has symbols.
+WEIGHTS_PER_SYMBOL = 4.0
+SYMBOLS_PER_WEIGHT = 3.0
+UNTIMED = 256  # the most where no time is given
+
+MOST_EPOCHS = 100
+"""Where there is a time to keep, and the text is short enough to be read that often."""
+
+# A text that is read often is learnt by heart, unless units are left out: a tenth at 6 epochs, a quarter at 30.
+_FREE_EPOCHS, _DROPOUT, _MOST_DROPOUT = 2.0, 0.06, 0.35
+
+
+def symbols_of(config: TrainConfig) -> int:
+    """Symbols that a step learns from."""
+    assert config.batch is not None
+    assert config.seq_len is not None
+    return config.batch * config.seq_len
+
+
+def rows(config: TrainConfig, size: int, device: str, reasons: list[str]) -> TrainConfig:
+    """Batch and chunk length: as asked, else 16 rows of 64 symbols, fewer for a short text; a GPU takes 64."""
+    most = 16 if device == "cpu" else 64
+    seq_len = config.seq_len or max(1, min(64, size // (config.batch or 4)))
+    batch = config.batch or max(1, min(most, size // (8 * seq_len)))
+    if batch * seq_len > size:
+        raise InputError(
+            f"the text to train on has {size:,} symbols, and --batch {batch} times --seq-len {seq_len}"
+            f" needs {batch * seq_len:,}; lower either"
+        )
+    if config.batch is None and batch < most:
+        reasons.append(f"batch {batch}: the text has only {size:,} symbols")
+    return replace(config, batch=batch, seq_len=seq_len)
+
+
+def hidden(
+    config: TrainConfig,
+    split: Split,
+    device: str,
+    elapsed: Callable[[], float],
+    reasons: list[str],
+    check: Callable[[], None],
+) -> TrainConfig:
+    """The largest layer whose weights the text and the time can fill."""
+    used = _used(split)
+    sized = {size: rest_of_model(replace(config, hidden=(size,)), []) for size in SIZES}
+    # weights of symbols that never occur are not learned
+    weights = {size: replace(architecture_of(sized[size], split), vocabulary=used).parameters for size in SIZES}
+    allowed = [size for size in SIZES if weights[size] <= WEIGHTS_PER_SYMBOL * len(split.train)] or [SIZES[0]]
+    chosen, why = min(allowed[-1], UNTIMED), f"the text has {len(split.train):,} symbols"
+    if config.time is not None:
+        reference = min(allowed[-1], 128)
+        count = config.threads or processors()
+        speed = calibrate(architecture_of(sized[reference], split), sized[reference], split, device, [count], check)[
+            count
+        ]
+        left = 0.8 * (config.time - elapsed())
+        chosen = allowed[0]
+        for size in allowed:  # larger layers run nearer to the processor's limit, hence the power
+            read = left * speed * (weights[reference] / weights[size]) ** 0.75
+            if read >= SYMBOLS_PER_WEIGHT * weights[size]:
+                chosen = size
+        if chosen < allowed[-1]:
+            why = f"what {seconds(config.time)} can teach at this machine's speed"
+    elif chosen == UNTIMED:
+        why = "quick to train; name a size for more"
+    reasons.append(f"hidden {chosen}: {why}")
+    return replace(config, hidden=(chosen,))
+
+
+def _used(split: Split) -> int:
+    """How many symbols occur in the text to train on, or in a large one's beginning: of 256 bytes perhaps 65."""
+    return int(np.unique(split.train.ids[: 1 << 20]).size)
+
+
+def rest_of_model(config: TrainConfig, reasons: list[str]) -> TrainConfig:
+    """Layers, embedding and learning rate, once hidden is known."""
+    assert config.hidden is not None
+    hidden = config.hidden * (config.layers or 1) if len(config.hidden) == 1 else config.hidden
+    embedding = config.embedding or min(128, max(16, hidden[0] // 2))
+    lr = config.lr
+    if lr is None:
+        lr = default_rate(config, max(hidden))
+        reasons.append(f"lr {lr:g}: for {config.optimizer}, {config.cell} and {max(hidden)} units")
+    return replace(config, hidden=hidden, layers=len(hidden), embedding=embedding, lr=lr)
+
+
+def default_rate(config: TrainConfig, hidden: int) -> float:
+    """The highest learning rate that serves a cell of this size well, to two digits."""
+    if config.optimizer == "sgd":
+        return 0.5
+    if config.optimizer == "rmsprop":
+        return 2e-3
+    scale = {"gru": 1.6, "lstm": 1.6, "rnn": 0.6}[config.cell]
+    return float(f"{min(1e-2, scale / hidden):.2g}")
+
+
+def architecture_of(config: TrainConfig, split: Split) -> Architecture:
+    assert config.hidden is not None
+    assert config.embedding is not None
+    return Architecture(config.cell, split.tokenizer.size, config.hidden, config.embedding, config.activation)
+
+
+def with_dropout(config: TrainConfig, epochs: float, reasons: list[str]) -> TrainConfig:
+    """Dropout as asked, else by how often the text will be read, in steps of a twentieth."""
+    if config.dropout is not None:
+        return config
+    dropout = min(_MOST_DROPOUT, _DROPOUT * math.log2(max(1.0, epochs / _FREE_EPOCHS)))
+    dropout = round(20 * dropout) / 20
+    if dropout:
+        reasons.append(f"dropout {dropout:g}: the text is read {epochs:.1f} times")
+    return replace(config, dropout=dropout)
