@@ -22,7 +22,7 @@ SIZES = (32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024)
 # The size of a layer: a weight wants to read some symbols, as a small model that has read much beats a large
 # one that has not; and a text can fill only so many weights, though with dropout more than it has symbols.
 WEIGHTS_PER_SYMBOL = 4.0
-SYMBOLS_PER_WEIGHT = 3.0
+SYMBOLS_PER_WEIGHT = 3.5
 UNTIMED = 256  # the most where no time is given
 
 MOST_EPOCHS = 100
@@ -70,15 +70,16 @@ def hidden(
     allowed = [size for size in SIZES if weights[size] <= WEIGHTS_PER_SYMBOL * len(split.train)] or [SIZES[0]]
     chosen, why = min(allowed[-1], UNTIMED), f"the text has {len(split.train):,} symbols"
     if config.time is not None:
-        reference = min(allowed[-1], 128)
+        reference = min(allowed[-1], 128 if config.time < 30 else 256)
         count = config.threads or processors()
         speed = calibrate(architecture_of(sized[reference], split), sized[reference], split, device, [count], check)[
             count
         ]
-        left = 0.8 * (config.time - elapsed())
+        left = 0.85 * (config.time - elapsed())
         chosen = allowed[0]
-        for size in allowed:  # larger layers run nearer to the processor's limit, hence the power
-            read = left * speed * (weights[reference] / weights[size]) ** 0.75
+        for size in allowed:  # smaller layers run farther from the processor's limit, hence the power
+            share = weights[reference] / weights[size]
+            read = left * speed * min(share, share**0.75)
             if read >= SYMBOLS_PER_WEIGHT * weights[size]:
                 chosen = size
         if chosen < allowed[-1]:
