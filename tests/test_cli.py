@@ -144,7 +144,7 @@ MISTAKES = [
     (["train", "--device", "gpu"], 2, ["--device must be auto, cpu, cuda or cuda:N, not 'gpu'"]),
     (["train", "--out", ""], 2, ["--out must be a path, not ''"]),
     (["train", "--config", "none.toml"], 2, ["cannot read 'none.toml'", "No such file"]),
-    (["train", "--activation", "relu"], 2, ["--activation relu goes with --cell rnn, not gru"]),
+    (["train", "--activation", "relu"], 2, ["--activation relu goes with --cell rnn, not lstm"]),
     (["train", "--layers", "3", "--hidden", "4,5"], 2, ["--layers 3", "2 sizes"]),
     (["train", "--resume", "--overwrite"], 2, ["--resume and --overwrite contradict"]),
     (["train", "text.txt", "--resume", "--out", "none"], 2, ["--resume", "no run in 'none'"]),
@@ -446,15 +446,15 @@ def test_flag_before_variable_before_file_before_default(
     run: Program, text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """CL-21, from outside; tests/test_options.py has it for every option. And a dry run leaves nothing behind."""
-    assert plan(run)["cell"] == "gru"
-    Path("a.toml").write_bytes(b'cell = "lstm"\nseq-len = 4\nhidden = [5, 6]\n')
+    assert plan(run)["cell"] == "lstm"
+    Path("a.toml").write_bytes(b'cell = "gru"\nseq-len = 4\nhidden = [5, 6]\n')
     event = plan(run, "--config", "a.toml")
-    assert (event["cell"], event["seq_len"], event["hidden"]) == ("lstm", 4, [5, 6])
+    assert (event["cell"], event["seq_len"], event["hidden"]) == ("gru", 4, [5, 6])
     monkeypatch.setenv("CHARRNN_CELL", "rnn")
     event = plan(run, "--config", "a.toml")
     assert (event["cell"], event["seq_len"]) == ("rnn", 4)
-    event = plan(run, "--config", "a.toml", "--cell", "gru")
-    assert (event["cell"], event["seq_len"]) == ("gru", 4)
+    event = plan(run, "--config", "a.toml", "--cell", "lstm")
+    assert (event["cell"], event["seq_len"]) == ("lstm", 4)
     assert {path.name for path in tmp_path.iterdir()} == {"a.toml", "text.txt"}
 
 
@@ -467,13 +467,13 @@ def test_no_file_is_read_unasked(
     for place in (home, home / ".config", home / "charrnn", home / ".config/charrnn"):
         place.mkdir(parents=True, exist_ok=True)
         for name in ("config.toml", "charrnn.toml", ".charrnn.toml", ".charrnn"):
-            (place / name).write_bytes(b'cell = "lstm"\n')
+            (place / name).write_bytes(b'cell = "gru"\n')
     if folder == "here":
         for path in home.glob("*.toml"):
             path.rename(tmp_path / path.name)
     else:
         monkeypatch.setenv(folder, str(home))
-    assert plan(run)["cell"] == "gru"
+    assert plan(run)["cell"] == "lstm"
 
 
 def test_quiet_and_verbose(run: Program, text: str) -> None:

@@ -329,7 +329,7 @@ def test_ck_16_another_corpus_or_architecture_is_refused(corpus: Path, capfdbina
     for flags, named in [
         ([str(other)], digests),
         (["--hidden", "9"], {b"--hidden is 8", b"9"}),
-        (["--cell", "lstm"], {b"--cell is gru", b"lstm"}),
+        (["--cell", "gru"], {b"--cell is lstm", b"gru"}),
         (["--layers", "2"], {b"--layers is 1", b"2"}),
         (["--embedding", "9"], {b"--embedding is ", b"9"}),
         (["--batch", "8"], {b"--batch is 4", b"8"}),
@@ -448,8 +448,8 @@ def test_ck_18_not_even_where_the_name_is_made_up(corpus: Path, capfdbinary: Cap
     """CK-18 without --out."""
     command = [word for word in arguments(corpus, "") if word not in ("--out", "")]
     assert main(command) == 0
-    run = Path("checkpoints/corpus-gru")
-    assert capfdbinary.readouterr().out == b"checkpoints/corpus-gru/model.safetensors\n"
+    run = Path("checkpoints/corpus-lstm")
+    assert capfdbinary.readouterr().out == b"checkpoints/corpus-lstm/model.safetensors\n"
     before = snapshot(run)
     assert main(command) == 2
     assert snapshot(run) == before
