@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow bench lint clean
+.PHONY: demo test test-slow bench scoreboard scoreboard-full lint clean
 
 demo: $(READY)
 	$(BIN)/charrnn train --time 75s --overwrite --out checkpoints/demo
@@ -24,6 +24,14 @@ bench: $(READY)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/sampling.py
+
+# half an hour; TEXTS is a folder with tinyshakespeare.txt and names.txt
+TEXTS ?= ../shared/data
+scoreboard: $(READY)
+	$(BIN)/python benchmarks/scoreboard.py $(TEXTS)
+
+scoreboard-full: $(READY)
+	$(BIN)/python benchmarks/scoreboard.py $(TEXTS) --full --seeds 3
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

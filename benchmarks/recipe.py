@@ -1,0 +1,177 @@
+"""Trials of recipes: the same text for the same steps, one thing changed.
+
+    python benchmarks/recipe.py tinyshakespeare.txt benchmarks/trials.txt --results results.jsonl
+
+Each line of the trials is one, `name=value` for what is not the default: any option of `charrnn train`, such as
+`cell=gru seq-len=32 lr=0.006`, and those of `Extras`. Trials that are in the results are not made again.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from charrnn.machine import share_processors
+
+share_processors()
+
+import torch  # noqa: E402
+
+from charrnn.config import TrainConfig  # noqa: E402
+from charrnn.corpora.reading import read_corpus  # noqa: E402
+from charrnn.corpora.sources import locate  # noqa: E402
+from charrnn.data.split import Preparation, Split, prepare  # noqa: E402
+from charrnn.engines import inference  # noqa: E402
+from charrnn.options import kinds, parse  # noqa: E402
+from charrnn.training import optimizers  # noqa: E402
+from charrnn.training.calibration import training_rows  # noqa: E402
+from charrnn.training.learner import Learner  # noqa: E402
+from charrnn.training.plan import make_plan  # noqa: E402
+from charrnn.training.schedule import learning_rate  # noqa: E402
+from charrnn.training.validation import exact  # noqa: E402
+
+BETA1, BETA2 = optimizers.BETAS
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is no option of `charrnn train`.
+
+    Attributes:
+        beta1, beta2: of AdamW. table, head: how much faster than the layers these learn.
+        deviation: of the input table's first numbers, as a multiple of the usual.
+        average: of an exponential moving average of the weights, scored besides.
+        muon: the rate of orthogonalised momentum for recurrent matrices, gate by gate (Jordan et al. 2024); 0: AdamW.
+        soap: the rate of Adam in the eigenbasis of what recurrent matrices read (Vyas et al. 2024, one-sided).
+    """
+
+    beta1: float = BETA1
+    beta2: float = BETA2
+    table: float = optimizers.PACES["embedding"]
+    head: float = optimizers.PACES["head.weight"]
+    deviation: float = 1.0
+    average: float = 0.0
+    muon: float = 0.0
+    soap: float = 0.0
+
+
+class Muon:
+    """Momentum whose singular values are made equal, by five steps of Newton and Schulz."""
+
+    def __init__(self, gates: int) -> None:
+        self.gates = gates
+        self.mean: Any = 0.0
+
+    def step(self, gradient: torch.Tensor) -> torch.Tensor:
+        """The direction to go in, the gradient's shape."""
+        self.mean = 0.95 * self.mean + 0.05 * gradient
+        return torch.cat([self._orthogonal(gate) for gate in (0.05 * gradient + 0.95 * self.mean).chunk(self.gates)])
+
+    def _orthogonal(self, gate: torch.Tensor) -> torch.Tensor:
+        x = gate / (gate.norm() + 1e-7)
+        for _ in range(5):
+            a = x @ x.T
+            x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+        return torch.as_tensor(x)
+
+
+class Soap:
+    """Adam, in a basis in which what the matrix reads is uncorrelated; the basis is renewed every ten steps."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.mean: Any = 0.0
+        self.square: Any = 0.0
+        self.covariance: Any = 0.0
+        self.basis: Any = None
+
+    def step(self, gradient: torch.Tensor) -> torch.Tensor:
+        """See `Muon.step`."""
+        self.covariance = 0.95 * self.covariance + 0.05 * gradient.T @ gradient
+        if self.basis is None:
+            self.basis = torch.linalg.eigh(self.covariance)[1]
+        elif self.steps % 10 == 0:
+            self.basis = torch.linalg.qr(self.covariance @ self.basis)[0]
+        self.steps += 1
+        self.mean = 0.9 * self.mean + 0.1 * gradient
+        self.square = 0.99 * self.square + 0.01 * (gradient @ self.basis) ** 2
+        mean, square = self.mean / (1 - 0.9**self.steps), self.square / (1 - 0.99**self.steps)
+        step: torch.Tensor = (mean @ self.basis) / (square.sqrt() + 1e-8) @ self.basis.T
+        return step
+
+
+def run(split: Split, options: dict[str, Any], extras: Extras) -> dict[str, Any]:
+    """A trial: nats per symbol of the validation text, its state carried, and of the last steps."""
+    optimizers.BETAS = (extras.beta1, extras.beta2)
+    optimizers.PACES = {"embedding": extras.table, "head.weight": extras.head}
+    plan = make_plan(TrainConfig(**options), split, device="cpu", elapsed=lambda: 0.0)
+    config, architecture = plan.config, plan.architecture
+    assert config.steps is not None
+    assert config.lr is not None
+    learner, rows = Learner(architecture, config, "cpu"), training_rows(config, split)
+    learner.expect(torch.bincount(torch.from_numpy(split.train.ids).long(), minlength=split.tokenizer.size).numpy())
+    named = learner.model.named_weights()
+    matrices = {name: weight for name, weight in named.items() if name.endswith("weight_hh")}
+    others: dict[str, Muon | Soap] = {}
+    if extras.muon or extras.soap:
+        others = {name: Muon(architecture.gates) if extras.muon else Soap() for name in matrices}
+    with torch.no_grad():
+        learner.model.embedding.mul_(extras.deviation)
+    averages = {name: weight.detach().clone() for name, weight in named.items()} if extras.average else {}
+    losses, begin = [], time.monotonic()
+    for step in range(config.steps):
+        rate = learning_rate(config.schedule, config.lr, step / config.steps)
+        before = {name: matrices[name].detach().clone() for name in others}
+        found = learner.step(rows.chunk(step, config.steps), step, rate)
+        losses.append(found.loss)
+        with torch.no_grad():
+            for name, other in others.items():
+                gradient = matrices[name].grad
+                assert gradient is not None
+                gone = (extras.muon or extras.soap) * rate / config.lr
+                scale = min(1.0, config.clip / found.gradient_norm)
+                matrices[name].copy_(before[name] - gone * other.step(scale * gradient))
+            for name, average in averages.items():
+                average.lerp_(named[name], 1 - min(extras.average, (1 + step) / (10 + step)))
+    took = time.monotonic() - begin
+
+    def score(weights: Any) -> float:
+        engine = inference(architecture, weights, device="cpu", threads=config.threads)
+        return float(exact(engine, split, len(split.val), "strict", lambda tokens: None)["carried"])
+
+    told = {"carried": score(learner.weights()), "trained": math.fsum(losses[-200:]) / len(losses[-200:])}
+    if averages:
+        told["averaged"] = score({name: average.numpy() for name, average in averages.items()})
+    return {**told, "seconds": took}
+
+
+def main() -> None:
+    """Make the trials that have no result, and append theirs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus")
+    parser.add_argument("trials", type=argparse.FileType(), help="a file of trials, or - for stdin")
+    parser.add_argument("--results", type=Path, default=Path("results.jsonl"))
+    arguments = parser.parse_args()
+    lines = [line.replace("-", "_").split() for line in arguments.trials if line.strip()]
+    trials = [dict(word.split("=", 1) for word in line) for line in lines]
+    results = arguments.results.read_text().splitlines() if arguments.results.exists() else []
+    made = [json.loads(line)["trial"] for line in results]
+    split = prepare(read_corpus(locate([arguments.corpus])), None, Preparation())
+    own = {each.name for each in fields(Extras)}
+    for trial in trials:
+        if trial in made:
+            continue
+        options = {k: parse(kinds(TrainConfig)[k], v, k) for k, v in trial.items() if k not in own}
+        extras = Extras(**{name: float(value) for name, value in trial.items() if name in own})
+        line = json.dumps({"trial": trial, **run(split, options, extras)})
+        print(line, file=sys.stdout, flush=True)
+        with arguments.results.open("a") as file:
+            print(line, file=file)
+
+
+if __name__ == "__main__":
+    main()
