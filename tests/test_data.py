@@ -140,6 +140,14 @@ def test_a_run_ends_where_the_text_ends(steps: int) -> None:
     assert read == [place for end in (334, 667, 1000) for place in range(end - 5 * len(last), end)]
 
 
+def test_a_run_may_be_longer_than_planned() -> None:
+    """Then it begins another epoch."""
+    rows = rows_of(numbered(1000))
+    chunks = [rows.chunk(step, 10) for step in range(10, 10 + 66)]
+    assert (chunks[0].inputs[:, 0] == V).all()
+    assert len({int(place) for chunk in chunks for place in chunk.targets.flat}) == 66 * 15
+
+
 def test_no_symbol_is_passed_over_for_ever() -> None:
     """Rows of 14 symbols are read 2 chunks of 5 at a time: what is left over in one epoch is read in another."""
     rows = rows_of(numbered(42))

@@ -64,7 +64,7 @@ class Rows:
             )
 
     def chunk(self, step: int, end: int) -> Chunk:
-        """The chunk that step number `step` (from 0) of a run of `end` steps learns from."""
+        """The chunk that step number `step` (from 0) of a run of about `end` steps learns from."""
         B, T = self.batch, self.seq_len
         if self._shuffle is not None:
             epoch, index = divmod(step, self.steps_per_epoch)
@@ -76,7 +76,7 @@ class Rows:
         size = len(self.stream)
         ends = size - np.arange(B - 1, -1, -1, dtype=np.int64) * size // B
         # chunks are cut elsewhere each time, and symbols that fell between rows are read too
-        shift = int(generator(self.seed, Purpose.ROWS, epoch).integers(T + 1)) if epoch else 0
+        shift = int(generator(self.seed, Purpose.ROWS, epoch % (1 << 64)).integers(T + 1)) if epoch else 0
         places = (ends - shift - (index + 1) * T)[:, None] + np.arange(T)  # (B, T)
         inputs, targets = self._read(places % size)
         first = inputs[:, 0]

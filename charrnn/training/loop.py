@@ -30,6 +30,10 @@ from charrnn.training.validation import exact, figures, look, perplexity
 FALL = 0.15
 """Nats per symbol that a fall of the learning rate from its highest to zero may bring; Tiny Shakespeare gives 0.1."""
 
+ASTRAY = 0.1
+"""Epochs that the rows' end may be away from a run's last step when that is set anew; to go on from elsewhere costs
+the state, and what is skipped or read again."""
+
 _SAMPLE = SampleConfig(temp=0.8, length=240)
 _RECORDS = 12  # in a sample
 _COUNTED = 1 << 22  # symbols of the text whose frequencies a model begins with
@@ -44,6 +48,7 @@ class Progress:
     Attributes:
         step: steps taken.
         course: of the learning rate.
+        end: the step at which the rows come to the text's end: the last one, or near it.
         evaluated: the step that was evaluated last; -1 before any.
         sampled: the step at which a sample was last shown.
         best: nats per symbol of the best evaluation, at best_step.
@@ -52,6 +57,7 @@ class Progress:
     """
 
     course: Course
+    end: int
     step: int = 0
     evaluated: int = -1
     sampled: int = -1
@@ -102,7 +108,7 @@ class Trainer:
         assert config.steps is not None
         self.learner = Learner(plan.architecture, config, device)
         self.rows = training_rows(config, split)
-        self.progress = Progress(Course(config.steps))
+        self.progress = Progress(Course(config.steps), config.steps)
         if resumed is None:
             beginning = split.train.ids[:_COUNTED].astype(np.int64)
             self.learner.expect(np.bincount(beginning, minlength=split.tokenizer.size))
@@ -116,7 +122,7 @@ class Trainer:
             self.progress = Progress.from_json(resumed.info["progress"])
             before = resumed.info["plan"]["config"]
             if before["steps"] != config.steps:
-                self.progress = replace(self.progress, course=Course(config.steps), reason="")
+                self.progress = replace(self.progress, course=Course(config.steps), end=config.steps, reason="")
                 self.learner.turn_to_another_place()
             if before["patience"] != config.patience:
                 self.progress.reason = ""
@@ -185,7 +191,7 @@ class Trainer:
         assert config.eval_every is not None
         begin = time.monotonic()
         rate = learning_rate(config.schedule, config.lr, self._done())
-        found = self.learner.step(self.rows.chunk(progress.step, progress.course.steps), progress.step, rate)
+        found = self.learner.step(self.rows.chunk(progress.step, progress.end), progress.step, rate)
         progress.step += 1
         self.training_time += time.monotonic() - begin
         self.trained_since += 1
@@ -277,7 +283,9 @@ class Trainer:
         if affordable < left - tolerated or (affordable > left + tolerated and not self.plan.bounded):
             steps = progress.step + affordable
             progress.course = progress.course.revise(progress.step, steps)
-            self.learner.turn_to_another_place()
+            if abs(steps - progress.end) > ASTRAY * self.rows.steps_per_epoch:
+                progress.end = steps
+                self.learner.turn_to_another_place()
             self._tell("plan", steps=steps, reason="the machine's speed has changed")
 
     def _sample(self) -> None:
