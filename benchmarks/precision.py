@@ -18,8 +18,8 @@ PRECISIONS = ("float32", "bfloat16")
 def train(corpus: str, precision: str, seed: int, steps: int, hidden: int, out: Path) -> float:
     """Nats per symbol of the validation text, its state carried."""
     done = trained(
-        corpus, "--precision", precision, "--seed", str(seed), "--steps", str(steps), "--hidden", str(hidden),
-        "--patience", "0", "--out", str(out),
+        corpus, "--cell", "gru", "--hidden", str(hidden), "--precision", precision, "--seed", str(seed),
+        "--steps", str(steps), "--patience", "0", "--out", str(out),
     )  # fmt: skip
     return float(done["carried"])
 
