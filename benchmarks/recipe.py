@@ -9,7 +9,6 @@ Each line of the trials is one, `name=value` for what is not the default: any op
 import argparse
 import json
 import math
-import sys
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -113,7 +112,7 @@ def run(split: Split, options: dict[str, Any], extras: Extras) -> dict[str, Any]
     assert config.steps is not None
     assert config.lr is not None
     learner, rows = Learner(architecture, config, "cpu"), training_rows(config, split)
-    learner.expect(torch.bincount(torch.from_numpy(split.train.ids).long(), minlength=split.tokenizer.size).numpy())
+    learner.expect(split.train.ids)
     named = learner.model.named_weights()
     matrices = {name: weight for name, weight in named.items() if name.endswith("weight_hh")}
     others: dict[str, Muon | Soap] = {}
@@ -168,7 +167,7 @@ def main() -> None:
         options = {k: parse(kinds(TrainConfig)[k], v, k) for k, v in trial.items() if k not in own}
         extras = Extras(**{name: float(value) for name, value in trial.items() if name in own})
         line = json.dumps({"trial": trial, **run(split, options, extras)})
-        print(line, file=sys.stdout, flush=True)
+        print(line, flush=True)
         with arguments.results.open("a") as file:
             print(line, file=file)
 

@@ -72,7 +72,8 @@ class Rows:
             firsts = np.arange(B, dtype=np.int64) * (size // B) + index * T
             # a row that jumps into a record goes on from elsewhere, once an epoch
             return Chunk(*self._read(self._shuffle.places(firsts[:, None] + np.arange(T))))
-        epoch, index = divmod(end - 1 - step, self.steps_per_epoch)  # both count down to the run's end
+        # both count down to the run's end; beyond it another epoch begins, number -1
+        epoch, index = divmod(end - 1 - step, self.steps_per_epoch)
         size = len(self.stream)
         ends = size - np.arange(B - 1, -1, -1, dtype=np.int64) * size // B
         # chunks are cut elsewhere each time, and symbols that fell between rows are read too

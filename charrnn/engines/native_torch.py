@@ -237,9 +237,10 @@ class AdamWStep:
             scale: of the gradients.
             correction: of the squares' roots.
         """
-        remaining, paces = (ctypes.c_float * len(kept))(*kept), (ctypes.c_float * len(rates))(*rates)
+        floats = ctypes.c_float * len(kept)
+        each_kept, each_rate = floats(*kept), floats(*rates)
         call = self._call
-        call.kept, call.rates, call.scale = ctypes.addressof(remaining), ctypes.addressof(paces), scale
+        call.kept, call.rates, call.scale = ctypes.addressof(each_kept), ctypes.addressof(each_rate), scale
         call.beta1, call.beta2 = betas
         call.correction, call.epsilon = correction, 1e-8
         self.machine.core.charrnn_adamw(call)

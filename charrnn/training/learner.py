@@ -24,6 +24,8 @@ from charrnn.training.optimizers import optimizer_of
 HOPELESS = 700.0
 """Nats per symbol whose perplexity is no finite number; only steps that are far too large lead there."""
 
+_COUNTED = 1 << 22  # symbols of the text whose frequencies a model begins with
+
 
 @dataclass(frozen=True)
 class Step:
@@ -103,13 +105,12 @@ class Learner:
         self.state = tuple(layer.detach() for layer in state)
         return found
 
-    def turn_to_another_place(self) -> None:
-        """Forget what was read: the rows go on from elsewhere, as another last step has been set."""
-        assert self.config.batch is not None
-        self.state = self.model.zero_state(self.config.batch)
+    def forget(self) -> None:
+        """Drop the state: what the rows read next is from elsewhere."""
+        self.state = self.model.zero_state(self.state[0].shape[1])
 
     @torch.no_grad()
-    def expect(self, counts: Array) -> None:
+    def expect(self, ids: Array) -> None:
         """Let a fresh model begin with the odds that symbols have in the text, not with even ones.
 
         Its first steps would teach it no more than that; and symbols that never occur, as most bytes in a plain text,
@@ -117,9 +118,11 @@ class Learner:
         lower with characters, 0.2 with bytes.
 
         Args:
-            counts: (V,), how often each symbol occurs.
+            ids: of the text, whose beginning is looked at.
         """
-        odds = (counts + 0.5) / (counts + 0.5).sum()
+        beginning = ids[:_COUNTED].astype(np.int64)
+        counts = np.bincount(beginning, minlength=self.architecture.vocabulary) + 0.5
+        odds = counts / counts.sum()
         self.model.head.bias.copy_(torch.from_numpy(np.log(odds)))
 
     def weights(self) -> dict[str, Array]:

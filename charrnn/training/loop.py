@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
-
 from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import SampleConfig
@@ -36,7 +34,6 @@ the state, and what is skipped or read again."""
 
 _SAMPLE = SampleConfig(temp=0.8, length=240)
 _RECORDS = 12  # in a sample
-_COUNTED = 1 << 22  # symbols of the text whose frequencies a model begins with
 
 Event = dict[str, Any]
 
@@ -110,8 +107,7 @@ class Trainer:
         self.rows = training_rows(config, split)
         self.progress = Progress(Course(config.steps), config.steps)
         if resumed is None:
-            beginning = split.train.ids[:_COUNTED].astype(np.int64)
-            self.learner.expect(np.bincount(beginning, minlength=split.tokenizer.size))
+            self.learner.expect(split.train.ids)
         else:
             self.learner.load(resumed.weights, resumed.training)
             if (engine := resumed.info["engine"]) != self.learner.engine:
@@ -122,8 +118,8 @@ class Trainer:
             self.progress = Progress.from_json(resumed.info["progress"])
             before = resumed.info["plan"]["config"]
             if before["steps"] != config.steps:
-                self.progress = replace(self.progress, course=Course(config.steps), end=config.steps, reason="")
-                self.learner.turn_to_another_place()
+                self.progress = replace(self.progress, course=Course(config.steps), reason="")
+                self._end_rows_at(config.steps)
             if before["patience"] != config.patience:
                 self.progress.reason = ""
         self.symbols = self.rows.batch * self.rows.seq_len
@@ -284,9 +280,14 @@ class Trainer:
             steps = progress.step + affordable
             progress.course = progress.course.revise(progress.step, steps)
             if abs(steps - progress.end) > ASTRAY * self.rows.steps_per_epoch:
-                progress.end = steps
-                self.learner.turn_to_another_place()
+                self._end_rows_at(steps)
             self._tell("plan", steps=steps, reason="the machine's speed has changed")
+
+    def _end_rows_at(self, step: int) -> None:
+        """Let the rows of a stream go on from where they will end at that step; records are read in any order."""
+        if not self.split.train.records:
+            self.progress.end = step
+            self.learner.forget()
 
     def _sample(self) -> None:
         """Show what the model writes; its random numbers are its own."""

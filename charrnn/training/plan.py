@@ -19,7 +19,15 @@ from charrnn.engines import choose_engine, choose_precision, core
 from charrnn.machine import processors
 from charrnn.options import Escaped, flag
 from charrnn.training.calibration import calibrate, scoring_cost, training_rows
-from charrnn.training.recipe import MOST_EPOCHS, architecture_of, hidden, rest_of_model, rows, symbols_of, with_dropout
+from charrnn.training.recipe import (
+    MOST_EPOCHS,
+    architecture_of,
+    symbols_of,
+    with_dropout,
+    with_hidden,
+    with_rest_of_model,
+    with_rows,
+)
 
 BASELINE_SPEED = 40_000  # bytes of text that baselines learn from, for each second there is: 2 to 3 % of it
 UNTIMED_BASELINES = 2_000_000
@@ -171,35 +179,37 @@ def make_plan(
         reasons.append(f"time {seconds(DEFAULT_TIME)}: neither --time nor --epochs nor --steps was given")
     if config.time is not None and elapsed() > 0.3 * config.time:
         reasons.append(f"{seconds(elapsed())} of {seconds(config.time)} went into reading the text")
-    config = rows(config, split.train.epoch, device, reasons)
+    config = with_rows(config, split.train.epoch, device, reasons)
     if config.hidden is None:
-        config = hidden(config, split, device, elapsed, reasons, check)
-    config = rest_of_model(config, reasons)
+        config = with_hidden(config, split, device, elapsed, reasons, check)
+    config = with_rest_of_model(config, reasons)
     architecture = architecture_of(config, split)
     epoch = training_rows(config, split).steps_per_epoch
     steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
     scoring, speed = scoring_cost(architecture, config, split, device), 0.0
     bounded = steps is not None
-    budget = config.time
-    if budget is not None:
+    if (budget := config.time) is None:
+        assert steps is not None
+        config = with_dropout(config, steps / epoch, reasons)
+    else:
+        most = steps or MOST_EPOCHS * epoch
 
         def affordable() -> int:
             left = 0.98 * budget - elapsed() - scoring.looks - scoring.end
             return max(1, int(left * speed / symbols_of(config)))
 
         config, speed = _threads(architecture, config, split, device, check)
-        epochs = min(affordable(), steps or MOST_EPOCHS * epoch) / epoch
-        asked, config = config, with_dropout(config, epochs, reasons)
-        if config.dropout and asked.dropout is None:  # which takes time
+        without = config.dropout is None
+        config = with_dropout(config, min(affordable(), most) / epoch, reasons)
+        if without and config.dropout:  # which takes time
             assert config.threads is not None
             speed = calibrate(architecture, config, split, device, [config.threads], check)[config.threads]
-        if steps is None and affordable() > MOST_EPOCHS * epoch:
-            reasons.append(f"steps {MOST_EPOCHS * epoch}: a text so short is not worth more than {MOST_EPOCHS} epochs")
-            steps, bounded = MOST_EPOCHS * epoch, True
-        steps = min(affordable(), steps or affordable())
+        steps = affordable()
+        if steps > most and not bounded:
+            reasons.append(f"steps {most}: a text so short is not worth more than {MOST_EPOCHS} epochs")
+            bounded = True
+        steps = min(steps, most)
         config = replace(config, val_limit=max(1, scoring.eval_tokens))
-    assert steps is not None
-    config = with_dropout(config, steps / epoch, reasons)
     config = replace(config, threads=config.threads or processors())
     every = max(1, steps // scoring.evaluations)
     config = replace(

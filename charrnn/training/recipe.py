@@ -39,7 +39,7 @@ def symbols_of(config: TrainConfig) -> int:
     return config.batch * config.seq_len
 
 
-def rows(config: TrainConfig, size: int, device: str, reasons: list[str]) -> TrainConfig:
+def with_rows(config: TrainConfig, size: int, device: str, reasons: list[str]) -> TrainConfig:
     """Batch and chunk length: as asked, else 16 rows of 64 symbols, fewer for a short text; a GPU takes 64."""
     most = 16 if device == "cpu" else 64
     seq_len = config.seq_len or max(1, min(64, size // (config.batch or 4)))
@@ -54,7 +54,7 @@ def rows(config: TrainConfig, size: int, device: str, reasons: list[str]) -> Tra
     return replace(config, batch=batch, seq_len=seq_len)
 
 
-def hidden(
+def with_hidden(
     config: TrainConfig,
     split: Split,
     device: str,
@@ -64,13 +64,13 @@ def hidden(
 ) -> TrainConfig:
     """The largest layer whose weights the text and the time can fill."""
     used = _used(split)
-    sized = {size: rest_of_model(replace(config, hidden=(size,)), []) for size in SIZES}
+    sized = {size: with_rest_of_model(replace(config, hidden=(size,)), []) for size in SIZES}
     # weights of symbols that never occur are not learned
     weights = {size: replace(architecture_of(sized[size], split), vocabulary=used).parameters for size in SIZES}
     allowed = [size for size in SIZES if weights[size] <= WEIGHTS_PER_SYMBOL * len(split.train)] or [SIZES[0]]
     chosen, why = min(allowed[-1], UNTIMED), f"the text has {len(split.train):,} symbols"
     if config.time is not None:
-        reference = min(allowed[-1], 128 if config.time < 30 else 256)
+        reference = min(allowed[-1], 128 if config.time < 30 else 256)  # near to what will be chosen
         count = config.threads or processors()
         speed = calibrate(architecture_of(sized[reference], split), sized[reference], split, device, [count], check)[
             count
@@ -95,7 +95,7 @@ def _used(split: Split) -> int:
     return int(np.unique(split.train.ids[: 1 << 20]).size)
 
 
-def rest_of_model(config: TrainConfig, reasons: list[str]) -> TrainConfig:
+def with_rest_of_model(config: TrainConfig, reasons: list[str]) -> TrainConfig:
     """Layers, embedding and learning rate, once hidden is known."""
     assert config.hidden is not None
     hidden = config.hidden * (config.layers or 1) if len(config.hidden) == 1 else config.hidden
@@ -118,6 +118,7 @@ def default_rate(config: TrainConfig, hidden: int) -> float:
 
 
 def architecture_of(config: TrainConfig, split: Split) -> Architecture:
+    """Of a model whose sizes are decided."""
     assert config.hidden is not None
     assert config.embedding is not None
     return Architecture(config.cell, split.tokenizer.size, config.hidden, config.embedding, config.activation)
