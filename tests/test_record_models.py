@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tiny
 from tiny import Program
-from trainings import arguments, split_of
+from trainings import arguments, split_of, tensors
 
 from charrnn import checkpoint, library, sampling
 from charrnn.__main__ import main
@@ -372,3 +372,14 @@ def test_faults_are_told_by_their_line(file: str, data: bytes, more: list[str], 
     assert done.code == 4
     assert told in done.error
     assert not Path("run").exists()
+
+
+def test_more_steps_go_on_with_the_same_records(tmp_path: Path) -> None:
+    """Their order does not depend on where a run ends, so a longer one forgets nothing on its way."""
+    corpus = tmp_path / "lines.txt"
+    corpus.write_bytes(b"".join(b"a line, the %dth\n" % number for number in range(60)))
+    flags = ["--records", "--dropout", "0", "--schedule", "constant"]  # after one step of warm-up in either
+    assert main(arguments(corpus, tmp_path / "at once", *flags, steps=33)) == 0
+    assert main(arguments(corpus, tmp_path / "run", *flags, steps=30)) == 0
+    assert main(["train", "--resume", "--out", str(tmp_path / "run"), "--steps", "33"]) == 0
+    assert tensors(tmp_path / "run/last.safetensors") == tensors(tmp_path / "at once/last.safetensors")
