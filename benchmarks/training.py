@@ -99,7 +99,7 @@ def main() -> None:
         cell, B, H, T, layers = shape
         serve({"torch": torch_step, "charrnn": charrnn_step}[name](cell, B, H, T, layers), B * T)
         return
-    from charrnn.architecture import GATES
+    from charrnn.cells import CELLS
 
     most = peak()
     print(f"a large product of matrices runs at {most / 1e9:.0f} GFLOP/s here\n")
@@ -113,7 +113,7 @@ def main() -> None:
             found = ratio(speeds, "charrnn", "torch")
             theirs, ours = (statistics.median(speeds[name]) for name in ("torch", "charrnn"))
             # forward, and twice that backward; the first layer's input is looked up
-            flops = 6 * (GATES[cell] * H * H * (2 * layers - 1) + V * H) * ours
+            flops = 6 * (len(CELLS[cell].gates) * H * H * (2 * layers - 1) + V * H) * ours
             shown = (*shape, f"{theirs / 1e3:.1f}", f"{ours / 1e3:.1f}", f"{found:.2f}", f"{flops / most:.2f}")
             print("|", " | ".join(map(str, shown)), "|")
             sys.stdout.flush()

@@ -1,15 +1,15 @@
 """What a model is made of: its sizes, and the names and shapes of its weights.
 
 Everything a checkpoint's config says about the network. The equations are in
-`engines/reference.py`; gate order and weight layout are those of PyTorch.
+`engines/reference.py`; gate order and weight layout are those of PyTorch where it has the cell.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
-GATES = {"rnn": 1, "lstm": 4, "gru": 3}
-CELLS = tuple(GATES)
+from charrnn.cells import CELLS, Cell
+
 ACTIVATIONS = ("tanh", "relu", "sigmoid")
 
 MAX_SIZE = 1 << 16  # of a layer or an embedding
@@ -26,7 +26,7 @@ class Architecture:
     layers' sizes differ, their concatenation.
 
     Attributes:
-        cell: "rnn", "lstm" or "gru" (reset gate applied after the product, as cuDNN has it).
+        cell: a name in `CELLS`.
         vocabulary: V, the number of symbols the model predicts.
         hidden: H of each layer, the first layer first.
         embedding: E, the width of the input table.
@@ -43,7 +43,7 @@ class Architecture:
     activation: str = "tanh"
 
     def __post_init__(self) -> None:
-        _check(self.cell in CELLS, "cell", self.cell)
+        _check(isinstance(self.cell, str) and self.cell in CELLS, "cell", self.cell)
         _check(self.activation in ACTIVATIONS, "activation", self.activation)
         _check(self.cell == "rnn" or self.activation == "tanh", "activation", self.activation)
         _check(_whole(self.vocabulary, MAX_VOCABULARY), "vocabulary", self.vocabulary)
@@ -62,14 +62,19 @@ class Architecture:
         return self.vocabulary
 
     @property
+    def kind(self) -> Cell:
+        """What a layer of that cell has."""
+        return CELLS[self.cell]
+
+    @property
     def gates(self) -> int:
         """G, the number of gates stacked in a layer's weights."""
-        return GATES[self.cell]
+        return len(self.kind.gates)
 
     @property
     def states(self) -> int:
         """S, the vectors a layer carries from step to step: 2 for LSTM (h, c), else 1 (h)."""
-        return 2 if self.cell == "lstm" else 1
+        return self.kind.states
 
     @property
     def layers(self) -> int:
@@ -95,10 +100,7 @@ class Architecture:
         """The name and shape of every weight, in the order a checkpoint documents them."""
         shapes: dict[str, tuple[int, ...]] = {"embedding": (self.vocabulary + 1, self.embedding)}
         for layer, (width, size) in enumerate(zip(self.inputs, self.hidden, strict=True)):
-            shapes[f"layers.{layer}.weight_ih"] = (self.gates * size, width)
-            shapes[f"layers.{layer}.weight_hh"] = (self.gates * size, size)
-            shapes[f"layers.{layer}.bias_ih"] = (self.gates * size,)
-            shapes[f"layers.{layer}.bias_hh"] = (self.gates * size,)
+            shapes |= {f"layers.{layer}.{name}": shape for name, shape in self.kind.shapes(width, size).items()}
         shapes["head.weight"] = (self.vocabulary, self.features)
         shapes["head.bias"] = (self.vocabulary,)
         return shapes

@@ -8,7 +8,8 @@ import os
 import re
 from dataclasses import dataclass
 
-from charrnn.architecture import ACTIVATIONS, CELLS, MAX_LAYERS, MAX_SIZE
+from charrnn.architecture import ACTIVATIONS, MAX_LAYERS, MAX_SIZE
+from charrnn.cells import CELLS
 from charrnn.errors import UsageError
 from charrnn.options import (
     Choice,
@@ -52,6 +53,11 @@ class Device(Kind):
         return "auto, cpu, cuda or cuda:N"
 
 
+_CELL = (
+    f"Recurrent cell, one of {', '.join(CELLS)}. The first three are fast, the last five are what some tutorials print."
+)
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Everything that decides how a model is trained.
@@ -64,7 +70,7 @@ class TrainConfig:
         Names("CORPUS"), "Files, directories, globs, - for stdin, or a known corpus.", default=(), group=_DATA
     )
 
-    cell: str = option(Choice(CELLS), "Recurrent cell.", default="lstm", group=_MODEL)
+    cell: str = option(Choice(tuple(CELLS), "CELL"), _CELL, default="lstm", group=_MODEL)
     activation: str = option(Choice(ACTIVATIONS), "Nonlinearity of the rnn cell.", default="tanh", group=_MODEL)
     hidden: tuple[int, ...] | None = option(
         Sizes(MAX_SIZE), "Units of a layer, or of each: 64,32.", shown="by the time there is", group=_MODEL

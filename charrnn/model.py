@@ -11,7 +11,7 @@ from charrnn.architecture import Architecture
 from charrnn.draws import Purpose, generator
 from charrnn.engines import Array
 from charrnn.engines.native_torch import Machine, NativeLayer, mean_cost
-from charrnn.engines.torch import RecurrentLayer
+from charrnn.engines.torch import RecurrentLayer, SteppedLayer, layer_of
 
 TorchState = tuple[Tensor, ...]
 """One tensor (S, B, H) per layer: `h`, and for LSTM then `c`. As `engines.State`."""
@@ -55,7 +55,7 @@ class LanguageModel(nn.Module):
         self.layers = nn.ModuleList(
             NativeLayer(self.machine, cell, width, size, activation)
             if self.machine
-            else RecurrentLayer(cell, width, size, activation)
+            else layer_of(cell, width, size, activation)
             for width, size in zip(architecture.inputs, architecture.hidden, strict=True)
         )
         self.head = Head(F, V)
@@ -121,7 +121,7 @@ class LanguageModel(nn.Module):
         """The parameters themselves under the names of `architecture.shapes()`, in its order."""
         named: dict[str, nn.Parameter] = {"embedding": self.embedding}
         for number, layer in enumerate(self.layers):
-            assert isinstance(layer, NativeLayer | RecurrentLayer)
+            assert isinstance(layer, NativeLayer | RecurrentLayer | SteppedLayer)
             named |= {f"layers.{number}.{name}": weight for name, weight in layer.weights().items()}
         named |= {f"head.{name}": weight for name, weight in self.head.named_parameters()}
         return named
@@ -161,7 +161,7 @@ def initial_weights(architecture: Architecture, seed: int) -> dict[str, Array]:
     - Input matrices are uniform of variance 1 / fan in (LeCun et al. 1998), recurrent ones orthogonal gate
       by gate (Saxe et al. 2013), also for relu: the identity (Le et al. 2015) adds up without bound over
       a state that is carried through a whole text.
-    - Biases are zero, but 1 for LSTM's forget gate (Gers et al. 2000; Jozefowicz et al. 2015).
+    - Biases and peepholes are zero, but 1 is the bias of a forget gate (Gers et al. 2000; Jozefowicz et al. 2015).
     - The sigmoid network starts as the image of a tanh one under sigmoid(a) = (1 + tanh(a/2)) / 2.
       Otherwise a slope of 1/4 and a mean output of 1/2 make it forget at once, and it learns little.
 
@@ -170,6 +170,7 @@ def initial_weights(architecture: Architecture, seed: int) -> dict[str, Array]:
         seed: of the run.
     """
     weights: dict[str, Array] = {}
+    cell = architecture.kind
     for number, (name, shape) in enumerate(architecture.shapes().items()):
         draw = generator(seed, Purpose.INITIALISE, number)
         if name == "embedding":
@@ -182,8 +183,8 @@ def initial_weights(architecture: Architecture, seed: int) -> dict[str, Array]:
             value = np.concatenate([_orthogonal(draw, shape[1]) for _ in range(architecture.gates)])
         else:
             value = np.zeros(shape)
-        if name.endswith("bias_ih") and architecture.cell == "lstm":
-            value.reshape(4, -1)[1] = 1  # i, f, g, o
+        if name.endswith("bias_ih") and cell.forget:
+            value.reshape(len(cell.gates), -1)[cell.gates.index(cell.forget)] = 1
         weights[name] = value.astype(np.float32)
     if architecture.activation == "sigmoid":
         _tanh_to_sigmoid(architecture, weights)

@@ -103,20 +103,26 @@ class Flag(Kind):
         return "true or false"
 
 
+def likeness(one: str, other: str) -> float:
+    """1 of equal words, 0 of those that have nothing in common."""
+    return difflib.SequenceMatcher(None, one, other).ratio()
+
+
 @dataclass(frozen=True)
 class Choice(Kind):
-    """One of a few words."""
+    """One of some words; many are better told by the help than by a sign for them all."""
 
     choices: tuple[str, ...]
+    called: str = ""
 
     @property
     def metavar(self) -> str:  # type: ignore[override]
-        return "|".join(self.choices)
+        return self.called or "|".join(self.choices)
 
     def check(self, value: Value) -> str:
         if value not in self.choices:
-            near = difflib.get_close_matches(str(value), self.choices, 1)
-            raise ValueError(f"did you mean {near[0]!r}?" if near else "")
+            near = max(self.choices, key=lambda word: likeness(str(value), word))  # of equals the first
+            raise ValueError(f"did you mean {near!r}?" if likeness(str(value), near) >= 0.6 else "")
         return str(value)
 
     def __str__(self) -> str:

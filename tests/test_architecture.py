@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from charrnn.architecture import GATES, MAX_LAYERS, MAX_SIZE, MAX_VOCABULARY, Architecture
+from charrnn.architecture import MAX_LAYERS, MAX_SIZE, MAX_VOCABULARY, Architecture
 
 VALUES: dict[str, Any] = {"cell": "lstm", "vocabulary": 20, "hidden": [8, 8], "embedding": 4, "activation": "tanh"}
 
@@ -44,6 +44,10 @@ def test_shapes() -> None:
     ]
 
 
+GATES = {"rnn": 1, "lstm": 4, "gru": 3, "gru-v1": 3, "mgu": 2, "lstm-relu": 4, "lstm-cellless": 3}
+"""Of cells whose every gate reads the input and the state; those of `mingru` read the input alone."""
+
+
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("layers", [1, 3])
 def test_parameters(cell: str, layers: int) -> None:
@@ -53,6 +57,18 @@ def test_parameters(cell: str, layers: int) -> None:
     for layer in range(layers):
         expected += GATES[cell] * H * ((E if layer == 0 else H) + H + 2)
     assert Architecture(cell, V, (H,) * layers, E).parameters == expected
+
+
+def test_parameters_of_other_kinds() -> None:
+    """Three peepholes a unit; two or three gates of the input alone."""
+    V, E, H = 11, 5, 6
+    rest = (V + 1) * E + V * H + V
+    for cell, layer in (
+        ("lstm-peephole", 4 * H * (E + H + 2) + 3 * H),
+        ("mingru", 2 * H * (E + 1)),
+        ("minlstm", 3 * H * (E + 1)),
+    ):
+        assert Architecture(cell, V, (H,), E).parameters == rest + layer
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import charrnn
 PACKAGE = Path(charrnn.__file__).parent
 
 LAYERS = {
-    "ground": "errors architecture options config machine files tokenizers draws",
+    "ground": "errors cells architecture options config machine files tokenizers draws",
     "parts": "data corpora checkpoint checkpoint_header runs engines model",
     "work": "training scoring sampling baselines report library",
     "commands": "cli console __main__",

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_engines import CELLS, drawn
+from test_engines import NATIVE, drawn
 from torch import Tensor, nn
 
 from charrnn.architecture import Architecture
@@ -81,7 +81,7 @@ def assert_near(found: dict[str, Array], true: dict[str, Array]) -> None:
 @pytest.mark.parametrize("starts", [0.0, 0.2])
 @pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 1), (1, 9), (3, 9), (17, 5)])
 @pytest.mark.parametrize("hidden", [(1,), (7,), (33,), (100,), (16, 16), (7, 33, 5)], ids=str)
-@pytest.mark.parametrize(("cell", "activation"), CELLS)
+@pytest.mark.parametrize(("cell", "activation"), NATIVE)
 def test_gradients_equal_those_in_float64(
     cell: str, activation: str, hidden: tuple[int, ...], B: int, T: int, starts: float
 ) -> None:
@@ -162,7 +162,7 @@ def test_adamw_is_pytorchs_in_float64(vocabulary: int) -> None:
 def digest(threads: int, precision: str = "float32") -> str:
     """Of all that the core computes for some models: a score of several rows, a step, gradients, texts."""
     hashed = hashlib.sha256()
-    for cell, activation in CELLS:
+    for cell, activation in NATIVE:
         architecture = Architecture(cell, V, (33, 20), embedding=9, activation=activation)
         engine = native(architecture, threads, precision)
         ids = np.asarray(ids_of(5, 40, 0.1)[0])

@@ -240,7 +240,7 @@ def test_flags_from_the_environment(text: str, expected: bool) -> None:
         ("lr = '0.1'", "lr must be a finite number, above 0 and at most 1e+09, not '0.1'"),
         ("json = 1", "json must be true or false, not '1'"),
         ("out = ''", "out must be a path, not ''"),
-        ("cell = 'gur'", "cell must be one of rnn, lstm, gru, not 'gur'; did you mean 'gru'?"),
+        ("cell = 'gur'", "gru-crossed, not 'gur'; did you mean 'gru'?"),
         ("time = 1979-05-27", "time must be a time above 0 such as 90s, 5m or 1h30m, not '1979-05-27'"),
         (f"seed = {2**63}", f"seed must be a whole number, 0 or more, not '{2**63}'"),
         ("clip = 1" + "0" * 400, "clip must be a finite number, 0 or more"),

@@ -125,23 +125,26 @@ class Inference(ABC):
         return SteppingSampler(self, request)
 
 
-def choose_engine(name: str, device: str, *, training: bool = False) -> str:
+def choose_engine(name: str, device: str, *, cell: str = "lstm", training: bool = False) -> str:
     """The engine that runs a model: "native", "numpy" or "torch".
 
     Args:
         name: what was asked for; "auto" takes the fastest that is here.
         device: "cpu", "cuda" or "cuda:N".
+        cell: of the model.
         training: whether it is to train.
 
     Raises:
-        UsageError: the engine asked for is not here, or does not run on the device.
+        UsageError: the engine asked for is not here, or does not run on the device or with the cell.
     """
     if name == "auto":
-        if device == "cpu" and core.pays():
+        if device == "cpu" and core.pays() and core.runs(cell):
             return "native"
         return "torch" if training or device != "cpu" else "numpy"
     if name == "native" and core.library() is None:
         raise UsageError("--engine native: the compiled core was not built when charrnn was installed here")
+    if name == "native" and not core.runs(cell):
+        raise UsageError(f"--engine native has no kernel for --cell {cell}")
     if name != "torch" and device != "cpu":
         raise UsageError(f"--engine {name} runs on the CPU, and --device is {device}")
     return name
@@ -183,7 +186,7 @@ def inference(
     Raises:
         UsageError: as `choose_engine` and `choose_precision` do.
     """
-    name = choose_engine(name, device)
+    name = choose_engine(name, device, cell=architecture.cell)
     precision = choose_precision(precision, name)
     match name:
         case "native":

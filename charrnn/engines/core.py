@@ -151,6 +151,11 @@ def has_bfloat16() -> bool:
     return core is not None and bool(core.charrnn_has_bfloat16())
 
 
+def runs(cell: str) -> bool:
+    """Whether the core knows a cell."""
+    return cell == "rnn" or cell in CELLS
+
+
 def number_of(cell: str, activation: str) -> int:
     """The core's number of a cell."""
     return CELLS[activation if cell == "rnn" else cell]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from charrnn.architecture import GATES
+from charrnn.cells import CELLS
 from charrnn.engines.core import PRECISIONS, WEIGHTS, Head, Layer, Update, Weights, library, number_of
 
 
@@ -69,7 +69,7 @@ class NativeLayer(nn.Module):
 
     def __init__(self, machine: Machine, cell: str, width: int, size: int, activation: str) -> None:
         super().__init__()
-        gates = GATES[cell]
+        gates = len(CELLS[cell].gates)
         self.machine, self.number, self.size = machine, number_of(cell, activation), size
         self.weight_ih = nn.Parameter(torch.zeros(gates * size, width))
         self.weight_hh = nn.Parameter(torch.zeros(gates * size, size))

@@ -6,19 +6,20 @@ three cheap passes (NumPy's float32 `exp` costs half a `tanh`). A chunk is run l
 product for all its inputs, then one small product a step.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from charrnn.architecture import Architecture
 from charrnn.engines import Array, Inference, State
+from charrnn.engines.equations import STEPS, Functions, Inputs
 
 TABLE = 1 << 24  # largest input table, in floats (64 MB); beyond it rows are made for the ids at hand
 BLOCK = 1 << 24  # largest array of gates or logits that `score` makes at a time, in floats
 ZERO = np.array(0, np.float32)
 ONE = np.array(1, np.float32)  # an array of no axes adds faster than a scalar
 
-Vectors = Array | Sequence[Array]  # a layer's h (B, H), and for LSTM c
+Vectors = Array | Sequence[Array]  # a layer's h (B, H), and where there is one c
 
 
 class NumpyEngine(Inference):
@@ -67,8 +68,7 @@ class NumpyEngine(Inference):
             else:
                 layer.input.by_row(self._embedding[ids], cell.gates)
                 cell.gates += layer.bias
-            layer.recurrent.by_row(old[0], cell.product)
-            cell.run(old, new)
+            cell.run(_Product.by_row, old, new)
             outputs.append(new[0])
         logits = np.empty((B, self.architecture.vocabulary), np.float32)
         self._head.by_row(self._features(outputs), logits)
@@ -118,8 +118,7 @@ class NumpyEngine(Inference):
                     np.take(table, rows[t], axis=0, out=cell.gates, mode="clip")
                 else:
                     np.copyto(cell.gates, drive[t])
-                np.dot(h[t], layer.recurrent.matrix.T, out=cell.product)
-                cell.run([h[t], *rest], [h[t + 1], *rest])
+                cell.run(_Product.together, [h[t], *rest], [h[t + 1], *rest])
             after.append(np.stack([h[T], *rest]))
             outputs.append(h)
         features = self._features([h[:T] for h in outputs]).reshape(T * B, -1)
@@ -168,31 +167,54 @@ class _Product:
             self._from[:] = rows[row]
             products[row] = self.matrix.dot(self._from, self._to)
 
+    def together(self, rows: Array, products: Array) -> None:
+        """The same in one product, which is faster."""
+        np.dot(rows, self.matrix.T, out=products)
+
+
+Multiply = Callable[[_Product, Array, Array], None]
+"""`_Product.by_row` or `_Product.together`."""
+
 
 class _Layer:
-    """One layer's weights, laid out for `_Cell`: gates that go through a sigmoid first, and negative."""
+    """One layer's weights, laid out for its `_Cell`: gates that go through a sigmoid first, and negative.
+
+    For `_Stepped` they are as they came.
+    """
 
     def __init__(self, architecture: Architecture, weights: Mapping[str, Array], layer: int) -> None:
         H = self.size = architecture.hidden[layer]
-        self.activation = architecture.activation
-        order, signs, self._cell = {
+        kind, G = architecture.kind, architecture.gates
+        self.name = architecture.cell, architecture.activation
+        cell: type[_Cell]
+        order, signs, cell = {
             "lstm": ([0, 1, 3, 2], [-1, -1, -1, 1], _LSTM),  # i, f, o, g
             "gru": ([0, 1, 2], [-1, -1, 1], _GRU),  # r, z, n
-            "rnn": ([0], [-1 if self.activation == "sigmoid" else 1], _RNN),
-        }[architecture.cell]
+            "rnn": ([0], [-1 if architecture.activation == "sigmoid" else 1], _RNN),
+        }.get(architecture.cell, ([*range(G)], [1] * G, _Stepped))
+
+        self._cell = cell
 
         def laid_out(name: str) -> Array:
             array = np.array(weights[f"layers.{layer}.{name}"], np.float32)
-            gates = array.reshape(architecture.gates, H, -1)[order]
+            gates = array.reshape(G, H, -1)[order]
             return np.asarray(gates * np.array(signs, np.float32)[:, None, None]).reshape(array.shape)
 
         self.input = _Product(laid_out("weight_ih"))  # (in,) -> (G*H,)
-        self.recurrent = _Product(laid_out("weight_hh"))  # (H,) -> (G*H,)
-        self.bias, bias_hh = laid_out("bias_ih"), laid_out("bias_hh")  # (G*H,)
-        self.bias_n = bias_hh[2 * H :].copy()  # GRU's reset gate multiplies it: it cannot join the others
-        if architecture.cell == "gru":
-            bias_hh[2 * H :] = 0
-        self.bias += bias_hh
+        self.bias = laid_out("bias_ih")  # (G*H,)
+        self.products: list[_Product] = []  # (H,) -> (G*H,), or some gates each
+        self.biases: list[Array] = []
+        self.peepholes: list[Array] = []  # (H,) each
+        if kind.products:
+            ends = H * np.cumsum(kind.products)[:-1]
+            self.products = [_Product(part) for part in np.split(laid_out("weight_hh"), ends)]
+            self.biases = np.split(laid_out("bias_hh"), ends)
+        if kind.peepholes:
+            peepholes = np.array(weights[f"layers.{layer}.weight_ch"], np.float32)
+            self.peepholes = np.split(peepholes, kind.peepholes)
+        if cell is not _Stepped:
+            joining = slice(2 * H if cell is _GRU else G * H)  # GRU's reset gate multiplies the last
+            self.bias[joining] += self.biases[0][joining]
 
     def cell(self, B: int) -> "_Cell":
         """One step of this layer for B rows."""
@@ -209,25 +231,30 @@ class _Cell:
     """One step of a layer, with buffers and the views of them that it needs: a view costs as much as
     a small sum.
 
-    Before each `run` the caller writes `gates` (B, G*H), the input's product with its bias, and
-    `product` (B, G*H), the recurrent one of h. `run(old, new)` writes `new` and spoils both; `old` and
-    `new` are h (B, H), and for LSTM c (B, H). `new`'s c may be `old`'s own, its h may not.
+    Before each `run` the caller writes `gates` (B, G*H), the input's product with its bias.
+    `run(multiply, old, new)` writes `new` and spoils that; `old` and `new` are h (B, H), and where there
+    is one c (B, H). `new`'s c may be `old`'s own, its h may not.
     """
 
     def __init__(self, layer: _Layer, B: int) -> None:
+        self.layer = layer
         self.gates = np.empty((B, len(layer.bias)), np.float32)
-        self.product = np.empty_like(self.gates)
+        self.product = np.empty_like(self.gates)  # of h
 
-    def run(self, old: Vectors, new: Vectors) -> None:
+    def run(self, multiply: Multiply, old: Vectors, new: Vectors) -> None:
+        multiply(self.layer.products[0], old[0], self.product)
+        self.advance(old, new)
+
+    def advance(self, old: Vectors, new: Vectors) -> None:
         raise NotImplementedError
 
 
 class _RNN(_Cell):
     def __init__(self, layer: _Layer, B: int) -> None:
         super().__init__(layer, B)
-        self.activation = layer.activation
+        self.activation = layer.name[1]
 
-    def run(self, old: Vectors, new: Vectors) -> None:
+    def advance(self, old: Vectors, new: Vectors) -> None:
         h = new[0]
         np.add(self.gates, self.product, h)
         if self.activation == "tanh":
@@ -247,7 +274,7 @@ class _LSTM(_Cell):
         self.sigmoids, self.g = self.gates[:, : 3 * H], self.gates[:, 3 * H :]
         self.i, self.f, self.o = (self.gates[:, gate * H : (gate + 1) * H] for gate in range(3))
 
-    def run(self, old: Vectors, new: Vectors) -> None:
+    def advance(self, old: Vectors, new: Vectors) -> None:
         h, c = new
         np.add(self.gates, self.product, self.gates)
         np.exp(self.sigmoids, self.sigmoids)
@@ -263,12 +290,13 @@ class _LSTM(_Cell):
 class _GRU(_Cell):
     def __init__(self, layer: _Layer, B: int) -> None:
         super().__init__(layer, B)
-        H, self.bias_n = layer.size, layer.bias_n
+        H = layer.size
+        self.bias_n = layer.biases[0][2 * H :]
         self.sigmoids, self.recurrent = self.gates[:, : 2 * H], self.product[:, : 2 * H]
         self.r, self.z, self.n = (self.gates[:, gate * H : (gate + 1) * H] for gate in range(3))
         self.recurrent_n = self.product[:, 2 * H :]
 
-    def run(self, old: Vectors, new: Vectors) -> None:
+    def advance(self, old: Vectors, new: Vectors) -> None:
         h, n, recurrent_n = new[0], self.n, self.recurrent_n
         np.add(self.sigmoids, self.recurrent, self.sigmoids)
         np.exp(self.sigmoids, self.sigmoids)
@@ -280,3 +308,32 @@ class _GRU(_Cell):
         np.subtract(old[0], n, h)  # h = (1 - z) n + z h = n + z (h - n)
         np.divide(h, self.z, h)
         np.add(h, n, h)
+
+
+class _Stepped(_Cell):
+    """A cell of `equations.STEPS`: as many arrays as its equations have signs."""
+
+    def __init__(self, layer: _Layer, B: int) -> None:
+        super().__init__(layer, B)
+        self.advance_by = STEPS[layer.name]
+        self.x = np.split(self.gates, self.gates.shape[1] // layer.size, axis=1)
+        self.sums = [np.empty((B, len(bias)), np.float32) for bias in layer.biases]
+
+    def run(self, multiply: Multiply, old: Vectors, new: Vectors) -> None:
+        layer = self.layer
+
+        def product(number: int, rows: Array) -> list[Array]:
+            multiply(layer.products[number], rows, self.sums[number])
+            sums = self.sums[number] + layer.biases[number]
+            return np.split(sums, sums.shape[1] // layer.size, axis=1)
+
+        after = self.advance_by(Inputs(FUNCTIONS, self.x, [*old], product, layer.peepholes))
+        for to, value in zip(new, after, strict=True):
+            np.copyto(to, value)
+
+
+def _sigmoid(x: Array) -> Array:
+    return np.reciprocal(ONE + np.exp(-x))
+
+
+FUNCTIONS = Functions(_sigmoid, lambda x: -np.logaddexp(ZERO, -x), np.tanh, lambda x: np.maximum(x, ZERO))

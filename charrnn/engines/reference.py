@@ -6,6 +6,7 @@ last digits because nothing is subtracted (the complex step, Squire & Trapp 1998
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -77,6 +78,160 @@ def gru(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
     return np.asarray((1 - z) * n + z * h)
 
 
+def lstm_peephole(
+    W: Array, U: Array, b: Array, d: Array, p: Array, x: Array, h: Array, c: Array
+) -> tuple[Array, Array]:
+    """LSTM whose gates see the cell, Gers & Schmidhuber 2000: i and f the one before, o the new one.
+
+    Args:
+        W, U, b, d, x, h, c: as in `lstm`. p: `weight_ch`, for i, f and o: 3H numbers.
+
+    Returns:
+        The next h and c.
+    """
+    i, f, g, o = np.split(W @ x + b + U @ h + d, 4)
+    pi, pf, po = np.split(p, 3)
+    c_next = sigmoid(f + pf * c) * c + sigmoid(i + pi * c) * np.tanh(g)
+    return sigmoid(o + po * c_next) * np.tanh(c_next), c_next
+
+
+def gru_v1(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
+    """The gated recurrent unit as first published, Cho et al. 2014: the reset gate before the product.
+
+    Args:
+        W, U, b, d, x, h: as in `gru`.
+
+    Returns:
+        The next state h (H,).
+    """
+    (Wr, Wz, Wn), (Ur, Uz, Un) = np.split(W, 3), np.split(U, 3)
+    (br, bz, bn), (dr, dz, dn) = np.split(b, 3), np.split(d, 3)
+    r = sigmoid(Wr @ x + br + Ur @ h + dr)
+    z = sigmoid(Wz @ x + bz + Uz @ h + dz)
+    n = np.tanh(Wn @ x + bn + Un @ (r * h) + dn)
+    return np.asarray((1 - z) * n + z * h)
+
+
+def mgu(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
+    """The minimal gated unit, Zhou et al. 2016: one gate both forgets and resets.
+
+    Args:
+        W, U, b, d, x, h: as in `rnn`, the gates f, n stacked: 2H rows.
+
+    Returns:
+        The next state h (H,).
+    """
+    (Wf, Wn), (Uf, Un), (bf, bn), (df, dn) = np.split(W, 2), np.split(U, 2), np.split(b, 2), np.split(d, 2)
+    f = sigmoid(Wf @ x + bf + Uf @ h + df)
+    n = np.tanh(Wn @ x + bn + Un @ (f * h) + dn)
+    return np.asarray((1 - f) * h + f * n)
+
+
+def positive(x: Array) -> Array:
+    """g of Feng et al. 2024: x + 1/2 where that is at least 1/2, else sigmoid(x)."""
+    return np.where(x.real >= 0, x + 0.5, sigmoid(x))
+
+
+def mingru(W: Array, b: Array, x: Array, h: Array) -> Array:
+    """minGRU, Feng et al. 2024: the gate reads the input alone.
+
+    Args:
+        W, b: `weight_ih` (2H, in) and `bias_ih` (2H,), the gates z, n stacked.
+        x, h: input (in,) and state (H,).
+
+    Returns:
+        The next state h (H,).
+    """
+    z, n = np.split(W @ x + b, 2)
+    return np.asarray((1 - sigmoid(z)) * h + sigmoid(z) * positive(n))
+
+
+def minlstm(W: Array, b: Array, x: Array, h: Array) -> Array:
+    """minLSTM, Feng et al. 2024: as minGRU, with two gates that share the unit between them.
+
+    Args:
+        W, b, x, h: as in `mingru`, the gates f, i, n stacked: 3H rows.
+
+    Returns:
+        The next state h (H,).
+    """
+    f, i, n = np.split(W @ x + b, 3)
+    f, i = sigmoid(f), sigmoid(i)
+    return np.asarray(f / (f + i) * h + i / (f + i) * positive(n))
+
+
+def lstm_sigmoid(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
+    """As some tutorials have `lstm`: the candidate goes through a sigmoid, and cells fall only by forgetting."""
+    i, f, g, o = np.split(W @ x + b + U @ h + d, 4)
+    c = sigmoid(f) * c + sigmoid(i) * sigmoid(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+def lstm_sigmoid_peephole(
+    W: Array, U: Array, b: Array, d: Array, p: Array, x: Array, h: Array, c: Array
+) -> tuple[Array, Array]:
+    """As some tutorials have `lstm_peephole`: every gate sees the cell before; the candidate as in `lstm_sigmoid`."""
+    i, f, g, o = np.split(W @ x + b + U @ h + d, 4)
+    pi, pf, po = np.split(p, 3)
+    c_next = sigmoid(f + pf * c) * c + sigmoid(i + pi * c) * sigmoid(g)
+    return sigmoid(o + po * c) * np.tanh(c_next), c_next
+
+
+def lstm_relu(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
+    """`lstm` with max(x, 0) for both its tanh, as the activation "relu" makes it in Keras."""
+    i, f, g, o = np.split(W @ x + b + U @ h + d, 4)
+    c = sigmoid(f) * c + sigmoid(i) * relu(g)
+    return sigmoid(o) * relu(c), c
+
+
+def lstm_cellless(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
+    """As some tutorials shorten `lstm`: what was said before takes the place of the cell.
+
+    Args:
+        W, U, b, d, x, h: as in `gru`, the gates i, o, n stacked: 3H rows.
+
+    Returns:
+        The next state h (H,).
+    """
+    i, o, n = np.split(W @ x + b + U @ h + d, 3)
+    return np.asarray(sigmoid(i) * np.tanh(n) + sigmoid(o) * h)
+
+
+def gru_crossed(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
+    """As some tutorials have `gru`: the reset gate is put on the input's product, 1 - z on the state's.
+
+    Args:
+        W, U, b, d, x, h: as in `gru`.
+
+    Returns:
+        The next state h (H,).
+    """
+    xr, xz, xn = np.split(W @ x + b, 3)
+    hr, hz, hn = np.split(U @ h + d, 3)
+    r, z = sigmoid(xr + hr), sigmoid(xz + hz)
+    n = np.tanh(r * xn + (1 - z) * hn)
+    return np.asarray((1 - z) * n + z * h)
+
+
+CELLS: dict[str, Callable[..., Any]] = {
+    "lstm": lstm,
+    "gru": gru,
+    "lstm-peephole": lstm_peephole,
+    "gru-v1": gru_v1,
+    "mgu": mgu,
+    "mingru": mingru,
+    "minlstm": minlstm,
+    "lstm-sigmoid": lstm_sigmoid,
+    "lstm-sigmoid-peephole": lstm_sigmoid_peephole,
+    "lstm-relu": lstm_relu,
+    "lstm-cellless": lstm_cellless,
+    "gru-crossed": gru_crossed,
+}
+"""Functions of a layer's weights, in the order W, U, b, d, p, those that it has; of x; and of the state."""
+
+ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_ch")
+
+
 class ReferenceEngine(Inference):
     """`Inference` in float64, or in complex128 where a weight is complex.
 
@@ -135,16 +290,13 @@ class ReferenceEngine(Inference):
         x = self.weights["embedding"][symbol]  # (E,)
         after = []
         for layer, vector in enumerate(vectors):
-            W, U, b, d = (
-                self.weights[f"layers.{layer}.{name}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            )
-            match self.architecture.cell:
-                case "rnn":
-                    new = [rnn(W, U, b, d, x, vector[0], self.architecture.activation)]
-                case "lstm":
-                    new = [*lstm(W, U, b, d, x, vector[0], vector[1])]
-                case _:
-                    new = [gru(W, U, b, d, x, vector[0])]
+            own = [self.weights[key] for name in ORDER if (key := f"layers.{layer}.{name}") in self.weights]
+            if self.architecture.cell == "rnn":
+                W, U, b, d = own
+                found = rnn(W, U, b, d, x, vector[0], self.architecture.activation)
+            else:
+                found = CELLS[self.architecture.cell](*own, x, *vector)
+            new = found if isinstance(found, tuple) else (found,)
             x = new[0]
             after.append(np.stack(new))  # (S, H)
         return after

@@ -1,4 +1,4 @@
-"""PyTorch's recurrent layers, with resets in the middle of a sequence; and a model scored by them.
+"""PyTorch's recurrent layers, with resets in the middle of a sequence; those it lacks; and a model scored by them.
 
 `nn.RNN`, `nn.LSTM` and `nn.GRU` cannot set a row's state to zero at some step. Where a batch asks for
 that, its rows are cut at the resets into segments and run as one PackedSequence.
@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from charrnn.architecture import Architecture
+from charrnn.cells import CELLS
 from charrnn.engines import Array, Inference, State
+from charrnn.engines.equations import STEPS, Functions, Inputs
+
+FUNCTIONS = Functions(torch.sigmoid, nn.functional.logsigmoid, torch.tanh, torch.relu)
 
 BLOCK = 1 << 24  # most logits that `score` makes at a time
 
@@ -20,18 +24,16 @@ class RecurrentLayer(nn.Module):
     """A differentiable layer `(x, resets, state, ids) -> (outputs, state)`.
 
     The weights are those of the module `rnn`, one layer of `nn.RNN`, `nn.LSTM` or `nn.GRU`; zero until
-    they are written, so that making a layer draws nothing from torch's generator. For the sigmoid, which
-    torch does not have, that module only holds the weights.
+    they are written, so that making a layer draws nothing from torch's generator.
 
     Args:
-        cell, activation: as in `Architecture`.
+        cell, activation: as in `Architecture`, of those that torch has.
         width: of the input.
         size: H.
     """
 
     def __init__(self, cell: str, width: int, size: int, activation: str = "tanh") -> None:
         super().__init__()
-        self.sigmoid = activation == "sigmoid"
         rnn: nn.RNNBase
         if cell == "lstm":
             rnn = nn.LSTM(width, size, batch_first=True, device="meta")
@@ -66,8 +68,6 @@ class RecurrentLayer(nn.Module):
         """
         if ids is not None:
             x = nn.functional.embedding(ids, x)
-        if self.sigmoid:
-            return self._sigmoid(x, resets, state)
         if resets is None:
             return self._run(x, state)
         resets = resets.cpu()
@@ -113,16 +113,59 @@ class RecurrentLayer(nn.Module):
         outputs, end = self._run(PackedSequence(symbols, sizes), start)
         return outputs[packed.argsort().to(device)].reshape(B, T, -1), end[:, rank[closing].to(device)]
 
-    def _sigmoid(self, x: Tensor, resets: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
-        weights = self.weights()
-        drive = nn.functional.linear(x, weights["weight_ih"], weights["bias_ih"] + weights["bias_hh"])
-        h, outputs = state[0], []  # (B, H)
-        for t in range(x.shape[1]):
+
+class SteppedLayer(nn.Module):
+    """`RecurrentLayer` for the cells that torch does not have: step by step, by `equations.STEPS`.
+
+    Args:
+        cell, activation: as in `Architecture`, of those in `equations.STEPS`.
+        width: of the input.
+        size: H.
+    """
+
+    def __init__(self, cell: str, width: int, size: int, activation: str = "tanh") -> None:
+        super().__init__()
+        self.cell, self.advance = CELLS[cell], STEPS[cell, activation]
+        for name, shape in self.cell.shapes(width, size).items():
+            self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
+
+    def weights(self) -> dict[str, nn.Parameter]:
+        """By the names of `Cell.shapes`."""
+        return dict(self.named_parameters())
+
+    def forward(
+        self, x: Tensor, resets: Tensor | None, state: Tensor, ids: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """As `RecurrentLayer.forward`."""
+        weights, H = self.weights(), state.shape[2]
+        drive = nn.functional.linear(x, weights["weight_ih"], weights["bias_ih"])
+        if ids is not None:
+            drive = nn.functional.embedding(ids, drive)  # (B, T, G*H)
+        rows = [H * count for count in self.cell.products]
+        matrices = torch.split_with_sizes(weights["weight_hh"], rows) if rows else ()
+        biases = torch.split_with_sizes(weights["bias_hh"], rows) if rows else ()
+        peepholes = torch.chunk(weights["weight_ch"], self.cell.peepholes) if self.cell.peepholes else ()
+
+        def product(number: int, vectors: Tensor) -> tuple[Tensor, ...]:
+            sums = nn.functional.linear(vectors, matrices[number], biases[number])
+            return torch.chunk(sums, self.cell.products[number], dim=1)
+
+        vectors, outputs = tuple(state), []  # (B, H) each
+        for t, gates in enumerate(drive.unbind(1)):
             if resets is not None:
-                h = h.masked_fill(resets[:, t, None].to(x.device), 0)
-            h = torch.sigmoid(drive[:, t] + h @ weights["weight_hh"].T)
-            outputs.append(h)
-        return torch.stack(outputs, dim=1), h[None]
+                reset = resets[:, t, None].to(x.device)
+                vectors = tuple(vector.masked_fill(reset, 0) for vector in vectors)
+            vectors = self.advance(
+                Inputs(FUNCTIONS, torch.chunk(gates, len(self.cell.gates), dim=1), vectors, product, peepholes)
+            )
+            outputs.append(vectors[0])
+        return torch.stack(outputs, dim=1), torch.stack(vectors)
+
+
+def layer_of(cell: str, width: int, size: int, activation: str) -> RecurrentLayer | SteppedLayer:
+    """A layer of any cell: by the arguments of `RecurrentLayer`."""
+    kind = SteppedLayer if (cell, activation) in STEPS else RecurrentLayer
+    return kind(cell, width, size, activation)
 
 
 class TorchEngine(Inference):

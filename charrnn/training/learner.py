@@ -51,7 +51,7 @@ class Learner:
         assert config.batch is not None
         self.architecture, self.config = architecture, config
         self.device = torch.device(device)
-        self.engine = choose_engine(config.engine, device, training=True)
+        self.engine = choose_engine(config.engine, device, cell=architecture.cell, training=True)
         precision = choose_precision(config.precision, self.engine)
         self.model = LanguageModel(architecture, self.engine, precision)
         self.use_threads(config.threads or processors())

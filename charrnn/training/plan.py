@@ -117,7 +117,7 @@ def describe(plan: Plan, split: Split, device: str) -> dict[str, Any]:
     """A plan as the `plan` event tells it."""
     config = plan.config
     assert config.steps is not None
-    engine = choose_engine(config.engine, device, training=True)
+    engine = choose_engine(config.engine, device, cell=config.cell, training=True)
     return {
         "command": command(config),
         "cell": config.cell,
@@ -252,6 +252,6 @@ def _threads(
     """
     counts = [config.threads] if config.threads else sorted({1, processors()})
     speeds = calibrate(architecture, config, split, device, counts, check)
-    one = _ONE_THREAD[choose_engine(config.engine, device, training=True)]
+    one = _ONE_THREAD[choose_engine(config.engine, device, cell=config.cell, training=True)]
     best = max(speeds, key=lambda count: speeds[count] * (one if count == 1 else 1.0))
     return replace(config, threads=best), speeds[best]

@@ -113,7 +113,7 @@ def default_rate(config: TrainConfig, hidden: int) -> float:
         return 0.5
     if config.optimizer == "rmsprop":
         return 2e-3
-    scale = {"gru": 1.6, "lstm": 1.6, "rnn": 0.6}[config.cell]
+    scale = 0.6 if config.cell == "rnn" else 1.6
     return float(f"{min(1e-2, scale / hidden):.2g}")
 
 
