@@ -259,6 +259,10 @@ METRICS = (
 )
 
 
+DYNAMIC_RATE = 0.25
+"""Of `eval --dynamic`, for a layer of one unit; it falls with the layers' size."""
+
+
 @dataclass(frozen=True)
 class EvalConfig:
     """Everything that decides how a text is scored and told.
@@ -276,6 +280,10 @@ class EvalConfig:
     streams: int = option(
         Whole(1, 4096), "Cut each text in K pieces scored side by side: fast, approximate.", default=1
     )
+    dynamic: bool = option(
+        Flag(), "Score also with weights that go on learning from what they have scored; slow.", default=False
+    )
+    dynamic_rate: float | None = option(Real(0, 1), "How fast they do so.", shown=f"{DYNAMIC_RATE:g} / hidden")
     unknown: str = option(
         Choice(("score", "skip", "error")), "Characters that the model does not know.", default="score"
     )
@@ -296,6 +304,10 @@ class EvalConfig:
         ways = sum((self.lines, self.jsonl is not None, self.tsv is not None))
         if ways and (self.window or self.streams > 1):
             raise UsageError("--window and --streams do not go with --lines, --jsonl or --tsv")
+        if self.dynamic and (ways or self.streams > 1):
+            raise UsageError("--dynamic reads whole texts in order: not with --lines, --jsonl, --tsv or --streams")
+        if self.dynamic_rate is not None and not self.dynamic:
+            raise UsageError("--dynamic-rate goes with --dynamic")
         if ways > 1:
             raise UsageError("--lines, --jsonl and --tsv contradict each other")
         if self.metric is not None and self.json:

@@ -332,7 +332,7 @@ def test_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", Stream(out))
     score = Score(nats=2000 * math.log(2), tokens=1000, oov=3, chars=1000, bytes=1250, words=100)
-    show_scores(Console(), [("a.txt", score), ("b.txt", Score(nats=1.0, tokens=1))])
+    show_scores(Console(), [("a.txt", [score]), ("b.txt", [Score(nats=1.0, tokens=1)])])
     lines = out.getvalue().decode().split("\n")
     [row] = [line.split() for line in lines if "a.txt" in line]
     assert row == ["a.txt", "4.0000", "2.0000", "1.6000", "1,000", "3"]

@@ -24,7 +24,14 @@ LAYERS = {
 LAYER = {name: depth for depth, names in enumerate(LAYERS.values()) for name in names.split()}
 
 AT_IMPORT = {
-    "torch": {"model", "training.learner", "training.optimizers", "engines.torch", "engines.native_torch"},
+    "torch": {
+        "model",
+        "training.learner",
+        "training.optimizers",
+        "engines.torch",
+        "engines.native_torch",
+        "scoring.dynamic",
+    },
     "rich": {"console.live"},
     "typer": {"cli.__init__"},
     "tqdm": set[str](),

@@ -21,9 +21,10 @@ from charrnn.errors import InputError, UsageError
 from charrnn.files import PACKED, open_source, quote, read_pieces
 from charrnn.options import merge
 from charrnn.runs import find_model
-from charrnn.scoring import Score, score_records, score_streams, score_texts, score_windows
+from charrnn.scoring import LANES, Score, score_records, score_streams, score_texts, score_windows
 
 _PIECE = 1 << 16  # bytes read at a time
+_LITTLE = 1 << 12  # bytes handed to what takes seconds for them
 
 FIGURES = (
     "nats",
@@ -51,7 +52,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     model = checkpoint.read(find_model(name))
     device, _ = choose_device(config.device)
     engine = inference(model.architecture, model.weights, name=config.engine, device=device, precision=config.precision)
-    evaluation = _Evaluation(console, config, engine, model)
+    evaluation = _Evaluation(console, config, engine, model, device)
     if config.lines or config.jsonl is not None or config.tsv is not None:
         evaluation.lines(files)
     else:
@@ -62,8 +63,8 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
 class _Evaluation:
     """Scores texts and puts out what they cost, each as soon as it is known."""
 
-    def __init__(self, console: Console, config: EvalConfig, engine: Inference, model: Checkpoint) -> None:
-        self.console, self.config, self.engine = console, config, engine
+    def __init__(self, console: Console, config: EvalConfig, engine: Inference, model: Checkpoint, device: str) -> None:
+        self.console, self.config, self.engine, self.model, self.device = console, config, engine, model, device
         self.tokenizer, self.separator = model.tokenizer, model.separator
         self.terminal = console.text()
 
@@ -77,20 +78,20 @@ class _Evaluation:
         if config.streams > 1:
             console.tell(f"scored as {config.streams} separate pieces a text: an approximation")
         table = console.reader_is_terminal and not (config.json or config.metric)
-        rows: list[tuple[str, Score]] = []
+        rows: list[tuple[str, list[Score]]] = []
         empty = []
         try:
             with self._bar(files, table or not console.reader_is_terminal) as advance:
-                for file, score in zip(files, self._scores(files, advance), strict=True):
-                    if score.tokens == 0:
+                for file, scores in zip(files, self._scores(files, advance), strict=True):
+                    if scores[0].tokens == 0:
                         empty.append(_called(file))
                         continue
-                    rows.append((file, score))
+                    rows.append((file, scores))
                     if not (table or config.metric):
-                        self._put_out(file, score)
-            total = sum((score for _, score in rows), Score())
+                        self._put_out(file, scores)
+            total = [sum(ways, Score()) for ways in zip(*(scores for _, scores in rows), strict=True)]
             if config.metric and rows:
-                console.write(_number(getattr(total, config.metric)) + b"\n")
+                console.write(b"\t".join(_number(getattr(score, config.metric)) for score in total) + b"\n")
             elif len(rows) > 1:
                 rows.append(("total", total))
                 if not table:
@@ -101,7 +102,8 @@ class _Evaluation:
 
                 show_scores(console, rows)
         console.flush()
-        self._warn(total)
+        if rows:
+            self._warn(total[0])
         if empty:
             raise InputError(", ".join(empty) + ": no tokens to score")
 
@@ -112,25 +114,53 @@ class _Evaluation:
         if total.replaced:
             self.console.warn(f"places with invalid UTF-8, read as U+FFFD: {total.replaced:,}")
 
-    def _scores(self, files: list[str], advance: Callable[[int], None]) -> Iterator[Score]:
+    def _scores(self, files: list[str], advance: Callable[[int], None]) -> Iterator[list[Score]]:
+        """Of each file: its score, and with --dynamic the one of weights that learn."""
         config, engine, tokenizer = self.config, self.engine, self.tokenizer
-        how: Any = {"unknown": config.unknown, "errors": config.errors}
-        whole = not (self.separator or config.window or config.streams > 1)
-        if whole and not any(map(is_fasta, files)):
+        if config.dynamic:
+            from charrnn.scoring.dynamic import DynamicEngine
+
+            for file in files:  # each begins with the trained weights
+                texts = [[*text] for text in self._texts(file, lambda count: None)]
+                known = self._score(engine, texts, file)
+                learning = DynamicEngine(
+                    self.model.architecture, self.model.weights, rate=config.dynamic_rate, device=self.device
+                )
+                slowly = (_in_pieces(text, advance) for text in texts)
+                yield [known, self._score(learning, slowly, file, lanes=1)] if known.tokens else [known]
+        elif self.separator or config.window or config.streams > 1 or any(map(is_fasta, files)):
+            for file in files:
+                yield [self._score(engine, self._texts(file, advance), file)]
+        else:  # side by side
             whole_files = (_pieces(file, advance) for file in files)
-            yield from score_texts(engine, tokenizer, whole_files, name=lambda index: _called(files[index]), **how)
-            return
-        score_one, size = (score_streams, config.streams) if config.streams > 1 else (score_windows, config.window)
-        for file in files:
-            name = _called(file)
-            texts = self._texts(file, advance)
-            if self.separator:  # records are scored side by side as it is, whatever --streams says
-                records = chain.from_iterable(ended(text, self.separator) for text in texts)
-                yield score_records(engine, tokenizer, records, self.separator, window=config.window, name=name, **how)
-            elif whole:
-                yield sum(score_texts(engine, tokenizer, texts, name=partial(_always, name), **how), Score())
-            else:
-                yield sum((score_one(engine, tokenizer, text, size, name=name, **how) for text in texts), Score())
+            scores = score_texts(
+                engine, tokenizer, whole_files, unknown=config.unknown, errors=config.errors,
+                name=lambda index: _called(files[index]),
+            )  # fmt: skip
+            yield from ([score] for score in scores)
+
+    def _score(self, engine: Inference, texts: Iterable[Iterable[bytes]], file: str, lanes: int = LANES) -> Score:
+        """What the texts of one file cost together, as many side by side at most."""
+        config, tokenizer, name = self.config, self.tokenizer, _called(file)
+        how: Any = {"unknown": config.unknown, "errors": config.errors}
+        if self.separator:  # records are scored side by side as it is, whatever --streams says
+            records = chain.from_iterable(ended(text, self.separator) for text in texts)
+            return score_records(
+                engine, tokenizer, records, self.separator, window=config.window, lanes=lanes, name=name, **how
+            )
+        if config.streams > 1:
+            return sum(
+                (score_streams(engine, tokenizer, text, config.streams, name=name, **how) for text in texts), Score()
+            )
+        if config.window:
+            return sum(
+                (
+                    score_windows(engine, tokenizer, text, config.window, lanes=lanes, name=name, **how)
+                    for text in texts
+                ),
+                Score(),
+            )
+        return sum(score_texts(engine, tokenizer, texts, lanes=lanes, name=partial(_always, name), **how), Score())
 
     def _texts(self, file: str, advance: Callable[[int], None]) -> Iterator[Iterable[bytes]]:
         """The sequences of a FASTA file; any other is one text."""
@@ -140,11 +170,16 @@ class _Evaluation:
         else:
             yield pieces
 
-    def _put_out(self, file: str, score: Score) -> None:
+    def _put_out(self, file: str, scores: list[Score]) -> None:
+        """A row: what a text costs, and with --dynamic what it costs weights that learn."""
+        known, *learning = scores
         if self.config.json:
-            self.console.write_json({"file": file, **_figures(score)}, flush=self.config.flush)
+            more = {"dynamic": _figures(learning[0])} if learning else {}
+            self.console.write_json({"file": file, **_figures(known), **more}, flush=self.config.flush)
         else:
-            figures = (score.perplexity, score.bits_per_char, score.bits_per_byte, score.tokens, score.oov)
+            figures: list[float] = [known.perplexity, known.bits_per_char, known.bits_per_byte, known.tokens, known.oov]
+            for score in learning:
+                figures += [score.perplexity, score.bits_per_char, score.bits_per_byte]
             row = b"\t".join([*map(_number, figures), os.fsencode(file)]) + b"\n"
             self.console.write(row, flush=self.config.flush)
 
@@ -247,6 +282,14 @@ def _pieces(file: str, advance: Callable[[int], None]) -> Iterator[bytes]:
         for piece in read_pieces(stream, _PIECE, file):
             advance(len(piece))
             yield piece
+
+
+def _in_pieces(text: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
+    """A text again, little by little; `advance` is told how much has gone."""
+    for data in text:
+        for begin in range(0, len(data), _LITTLE):
+            yield data[begin : begin + _LITTLE]
+            advance(len(data[begin : begin + _LITTLE]))
 
 
 def _figures(score: Score) -> dict[str, Any]:

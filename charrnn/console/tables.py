@@ -12,24 +12,28 @@ if TYPE_CHECKING:
     from charrnn.scoring import Score
 
 
-def show_scores(console: Console, rows: Iterable[tuple[str, "Score"]]) -> None:
-    """What texts cost, a row a text."""
-    headings = ("text", "perplexity", "bits/char", "bits/byte", "symbols", "unknown")
+def show_scores(console: Console, rows: Sequence[tuple[str, Sequence["Score"]]]) -> None:
+    """What texts cost, a row a text; of two scores the second is that of weights that learn meanwhile."""
+    headings = ["text", "perplexity", "bits/char", "bits/byte", "symbols", "unknown"]
+    if any(len(scores) > 1 for _, scores in rows):
+        headings[4:4] = ["dynamic", "bits/char", "bits/byte"]
     show_table(
         console,
         headings,
         [
             (
                 file,
-                f"{score.perplexity:,.4f}",
-                _bits(score.bits_per_char),
-                _bits(score.bits_per_byte),
-                f"{score.tokens:,}",
-                f"{score.oov:,}",
+                *(figure for score in scores for figure in _costs(score)),
+                f"{scores[0].tokens:,}",
+                f"{scores[0].oov:,}",
             )
-            for file, score in rows
+            for file, scores in rows
         ],
     )
+
+
+def _costs(score: "Score") -> tuple[str, str, str]:
+    return f"{score.perplexity:,.4f}", _bits(score.bits_per_char), _bits(score.bits_per_byte)
 
 
 def _bits(value: float) -> str:

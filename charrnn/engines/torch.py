@@ -178,16 +178,19 @@ class TorchEngine(Inference):
         architecture: the model's sizes.
         weights: arrays named and shaped as `architecture.shapes()`.
         device: "cpu", "cuda" or "cuda:N".
+        layers: the engine that runs the layers, "torch" or "native".
     """
 
     name = "torch"
 
-    def __init__(self, architecture: Architecture, weights: Mapping[str, Array], device: str = "cpu") -> None:
+    def __init__(
+        self, architecture: Architecture, weights: Mapping[str, Array], device: str = "cpu", layers: str = "torch"
+    ) -> None:
         from charrnn.model import LanguageModel  # the model is built of this module's layers
 
         self.architecture = architecture
         self.device = torch.device(device)
-        self.model = LanguageModel(architecture)
+        self.model = LanguageModel(architecture, layers)
         self.model.load_weights(weights)
         self.model.to(self.device).eval()
 
@@ -197,9 +200,7 @@ class TorchEngine(Inference):
         symbols, before = self._to_device(ids, state)
         # TF32 would keep three digits; no engine may differ by more than 1e-5.
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            outputs, after = self.model.outputs(symbols, before)
-        # The features that predict ids[:, t] are those of step t - 1, at first the state's own.
-        features = torch.cat((self.model.features([h[0] for h in before])[:, None], outputs[:, :-1]), dim=1)
+            features, after = self._features(symbols, before)
         starts = symbols.flatten() == self.architecture.start  # (B*T,)
         targets = symbols.flatten().masked_fill(starts, 0)
         rows = max(1, BLOCK // self.architecture.vocabulary)
@@ -221,6 +222,13 @@ class TorchEngine(Inference):
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             logits, after = self.model(symbols, before)
         return logits[:, 0].cpu().numpy(), _to_numpy(after)
+
+    def _features(self, symbols: Tensor, before: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What predicts symbols (B, T): the features (B, T, F) of the step before each, at first the state's own; and
+        the state after them."""
+        outputs, after = self.model.outputs(symbols, before)
+        first = self.model.features([h[0] for h in before])[:, None]
+        return torch.cat((first, outputs[:, :-1]), dim=1), after
 
     def _to_device(self, ids: Array, state: State) -> tuple[Tensor, tuple[Tensor, ...]]:
         symbols = torch.tensor(ids, dtype=torch.int64, device=self.device)

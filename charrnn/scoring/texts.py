@@ -136,6 +136,7 @@ def score_windows(
     *,
     unknown: str = "score",
     errors: str = "strict",
+    lanes: int = LANES,
     check: Callable[[int], None] = lambda tokens: None,
     name: str = "",
 ) -> Score:
@@ -146,7 +147,7 @@ def score_windows(
     """
     encoder = tokenizer.encoder(errors)
     cuts = windows(encoded(tokenizer, encoder, pieces, unknown, name), window)
-    scores = score_ids(engine, tokenizer, cuts, lanes=max(1, min(LANES, _HELD // window)), check=check)
+    scores = score_ids(engine, tokenizer, cuts, lanes=max(1, min(lanes, _HELD // window)), check=check)
     return with_counts(sum(scores, Score()), encoder)
 
 
@@ -181,6 +182,7 @@ def score_records(
     window: int = 0,
     unknown: str = "score",
     errors: str = "strict",
+    lanes: int = LANES,
     check: Callable[[int], None] = lambda tokens: None,
     name: str = "",
 ) -> Score:
@@ -197,7 +199,8 @@ def score_records(
     encoder = tokenizer.encoder(errors)
     ids = encoded(tokenizer, encoder, ended(pieces, separator), unknown, name)
     blocks = _blocks(ids, Ends(tokenizer.encode(separator)), engine.architecture.start, window)
-    return with_counts(sum(score_ids(engine, tokenizer, ([block] for block in blocks), check=check), Score()), encoder)
+    scores = score_ids(engine, tokenizer, ([block] for block in blocks), lanes=lanes, check=check)
+    return with_counts(sum(scores, Score()), encoder)
 
 
 def _blocks(pieces: Iterable[Ids], finder: Ends, start: int, window: int) -> Iterator[Ids]:
