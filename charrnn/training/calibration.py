@@ -12,7 +12,7 @@ from charrnn.config import TrainConfig
 from charrnn.data.rows import Rows
 from charrnn.data.split import Split
 from charrnn.engines import inference
-from charrnn.training.validation import VAL_STREAMS
+from charrnn.training.validation import FIT_TOKENS, FITS, VAL_STREAMS
 
 EVALUATIONS = 20
 """Evaluations in a run, where the user does not say."""
@@ -105,6 +105,11 @@ def scoring_cost(architecture: Architecture, config: TrainConfig, split: Split, 
     eval_tokens = max(1, min(most, seen // evaluations))
     each = 1 / alone + 1 / together  # carried, then in windows
     exact_tokens = max(1, min(split.exact, int(_EXACT_SHARE * config.time / each)))
+    fitting = FITS * min(eval_tokens, FIT_TOKENS) / together
     return ScoringCost(
-        evaluations, eval_tokens, evaluations * eval_tokens / together, exact_tokens, exact_tokens * each + _SAVING
+        evaluations,
+        eval_tokens,
+        evaluations * eval_tokens / together,
+        exact_tokens,
+        fitting + exact_tokens * each + _SAVING,
     )

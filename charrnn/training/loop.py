@@ -23,7 +23,7 @@ from charrnn.training.plan import Plan, describe
 from charrnn.training.run import Run
 from charrnn.training.schedule import Course, learning_rate
 from charrnn.training.stop import Stop, StopRequested
-from charrnn.training.validation import exact, figures, look, perplexity
+from charrnn.training.validation import FIT_TOKENS, exact, figures, fit_temperature, look, perplexity, tempered
 
 FALL = 0.15
 """Nats per symbol that a fall of the learning rate from its highest to zero may bring; Tiny Shakespeare gives 0.1."""
@@ -351,20 +351,26 @@ class Trainer:
         self._tell("save", path=str(self.run.last))
 
     def _finish(self) -> Event:
-        """Score the best model as `charrnn eval` does, and write the figures into it."""
-        split, progress = self.split, self.progress
+        """Fit the best model's temperature, score it as `charrnn eval` does, and write the figures into it."""
+        split, progress, config = self.split, self.progress, self.plan.config
         metrics: dict[str, Any] = {}
+        more: dict[str, Any] = {}
         if len(split.val):
             best = checkpoint.read(self.run.model)
             weights, step = best.weights, int(best.info["step"])
-            engine = self._engine(weights)
-            metrics = exact(engine, split, self.plan.exact_tokens, self.plan.config.errors, self._check)
+            if (temperature := best.info.get("temperature")) is None:  # else this run was finished once before
+                limit = min(config.val_limit, FIT_TOKENS)
+                temperature = fit_temperature(self._engine, weights, split, limit, self._check)
+                weights = tempered(weights, temperature)
+            more["temperature"] = temperature
+            metrics = exact(self._engine(weights), split, self.plan.exact_tokens, config.errors, self._check)
         else:
             weights, step = self.learner.weights(), progress.step
-        self._save_model(weights, metrics, step=step, epoch=round(step / self.rows.steps_per_epoch, 4))
+        self._save_model(weights, metrics, step=step, epoch=round(step / self.rows.steps_per_epoch, 4), **more)
         return self._tell(
             "done",
             **metrics,
+            **more,
             baselines=self.plan.baselines,
             best=progress.best_step,
             model=str(self.run.model),
