@@ -15,38 +15,38 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from charrnn import checkpoint
 from charrnn.architecture import Architecture
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import EvalConfig, SampleConfig
-from charrnn.engines import inference
-from charrnn.runs import find_model
+from charrnn.ensemble import engine_of, read_models
 from charrnn.sampling import Part, write_texts
 from charrnn.scoring import Score, score_records, score_texts
 from charrnn.tokenizers import Tokenizer, encode_prompt
 
 
-def load(path: str | os.PathLike[str] | None = None) -> "Model":
-    """Read a trained model; it computes on the processor, without torch.
+def load(*paths: str | os.PathLike[str] | None) -> "Model":
+    """Read a trained model, or several that speak as one; they compute on the processor, without torch.
 
     Args:
-        path: a file, a run's folder or the name of a run under `checkpoints/`; None takes what
-            $CHARRNN_MODEL names, else the run saved last.
+        paths: each a file, a run's folder or the name of a run under `checkpoints/`; none, or None,
+            takes what $CHARRNN_MODEL names, else the run saved last.
 
     Raises:
         CheckpointError: there is no such model, or its file cannot be used.
+        UsageError: the symbols of several are not the same.
     """
-    return Model(checkpoint.read(find_model(None if path is None else os.fspath(path))))
+    return Model(*read_models([os.fspath(path) for path in paths if path is not None]))
 
 
 class Model:
-    """A trained model. `load` makes one; two threads may not use one at the same time.
+    """A trained model, or several whose probabilities are averaged. `load` makes one; two threads may not use one at
+    the same time.
 
     Attributes:
-        architecture: its sizes.
+        architecture: its sizes; the first one's.
         tokenizer: what turns text into its symbols.
         separator: what ends each record, of a model that was trained on records; empty: it was not.
-        info: what its file tells of its training: plain JSON.
+        info: what its file tells of its training: plain JSON; the first one's.
     """
 
     architecture: Architecture
@@ -54,10 +54,11 @@ class Model:
     separator: bytes
     info: dict[str, Any]
 
-    def __init__(self, model: Checkpoint) -> None:
-        self.architecture, self.tokenizer, self.info = model.architecture, model.tokenizer, model.info
-        self.separator = model.separator
-        self._engine = inference(model.architecture, model.weights)
+    def __init__(self, *models: Checkpoint) -> None:
+        first = models[0]
+        self.architecture, self.tokenizer, self.info = first.architecture, first.tokenizer, first.info
+        self.separator = first.separator
+        self._engine = engine_of(models)
 
     def sample(
         self,

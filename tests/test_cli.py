@@ -497,7 +497,8 @@ EVENTS = {
     "eval": "nats tokens perplexity bits_per_char bits_per_byte best",
     "sample": "text",
     "save": "path",
-    "done": "nats tokens perplexity bits_per_char bits_per_byte oov carried window_256 baselines best model reason",
+    "done": "nats tokens perplexity bits_per_char bits_per_byte oov carried window_256 temperature "
+    "baselines best model reason",
 }
 """What each event of `train --json` holds, after the four keys that all have."""
 
@@ -568,8 +569,8 @@ OPTIONS = {
     f"--threads {COMMON}",
     "sample": "--model --temp --length --num --prompt --prompt-file --seed --top-k --top-p --min-p --stop --unknown "
     f"--precision --json --raw {COMMON}",
-    "eval": "--model --lines --jsonl --tsv --metric --json --window --streams --unknown --errors --flush --device "
-    f"--engine --precision {COMMON}",
+    "eval": "--model --lines --jsonl --tsv --metric --json --window --streams --dynamic --dynamic-rate --unknown "
+    f"--errors --flush --device --engine --precision {COMMON}",
     "corpora": f"--json {COMMON}",
     "show": f"--json {COMMON}",
 }

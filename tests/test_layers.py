@@ -15,7 +15,7 @@ PACKAGE = Path(charrnn.__file__).parent
 
 LAYERS = {
     "ground": "errors cells architecture options config machine files tokenizers draws",
-    "parts": "data corpora checkpoint checkpoint_header runs engines model",
+    "parts": "data corpora checkpoint checkpoint_header runs engines ensemble model",
     "work": "training scoring sampling baselines report library",
     "commands": "cli console __main__",
 }

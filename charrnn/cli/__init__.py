@@ -205,14 +205,16 @@ def _options(config: type) -> list[Parameter]:
     return made
 
 
-_WHICH = "A file, a run's folder or a run's name. [$CHARRNN_MODEL, else the run saved last]"
+_DEFAULT = "[$CHARRNN_MODEL, else the run saved last]"
+_WHICH = f"A file, a run's folder or a run's name. {_DEFAULT}"
+_SEVERAL = "A file, a run's folder or a run's name; given several times, the mean of the models' odds."
 _MODEL = _keyword(
     "model",
     Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
-            "--model", "-m", metavar="MODEL", help=_WHICH, show_default=False, rich_help_panel="Options",
-            autocompletion=_runs,
+            "--model", "-m", metavar="MODEL", help=f"{_SEVERAL} {_DEFAULT}", show_default=False,
+            rich_help_panel="Options", autocompletion=_runs,
         ),
     ],
 )  # fmt: skip

@@ -8,19 +8,18 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
 from charrnn.config import EvalConfig
 from charrnn.console import Console
 from charrnn.console.progress import progress
 from charrnn.corpora.formats import Column, fasta, field_of, is_fasta, json_object, lines
 from charrnn.corpora.records import ended
-from charrnn.engines import Inference, inference
+from charrnn.engines import Inference
 from charrnn.engines.devices import choose_device
+from charrnn.ensemble import engine_of, read_models
 from charrnn.errors import InputError, UsageError
 from charrnn.files import PACKED, open_source, quote, read_pieces
 from charrnn.options import merge
-from charrnn.runs import find_model
 from charrnn.scoring import LANES, Score, score_records, score_streams, score_texts, score_windows
 
 _PIECE = 1 << 16  # bytes read at a time
@@ -44,15 +43,17 @@ FIGURES = (
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     """Returns the exit code. Raises CharRNNError for the user's faults."""
-    name = flags.pop("model")
+    names = flags.pop("model") or []
     files = flags.pop("text") or ["-"]
     config, _ = merge(EvalConfig, flags, os.environ)
     if "-" in files and console.typed_at:
         raise UsageError("no text: name a file, or pipe one in: cat FILE | charrnn eval")
-    model = checkpoint.read(find_model(name))
+    if config.dynamic and len(names) > 1:
+        raise UsageError("--dynamic follows one model, and --model names several")
+    models = read_models(names)
     device, _ = choose_device(config.device)
-    engine = inference(model.architecture, model.weights, name=config.engine, device=device, precision=config.precision)
-    evaluation = _Evaluation(console, config, engine, model, device)
+    engine = engine_of(models, name=config.engine, device=device, precision=config.precision)
+    evaluation = _Evaluation(console, config, engine, models[0], device)
     if config.lines or config.jsonl is not None or config.tsv is not None:
         evaluation.lines(files)
     else:

@@ -5,30 +5,29 @@ import secrets
 from collections.abc import Iterable
 from typing import Any
 
-from charrnn import checkpoint
 from charrnn.config import SampleConfig
 from charrnn.console import Console
 from charrnn.data.stream import Ids
-from charrnn.engines import inference
+from charrnn.ensemble import engine_of, read_models
 from charrnn.errors import InputError
 from charrnn.files import open_source, quote, read_pieces
 from charrnn.options import merge
-from charrnn.runs import find_model
 from charrnn.sampling import Part, write_texts
 from charrnn.tokenizers import Tokenizer, encode_prompt
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     """Returns the exit code. Raises CharRNNError for the user's faults."""
-    name = flags.pop("model")
+    names = flags.pop("model") or []
     config, _ = merge(SampleConfig, flags, os.environ)
-    model = checkpoint.read(find_model(name))
+    models = read_models(names)
+    model = models[0]
     prompt = _prompt(config, model.tokenizer)
     seed = config.seed
     if seed is None:
         seed = secrets.randbelow(1 << 32)
         console.tell(f"seed {seed}: --seed {seed} writes the same again")
-    engine = inference(model.architecture, model.weights, precision=config.precision)
+    engine = engine_of(models, precision=config.precision)
     stop = os.fsencode(config.stop or "")
     parts = write_texts(engine, model.tokenizer, prompt, config, seed=seed, stop=stop, separator=model.separator)
     if config.json:
