@@ -24,14 +24,14 @@ from charrnn.config import TrainConfig  # noqa: E402
 from charrnn.corpora.reading import read_corpus  # noqa: E402
 from charrnn.corpora.sources import locate  # noqa: E402
 from charrnn.data.split import Preparation, Split, prepare  # noqa: E402
-from charrnn.engines import inference  # noqa: E402
+from charrnn.engines import Inference, inference  # noqa: E402
 from charrnn.options import kinds, parse  # noqa: E402
 from charrnn.training import optimizers  # noqa: E402
 from charrnn.training.calibration import training_rows  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402
 from charrnn.training.plan import make_plan  # noqa: E402
 from charrnn.training.schedule import learning_rate  # noqa: E402
-from charrnn.training.validation import exact  # noqa: E402
+from charrnn.training.validation import FIT_TOKENS, exact, fit_temperature, tempered  # noqa: E402
 
 BETA1, BETA2 = optimizers.BETAS
 
@@ -104,7 +104,8 @@ class Soap:
 
 
 def run(split: Split, options: dict[str, Any], extras: Extras) -> dict[str, Any]:
-    """A trial: nats per symbol of the validation text, its state carried, and of the last steps."""
+    """A trial: nats per symbol of the validation text, its state carried, at the temperature that suits it and at 1; and
+    of the last steps."""
     optimizers.BETAS = (extras.beta1, extras.beta2)
     optimizers.PACES = {"embedding": extras.table, "head.weight": extras.head}
     plan = make_plan(TrainConfig(**options), split, device="cpu", elapsed=lambda: 0.0)
@@ -138,11 +139,20 @@ def run(split: Split, options: dict[str, Any], extras: Extras) -> dict[str, Any]
                 average.lerp_(named[name], 1 - min(extras.average, (1 + step) / (10 + step)))
     took = time.monotonic() - begin
 
-    def score(weights: Any) -> float:
-        engine = inference(architecture, weights, device="cpu", threads=config.threads)
-        return float(exact(engine, split, len(split.val), "strict", lambda tokens: None)["carried"])
+    def engine_of(weights: Any) -> Inference:
+        return inference(architecture, weights, device="cpu", threads=config.threads)
 
-    told = {"carried": score(learner.weights()), "trained": math.fsum(losses[-200:]) / len(losses[-200:])}
+    def score(weights: Any) -> float:
+        return float(exact(engine_of(weights), split, len(split.val), "strict", lambda tokens: None)["carried"])
+
+    weights = learner.weights()
+    temperature = fit_temperature(engine_of, weights, split, FIT_TOKENS, lambda tokens: None)
+    told = {
+        "carried": score(tempered(weights, temperature)),
+        "temperature": temperature,
+        "untempered": score(weights),
+        "trained": math.fsum(losses[-200:]) / len(losses[-200:]),
+    }
     if averages:
         told["averaged"] = score({name: average.numpy() for name, average in averages.items()})
     return {**told, "seconds": took}

@@ -7,6 +7,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from charrnn.architecture import ACTIVATIONS, MAX_LAYERS, MAX_SIZE
 from charrnn.cells import CELLS
@@ -27,7 +28,14 @@ from charrnn.options import (
     option,
 )
 
-DEFAULT_TIME = 300.0
+PRESETS: dict[str, dict[str, Any]] = {
+    "tiny": {"time": 15.0, "hidden": (64,)},
+    "quick": {"time": 60.0},
+    "default": {"time": 300.0},
+    "best": {"time": 900.0},
+}
+"""What holds where the user says neither it nor, instead of a time, epochs or steps. The rest follows from the time."""
+
 """Seconds a training takes where neither time nor epochs nor steps are given."""
 
 MAX_SEED = 2**63 - 1
@@ -122,7 +130,13 @@ class TrainConfig:
     time: float | None = option(
         Duration(),
         "From the start of the command to the saved model: 90s, 5m, 1h.",
-        shown="5m",
+        shown="by preset",
+        group=_LENGTH,
+    )
+    preset: str = option(
+        Choice(tuple(PRESETS)),
+        "How much to spend: 15s on 64 units, which make a small file; 1m; 5m; 15m.",
+        default="default",
         group=_LENGTH,
     )
     epochs: float | None = option(Real(0, 1e9, open_low=True), "Times through the text.", group=_LENGTH)

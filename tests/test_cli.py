@@ -563,9 +563,9 @@ def test_completion(shell: str, line: str, expected: list[str]) -> None:
 COMMON = "--quiet --verbose --no-color --help"
 OPTIONS = {
     "train": "--cell --activation --hidden --layers --embedding --tokenizer --vocab-size --min-count --batch --seq-len "
-    "--optimizer --lr --schedule --dropout --clip --weight-decay --time --epochs --steps --patience --val-fraction "
-    "--val --val-limit --eval-every --sample-every --records --separator --weights --jsonl --tsv --errors --out "
-    "--resume --auto-resume --overwrite --save-every --seed --dry-run --json --config --device --engine --precision "
+    "--optimizer --lr --schedule --dropout --clip --weight-decay --time --preset --epochs --steps --patience "
+    "--val-fraction --val --val-limit --eval-every --sample-every --records --separator --weights --jsonl --tsv "
+    "--errors --out --resume --auto-resume --overwrite --save-every --seed --dry-run --json --config --device --engine --precision "
     f"--threads {COMMON}",
     "sample": "--model --temp --length --num --prompt --prompt-file --seed --top-k --top-p --min-p --stop --unknown "
     f"--precision --json --raw {COMMON}",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from charrnn.config import DEFAULT_TIME, MAX_SEED, EvalConfig, SampleConfig, TrainConfig, seconds
+from charrnn.config import MAX_SEED, EvalConfig, SampleConfig, TrainConfig, seconds
 from charrnn.errors import UsageError
 from charrnn.options import (
     Choice,
@@ -342,7 +342,7 @@ def test_separators(values: dict[str, Any], separator: bytes) -> None:
 def test_spelling() -> None:
     assert flag("seq_len") == "--seq-len"
     assert TrainConfig().time is None
-    assert seconds(DEFAULT_TIME) == "5m"
+    assert seconds(300.0) == "5m"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from trainings import TEXT, arguments, snapshot, split_of, tensors
 from charrnn.__main__ import main
 from charrnn.architecture import Architecture
 from charrnn.cli import parse
-from charrnn.config import DEFAULT_TIME, TrainConfig
+from charrnn.config import PRESETS, TrainConfig, seconds
 from charrnn.data.split import Split
 from charrnn.errors import InputError
 from charrnn.options import merge
@@ -158,10 +158,23 @@ def test_a_short_text_is_not_read_for_ever(speed: list[float]) -> None:
     assert asked.config.steps == 1000 * epoch
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets(preset: str, speed: list[float]) -> None:
+    """A time, and of the small one a size; what the user says goes before it; the command spells it out."""
+    times = {"tiny": 15.0, "quick": 60.0, "default": 300.0, "best": 900.0}
+    split = split_of(TEXT * 1000)
+    plan = plan_of(split, preset=preset)
+    assert plan.config.time == times[preset]
+    assert any(reason.startswith(f"time {seconds(times[preset])}: ") for reason in plan.reasons)
+    assert (plan.config.hidden == (64,)) == (preset == "tiny")
+    assert "--preset" not in command(plan.config)
+    asked = plan_of(split, preset=preset, hidden=(24,), time=7.0).config
+    assert (asked.hidden, asked.time) == ((24,), 7.0)
+    assert plan_of(split, preset=preset, steps=9).config.time is None
+
+
 def test_the_default_is_a_time(speed: list[float]) -> None:
-    plan = plan_of()
-    assert plan.config.time == DEFAULT_TIME
-    assert any(reason.startswith("time 5m: ") for reason in plan.reasons)
+    assert plan_of().config.time == PRESETS["default"]["time"] == 300
 
 
 def test_more_text_and_more_time_never_make_a_smaller_model(speed: list[float]) -> None:

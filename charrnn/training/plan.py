@@ -13,7 +13,7 @@ from typing import Any
 
 from charrnn.architecture import Architecture
 from charrnn.baselines import MAX_TRAIN, MAX_VAL, first, last, measure
-from charrnn.config import DEFAULT_TIME, TrainConfig, seconds
+from charrnn.config import TrainConfig, seconds
 from charrnn.data.split import Split
 from charrnn.engines import choose_engine, choose_precision, core
 from charrnn.machine import processors
@@ -25,6 +25,7 @@ from charrnn.training.recipe import (
     symbols_of,
     with_dropout,
     with_hidden,
+    with_preset,
     with_rest_of_model,
     with_rows,
 )
@@ -102,7 +103,7 @@ class Plan:
 def command(config: TrainConfig) -> str:
     """The command that repeats a plan: every option that shapes the result, spelled out."""
     words = ["charrnn", "train", *config.corpus]
-    silent = NOT_IN_A_PLAN - {"val"} | {"time", "epochs"}
+    silent = NOT_IN_A_PLAN - {"val"} | {"time", "epochs", "preset"}
     for each in fields(config):
         value = getattr(config, each.name)
         if each.name in silent or value is None or (value == each.default and each.name != "cell"):
@@ -174,9 +175,7 @@ def make_plan(
     """
     reasons: list[str] = []
     baselines = _baselines(config, split, check)
-    if config.time is None and config.steps is None and config.epochs is None:
-        config = replace(config, time=DEFAULT_TIME)
-        reasons.append(f"time {seconds(DEFAULT_TIME)}: neither --time nor --epochs nor --steps was given")
+    config = with_preset(config, reasons)
     if config.time is not None and elapsed() > 0.3 * config.time:
         reasons.append(f"{seconds(elapsed())} of {seconds(config.time)} went into reading the text")
     config = with_rows(config, split.train.epoch, device, reasons)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from charrnn.architecture import Architecture
-from charrnn.config import TrainConfig, seconds
+from charrnn.config import PRESETS, TrainConfig, seconds
 from charrnn.data.split import Split
 from charrnn.errors import InputError
 from charrnn.machine import processors
@@ -37,6 +37,18 @@ def symbols_of(config: TrainConfig) -> int:
     assert config.batch is not None
     assert config.seq_len is not None
     return config.batch * config.seq_len
+
+
+def with_preset(config: TrainConfig, reasons: list[str]) -> TrainConfig:
+    """What the preset says of what was left open."""
+    preset = PRESETS[config.preset]
+    if config.time is None and config.steps is None and config.epochs is None:
+        config = replace(config, time=preset["time"])
+        reasons.append(f"time {seconds(preset['time'])}: neither --time nor --epochs nor --steps was given")
+    if config.hidden is None and "hidden" in preset:
+        config = replace(config, hidden=preset["hidden"])
+        reasons.append(f"hidden {preset['hidden'][0]}: --preset {config.preset}")
+    return config
 
 
 def with_rows(config: TrainConfig, size: int, device: str, reasons: list[str]) -> TrainConfig:
