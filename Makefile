@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-slow bench scoreboard scoreboard-full lint clean
+.PHONY: demo test test-slow bench scoreboard scoreboard-full cells lint clean
 
 demo: $(READY)
 	$(BIN)/charrnn train --time 75s --overwrite --out checkpoints/demo
@@ -32,6 +32,12 @@ scoreboard: $(READY)
 
 scoreboard-full: $(READY)
 	$(BIN)/python benchmarks/scoreboard.py $(TEXTS) --full --seeds 3
+
+# what the cells learn, and what they need for it: two tables and a picture
+cells: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/cells.py $(TEXTS)/tinyshakespeare.txt
+	$(BIN)/python benchmarks/ablation.py $(TEXTS)/tinyshakespeare.txt --picture benchmarks/ablation.png
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

@@ -104,8 +104,8 @@ class Soap:
 
 
 def run(split: Split, options: dict[str, Any], extras: Extras) -> dict[str, Any]:
-    """A trial: nats per symbol of the validation text, its state carried, at the temperature that suits it and at 1; and
-    of the last steps."""
+    """A trial: nats per symbol of the validation text, its state carried, at the temperature that suits it and at 1;
+    and of the last steps."""
     optimizers.BETAS = (extras.beta1, extras.beta2)
     optimizers.PACES = {"embedding": extras.table, "head.weight": extras.head}
     plan = make_plan(TrainConfig(**options), split, device="cpu", elapsed=lambda: 0.0)

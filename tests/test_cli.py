@@ -565,8 +565,8 @@ OPTIONS = {
     "train": "--cell --activation --hidden --layers --embedding --tokenizer --vocab-size --min-count --batch --seq-len "
     "--optimizer --lr --schedule --dropout --clip --weight-decay --time --preset --epochs --steps --patience "
     "--val-fraction --val --val-limit --eval-every --sample-every --records --separator --weights --jsonl --tsv "
-    "--errors --out --resume --auto-resume --overwrite --save-every --seed --dry-run --json --config --device --engine --precision "
-    f"--threads {COMMON}",
+    "--errors --out --resume --auto-resume --overwrite --save-every --seed --dry-run --json --config --device "
+    f"--engine --precision --threads {COMMON}",
     "sample": "--model --temp --length --num --prompt --prompt-file --seed --top-k --top-p --min-p --stop --unknown "
     f"--precision --json --raw {COMMON}",
     "eval": "--model --lines --jsonl --tsv --metric --json --window --streams --dynamic --dynamic-rate --unknown "

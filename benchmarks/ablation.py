@@ -1,0 +1,190 @@
+"""What a recurrent network needs to learn over a distance: one thing changed at a time.
+
+    python benchmarks/ablation.py tinyshakespeare.txt --picture benchmarks/ablation.png
+
+Two tasks. *Recall*: lines of four letters, a gap of dots, and the same four letters again; told are the nats of a
+letter that is to be recalled, of which a guess costs ln 8 = 2.079. *Text*: the validation part, its state carried.
+The picture shows recall while it is learnt. Each step learns from 2,048 symbols, in rows of T.
+"""
+
+import argparse
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from charrnn.machine import share_processors
+
+share_processors()
+
+import torch  # noqa: E402
+
+from charrnn.config import TrainConfig  # noqa: E402
+from charrnn.corpora.reading import read_corpus  # noqa: E402
+from charrnn.corpora.sources import locate  # noqa: E402
+from charrnn.data.split import Preparation, Split, prepare  # noqa: E402
+from charrnn.engines import Array, inference  # noqa: E402
+from charrnn.errors import NonFiniteError  # noqa: E402
+from charrnn.training.calibration import training_rows  # noqa: E402
+from charrnn.training.learner import Learner  # noqa: E402
+from charrnn.training.plan import make_plan  # noqa: E402
+from charrnn.training.schedule import learning_rate  # noqa: E402
+from charrnn.training.validation import exact  # noqa: E402
+
+CELLS = ("rnn", "lstm", "gru")
+LETTERS, RECALLED, LINES = "abcdefgh", 4, 4000
+SYMBOLS = 2048  # of a step
+HIDDEN = 96
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is changed.
+
+    Attributes:
+        length: T, symbols that gradients flow back through at most.
+        clip: the largest norm of a gradient; 0: any.
+        optimizer: as `charrnn train` has it. rate: of learning; None: as there.
+        recurrent: how the recurrent matrices begin: "orthogonal", "xavier" (uniform, Glorot & Bengio 2010) or "zero".
+        forget: the bias of LSTM's forget gate to begin with.
+    """
+
+    length: int = 128
+    clip: float = 1.0
+    optimizer: str = "adamw"
+    rate: float | None = None
+    recurrent: str = "orthogonal"
+    forget: float = 1.0
+
+
+VARIANTS = {
+    "T = 128, clip 1, orthogonal, forget bias 1": Variant(),
+    "T = 32": Variant(length=32),
+    "T = 8": Variant(length=8),
+    "no clipping": Variant(clip=0),
+    "recurrent matrices Xavier": Variant(recurrent="xavier"),
+    "recurrent matrices zero": Variant(recurrent="zero"),
+    "forget bias 0": Variant(forget=0.0),
+    "SGD with momentum, rate 0.5": Variant(optimizer="sgd"),
+    "the same, no clipping": Variant(optimizer="sgd", clip=0),
+}
+
+
+def recall_text(gap: int) -> str:
+    """Lines to be remembered."""
+    draw = np.random.default_rng(1)
+    words = ["".join(draw.choice(list(LETTERS), RECALLED)) for _ in range(LINES)]
+    return "".join(f"{word}{'.' * gap}{word}\n" for word in words)
+
+
+def begin(learner: Learner, variant: Variant) -> None:
+    """The weights that the variant begins with."""
+    for name, weight in learner.model.named_weights().items():
+        with torch.no_grad():
+            if name.endswith("weight_hh") and variant.recurrent != "orthogonal":
+                limit = math.sqrt(3 / HIDDEN) if variant.recurrent == "xavier" else 0.0
+                weight.uniform_(-limit, limit, generator=torch.Generator().manual_seed(1))
+            if name.endswith("bias_ih") and learner.architecture.cell == "lstm":
+                weight[HIDDEN : 2 * HIDDEN] = variant.forget
+
+
+def recall(learner: Learner, ids: Array, gap: int) -> float:
+    """Nats of a letter that is to be recalled, over a hundred lines less the first, which has nothing before it."""
+    length = 2 * RECALLED + gap + 1
+    engine = inference(learner.architecture, learner.weights(), threads=learner.config.threads)
+    line = np.concatenate([[engine.architecture.start], ids[: 100 * length]])
+    nats, _ = engine.score(line[None], engine.zero_state(1))
+    costs: Array = nats[0, 1:].reshape(100, length)[1:, RECALLED + gap : -1]
+    return float(costs.mean())
+
+
+def run(
+    split: Split, cell: str, variant: Variant, steps: int, gap: int | None
+) -> tuple[float, list[tuple[int, float]]]:
+    """Train.
+
+    Args:
+        gap: of the text of lines; None: the split is of another text.
+
+    Returns:
+        The figure at the end, NaN where numbers were no longer finite; and of recall what it was on the way, by step.
+    """
+    config = TrainConfig(
+        cell=cell, hidden=(HIDDEN,), embedding=16, steps=steps, dropout=0.0, batch=SYMBOLS // variant.length,
+        seq_len=variant.length, clip=variant.clip, optimizer=variant.optimizer, lr=variant.rate,
+    )  # fmt: skip
+    plan = make_plan(config, split, device="cpu", elapsed=lambda: 0.0)
+    assert plan.config.lr is not None
+    learner, rows = Learner(plan.architecture, plan.config, "cpu"), training_rows(plan.config, split)
+    learner.expect(split.train.ids)
+    begin(learner, variant)
+    curve: list[tuple[int, float]] = []
+    try:
+        for step in range(steps):
+            if gap is not None and step % max(1, steps // 40) == 0:
+                curve.append((step, recall(learner, split.val.ids, gap)))
+            learner.step(rows.chunk(step, steps), step, learning_rate("linear", plan.config.lr, step / steps))
+        if gap is not None:
+            curve.append((steps, recall(learner, split.val.ids, gap)))
+            return curve[-1][1], curve
+        engine = inference(plan.architecture, learner.weights(), threads=plan.config.threads)
+        return float(exact(engine, split, 50_000, "strict", lambda tokens: None)["carried"]), curve
+    except NonFiniteError:
+        return math.nan, curve
+
+
+def draw(curves: dict[tuple[str, str], list[tuple[int, float]]], path: Path) -> None:
+    """A panel for each cell."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, panels = pyplot.subplots(1, len(CELLS), figsize=(13, 4.2), sharey=True)
+    for panel, cell in zip(panels, CELLS, strict=True):
+        for name in VARIANTS:
+            if curve := curves.get((cell, name)):
+                panel.plot(*zip(*curve, strict=True), label=name, linewidth=1.2)
+        panel.axhline(math.log(len(LETTERS)), color="grey", linestyle=":", linewidth=1)
+        panel.set_title(cell)
+        panel.set_xlabel("step")
+    panels[0].set_ylabel("nats of a recalled letter")
+    panels[0].set_ylim(-0.1, 3)
+    figure.legend(*panels[1].get_legend_handles_labels(), loc="lower center", ncols=3, fontsize=8, frameon=False)
+    figure.tight_layout(rect=(0, 0.14, 1, 1))
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    """Print a Markdown table, and draw the picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("text")
+    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--gap", type=int, default=20)
+    parser.add_argument("--picture", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        lines = Path(folder, "lines.txt")
+        lines.write_text(recall_text(options.gap))
+        recalled = prepare(read_corpus(locate([str(lines)])), None, Preparation())
+        text = prepare(read_corpus(locate([options.text])), None, Preparation())
+        print("| |", " | ".join(f"{cell}: recall | text" for cell in CELLS), "|\n|" + "---|" * (2 * len(CELLS) + 1))
+        curves: dict[tuple[str, str], list[tuple[int, float]]] = {}
+        for name, variant in VARIANTS.items():
+            row = []
+            for cell in CELLS:
+                if variant.forget != 1 and cell != "lstm":
+                    row += ["", ""]
+                    continue
+                figure, curves[cell, name] = run(recalled, cell, variant, options.steps, options.gap)
+                figures = (figure, run(text, cell, variant, options.steps, None)[0])
+                row += ["diverges" if math.isnan(each) else f"{each:.3f}" for each in figures]
+            print("|", name, "|", " | ".join(row), "|", flush=True)
+        if options.picture:
+            draw(curves, options.picture)
+
+
+if __name__ == "__main__":
+    main()
