@@ -8,7 +8,7 @@ from pathlib import Path
 from pydoc_data.topics import topics
 
 import pytest
-from tiny import shell
+from tiny import char, drawn, saved, shell
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -52,6 +52,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+    for seed, name in enumerate(("first", "second")):
+        run = folder / "checkpoints" / name
+        run.mkdir(parents=True)
+        saved(run / "model.safetensors", drawn(char(), seed=seed))
     return folder
 
 
