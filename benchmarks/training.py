@@ -19,7 +19,7 @@ SHAPES = [(16, 256, 64, 1), (32, 256, 64, 1), (64, 256, 128, 1), (16, 384, 64, 1
 """B, H, T, layers."""
 
 
-def torch_step(cell: str, B: int, H: int, T: int, layers: int) -> Any:
+def torch_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "cpu") -> Any:
     """As a user of PyTorch would write it."""
     import torch
     from torch import nn
@@ -36,9 +36,9 @@ def torch_step(cell: str, B: int, H: int, T: int, layers: int) -> Any:
             return self.head(outputs), state
 
     torch.manual_seed(0)
-    model = Model()
+    model = Model().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    inputs, targets = torch.randint(0, V, (2, B, T)).unbind()
+    inputs, targets = torch.randint(0, V, (2, B, T), device=device).unbind()
     state = None
 
     def step() -> None:
@@ -54,7 +54,7 @@ def torch_step(cell: str, B: int, H: int, T: int, layers: int) -> Any:
     return step
 
 
-def charrnn_step(cell: str, B: int, H: int, T: int, layers: int) -> Any:
+def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "cpu") -> Any:
     """As `charrnn train` takes it."""
     from charrnn.machine import processors, share_processors
 
@@ -67,7 +67,7 @@ def charrnn_step(cell: str, B: int, H: int, T: int, layers: int) -> Any:
     from charrnn.training.learner import Learner
 
     config = TrainConfig(cell=cell, batch=B, seq_len=T, hidden=(H,) * layers, lr=1e-3, threads=processors())
-    learner = Learner(Architecture(cell, V, (H,) * layers, H), config, "cpu")
+    learner = Learner(Architecture(cell, V, (H,) * layers, H), config, device)
     inputs, targets = np.random.default_rng(0).integers(0, V, (2, B, T))
     chunk = Chunk(inputs, targets)
     return lambda: learner.step(chunk, 0, 1e-3)

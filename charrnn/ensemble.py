@@ -61,14 +61,16 @@ class Ensemble(Inference):
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
         """See `Inference`."""
         found = [engine.score(ids, part) for engine, part in zip(self.engines, self._parts(state), strict=True)]
-        nats = self._share - np.logaddexp.reduce([-nats for nats, _ in found])
+        with np.errstate(all="ignore"):  # who asked looks at what comes out
+            nats = self._share - np.logaddexp.reduce([-nats for nats, _ in found])
         nats[ids == self.architecture.start] = 0
         return nats, tuple(layer for _, after in found for layer in after)
 
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
         """See `Inference`; the logits are ln p."""
         found = [engine.step(ids, part) for engine, part in zip(self.engines, self._parts(state), strict=True)]
-        logits = np.logaddexp.reduce([_log_softmax(logits) for logits, _ in found]) - self._share
+        with np.errstate(all="ignore"):
+            logits = np.logaddexp.reduce([_log_softmax(logits) for logits, _ in found]) - self._share
         return logits, tuple(layer for _, after in found for layer in after)
 
     def _parts(self, state: State) -> list[State]:
@@ -82,6 +84,5 @@ class Ensemble(Inference):
 
 def _log_softmax(logits: Array) -> Array:
     """Of rows (B, V), float64."""
-    with np.errstate(all="ignore"):  # who asked looks at what comes out
-        apart = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-        return np.asarray(apart - np.log(np.exp(apart).sum(axis=1, keepdims=True)))
+    apart = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return np.asarray(apart - np.log(np.exp(apart).sum(axis=1, keepdims=True)))

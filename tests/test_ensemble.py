@@ -126,6 +126,15 @@ def test_one_that_is_missing(run: tiny.Program) -> None:
     assert "no model 'nowhere'" in ran.error
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, 3e38])
+def test_one_that_is_not_finite(value: float, run: tiny.Program, tmp_path: Path) -> None:
+    """Spoils them all, and says so."""
+    bad = tiny.poisoned(tmp_path / "bad", tiny.drawn(tiny.char(), seed=7), value)
+    for command in (["eval"], ["sample", "--seed", "1"]):
+        ran = run(*command, "-m", "a", "-m", bad, stdin=TEXT)
+        assert ran.code in ((5, 0) if value == 3e38 else (5,))
+
+
 def test_one_learns_alone(run: tiny.Program) -> None:
     ran = run("eval", "-m", "a", "-m", "b", "--dynamic", stdin=b"a")
     assert ran.code == 2

@@ -158,6 +158,19 @@ def test_a_short_text_is_not_read_for_ever(speed: list[float]) -> None:
     assert asked.config.steps == 1000 * epoch
 
 
+def test_a_large_layer_is_made_two(speed: list[float]) -> None:
+    """Where neither is asked for; they are smaller than it would be, and have about as many weights."""
+    split = split_of(TEXT * 5000)
+    one, two = plan_of(split, time=600.0, layers=1), plan_of(split, time=600.0)
+    assert (one.architecture.layers, two.architecture.layers) == (1, 2)
+    assert two.architecture.hidden[0] < one.architecture.hidden[0]
+    assert 0.5 < two.architecture.parameters / one.architecture.parameters < 1.5
+    assert any(reason.startswith("layers 2: ") for reason in two.reasons)
+    assert plan_of(split, time=600.0, hidden=(512,)).architecture.layers == 1
+    assert plan_of(split, time=10.0).architecture.layers == 1
+    assert plan_of(split_of(TEXT * 20), time=600.0).architecture.layers == 1
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 def test_presets(preset: str, speed: list[float]) -> None:
     """A time, and of the small one a size; what the user says goes before it; the command spells it out."""

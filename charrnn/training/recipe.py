@@ -24,6 +24,7 @@ SIZES = (32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024)
 WEIGHTS_PER_SYMBOL = 4.0
 SYMBOLS_PER_WEIGHT = 3.5
 UNTIMED = 256  # the most where no time is given
+DEEP = 500_000  # weights of one layer, from which on two smaller ones learn more in the same time
 
 MOST_EPOCHS = 100
 """Where there is a time to keep, and the text is short enough to be read that often."""
@@ -74,37 +75,49 @@ def with_hidden(
     reasons: list[str],
     check: Callable[[], None],
 ) -> TrainConfig:
-    """The largest layer whose weights the text and the time can fill."""
-    used = _used(split)
-    sized = {size: with_rest_of_model(replace(config, hidden=(size,)), []) for size in SIZES}
-    # weights of symbols that never occur are not learned
-    weights = {size: replace(architecture_of(sized[size], split), vocabulary=used).parameters for size in SIZES}
-    allowed = [size for size in SIZES if weights[size] <= WEIGHTS_PER_SYMBOL * len(split.train)] or [SIZES[0]]
-    chosen, why = min(allowed[-1], UNTIMED), f"the text has {len(split.train):,} symbols"
+    """The largest layer whose weights the text and the time can fill, or instead of a large one two."""
+    used = int(np.unique(split.train.ids[: 1 << 20]).size)  # symbols that occur: of 256 bytes perhaps 65
+
+    def of_size(size: int, layers: int | None) -> TrainConfig:
+        return with_rest_of_model(replace(config, hidden=(size,), layers=layers), [])
+
+    def weights(size: int, layers: int | None) -> int:
+        """Those of symbols that never occur are not learned."""
+        return replace(architecture_of(of_size(size, layers), split), vocabulary=used).parameters
+
+    def allowed(layers: int | None) -> list[int]:
+        most = WEIGHTS_PER_SYMBOL * len(split.train)
+        return [size for size in SIZES if weights(size, layers) <= most] or [SIZES[0]]
+
+    layers, largest = config.layers, allowed(config.layers)[-1]
+    chosen, why = min(largest, UNTIMED), f"the text has {len(split.train):,} symbols"
     if config.time is not None:
-        reference = min(allowed[-1], 128 if config.time < 30 else 256)  # near to what will be chosen
-        count = config.threads or processors()
-        speed = calibrate(architecture_of(sized[reference], split), sized[reference], split, device, [count], check)[
-            count
-        ]
+        reference = min(largest, 128 if config.time < 30 else 256)  # near to what will be chosen
+        model, count = of_size(reference, layers), config.threads or processors()
+        speed = calibrate(architecture_of(model, split), model, split, device, [count], check)[count]
+        speed *= weights(reference, layers)  # weights a second
         left = 0.85 * (config.time - elapsed())
-        chosen = allowed[0]
-        for size in allowed:  # smaller layers run farther from the processor's limit, hence the power
-            share = weights[reference] / weights[size]
-            read = left * speed * min(share, share**0.75)
-            if read >= SYMBOLS_PER_WEIGHT * weights[size]:
-                chosen = size
-        if chosen < allowed[-1]:
+
+        def enough(size: int, layers: int | None) -> bool:
+            """Whether there is time to read enough; smaller layers run farther from the processor's limit."""
+            here, there = weights(size, layers), weights(reference, config.layers)
+            read: float = left * speed / here * min(1.0, (here / there) ** 0.25)
+            return read >= SYMBOLS_PER_WEIGHT * here
+
+        def best(layers: int | None) -> int:
+            return max(size for size in allowed(layers) if size == SIZES[0] or enough(size, layers))
+
+        chosen = best(layers)
+        if layers is None and weights(chosen, 1) >= DEEP:
+            layers = 2
+            chosen = best(layers)
+            reasons.append("layers 2: one layer would be so large that two learn more in the same time")
+        if chosen < allowed(layers)[-1]:
             why = f"what {seconds(config.time)} can teach at this machine's speed"
     elif chosen == UNTIMED:
         why = "quick to train; name a size for more"
     reasons.append(f"hidden {chosen}: {why}")
-    return replace(config, hidden=(chosen,))
-
-
-def _used(split: Split) -> int:
-    """How many symbols occur in the text to train on, or in a large one's beginning: of 256 bytes perhaps 65."""
-    return int(np.unique(split.train.ids[: 1 << 20]).size)
+    return replace(config, hidden=(chosen,), layers=layers)
 
 
 def with_rest_of_model(config: TrainConfig, reasons: list[str]) -> TrainConfig:
