@@ -7,7 +7,7 @@ that was stopped anywhere goes on as if it had not been.
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from charrnn import checkpoint
@@ -20,6 +20,7 @@ from charrnn.sampling import write_texts
 from charrnn.training.calibration import training_rows
 from charrnn.training.learner import Learner, Step
 from charrnn.training.plan import Plan, describe
+from charrnn.training.progress import Progress
 from charrnn.training.run import Run
 from charrnn.training.schedule import Course, learning_rate
 from charrnn.training.stop import Stop, StopRequested
@@ -36,39 +37,6 @@ _SAMPLE = SampleConfig(temp=0.8, length=240)
 _RECORDS = 12  # in a sample
 
 Event = dict[str, Any]
-
-
-@dataclass
-class Progress:
-    """Where a run is: all of it that is not weights. Stored in every resumable checkpoint.
-
-    Attributes:
-        step: steps taken.
-        course: of the learning rate.
-        end: the step at which the rows come to the text's end: the last one, or near it.
-        evaluated: the step that was evaluated last; -1 before any.
-        sampled: the step at which a sample was last shown.
-        best: nats per symbol of the best evaluation, at best_step.
-        stale: evaluations since the best one that a lower rate will not make up for.
-        reason: why training ended: "steps", "patience"; "" while it has not.
-    """
-
-    course: Course
-    end: int
-    step: int = 0
-    evaluated: int = -1
-    sampled: int = -1
-    best: float | None = None
-    best_step: int = 0
-    stale: int = 0
-    reason: str = ""
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Progress":
-        """Read what `asdict` made."""
-        course = values["course"]
-        bends = tuple((int(step), float(progress)) for step, progress in course["bends"])
-        return cls(**{**values, "course": Course(int(course["steps"]), bends)})
 
 
 class Trainer:
