@@ -144,9 +144,9 @@ def draw(curves: dict[tuple[str, str], list[tuple[int, float]]], path: Path) -> 
 
     figure, panels = pyplot.subplots(1, len(CELLS), figsize=(13, 4.2), sharey=True)
     for panel, cell in zip(panels, CELLS, strict=True):
-        for name in VARIANTS:
+        for number, name in enumerate(VARIANTS):
             if curve := curves.get((cell, name)):
-                panel.plot(*zip(*curve, strict=True), label=name, linewidth=1.2)
+                panel.plot(*zip(*curve, strict=True), label=name, color=f"C{number}", linewidth=1.2)
         panel.axhline(math.log(len(LETTERS)), color="grey", linestyle=":", linewidth=1)
         panel.set_title(cell)
         panel.set_xlabel("step")
@@ -161,8 +161,8 @@ def main() -> None:
     """Print a Markdown table, and draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text")
-    parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--gap", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=240)
+    parser.add_argument("--gap", type=int, default=6)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
