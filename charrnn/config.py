@@ -34,9 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "default": {"time": 300.0},
     "best": {"time": 900.0},
 }
-"""What holds where the user says neither it nor, instead of a time, epochs or steps. The rest follows from the time."""
-
-"""Seconds a training takes where neither time nor epochs nor steps are given."""
+"""What holds where the command leaves it open; the time, where it says neither epochs nor steps."""
 
 MAX_SEED = 2**63 - 1
 

@@ -149,19 +149,15 @@ class _Evaluation:
             return score_records(
                 engine, tokenizer, records, self.separator, window=config.window, lanes=lanes, name=name, **how
             )
+        scores: Iterator[Score]
         if config.streams > 1:
-            return sum(
-                (score_streams(engine, tokenizer, text, config.streams, name=name, **how) for text in texts), Score()
-            )
-        if config.window:
-            return sum(
-                (
-                    score_windows(engine, tokenizer, text, config.window, lanes=lanes, name=name, **how)
-                    for text in texts
-                ),
-                Score(),
-            )
-        return sum(score_texts(engine, tokenizer, texts, lanes=lanes, name=partial(_always, name), **how), Score())
+            scores = (score_streams(engine, tokenizer, text, config.streams, name=name, **how) for text in texts)
+        elif config.window:
+            how |= {"lanes": lanes, "name": name}
+            scores = (score_windows(engine, tokenizer, text, config.window, **how) for text in texts)
+        else:
+            scores = score_texts(engine, tokenizer, texts, lanes=lanes, name=partial(_always, name), **how)
+        return sum(scores, Score())
 
     def _texts(self, file: str, advance: Callable[[int], None]) -> Iterator[Iterable[bytes]]:
         """The sequences of a FASTA file; any other is one text."""

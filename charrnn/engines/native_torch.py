@@ -69,12 +69,9 @@ class NativeLayer(nn.Module):
 
     def __init__(self, machine: Machine, cell: str, width: int, size: int, activation: str) -> None:
         super().__init__()
-        gates = len(CELLS[cell].gates)
         self.machine, self.number, self.size = machine, number_of(cell, activation), size
-        self.weight_ih = nn.Parameter(torch.zeros(gates * size, width))
-        self.weight_hh = nn.Parameter(torch.zeros(gates * size, size))
-        self.bias_ih = nn.Parameter(torch.zeros(gates * size))
-        self.bias_hh = nn.Parameter(torch.zeros(gates * size))
+        for name, shape in CELLS[cell].shapes(width, size).items():
+            self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
 
     def weights(self) -> dict[str, nn.Parameter]:
         """`weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`."""

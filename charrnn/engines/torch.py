@@ -150,11 +150,11 @@ class SteppedLayer(nn.Module):
             sums = nn.functional.linear(vectors, matrices[number], biases[number])
             return torch.chunk(sums, self.cell.products[number], dim=1)
 
+        marks = None if resets is None else resets.to(x.device)
         vectors, outputs = tuple(state), []  # (B, H) each
         for t, gates in enumerate(drive.unbind(1)):
-            if resets is not None:
-                reset = resets[:, t, None].to(x.device)
-                vectors = tuple(vector.masked_fill(reset, 0) for vector in vectors)
+            if marks is not None:
+                vectors = tuple(vector.masked_fill(marks[:, t, None], 0) for vector in vectors)
             vectors = self.advance(
                 Inputs(FUNCTIONS, torch.chunk(gates, len(self.cell.gates), dim=1), vectors, product, peepholes)
             )
@@ -198,9 +198,7 @@ class TorchEngine(Inference):
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
         """See `Inference`. Makes at most 2**24 logits at a time, or one row's."""
         symbols, before = self._to_device(ids, state)
-        # TF32 would keep three digits; no engine may differ by more than 1e-5.
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            features, after = self._features(symbols, before)
+        features, after = self._features(symbols, before)
         starts = symbols.flatten() == self.architecture.start  # (B*T,)
         targets = symbols.flatten().masked_fill(starts, 0)
         rows = max(1, BLOCK // self.architecture.vocabulary)
@@ -213,7 +211,7 @@ class TorchEngine(Inference):
             ]
         )
         nats = costs.masked_fill(starts, 0).reshape(ids.shape).double().cpu().numpy()
-        return nats, _to_numpy(after)
+        return nats, self._to_numpy(after)
 
     @torch.no_grad()
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
@@ -221,12 +219,14 @@ class TorchEngine(Inference):
         symbols, before = self._to_device(ids[:, None], state)
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             logits, after = self.model(symbols, before)
-        return logits[:, 0].cpu().numpy(), _to_numpy(after)
+        return logits[:, 0].cpu().numpy(), self._to_numpy(after)
 
     def _features(self, symbols: Tensor, before: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """What predicts symbols (B, T): the features (B, T, F) of the step before each, at first the state's own; and
         the state after them."""
-        outputs, after = self.model.outputs(symbols, before)
+        # TF32 would keep three digits; no engine may differ by more than 1e-5.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            outputs, after = self.model.outputs(symbols, before)
         first = self.model.features([h[0] for h in before])[:, None]
         return torch.cat((first, outputs[:, :-1]), dim=1), after
 
@@ -234,6 +234,5 @@ class TorchEngine(Inference):
         symbols = torch.tensor(ids, dtype=torch.int64, device=self.device)
         return symbols, tuple(torch.tensor(layer, dtype=torch.float32, device=self.device) for layer in state)
 
-
-def _to_numpy(state: tuple[Tensor, ...]) -> State:
-    return tuple(layer.cpu().numpy() for layer in state)
+    def _to_numpy(self, state: tuple[Tensor, ...]) -> State:
+        return tuple(layer.detach().cpu().numpy() for layer in state)

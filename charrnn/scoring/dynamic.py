@@ -24,11 +24,6 @@ _MEMORY = 0.999  # of squared gradients, from segment to segment
 _EPSILON = 1e-8
 
 
-def default_rate(architecture: Architecture) -> float:
-    """The rate that serves a model of this size well."""
-    return DYNAMIC_RATE / max(architecture.hidden)
-
-
 class DynamicEngine(TorchEngine):
     """`Inference` of one row, whose weights follow what it scores: gradient descent on each segment once it is scored,
     every weight's step divided by the root of its mean squared gradient so far, with a decay back to the
@@ -37,7 +32,7 @@ class DynamicEngine(TorchEngine):
     Args:
         architecture: the model's sizes.
         weights: the trained ones, named and shaped as `architecture.shapes()`.
-        rate: of learning; None: `default_rate`.
+        rate: of learning; None: `DYNAMIC_RATE` by the largest layer's size.
         device: "cpu", "cuda" or "cuda:N".
 
     Raises:
@@ -59,7 +54,7 @@ class DynamicEngine(TorchEngine):
         if self.model.machine:
             self.model.machine.threads = processors()
             torch.set_num_threads(1)  # little is left for torch's own
-        self.rate = default_rate(architecture) if rate is None else rate
+        self.rate = DYNAMIC_RATE / max(architecture.hidden) if rate is None else rate
         self.segments = 0
         self.weights = [*self.model.named_weights().values()]
         self.trained = [weight.detach().clone() for weight in self.weights]
@@ -80,18 +75,16 @@ class DynamicEngine(TorchEngine):
         symbols, before = self._to_device(ids, state)
         for weight in self.weights:
             weight.grad = None
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            features, after = self._features(symbols, before)
+        features, after = self._features(symbols, before)
         scored = symbols[0] != self.architecture.start
-        costs = nn.functional.cross_entropy(
-            self.model.head(features[0, scored]), symbols[0, scored], reduction="none"
-        )  # fmt: skip
+        logits = self.model.head(features[0, scored])
+        costs = nn.functional.cross_entropy(logits, symbols[0, scored], reduction="none")
         nats = np.zeros(ids.shape[1])
         if len(costs):
             costs.mean().backward()  # type: ignore[no-untyped-call]
             self._learn()
             nats[scored.cpu().numpy()] = costs.detach().double().cpu().numpy()
-        return nats, tuple(layer.detach().cpu().numpy() for layer in after)
+        return nats, self._to_numpy(after)
 
     @torch.no_grad()
     def _learn(self) -> None:

@@ -95,13 +95,13 @@ def with_hidden(
         reference = min(largest, 128 if config.time < 30 else 256)  # near to what will be chosen
         model, count = of_size(reference, layers), config.threads or processors()
         speed = calibrate(architecture_of(model, split), model, split, device, [count], check)[count]
-        speed *= weights(reference, layers)  # weights a second
+        there = weights(reference, layers)
         left = 0.85 * (config.time - elapsed())
 
         def enough(size: int, layers: int | None) -> bool:
             """Whether there is time to read enough; smaller layers run farther from the processor's limit."""
-            here, there = weights(size, layers), weights(reference, config.layers)
-            read: float = left * speed / here * min(1.0, (here / there) ** 0.25)
+            here = weights(size, layers)
+            read: float = left * speed * there / here * min(1.0, (here / there) ** 0.25)
             return read >= SYMBOLS_PER_WEIGHT * here
 
         def best(layers: int | None) -> int:
