@@ -19,7 +19,6 @@ from charrnn.machine import share_processors
 
 share_processors()
 
-import torch  # noqa: E402
 
 from charrnn.config import TrainConfig  # noqa: E402
 from charrnn.corpora.reading import read_corpus  # noqa: E402
@@ -81,13 +80,14 @@ def recall_text(gap: int) -> str:
 
 def begin(learner: Learner, variant: Variant) -> None:
     """The weights that the variant begins with."""
-    for name, weight in learner.model.named_weights().items():
-        with torch.no_grad():
-            if name.endswith("weight_hh") and variant.recurrent != "orthogonal":
-                limit = math.sqrt(3 / HIDDEN) if variant.recurrent == "xavier" else 0.0
-                weight.uniform_(-limit, limit, generator=torch.Generator().manual_seed(1))
-            if name.endswith("bias_ih") and learner.architecture.cell == "lstm":
-                weight[HIDDEN : 2 * HIDDEN] = variant.forget
+    weights = learner.weights()
+    for name, weight in weights.items():
+        if name.endswith("weight_hh") and variant.recurrent != "orthogonal":
+            limit = math.sqrt(3 / HIDDEN) if variant.recurrent == "xavier" else 0.0
+            weight[:] = np.random.default_rng(1).uniform(-limit, limit, weight.shape)
+        if name.endswith("bias_ih") and learner.architecture.cell == "lstm":
+            weight[HIDDEN : 2 * HIDDEN] = variant.forget
+    learner.model.load_weights(weights)
 
 
 def recall(learner: Learner, ids: Array, gap: int) -> float:

@@ -31,6 +31,7 @@ from charrnn.training.calibration import training_rows  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402
 from charrnn.training.plan import make_plan  # noqa: E402
 from charrnn.training.schedule import learning_rate  # noqa: E402
+from charrnn.training.torch_optimizer import tensors_of  # noqa: E402
 from charrnn.training.validation import FIT_TOKENS, exact, fit_temperature, tempered  # noqa: E402
 
 BETA1, BETA2 = optimizers.BETAS
@@ -114,13 +115,13 @@ def run(split: Split, options: dict[str, Any], extras: Extras) -> dict[str, Any]
     assert config.lr is not None
     learner, rows = Learner(architecture, config, "cpu"), training_rows(config, split)
     learner.expect(split.train.ids)
-    named = learner.model.named_weights()
+    named = tensors_of(learner.model)
     matrices = {name: weight for name, weight in named.items() if name.endswith("weight_hh")}
     others: dict[str, Muon | Soap] = {}
     if extras.muon or extras.soap:
         others = {name: Muon(architecture.gates) if extras.muon else Soap() for name in matrices}
     with torch.no_grad():
-        learner.model.embedding.mul_(extras.deviation)
+        named["embedding"].mul_(extras.deviation)
     averages = {name: weight.detach().clone() for name, weight in named.items()} if extras.average else {}
     losses, begin = [], time.monotonic()
     for step in range(config.steps):

@@ -191,7 +191,7 @@ def test_the_state_is_reset_by_the_start_and_by_nothing_else(cell: str) -> None:
         changed = inputs.copy()
         changed[:, 0] = first
         learner.step(Chunk(changed, inputs % 9), 0, 0.1)
-        return learner.state[0].numpy()[0]
+        return learner.state[0][0]
 
     one, other = ends(1), ends(2)
     assert (one[0] == other[0]).all()  # the row with `<s>`, id 9, in its middle
@@ -205,11 +205,11 @@ def test_the_state_is_carried_across_chunks_and_epochs(tmp_path: Path) -> None:
     states = []
     for first in (1, 1, 9):
         learner.step(Chunk(np.array([[first, 2]]), np.array([[2, 3]])), 0, 1e-9)
-        states.append(learner.state[0].numpy().copy())
+        states.append(learner.state[0].copy())
     fresh = Learner(learner.architecture, learner.config, "cpu")
     fresh.step(Chunk(np.array([[9, 2]]), np.array([[2, 3]])), 0, 1e-9)
     assert not np.allclose(states[0], states[1], atol=1e-4)
-    assert states[2] == pytest.approx(fresh.state[0].numpy(), abs=1e-6)
+    assert states[2] == pytest.approx(fresh.state[0], abs=1e-6)
 
 
 # --- splitting -----------------------------------------------------------------------------------

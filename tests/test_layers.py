@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 import charrnn
+from charrnn.engines import core
 
 PACKAGE = Path(charrnn.__file__).parent
 
 LAYERS = {
     "ground": "errors cells architecture options config machine files tokenizers draws",
-    "parts": "data corpora checkpoint checkpoint_header runs engines ensemble model",
+    "parts": "data corpora checkpoint checkpoint_header runs engines ensemble initialisation model",
     "work": "training scoring sampling baselines report library",
     "commands": "cli console __main__",
 }
@@ -26,11 +27,8 @@ LAYER = {name: depth for depth, names in enumerate(LAYERS.values()) for name in 
 AT_IMPORT = {
     "torch": {
         "model",
-        "training.learner",
-        "training.optimizers",
+        "training.torch_optimizer",
         "engines.torch",
-        "engines.native_torch",
-        "scoring.dynamic",
     },
     "rich": {"console.live"},
     "typer": {"cli.__init__"},
@@ -172,6 +170,21 @@ def test_importing_does_nothing(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, b""), done.stderr.decode()
     assert json.loads(done.stderr) == [[], []]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_training_by_the_core_needs_no_torch(tmp_path: Path) -> None:
+    """From text to model, and dynamic evaluation of it."""
+    if core.library() is None:
+        pytest.skip("the compiled core was not built here")
+    (tmp_path / "text").write_text("a rose is a rose is a rose\n" * 200)
+    script = (
+        "import sys; from charrnn.__main__ import main\n"
+        "assert main(['train', 'text', '--steps', '20', '--dropout', '0.1', '--engine', 'native', '-q']) == 0\n"
+        "assert main(['eval', 'text', '--dynamic']) == 0\n"
+        "assert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 @pytest.mark.parametrize("module", ["charrnn", "charrnn.config", "charrnn.cli", "charrnn.console.training"])

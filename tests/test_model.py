@@ -17,7 +17,8 @@ from charrnn.draws import dropout_masks
 from charrnn.engines import Array, core
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.torch import RecurrentLayer
-from charrnn.model import LanguageModel, initial_weights
+from charrnn.initialisation import initial_weights
+from charrnn.model import LanguageModel
 
 V = 4
 CELLS = [("rnn", "relu"), ("rnn", "sigmoid"), *((cell, "tanh") for cell in cells.CELLS)]
@@ -176,7 +177,7 @@ def test_nu08_first_loss_is_ln_v(cell: str, activation: str, hidden: tuple[int, 
     that of the form without a cell grows on and on."""
     architecture = Architecture(cell, vocabulary, hidden, embedding=32, activation=activation)
     model = LanguageModel(architecture)
-    model.initialise(seed=3)
+    model.load_weights(initial_weights(architecture, 3))
     ids = torch.from_numpy(np.random.default_rng(4).integers(0, vocabulary, (8, 65)))
     with torch.no_grad():
         logits, _ = model(ids[:, :-1], model.zero_state(8))
@@ -207,8 +208,8 @@ def test_sigmoid_network_starts_as_the_image_of_a_tanh_one() -> None:
     tanh, sigmoid = (Architecture("rnn", *sizes, activation=kind) for kind in ("tanh", "sigmoid"))
     ids = torch.arange(20)[None]
     one, other = LanguageModel(tanh), LanguageModel(sigmoid)
-    one.initialise(6)
-    other.initialise(6)
+    one.load_weights(initial_weights(tanh, 6))
+    other.load_weights(initial_weights(sigmoid, 6))
     state = tuple(torch.rand(1, 1, H) for H in (16, 12))
     outputs, _ = one.outputs(ids, state)
     images, _ = other.outputs(ids, tuple((1 + layer) / 2 for layer in state))
@@ -221,7 +222,7 @@ def test_nu09_every_cell_learns(cell: str, activation: str) -> None:
     an LSTM of relus is slower."""
     architecture = Architecture(cell, 8, (24,), embedding=8, activation=activation)
     model = LanguageModel(architecture)
-    model.initialise(1)
+    model.load_weights(initial_weights(architecture, 1))
     length = 50 if core.runs(cell) else 25  # the others take their time
     ids = torch.from_numpy(np.random.default_rng(1).integers(0, 8, (1, length)).repeat(2, axis=1))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
@@ -241,7 +242,7 @@ def test_nu09_every_cell_learns(cell: str, activation: str) -> None:
 def test_masks_drop_what_they_name(hidden: tuple[int, ...]) -> None:
     architecture = Architecture("gru", 9, hidden, embedding=4)
     model = LanguageModel(architecture)
-    model.initialise(1)
+    model.load_weights(initial_weights(architecture, 1))
     ids = torch.arange(8).reshape(2, 4)
     masks = [torch.from_numpy(m) for m in dropout_masks(architecture, 0.5, seed=1, step=0, first_row=0, rows=2)]
     plain, _ = model(ids, model.zero_state(2))
@@ -263,9 +264,9 @@ def test_masks_drop_what_they_name(hidden: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("architecture", MODELS, ids=name)
 def test_weights_go_out_and_come_back(architecture: Architecture) -> None:
     model, other = LanguageModel(architecture), LanguageModel(architecture)
-    assert not any(value.any() for value in model.weights().values())
-    model.initialise(5)
-    weights = model.weights()
+    assert not any(value.any() for value in model.copy_weights().values())
+    model.load_weights(initial_weights(architecture, 5))
+    weights = model.copy_weights()
     assert {key: value.shape for key, value in weights.items()} == architecture.shapes()
     assert list(weights) == list(architecture.shapes())
     assert all(value.dtype == np.float32 and value.flags.c_contiguous for value in weights.values())
@@ -274,12 +275,12 @@ def test_weights_go_out_and_come_back(architecture: Architecture) -> None:
     ids = torch.tensor(RESETS["middle"])
     assert torch.equal(model(ids, model.zero_state(2))[0].detach(), other(ids, other.zero_state(2))[0].detach())
     weights["embedding"][:] = 0
-    assert model.weights()["embedding"].any(), "weights() must copy"
+    assert model.copy_weights()["embedding"].any(), "copy_weights() must copy"
 
 
 def test_a_wrong_shape_is_refused() -> None:
     model = LanguageModel(MODELS[0])
-    weights = model.weights()
+    weights = model.copy_weights()
     with pytest.raises(AssertionError, match="head"):
         model.load_weights(weights | {"head.bias": weights["head.bias"][:1]})
     with pytest.raises(AssertionError, match="names"):
@@ -288,7 +289,7 @@ def test_a_wrong_shape_is_refused() -> None:
 
 def test_torchs_own_generator_is_left_alone() -> None:
     before = torch.get_rng_state()
-    LanguageModel(MODELS[0]).initialise(1)
+    LanguageModel(MODELS[0]).load_weights(initial_weights(MODELS[0], 1))
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -282,7 +282,9 @@ def test_ck_22_a_weight_that_is_no_number_is_not_saved(
     def poison(self: Learner, chunk: Any, number: int, rate: float) -> Any:
         found = step(self, chunk, number, rate)
         if number + 1 == 20:
-            self.model.named_weights()[weight].data.view(-1)[0] = np.nan
+            poisoned = self.weights()
+            poisoned[weight].flat[0] = np.nan
+            self.model.load_weights(poisoned)
             before.append(checkpoints(run))
         return found
 

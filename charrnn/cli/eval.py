@@ -124,9 +124,7 @@ class _Evaluation:
             for file in files:  # each begins with the trained weights
                 texts = [[*text] for text in self._texts(file, lambda count: None)]
                 known = self._score(engine, texts, file)
-                learning = DynamicEngine(
-                    self.model.architecture, self.model.weights, rate=config.dynamic_rate, device=self.device
-                )
+                learning = DynamicEngine(self.model.architecture, self.model.weights, rate=config.dynamic_rate)
                 slowly = (_in_pieces(text, advance) for text in texts)
                 yield [known, self._score(learning, slowly, file, lanes=1)] if known.tokens else [known]
         elif self.separator or config.window or config.streams > 1 or any(map(is_fasta, files)):

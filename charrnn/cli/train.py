@@ -25,6 +25,7 @@ from charrnn.engines.devices import choose_device
 from charrnn.errors import Interrupted, UsageError
 from charrnn.files import cache_folder, quote
 from charrnn.options import kinds, merge, read_toml
+from charrnn.training.loop import Trainer
 from charrnn.training.plan import Plan, describe, make_plan
 from charrnn.training.resume import resume_plan
 from charrnn.training.run import Run
@@ -128,9 +129,6 @@ class _Training:
                 each.read_once(self._bar)
         digest = corpus.sha256 if val is None else f"{corpus.sha256}+{val.sha256}"
         resumed = self._resumed(run, digest)
-
-        # torch takes a second to import, and only now is it certain to be needed
-        from charrnn.training.loop import Trainer
 
         device, why = choose_device(config.device)
         console.detail(f"device {device}: {why}")

@@ -1,12 +1,12 @@
 """Ways to run one model. The two contracts below are all that other modules know of engines.
 
 *Inference* (`native`, `numpy`, `reference`, and `torch` for CUDA) is the protocol here, over named
-arrays and without torch on the CPU. *Training* (`native`, `torch`) is differentiable layers
-`(ids or x, state) -> (outputs, state)` for `charrnn.model`.
+arrays. *Training* (`native`, `torch`) is a model that reads a chunk and leaves the gradients of what it cost. Only
+the torch engine imports torch.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -125,6 +125,52 @@ class Inference(ABC):
         return SteppingSampler(self, request)
 
 
+class Training(Protocol):
+    """A model that learns. Its weights are float32 and zero until they are written; an optimizer knows where they and
+    their gradients are."""
+
+    name: ClassVar[str]
+    architecture: Architecture
+
+    def use_threads(self, count: int) -> None:
+        """How many of the processor's threads it takes."""
+        ...
+
+    def copy_weights(self) -> dict[str, Array]:
+        """Float32 copies, named and shaped as `Architecture.shapes`."""
+        ...
+
+    def load_weights(self, weights: Mapping[str, Array]) -> None:
+        """Write all weights, named and shaped as `Architecture.shapes`; a checkpoint checks its own."""
+        ...
+
+    def zero_state(self, batch: int) -> Any:
+        """The state of `batch` rows that have read nothing, as the engine has it; `<s>` must come next."""
+        ...
+
+    def state_of(self, arrays: Sequence[Array]) -> Any:
+        """The state that arrays (S, B, H), one of each layer, tell."""
+        ...
+
+    def arrays_of(self, state: Any) -> State:
+        """What `state_of` takes."""
+        ...
+
+    def learn(self, ids: Array, targets: Array, state: Any, masks: Sequence[Array] | None = None) -> tuple[float, Any]:
+        """Read ids and leave the gradients of what the targets cost; the weights stay.
+
+        Args:
+            ids: int64 (B, T) in [0, V]; before an id V, `<s>`, is read that row's state is set to zero.
+            targets: int64 (B, T) in [0, V), what is to be predicted after each.
+            state: of B rows, after all that came before `ids`.
+            masks: `draws.dropout_masks`, or None.
+
+        Returns:
+            The mean of -ln p of the targets in nats, and the state after the last id.
+        """
+        ...
+
+
 def choose_engine(name: str, device: str, *, cell: str = "lstm", training: bool = False) -> str:
     """The engine that runs a model: "native", "numpy" or "torch".
 
@@ -201,3 +247,25 @@ def inference(
             from charrnn.engines.numpy import NumpyEngine
 
             return NumpyEngine(architecture, weights)
+
+
+def training_model(architecture: Architecture, *, name: str, device: str, precision: str) -> Training:
+    """The engine that trains; its weights are yet to be written.
+
+    Args:
+        architecture: the model's sizes.
+        name, device: as for `choose_engine`.
+        precision: as for `choose_precision`.
+
+    Raises:
+        UsageError: as `choose_engine` and `choose_precision` do.
+    """
+    name = choose_engine(name, device, cell=architecture.cell, training=True)
+    precision = choose_precision(precision, name)
+    if name == "native":
+        from charrnn.engines.native_training import NativeModel
+
+        return NativeModel(architecture, precision)
+    from charrnn.model import LanguageModel
+
+    return LanguageModel(architecture).to(device)

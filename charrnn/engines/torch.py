@@ -21,7 +21,7 @@ BLOCK = 1 << 24  # most logits that `score` makes at a time
 
 
 class RecurrentLayer(nn.Module):
-    """A differentiable layer `(x, resets, state, ids) -> (outputs, state)`.
+    """A differentiable layer `(x, resets, state) -> (outputs, state)`.
 
     The weights are those of the module `rnn`, one layer of `nn.RNN`, `nn.LSTM` or `nn.GRU`; zero until
     they are written, so that making a layer draws nothing from torch's generator.
@@ -51,23 +51,18 @@ class RecurrentLayer(nn.Module):
         """`weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`."""
         return {name.removesuffix("_l0"): weight for name, weight in self.rnn.named_parameters()}
 
-    def forward(
-        self, x: Tensor, resets: Tensor | None, state: Tensor, ids: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, resets: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """Run a chunk.
 
         Args:
-            x: (B, T, width); with ids, a table (N, width) that they choose from.
+            x: (B, T, width).
             resets: bool (B, T), best on the CPU (it decides how to run): set the row's state to zero
                 before reading that step. None: nowhere.
             state: (S, B, H) before the first step.
-            ids: integers (B, T) in [0, N), or None.
 
         Returns:
             outputs (B, T, H), and the state (S, B, H) after the last step.
         """
-        if ids is not None:
-            x = nn.functional.embedding(ids, x)
         if resets is None:
             return self._run(x, state)
         resets = resets.cpu()
@@ -133,14 +128,10 @@ class SteppedLayer(nn.Module):
         """By the names of `Cell.shapes`."""
         return dict(self.named_parameters())
 
-    def forward(
-        self, x: Tensor, resets: Tensor | None, state: Tensor, ids: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, resets: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """As `RecurrentLayer.forward`."""
         weights, H = self.weights(), state.shape[2]
-        drive = nn.functional.linear(x, weights["weight_ih"], weights["bias_ih"])
-        if ids is not None:
-            drive = nn.functional.embedding(ids, drive)  # (B, T, G*H)
+        drive = nn.functional.linear(x, weights["weight_ih"], weights["bias_ih"])  # (B, T, G*H)
         rows = [H * count for count in self.cell.products]
         matrices = torch.split_with_sizes(weights["weight_hh"], rows) if rows else ()
         biases = torch.split_with_sizes(weights["bias_hh"], rows) if rows else ()
@@ -178,19 +169,16 @@ class TorchEngine(Inference):
         architecture: the model's sizes.
         weights: arrays named and shaped as `architecture.shapes()`.
         device: "cpu", "cuda" or "cuda:N".
-        layers: the engine that runs the layers, "torch" or "native".
     """
 
     name = "torch"
 
-    def __init__(
-        self, architecture: Architecture, weights: Mapping[str, Array], device: str = "cpu", layers: str = "torch"
-    ) -> None:
+    def __init__(self, architecture: Architecture, weights: Mapping[str, Array], device: str = "cpu") -> None:
         from charrnn.model import LanguageModel  # the model is built of this module's layers
 
         self.architecture = architecture
         self.device = torch.device(device)
-        self.model = LanguageModel(architecture, layers)
+        self.model = LanguageModel(architecture)
         self.model.load_weights(weights)
         self.model.to(self.device).eval()
 
@@ -236,3 +224,39 @@ class TorchEngine(Inference):
 
     def _to_numpy(self, state: tuple[Tensor, ...]) -> State:
         return tuple(layer.detach().cpu().numpy() for layer in state)
+
+
+class TorchGradients:
+    """What `NativeModel` has to follow a cost back by, on the CPU, for cells that the core does not run.
+
+    Args:
+        architecture: the model's sizes.
+
+    Attributes:
+        weights: float32, by the names of `Architecture.shapes`; zero until they are written, in place.
+        gradients: what `backward` leaves.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        from charrnn.model import LanguageModel  # the model is built of this module's layers
+
+        self.model = LanguageModel(architecture)
+        self.weights = {name: weight.detach().numpy() for name, weight in self.model.named_weights().items()}
+        self.gradients: dict[str, Array] = {}
+        self._features: Tensor | None = None
+
+    def forward(self, ids: Array, state: State) -> tuple[Array, State]:
+        """See `NativeModel`."""
+        features, after = self.model.outputs(torch.from_numpy(ids), self.model.state_of(state))
+        self._features = features.transpose(0, 1)
+        return self._features.detach().numpy(), self.model.arrays_of(after)
+
+    def backward(self, slopes: Array) -> None:
+        """See `NativeModel`."""
+        assert self._features is not None, "what was read is followed back once"
+        features, self._features = self._features, None
+        self.model.zero_grad()
+        features.backward(torch.from_numpy(slopes))  # type: ignore[no-untyped-call]
+        for name, weight in self.model.named_weights().items():
+            if weight.grad is not None:
+                self.gradients[name] = weight.grad.numpy()

@@ -4,16 +4,18 @@ What a symbol costs never depends on that symbol or on what comes after it.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import nn
 
 from charrnn.architecture import Architecture
 from charrnn.config import DYNAMIC_RATE
-from charrnn.engines import Array, State, choose_engine
-from charrnn.engines.torch import TorchEngine
+from charrnn.engines import Array, Inference, State, choose_engine
+from charrnn.engines.native_training import NativeModel
 from charrnn.machine import processors
+
+if TYPE_CHECKING:
+    from charrnn.engines.torch import TorchGradients
 
 SEGMENT = 32
 """Symbols that are scored before the weights learn from them."""
@@ -24,42 +26,36 @@ _MEMORY = 0.999  # of squared gradients, from segment to segment
 _EPSILON = 1e-8
 
 
-class DynamicEngine(TorchEngine):
+class DynamicEngine(Inference):
     """`Inference` of one row, whose weights follow what it scores: gradient descent on each segment once it is scored,
     every weight's step divided by the root of its mean squared gradient so far, with a decay back to the
-    trained weights that is stronger where gradients are large.
+    trained weights that is stronger where gradients are large. On the CPU.
 
     Args:
         architecture: the model's sizes.
         weights: the trained ones, named and shaped as `architecture.shapes()`.
         rate: of learning; None: `DYNAMIC_RATE` by the largest layer's size.
-        device: "cpu", "cuda" or "cuda:N".
-
-    Raises:
-        UsageError: as `choose_engine` does.
     """
 
     name = "dynamic"
+    model: "NativeModel | TorchGradients"
 
-    def __init__(
-        self,
-        architecture: Architecture,
-        weights: Mapping[str, Array],
-        *,
-        rate: float | None = None,
-        device: str = "cpu",
-    ) -> None:
-        layers = choose_engine("auto", device, cell=architecture.cell, training=True)
-        super().__init__(architecture, weights, device, layers=layers)
-        if self.model.machine:
-            self.model.machine.threads = processors()
-            torch.set_num_threads(1)  # little is left for torch's own
+    def __init__(self, architecture: Architecture, weights: Mapping[str, Array], *, rate: float | None = None) -> None:
+        self.architecture = architecture
+        if choose_engine("auto", "cpu", cell=architecture.cell, training=True) == "native":
+            self.model = NativeModel(architecture)
+            self.model.use_threads(processors())
+        else:
+            from charrnn.engines.torch import TorchGradients  # imports torch
+
+            self.model = TorchGradients(architecture)
+        self.weights = self.model.weights
+        self.trained = {name: np.array(weights[name], np.float32) for name in self.weights}
+        for name, weight in self.weights.items():
+            weight[:] = self.trained[name]
+        self.squares = {name: np.zeros_like(weight) for name, weight in self.weights.items()}
         self.rate = DYNAMIC_RATE / max(architecture.hidden) if rate is None else rate
         self.segments = 0
-        self.weights = [*self.model.named_weights().values()]
-        self.trained = [weight.detach().clone() for weight in self.weights]
-        self.squares = [torch.zeros_like(weight) for weight in self.weights]
-        self.count = sum(weight.numel() for weight in self.weights)
 
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
         """See `Inference`; B is 1."""
@@ -70,33 +66,50 @@ class DynamicEngine(TorchEngine):
             nats[0, begin:end], state = self._segment(ids[:, begin:end], state)
         return nats, state
 
+    def step(self, ids: Array, state: State) -> tuple[Array, State]:
+        """Nothing is known of what it reads: it would learn nothing."""
+        raise NotImplementedError
+
     def _segment(self, ids: Array, state: State) -> tuple[Array, State]:
         """Score ids (1, N), then learn from them; nats (N,)."""
-        symbols, before = self._to_device(ids, state)
-        for weight in self.weights:
-            weight.grad = None
-        features, after = self._features(symbols, before)
-        scored = symbols[0] != self.architecture.start
-        logits = self.model.head(features[0, scored])
-        costs = nn.functional.cross_entropy(logits, symbols[0, scored], reduction="none")
+        read, after = self.model.forward(ids, state)
+        features = np.concatenate((self._features(state)[None], read[:-1, 0]))  # (N, F), before each id
+        scored = np.flatnonzero(ids[0] != self.architecture.start)
         nats = np.zeros(ids.shape[1])
-        if len(costs):
-            costs.mean().backward()  # type: ignore[no-untyped-call]
-            self._learn()
-            nats[scored.cpu().numpy()] = costs.detach().double().cpu().numpy()
-        return nats, self._to_numpy(after)
+        if not len(scored):
+            return nats, after
+        head, features, targets = self.weights["head.weight"], features[scored], ids[0, scored]
+        logits = features @ head.T + self.weights["head.bias"]
+        logits -= logits.max(axis=1, keepdims=True)
+        odds = np.exp(logits)
+        sums = odds.sum(axis=1, keepdims=True)
+        places = np.arange(len(scored))
+        nats[scored] = np.log(sums[:, 0], dtype=np.float64) - logits[places, targets]
+        slopes = odds / sums  # of the mean cost by the logits
+        slopes[places, targets] -= 1
+        slopes /= len(scored)
+        by_features = np.zeros((ids.shape[1], head.shape[1]), np.float32)
+        by_features[scored] = slopes @ head
+        # the first symbol's features came with the state, and where that came from is no longer known
+        self.model.backward(np.concatenate((by_features[1:], np.zeros_like(by_features[:1])))[:, None])
+        self.model.gradients["head.weight"] = slopes.T @ features
+        self.model.gradients["head.bias"] = slopes.sum(axis=0)
+        self._learn()
+        return nats, after
 
-    @torch.no_grad()
+    def _features(self, state: State) -> Array:
+        """What the head reads of a row's state."""
+        outputs = [layer[0, 0] for layer in state]
+        return np.asarray(sum(outputs) if self.architecture.summed else np.concatenate(outputs))
+
     def _learn(self) -> None:
         self.segments += 1
-        sizes = []  # of gradients, the root of the mean square
-        for weight, square in zip(self.weights, self.squares, strict=True):
-            if weight.grad is not None:
-                square.mul_(_MEMORY).addcmul_(weight.grad, weight.grad, value=1 - _MEMORY)
-            sizes.append((square / (1 - _MEMORY**self.segments)).sqrt_())
-        usual = sum(float(size.sum()) for size in sizes) / self.count
-        for weight, trained, size in zip(self.weights, self.trained, sizes, strict=True):
-            decay = (size * (_DECAY / max(usual, 1e-30))).clamp_(max=1)
-            weight.addcmul_(decay, trained - weight)
-            if weight.grad is not None:
-                weight.addcdiv_(weight.grad, size.add_(_EPSILON), value=-self.rate)
+        sizes = {}  # of gradients, the root of the mean square
+        for name, square in self.squares.items():
+            square *= _MEMORY
+            square += (1 - _MEMORY) * self.model.gradients[name] ** 2
+            sizes[name] = np.sqrt(square / (1 - _MEMORY**self.segments))
+        usual = sum(float(size.sum()) for size in sizes.values()) / self.architecture.parameters
+        for name, weight in self.weights.items():
+            weight += np.minimum(sizes[name] * (_DECAY / max(usual, 1e-30)), 1) * (self.trained[name] - weight)
+            weight -= self.rate * self.model.gradients[name] / (sizes[name] + _EPSILON)

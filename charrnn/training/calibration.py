@@ -12,6 +12,7 @@ from charrnn.config import TrainConfig
 from charrnn.data.rows import Rows
 from charrnn.data.split import Split
 from charrnn.engines import inference
+from charrnn.training.learner import Learner
 from charrnn.training.validation import FIT_TOKENS, FITS, VAL_STREAMS
 
 EVALUATIONS = 20
@@ -35,8 +36,6 @@ def calibrate(
 ) -> dict[int, float]:
     """Symbols a second that training reads here with each number of threads, measured on a learner that is
     thrown away. They take turns, so that a busy machine is equally unfair to all."""
-    from charrnn.training.learner import Learner  # imports torch, which takes a second
-
     learner = Learner(architecture, config, device)
     rows = training_rows(config, split)
     took: dict[int, list[float]] = {count: [] for count in threads}

@@ -9,16 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from charrnn.architecture import Architecture
 from charrnn.config import TrainConfig
 from charrnn.data.rows import Chunk
 from charrnn.draws import dropout_masks
-from charrnn.engines import Array, choose_engine, choose_precision
+from charrnn.engines import Array, training_model
 from charrnn.errors import NonFiniteError
+from charrnn.initialisation import initial_weights
 from charrnn.machine import processors
-from charrnn.model import LanguageModel
 from charrnn.training.optimizers import optimizer_of
 
 HOPELESS = 700.0
@@ -36,7 +35,7 @@ class Step:
 
 
 class Learner:
-    """Weights and optimizer on a device, and the state carried from chunk to chunk.
+    """A model and its optimizer on a device, and the state carried from chunk to chunk.
 
     Args:
         architecture: of the model.
@@ -44,28 +43,22 @@ class Learner:
         device: "cpu", "cuda" or "cuda:N".
 
     Attributes:
-        engine: what runs the layers, "native" or "torch".
+        engine: what runs the model, "native" or "torch".
     """
 
     def __init__(self, architecture: Architecture, config: TrainConfig, device: str) -> None:
         assert config.batch is not None
         self.architecture, self.config = architecture, config
-        self.device = torch.device(device)
-        self.engine = choose_engine(config.engine, device, cell=architecture.cell, training=True)
-        precision = choose_precision(config.precision, self.engine)
-        self.model = LanguageModel(architecture, self.engine, precision)
+        self.model = training_model(architecture, name=config.engine, device=device, precision=config.precision)
+        self.engine = self.model.name
         self.use_threads(config.threads or processors())
-        self.model.initialise(config.seed)
-        self.model.to(self.device)
+        self.model.load_weights(initial_weights(architecture, config.seed))
         self.optimizer = optimizer_of(self.model, config)
-        self.state = self.model.zero_state(config.batch)
+        self._state = self.model.zero_state(config.batch)
 
     def use_threads(self, count: int) -> None:
         """How many processor threads steps take. They shape no result of the native engine."""
-        if self.model.machine:
-            self.model.machine.threads = count
-            count = 1  # torch's own would only be in the way: little is left for them to do
-        torch.set_num_threads(count)
+        self.model.use_threads(count)
 
     def step(self, chunk: Chunk, number: int, rate: float) -> Step:
         """Learn from a chunk.
@@ -77,24 +70,18 @@ class Learner:
             NonFiniteError: the perplexity or the gradient is not finite; the weights are unchanged.
         """
         config = self.config
-        inputs = torch.from_numpy(chunk.inputs).to(self.device)
-        targets = torch.from_numpy(chunk.targets).to(self.device)
         masks = None
         if config.dropout:
-            drawn = dropout_masks(
+            masks = dropout_masks(
                 self.architecture,
                 config.dropout,
                 seed=config.seed,
                 step=number,
                 first_row=0,
-                rows=len(inputs),
+                rows=len(chunk.inputs),
             )
-            masks = [torch.from_numpy(mask).to(self.device) for mask in drawn]
-        features, state = self.model.outputs(inputs, self.state, masks)  # (B, T, F)
-        loss = self.model.cost(features, targets)
-        self.optimizer.forget()
-        loss.backward()  # type: ignore[no-untyped-call]
-        found = Step(float(loss.detach()), self.optimizer.norm())
+        loss, state = self.model.learn(chunk.inputs, chunk.targets, self._state, masks)
+        found = Step(loss, self.optimizer.norm())
         if not (found.loss < HOPELESS and math.isfinite(found.gradient_norm)):
             what = ", as a perplexity" if math.isfinite(found.loss) and math.isfinite(found.gradient_norm) else ""
             raise NonFiniteError(
@@ -102,14 +89,14 @@ class Learner:
                 f" {rate:g}: not finite{what}; the update was not made"
             )
         self.optimizer.update(rate, config.clip if config.clip > 0 else math.inf)
-        self.state = tuple(layer.detach() for layer in state)
+        self._state = state
         return found
 
     def forget(self) -> None:
         """Drop the state: what the rows read next is from elsewhere."""
-        self.state = self.model.zero_state(self.state[0].shape[1])
+        assert self.config.batch is not None
+        self._state = self.model.zero_state(self.config.batch)
 
-    @torch.no_grad()
     def expect(self, ids: Array) -> None:
         """Let a fresh model begin with the odds that symbols have in the text, not with even ones.
 
@@ -122,34 +109,31 @@ class Learner:
         """
         beginning = ids[:_COUNTED].astype(np.int64)
         counts = np.bincount(beginning, minlength=self.architecture.vocabulary) + 0.5
-        odds = counts / counts.sum()
-        self.model.head.bias.copy_(torch.from_numpy(np.log(odds)))
+        self.model.load_weights({**self.weights(), "head.bias": np.log(counts / counts.sum())})
 
     def weights(self) -> dict[str, Array]:
         """A copy of the weights, by the names of `Architecture.shapes`."""
-        return self.model.weights()
+        return self.model.copy_weights()
+
+    @property
+    def state(self) -> tuple[Array, ...]:
+        """What is carried to the next chunk, by layer, (S, B, H)."""
+        return self.model.arrays_of(self._state)
 
     def tensors(self) -> dict[str, Array]:
         """All that a resumed run needs besides the weights: the carried state and the optimizer's."""
-        tensors = {f"state.{layer}": _array(state) for layer, state in enumerate(self.state)}
+        tensors = {f"state.{layer}": state for layer, state in enumerate(self.state)}
         for name, values in self.optimizer.state().items():
-            tensors |= {f"optimizer.{name}.{key}": _array(value) for key, value in values.items()}
+            tensors |= {f"optimizer.{name}.{key}": value for key, value in values.items()}
         return tensors
 
     def load(self, weights: Mapping[str, Array], tensors: Mapping[str, Array]) -> None:
         """Take up what `weights` and `tensors` gave."""
         self.model.load_weights(weights)
-        self.state = tuple(
-            torch.from_numpy(tensors[f"state.{layer}"].copy()).to(self.device)
-            for layer in range(self.architecture.layers)
-        )
+        self._state = self.model.state_of([tensors[f"state.{layer}"] for layer in range(self.architecture.layers)])
         moments: dict[str, dict[str, Array]] = {}
         for key, value in tensors.items():
             if key.startswith("optimizer."):
                 name, _, moment = key.removeprefix("optimizer.").rpartition(".")
                 moments.setdefault(name, {})[moment] = value
         self.optimizer.load(moments)
-
-
-def _array(tensor: torch.Tensor) -> Array:
-    return np.array(tensor.detach().cpu().numpy())

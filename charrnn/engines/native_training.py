@@ -1,0 +1,333 @@
+"""Training by the compiled core: a model's cost and its gradients, and AdamW. It starts at once, without PyTorch.
+
+Inside, time comes first, as the core has it: rows (T, B, ...).
+"""
+
+import ctypes
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.architecture import Architecture
+from charrnn.engines import Array, State
+from charrnn.engines.core import PRECISIONS, WEIGHTS, Head, Layer, Update, Weights, library, number_of
+
+
+def aligned(shape: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Zeros of float32, from a multiple of 64 bytes on, as the core wants its own memory."""
+    size = math.prod(shape)
+    memory = np.zeros(size + 16, np.float32)
+    begin = -memory.ctypes.data % 64 // 4
+    return memory[begin : begin + size].reshape(shape)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What `backward` needs of the ids that were read last.
+
+    Attributes:
+        calls: of each layer.
+        alive: arrays whose addresses are in the calls.
+        known: the ids that the first layer's inputs are of: (T, B) of each step, or (N,) of a table's rows; None: the
+            table is the whole embedding.
+        masks: as they were given.
+    """
+
+    calls: list[Layer]
+    alive: list[object]
+    known: Array | None
+    masks: Sequence[Array] | None
+
+
+class NativeModel:
+    """A language model that learns. Costs, gradients and states are the same to the last bit for every number of
+    threads and, in float32, instruction set.
+
+    Args:
+        architecture: of a cell that the core runs.
+        precision: "float32", or "bfloat16" for the operands of products.
+
+    Attributes:
+        weights: float32, by the names of `Architecture.shapes`; zero until they are written, in place.
+        gradients: the same for what `learn` leaves.
+        threads: of the processor.
+    """
+
+    name: ClassVar[str] = "native"
+
+    def __init__(self, architecture: Architecture, precision: str = "float32") -> None:
+        core = library()
+        assert core is not None, "there is no core"
+        self.core, self.architecture, self.precision, self.threads = core, architecture, PRECISIONS[precision], 1
+        self.weights = {name: aligned(shape) for name, shape in architecture.shapes().items()}
+        self.gradients = {name: aligned(shape) for name, shape in architecture.shapes().items()}
+        self._read: _Read | None = None
+        self._memory: dict[str, npt.NDArray[np.float32]] = {}
+
+    def use_threads(self, count: int) -> None:
+        """How many of the processor's threads calls take."""
+        self.threads = count
+
+    def copy_weights(self) -> dict[str, Array]:
+        """A copy of the weights."""
+        return {name: weight.copy() for name, weight in self.weights.items()}
+
+    def load_weights(self, weights: Mapping[str, Array]) -> None:
+        """Write all weights; `weights` are named and shaped as `Architecture.shapes`."""
+        assert set(weights) == set(self.weights), "names of weights"
+        for name, weight in self.weights.items():
+            assert weights[name].shape == weight.shape, f"shape of {name}"
+            weight[:] = weights[name]
+
+    def zero_state(self, batch: int) -> State:
+        """The state of `batch` rows that have read nothing; `<s>` must come next."""
+        S = self.architecture.states
+        return tuple(np.zeros((S, batch, H), np.float32) for H in self.architecture.hidden)
+
+    def state_of(self, arrays: Sequence[Array]) -> State:
+        """A state as arrays (S, B, H) tell it."""
+        return tuple(np.array(layer, np.float32, order="C") for layer in arrays)
+
+    def arrays_of(self, state: State) -> State:
+        """What `state_of` takes."""
+        return state
+
+    def learn(
+        self, ids: Array, targets: Array, state: State, masks: Sequence[Array] | None = None
+    ) -> tuple[float, State]:
+        """Read ids and leave the gradients of what the targets cost.
+
+        Args:
+            ids: integers (B, T) in [0, V]; before an id V, `<s>`, is read that row's state is set to zero.
+            targets: integers (B, T) in [0, V), what is to be predicted after each.
+            state: of B rows, after all that came before `ids`.
+            masks: `draws.dropout_masks`, or None.
+
+        Returns:
+            The mean of -ln p of the targets in nats, and the state after the last id.
+        """
+        features, after = self.forward(ids, state, masks)
+        cost, slopes = self.cost(features, targets)
+        self.backward(slopes)
+        return cost, after
+
+    def forward(self, ids: Array, state: State, masks: Sequence[Array] | None = None) -> tuple[Array, State]:
+        """`learn` up to what the head reads: features (T, B, F), good until the next call; and the state."""
+        architecture, (B, T) = self.architecture, ids.shape
+        symbols = np.ascontiguousarray(ids.T, np.int32)  # (T, B)
+        assert symbols.size, "no ids"
+        assert 0 <= symbols.min() <= symbols.max() <= architecture.start, "an id is out of range"
+        starts = symbols == architecture.start
+        marks = starts.view(np.uint8) if starts.any() else None
+        table = self.weights["embedding"]
+        x: Array = table
+        index: Array | None = symbols
+        known: Array | None = None
+        if masks is not None:
+            x, index, known = self._take("input", table, symbols), None, symbols
+            x *= masks[0]
+        elif len(table) > symbols.size:  # products only for the rows that are read
+            known, places = np.unique(symbols, return_inverse=True)
+            x, index = table[known], np.ascontiguousarray(places.reshape(T, B), np.int32)
+        outputs: list[Array] = []
+        after: list[Array] = []
+        calls: list[Layer] = []
+        alive: list[object] = [marks, index, state]
+        for layer, (H, before) in enumerate(zip(architecture.hidden, state, strict=True)):
+            assert before.shape == (architecture.states, B, H), "the state's shape"
+            before = np.ascontiguousarray(before, np.float32)
+            call = Layer(
+                self.precision, number_of(architecture.cell, architecture.activation), self.threads, T, B, x.shape[-1],
+                H, x.size // x.shape[-1], x.ctypes.data,
+                None if index is None else index.ctypes.data,
+                None if marks is None else marks.ctypes.data,
+                self._addresses(self.weights, layer),
+                before.ctypes.data,
+            )  # fmt: skip
+            kept = self._reserve(f"kept {layer}", self.core.charrnn_layer_kept(call))
+            call.kept, call.work = kept.ctypes.data, self.work(self.core.charrnn_layer_work(call))
+            new = np.empty_like(before)
+            self.core.charrnn_layer_forward(call, new.ctypes.data)
+            wide = -(-H // 16) * 16
+            h = kept[: (T + 1) * B * wide].reshape(T + 1, B, wide)[1:, :, :H]
+            alive += [x, before]
+            calls.append(call)
+            outputs.append(h)
+            after.append(new)
+            if layer + 1 < architecture.layers:
+                index = None
+                if masks is None:
+                    x = np.ascontiguousarray(h)
+                else:
+                    x = np.multiply(h, masks[layer + 1], out=self._array(f"input {layer}", h.shape))
+        features = outputs[0]
+        shape = (T, B, architecture.features)
+        if not architecture.summed:
+            features = np.concatenate(outputs, axis=2, out=self._array("features", shape))
+        else:
+            for h in outputs[1:]:
+                features = np.add(features, h, out=self._array("features", shape))
+        if masks is not None:
+            features = np.multiply(features, masks[-1], out=self._array("features", shape))
+        self._read = _Read(calls, alive, known, masks)
+        return features, tuple(after)
+
+    def cost(self, features: Array, targets: Array) -> tuple[float, Array]:
+        """The mean of -ln p of the targets (B, T), given features (T, B, F); its gradient by them; those of the
+        head are left in `gradients`."""
+        T, B, F = features.shape
+        wanted = np.ascontiguousarray(targets.T, np.int32)
+        assert wanted.shape == (T, B), "the targets' shape"
+        assert 0 <= wanted.min() <= wanted.max() < self.architecture.vocabulary, "a target is out of range"
+        rows = _rows(features)
+        call = Head(
+            self.precision, self.threads, T * B, F, self.architecture.vocabulary, rows.ctypes.data, _distance(rows),
+            self.weights["head.weight"].ctypes.data, self.weights["head.bias"].ctypes.data, wanted.ctypes.data,
+        )  # fmt: skip
+        call.work = self.work(self.core.charrnn_head_work(call))
+        slopes = self._array("slopes", features.shape)
+        weight, bias = self.gradients["head.weight"], self.gradients["head.bias"]
+        cost = self.core.charrnn_head_loss(call, slopes.ctypes.data, F, weight.ctypes.data, bias.ctypes.data)
+        return float(cost), slopes
+
+    def backward(self, slopes: Array, after: State | None = None) -> State:
+        """Follow a cost back through what was read last, once; the gradients of layers and embedding are left in
+        `gradients`.
+
+        Args:
+            slopes: the cost's gradient by the features, (T, B, F).
+            after: that by the state after the last id; None: zero.
+
+        Returns:
+            That by the state before.
+        """
+        assert self._read is not None, "what was read is followed back once"
+        read, self._read = self._read, None  # the gradients of gates replace the gates
+        architecture, calls, masks = self.architecture, read.calls, read.masks
+        if masks is not None:
+            slopes = np.multiply(slopes, masks[-1], out=self._array("slopes", slopes.shape))
+        places = np.cumsum([0, *architecture.hidden])
+        before: list[Array] = []
+        above: Array | None = None  # the gradient by a layer's output that comes from the next layer
+        for layer in reversed(range(architecture.layers)):
+            call = calls[layer]
+            own = slopes if architecture.summed else slopes[:, :, places[layer] : places[layer + 1]]
+            rows = _rows(own if above is None else np.add(own, above, out=above))
+            if layer or read.known is not None:
+                below = self._array(f"below {layer}", (call.rows, call.inputs))
+            else:
+                below = self.gradients["embedding"]
+            d_after = None if after is None else np.ascontiguousarray(after[layer], np.float32)
+            d_state = np.empty((architecture.states, call.batch, call.hidden), np.float32)
+            call.work = self.work(self.core.charrnn_layer_work(call))
+            self.core.charrnn_layer_backward(
+                call, rows.ctypes.data, _distance(rows), None if d_after is None else d_after.ctypes.data,
+                below.ctypes.data, *(self.gradients[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS),
+                d_state.ctypes.data,
+            )  # fmt: skip
+            before.insert(0, d_state)
+            if call.rows == call.steps * call.batch:
+                above = below.reshape(call.steps, call.batch, -1)
+                if masks is not None:
+                    above *= masks[layer]
+        if read.known is not None:
+            self._add_up(below, read.known.ravel(), self.gradients["embedding"])
+        return tuple(before)
+
+    def _addresses(self, arrays: Mapping[str, Array], layer: int) -> Weights:
+        return Weights(*(arrays[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS))
+
+    def work(self, size: int) -> int:
+        """The address of so many bytes, good until the next call."""
+        return self._reserve("work", size).ctypes.data
+
+    def _reserve(self, name: str, size: int) -> npt.NDArray[np.float32]:
+        """So many bytes that stay from call to call: fresh ones would cost a page fault every 4 kB."""
+        if name not in self._memory or self._memory[name].nbytes < size:
+            self._memory[name] = aligned([-(-size // 4)])
+        return self._memory[name]
+
+    def _array(self, name: str, shape: Sequence[int]) -> npt.NDArray[np.float32]:
+        size = math.prod(shape)
+        return self._reserve(name, 4 * size)[:size].reshape(shape)
+
+    def _take(self, name: str, table: Array, index: Array) -> npt.NDArray[np.float32]:
+        """The rows of a table that an index names."""
+        memory = self._array(name, (*index.shape, table.shape[1]))
+        return np.take(table, index, axis=0, out=memory, mode="clip")  # the mode that needs no copy
+
+    def _add_up(self, rows: Array, index: Array, table: Array) -> None:
+        """Let each row of a table be the sum of those `rows` that are its own, in their order, or zero."""
+        order = np.argsort(index, kind="stable")
+        known, begins = np.unique(index[order], return_index=True)
+        table[:] = 0
+        table[known] = np.add.reduceat(self._take("sorted", rows, order), begins, axis=0)
+
+
+def _rows(x: Array) -> Array:
+    """(T, B, N) as rows (T * B, N) at any distance; what the core itself has made is not copied."""
+    rows = x.reshape(-1, x.shape[2])
+    return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
+
+
+def _distance(rows: Array) -> int:
+    return rows.strides[0] // rows.itemsize
+
+
+class AdamW:
+    """AdamW (Loshchilov & Hutter 2019) on a model's weights, in one pass over them.
+
+    Attributes:
+        means, squares: the running means of gradients and of their squares, by weight.
+    """
+
+    def __init__(self, model: NativeModel) -> None:
+        self.model = model
+        names = [*model.weights]
+        self.means = {name: aligned(model.weights[name].shape) for name in names}
+        self.squares = {name: aligned(model.weights[name].shape) for name in names}
+        sizes = (ctypes.c_int64 * len(names))(*(model.weights[name].size for name in names))
+        places = [
+            (ctypes.c_void_p * len(names))(*(arrays[name].ctypes.data for name in names))
+            for arrays in (model.weights, model.gradients, self.means, self.squares)
+        ]
+        self._alive = sizes, places
+        self._call = Update(
+            1, len(names), ctypes.addressof(sizes), *(ctypes.addressof(each) for each in places)
+        )  # fmt: skip
+
+    def norm(self) -> float:
+        """The norm of all gradients together."""
+        call = self._call
+        call.threads = self.model.threads
+        call.work = self.model.work(self.model.core.charrnn_update_work(call))
+        return float(self.model.core.charrnn_gradient_norm(call))
+
+    def update(
+        self,
+        *,
+        kept: Sequence[float],
+        rates: Sequence[float],
+        scale: float,
+        betas: tuple[float, float],
+        correction: float,
+    ) -> None:
+        """Make a step; `charrnn_update` in native/charrnn.h has the formula.
+
+        Args:
+            kept: what weight decay leaves of each weight. rates: how far each goes along its means.
+            scale: of the gradients.
+            correction: of the squares' roots.
+        """
+        floats = ctypes.c_float * len(kept)
+        each_kept, each_rate = floats(*kept), floats(*rates)
+        call = self._call
+        call.threads = self.model.threads
+        call.kept, call.rates, call.scale = ctypes.addressof(each_kept), ctypes.addressof(each_rate), scale
+        call.beta1, call.beta2 = betas
+        call.correction, call.epsilon = correction, 1e-8
+        self.model.core.charrnn_adamw(call)

@@ -1,0 +1,88 @@
+"""PyTorch's optimizers, on tensors or on the native engine's arrays."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from charrnn.config import TrainConfig
+from charrnn.engines import Array, Training
+from charrnn.engines.native_training import NativeModel
+from charrnn.model import LanguageModel
+from charrnn.training.optimizers import BETAS, Optimizer
+
+
+def tensors_of(model: Training) -> dict[str, nn.Parameter]:
+    """A model's weights, by name. Those of the native engine share its memory, and so do their gradients."""
+    if isinstance(model, LanguageModel):
+        return model.named_weights()
+    assert isinstance(model, NativeModel)
+    tensors = {name: nn.Parameter(torch.from_numpy(weight)) for name, weight in model.weights.items()}
+    for name, tensor in tensors.items():
+        tensor.grad = torch.from_numpy(model.gradients[name])
+    return tensors
+
+
+class TorchOptimizer(Optimizer):
+    """Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019; RMSprop: Hinton 2012; SGD with momentum.
+
+    Args:
+        weights: by name; `update` wants their gradients.
+        config: complete.
+    """
+
+    def __init__(self, weights: Mapping[str, nn.Parameter], config: TrainConfig) -> None:
+        super().__init__({name: weight.shape for name, weight in weights.items()}, config)
+        assert config.lr is not None
+        self.weights = weights
+        groups = [
+            {"params": [weight], "weight_decay": decay, "pace": pace}
+            for weight, decay, pace in zip(weights.values(), self.decays, self.paces, strict=True)
+        ]
+        optimizer: torch.optim.Optimizer
+        match config.optimizer:
+            case "adamw":
+                optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=BETAS, fused=True)
+            case "adam":
+                optimizer = torch.optim.Adam(groups, lr=config.lr, betas=BETAS, fused=True)
+            case "rmsprop":
+                optimizer = torch.optim.RMSprop(groups, lr=config.lr, alpha=0.95)
+            case _:
+                optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=0.9)
+        self.optimizer = optimizer
+        self._norm = torch.zeros(())
+
+    def norm(self) -> float:
+        """See `Optimizer`."""
+        gradients = [weight.grad for weight in self.weights.values() if weight.grad is not None]
+        self._norm = torch.nn.utils.get_total_norm(gradients)
+        return float(self._norm)
+
+    def update(self, rate: float, limit: float) -> None:
+        """See `Optimizer`."""
+        torch.nn.utils.clip_grads_with_norm_(self.weights.values(), limit, self._norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["pace"]
+        self.optimizer.step()
+
+    def state(self) -> dict[str, dict[str, Array]]:
+        """See `Optimizer`."""
+        return {
+            name: {
+                key: np.array(value.detach().cpu().numpy())
+                for key, value in self.optimizer.state[weight].items()
+                if isinstance(value, Tensor)
+            }
+            for name, weight in self.weights.items()
+        }
+
+    def load(self, state: Mapping[str, Mapping[str, Array]]) -> None:
+        """See `Optimizer`."""
+        # the step count stays where the optimizer keeps it: on the CPU, unless it is fused on CUDA
+        fused = bool(self.optimizer.param_groups[0].get("fused"))
+        for name, values in state.items():
+            weight = self.weights[name]
+            for key, value in values.items():
+                device = weight.device if key != "step" or fused else torch.device("cpu")
+                self.optimizer.state[weight][key] = torch.from_numpy(np.array(value)).to(device)
