@@ -23,6 +23,7 @@ _EXACT_SHARE = 0.10  # of the time, for the exact figures of the finished model
 _ENOUGH = 20_000  # symbols of an evaluation, where there is the time
 _CALIBRATION, _CALIBRATION_SHARE = 0.5, 0.01  # seconds of steps for each number of threads, or less in short runs
 _TURN = 3  # steps
+_SCORING = 0.1  # seconds of scoring, to know how long it takes
 _SAVING = 0.3  # seconds at the end of a run
 
 
@@ -93,10 +94,12 @@ def scoring_cost(architecture: Architecture, config: TrainConfig, split: Split, 
 
     def rate(rows: int, length: int) -> float:
         ids = np.zeros((rows, length), np.int64)
-        engine.score(ids, engine.zero_state(rows))
-        begin = time.monotonic()
-        engine.score(ids, engine.zero_state(rows))
-        return rows * length / max(1e-6, time.monotonic() - begin)
+        took: list[float] = []
+        while len(took) < 3 or (len(took) < 30 and sum(took) < _SCORING):
+            begin = time.monotonic()
+            engine.score(ids, engine.zero_state(rows))
+            took.append(time.monotonic() - begin)
+        return rows * length / max(1e-6, float(np.median(took[1:])))
 
     alone, together = rate(1, 512), rate(VAL_STREAMS, 32)
     seen = int(_EVAL_SHARE * config.time * together)

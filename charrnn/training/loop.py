@@ -169,6 +169,8 @@ class Trainer:
                 gradient_norm=found.gradient_norm,
                 chars_per_second=self._speed(),
             )
+            if progress.course.steps - progress.step < config.eval_every:
+                self._keep_time()
 
     def _speed(self) -> float:
         return self.trained_since * self.symbols / max(1e-9, self.training_time)
