@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ from charrnn.model import LanguageModel  # noqa: E402
 CELLS = ("rnn", "gru", "lstm")
 SHAPES = [(64, 512, 128, 1), (64, 512, 128, 2), (64, 1024, 128, 3)]
 """B, H, T, layers."""
+
+PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 BUDGETS = (10, 20, 40, 60)
 """Seconds, of runs that try to come below TARGET; the first that does is told."""
@@ -85,24 +88,34 @@ def speed(step: Callable[[], object], symbols: int, device: str, seconds: float)
     return count * symbols / (time.perf_counter() - begin)
 
 
-def speeds(device: str, shapes: list[tuple[int, int, int, int]], seconds: float) -> None:
-    """Training steps, against the same model written with torch.nn in float32."""
-    print(f"\n| cell | B, H, T, layers | torch.nn, k chars/s | charrnn, k chars/s | ratio | peak MB |\n{'|---' * 6}|")
+def speeds(device: str, shapes: list[tuple[int, int, int, int]], precisions: tuple[str, ...], seconds: float) -> None:
+    """Training steps in each precision, against the same model written with torch.nn in float32: k chars a second, how
+    many times as fast, and the most MB of the device's memory."""
+    columns = [f"{precision} | ratio | MB" for precision in precisions]
+    print(f"\n| cell | B, H, T, layers | torch.nn | {' | '.join(columns)} |\n{'|---' * (3 + 3 * len(precisions))}|")
     for cell in CELLS:
         for shape in shapes:
             B, _, T, _ = shape
-            theirs = speed(torch_step(cell, *shape, device=device), B * T, device, seconds)
-            if device != "cpu":
-                torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats()
-            ours = speed(charrnn_step(cell, *shape, device=device), B * T, device, seconds)
-            peak = torch.cuda.max_memory_allocated() / 1e6 if device != "cpu" else float("nan")
-            sizes = ", ".join(map(str, shape))
-            row = f"{theirs / 1e3:.1f} | {ours / 1e3:.1f} | {ours / theirs:.2f} | {peak:.0f}"
-            print(f"| {cell} | {sizes} | {row} |", flush=True)
+            with plain_float32():
+                theirs = speed(torch_step(cell, *shape, device=device), B * T, device, seconds)
+            found = []
+            for precision in precisions:
+                if device != "cpu":
+                    torch.cuda.empty_cache()
+                    torch.cuda.reset_peak_memory_stats()
+                step = charrnn_step(cell, *shape, device=device, precision=precision)
+                ours = speed(step, B * T, device, seconds)
+                peak = torch.cuda.max_memory_allocated() / 1e6 if device != "cpu" else float("nan")
+                found.append(f"{ours / 1e3:.0f} | {ours / theirs:.2f} | {peak:.0f}")
+            print(f"| {cell} | {', '.join(map(str, shape))} | {theirs / 1e3:.0f} | {' | '.join(found)} |", flush=True)
 
 
-def learning(text: str, device: str, budgets: tuple[int, ...], long: int) -> None:
+def plain_float32() -> AbstractContextManager[None]:
+    """No TF32 in cuDNN, where it is PyTorch's default."""
+    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
+
+
+def learning(text: str, device: str, precision: str, budgets: tuple[int, ...], long: int) -> None:
     """How soon the target is reached, and how far a longer run comes."""
     print(f"\n| time | model | characters read | carried | window-256 |\n{'|---' * 5}|")
     with tempfile.TemporaryDirectory() as folder:
@@ -110,7 +123,7 @@ def learning(text: str, device: str, budgets: tuple[int, ...], long: int) -> Non
         for budget in (*budgets, long):
             if reached and budget != long:
                 continue
-            out = ("--device", device, "--time", f"{budget}s", "--out", f"{folder}/{budget}")
+            out = ("--device", device, "--precision", precision, "--time", f"{budget}s", "--out", f"{folder}/{budget}")
             try:
                 done = trained(text, *out)
             except subprocess.CalledProcessError as error:
@@ -135,11 +148,11 @@ def main() -> None:
     print(f"{name}, PyTorch {torch.__version__}; {V} symbols\n", flush=True)
     correctness(device)
     if options.smoke:
-        speeds(device, [(4, 32, 16, 1), (4, 32, 16, 2)], 0.2)
-        learning(options.text, device, (6,), 8)
+        speeds(device, [(4, 32, 16, 1), (4, 32, 16, 2)], ("float32", "bfloat16"), 0.2)
+        learning(options.text, device, "auto", (6,), 8)
     else:
-        speeds(device, SHAPES, 3.0)
-        learning(options.text, device, BUDGETS, 180)
+        speeds(device, SHAPES, PRECISIONS, 1.0)
+        learning(options.text, device, "float16", BUDGETS, 150)
 
 
 if __name__ == "__main__":

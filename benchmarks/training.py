@@ -54,7 +54,7 @@ def torch_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "cp
     return step
 
 
-def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "cpu") -> Any:
+def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "cpu", precision: str = "auto") -> Any:
     """As `charrnn train` takes it."""
     from charrnn.machine import processors, share_processors
 
@@ -66,7 +66,9 @@ def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "
     from charrnn.data.rows import Chunk
     from charrnn.training.learner import Learner
 
-    config = TrainConfig(cell=cell, batch=B, seq_len=T, hidden=(H,) * layers, lr=1e-3, threads=processors())
+    config = TrainConfig(
+        cell=cell, batch=B, seq_len=T, hidden=(H,) * layers, lr=1e-3, threads=processors(), precision=precision
+    )
     learner = Learner(Architecture(cell, V, (H,) * layers, H), config, device)
     inputs, targets = np.random.default_rng(0).integers(0, V, (2, B, T))
     chunk = Chunk(inputs, targets)

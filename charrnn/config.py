@@ -38,8 +38,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 MAX_SEED = 2**63 - 1
 
-PRECISIONS = ("auto", "float32", "bfloat16")
-_PRECISION = "Of products: bfloat16 is less exact, and faster where the processor has it; auto takes float32."
+PRECISIONS = ("auto", "float32", "tf32", "bfloat16", "float16")
+_PRECISION = (
+    "Of products: 16 bits are less exact, and faster where the processor or GPU has them; auto takes float32, and tf32"
+    " to train on a GPU."
+)
 
 _MODEL, _LEARN, _LENGTH, _DATA = "Model", "Learning", "How long", "Text"
 _VALIDATE, _RUN, _MACHINE = "Validation", "Run", "Machine"

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from charrnn.architecture import Architecture
 from charrnn.engines import Array, State
-from charrnn.engines.torch import RecurrentLayer, SteppedLayer, layer_of
+from charrnn.engines.torch import RecurrentLayer, SteppedLayer, arithmetic, layer_of, moved
 
 TorchState = tuple[Tensor, ...]
 """One tensor (S, B, H) per layer: `h`, and for LSTM then `c`. As `engines.State`."""
@@ -32,18 +32,23 @@ class Head(nn.Module):
 class LanguageModel(nn.Module):
     """A recurrent language model over V symbols.
 
-    All weights are zero until `initialise` or `load_weights`; nothing is ever drawn from torch's own
+    All weights are zero until `load_weights`; nothing is ever drawn from torch's own
     generator. The loss belongs to the caller.
 
     Args:
         architecture: the model's sizes.
+        precision: of what products multiply in `learn`, as for `engines.torch.arithmetic`.
+
+    Attributes:
+        scaler: of costs, so that float16 can hold their gradients (Micikevicius et al. 2018); optimizers heed it.
     """
 
     name: ClassVar[str] = "torch"
 
-    def __init__(self, architecture: Architecture) -> None:
+    def __init__(self, architecture: Architecture, precision: str = "float32") -> None:
         super().__init__()
-        self.architecture = architecture
+        self.architecture, self.precision = architecture, precision
+        self.scaler = torch.amp.GradScaler(enabled=False)
         V, F = architecture.vocabulary, architecture.features
         self.embedding = nn.Parameter(torch.zeros(V + 1, architecture.embedding))
         cell, activation = architecture.cell, architecture.activation
@@ -52,6 +57,12 @@ class LanguageModel(nn.Module):
             for width, size in zip(architecture.inputs, architecture.hidden, strict=True)
         )
         self.head = Head(F, V)
+
+    def to(self, *where: Any, **how: Any) -> Self:
+        """See `torch.nn.Module`."""
+        super().to(*where, **how)
+        self.scaler = torch.amp.GradScaler(self.embedding.device.type, enabled=self.precision == "float16")
+        return self
 
     def use_threads(self, count: int) -> None:
         """How many of the processor's threads PyTorch takes, in all it does."""
@@ -72,15 +83,17 @@ class LanguageModel(nn.Module):
 
     def learn(
         self, ids: Array, targets: Array, state: TorchState, masks: Sequence[Array] | None = None
-    ) -> tuple[float, TorchState]:
-        """As `NativeModel.learn`; the gradients are those of the parameters."""
+    ) -> tuple[Tensor, TorchState]:
+        """See `engines.Training`; the gradients are those of the parameters. Never waits for a GPU."""
         device = self.embedding.device
         self.zero_grad()
-        on_device = None if masks is None else [torch.from_numpy(mask).to(device) for mask in masks]
-        features, after = self.outputs(torch.from_numpy(ids).to(device), state, on_device)
-        cost = self.cost(features, torch.from_numpy(targets).to(device))
-        cost.backward()  # type: ignore[no-untyped-call]
-        return float(cost.detach()), tuple(layer.detach() for layer in after)
+        on_device = None if masks is None else [moved(torch.from_numpy(mask), device) for mask in masks]
+        with arithmetic(self.precision, device):
+            features, after = self.outputs(torch.from_numpy(ids), state, on_device)
+            cost = self.cost(features, moved(torch.from_numpy(targets), device))
+        with arithmetic("float32" if self.precision == "float32" else "tf32", device):
+            self.scaler.scale(cost).backward()  # type: ignore[no-untyped-call]
+        return cost.detach(), tuple(layer.detach().float() for layer in after)
 
     def forward(
         self, ids: Tensor, state: TorchState, masks: Sequence[Tensor] | None = None
@@ -88,7 +101,8 @@ class LanguageModel(nn.Module):
         """Read ids, predicting after each.
 
         Args:
-            ids: int64 (B, T) in [0, V]; before an id V, `<s>`, is read that row's state is set to zero.
+            ids: int64 (B, T) in [0, V], best on the CPU: where to reset decides which kernels run. Before an id V,
+                `<s>`, is read that row's state is set to zero.
             state: of B rows, after all that came before `ids`.
             masks: `draws.dropout_masks` as tensors (B, width), or None.
 
@@ -102,10 +116,9 @@ class LanguageModel(nn.Module):
         self, ids: Tensor, state: TorchState, masks: Sequence[Tensor] | None = None
     ) -> tuple[Tensor, TorchState]:
         """`forward` up to the head: features (B, T, F), for a caller who wants logits in pieces."""
-        # Where to reset decides which kernels run, so the CPU has to know: one wait for the device.
         starts = (ids == self.architecture.start).cpu()  # (B, T)
         resets = starts if starts.any() else None
-        x = nn.functional.embedding(ids, self.embedding)  # (B, T, E)
+        x = nn.functional.embedding(moved(ids, self.embedding.device), self.embedding)  # (B, T, E)
         after, outputs = [], []
         for number, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             if masks is not None:
@@ -126,7 +139,7 @@ class LanguageModel(nn.Module):
 
     def cost(self, features: Tensor, targets: Tensor) -> Tensor:
         """The mean of -ln p of the targets, int64 (B, T) in [0, V), in nats."""
-        return nn.functional.cross_entropy(self.head(features).flatten(0, 1), targets.flatten())
+        return nn.functional.cross_entropy(self.head(features).flatten(0, 1).float(), targets.flatten())
 
     def named_weights(self) -> dict[str, nn.Parameter]:
         """The parameters themselves under the names of `architecture.shapes()`, in its order."""

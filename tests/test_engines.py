@@ -10,13 +10,14 @@ import torch
 
 from charrnn import cells
 from charrnn.architecture import Architecture
-from charrnn.engines import Array, Inference, State, core, inference
+from charrnn.engines import Array, Inference, State, core, devices, inference
 from charrnn.engines import numpy as fast
 from charrnn.engines import reference as oracle
 from charrnn.engines.native import NativeEngine
 from charrnn.engines.numpy import NumpyEngine
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.torch import TorchEngine
+from charrnn.errors import UsageError
 
 V = 5
 CELLS = [("rnn", "relu"), ("rnn", "sigmoid"), *((cell, "tanh") for cell in cells.CELLS)]
@@ -274,3 +275,25 @@ def test_reference_equals_arithmetic_by_hand() -> None:
     assert math.isclose(new_h[0], sigmoid(o) * math.tanh(new_c), rel_tol=1e-14)
     rnn = oracle.rnn(column[:1], column[:1], flat[:1], flat[:1], x, h, "sigmoid")
     assert math.isclose(rnn[0], sigmoid(0.1 * 2 + 0.1 + 0.05 + 0.1), rel_tol=1e-14)
+
+
+def test_the_device_is_chosen_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RS-03: the best there is; what is not there is told."""
+    assert devices.choose_device("cpu") == ("cpu", "asked for")
+    monkeypatch.setattr(devices, "_has_driver", lambda: False)
+    assert devices.choose_device("auto") == ("cpu", "this machine has no driver for a GPU")
+    monkeypatch.setattr(devices, "_has_driver", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    assert devices.choose_device("auto") == ("cpu", "this PyTorch was built without CUDA")
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    assert devices.choose_device("auto") == ("cpu", "PyTorch finds no GPU")
+    with pytest.raises(UsageError, match=r"--device cuda:1: no such device here; there is cpu$"):
+        devices.choose_device("cuda:1")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: f"GPU number {number}")
+    assert devices.choose_device("auto") == ("cuda:0", "GPU number 0")
+    assert devices.choose_device("cuda:1") == ("cuda:1", "GPU number 1")
+    with pytest.raises(UsageError, match=r"there is cpu, cuda:0, cuda:1$"):
+        devices.choose_device("cuda:2")

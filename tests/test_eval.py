@@ -603,4 +603,4 @@ def test_bfloat16(run: tiny.Program) -> None:
     assert figures[2] == pytest.approx(figures[0], rel=1e-3)
     ran = run("eval", "-m", "char", "--precision", "bfloat16", "--engine", "numpy", stdin=TEXT)
     assert ran.code == 2
-    assert ran.error == "Error: --precision bfloat16 is the native engine's, and the engine is numpy"
+    assert ran.error == "Error: --precision bfloat16: the engine is numpy on cpu, which has float32"

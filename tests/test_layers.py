@@ -179,7 +179,8 @@ def test_training_by_the_core_needs_no_torch(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("a rose is a rose is a rose\n" * 200)
     script = (
         "import sys; from charrnn.__main__ import main\n"
-        "assert main(['train', 'text', '--steps', '20', '--dropout', '0.1', '--engine', 'native', '-q']) == 0\n"
+        "how = ['--steps', '20', '--dropout', '0.1', '--device', 'cpu', '--engine', 'native', '-q']\n"
+        "assert main(['train', 'text', *how]) == 0\n"
         "assert main(['eval', 'text', '--dynamic']) == 0\n"
         "assert 'torch' not in sys.modules"
     )

@@ -125,6 +125,8 @@ def test_ck_01_a_resumed_run_is_exact(
         {"records": True, "tokenizer": "sentencepiece", "vocab_size": 264, "cell": "rnn"},
         {"separator": "fox "},
         {"engine": "torch"},
+        {"engine": "torch", "precision": "bfloat16"},
+        {"engine": "torch", "precision": "float16", "optimizer": "rmsprop"},
         {"engine": "torch", "cell": "lstm", "records": True, "dropout": 0.3},
     ],
     ids=str,

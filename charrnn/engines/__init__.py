@@ -8,7 +8,7 @@ the torch engine imports torch.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, SupportsFloat
 
 import numpy as np
 import numpy.typing as npt
@@ -156,7 +156,9 @@ class Training(Protocol):
         """What `state_of` takes."""
         ...
 
-    def learn(self, ids: Array, targets: Array, state: Any, masks: Sequence[Array] | None = None) -> tuple[float, Any]:
+    def learn(
+        self, ids: Array, targets: Array, state: Any, masks: Sequence[Array] | None = None
+    ) -> tuple[SupportsFloat, Any]:
         """Read ids and leave the gradients of what the targets cost; the weights stay.
 
         Args:
@@ -166,7 +168,7 @@ class Training(Protocol):
             masks: `draws.dropout_masks`, or None.
 
         Returns:
-            The mean of -ln p of the targets in nats, and the state after the last id.
+            The mean of -ln p of the targets in nats, which a GPU may still be at work on; and the state after them.
         """
         ...
 
@@ -196,19 +198,27 @@ def choose_engine(name: str, device: str, *, cell: str = "lstm", training: bool 
     return name
 
 
-def choose_precision(name: str, engine: str) -> str:
-    """What products are computed in: "float32" or "bfloat16".
+def choose_precision(name: str, engine: str, device: str = "cpu", *, training: bool = False) -> str:
+    """What products are computed in: "float32", "tf32", "bfloat16" or "float16".
 
     Args:
-        name: what was asked for; "auto" takes float32.
+        name: what was asked for; "auto" takes float32, but TF32 to train on CUDA.
         engine: as `choose_engine` gave it.
+        device: "cpu", "cuda" or "cuda:N".
+        training: whether it is to train.
 
     Raises:
-        UsageError: the engine does not have it.
+        UsageError: the engine does not have it there.
     """
-    if name == "bfloat16" and engine != "native":
-        raise UsageError(f"--precision bfloat16 is the native engine's, and the engine is {engine}")
-    return "float32" if name == "auto" else name
+    if name == "auto":
+        return "tf32" if training and device != "cpu" else "float32"
+    known = {"native": ("float32", "bfloat16"), "torch": ("float32", "bfloat16", "float16")}.get(engine, ("float32",))
+    if device != "cpu":
+        known = (*known, "tf32")
+    if name not in known:
+        has = " and ".join(", ".join(known).rsplit(", ", 1))
+        raise UsageError(f"--precision {name}: the engine is {engine} on {device}, which has {has}")
+    return name
 
 
 def inference(
@@ -233,7 +243,7 @@ def inference(
         UsageError: as `choose_engine` and `choose_precision` do.
     """
     name = choose_engine(name, device, cell=architecture.cell)
-    precision = choose_precision(precision, name)
+    precision = choose_precision(precision, name, device)
     match name:
         case "native":
             from charrnn.engines.native import NativeEngine
@@ -242,7 +252,7 @@ def inference(
         case "torch":
             from charrnn.engines.torch import TorchEngine
 
-            return TorchEngine(architecture, weights, device)
+            return TorchEngine(architecture, weights, device, precision)
         case _:
             from charrnn.engines.numpy import NumpyEngine
 
@@ -261,11 +271,11 @@ def training_model(architecture: Architecture, *, name: str, device: str, precis
         UsageError: as `choose_engine` and `choose_precision` do.
     """
     name = choose_engine(name, device, cell=architecture.cell, training=True)
-    precision = choose_precision(precision, name)
+    precision = choose_precision(precision, name, device, training=True)
     if name == "native":
         from charrnn.engines.native_training import NativeModel
 
         return NativeModel(architecture, precision)
     from charrnn.model import LanguageModel
 
-    return LanguageModel(architecture).to(device)
+    return LanguageModel(architecture, precision).to(device)

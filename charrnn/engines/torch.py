@@ -4,7 +4,8 @@
 that, its rows are cut at the resets into segments and run as one PackedSequence.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,36 @@ from charrnn.engines.equations import STEPS, Functions, Inputs
 
 FUNCTIONS = Functions(torch.sigmoid, nn.functional.logsigmoid, torch.tanh, torch.relu)
 
+SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
 BLOCK = 1 << 24  # most logits that `score` makes at a time
+
+
+@contextlib.contextmanager
+def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
+    """What products multiply, in this block, forward and backward; sums are float32.
+
+    Args:
+        precision: "float32"; "tf32", 19 bits of it, on CUDA; or "bfloat16" or "float16", by PyTorch's autocast.
+    """
+    tf32 = precision != "float32"
+    matmul, mkldnn = torch.backends.cuda.matmul, torch.backends.mkldnn
+    with contextlib.ExitStack() as settings:
+        settings.callback(setattr, matmul, "allow_tf32", matmul.allow_tf32)
+        matmul.allow_tf32 = tf32
+        settings.enter_context(torch.backends.cudnn.flags(enabled=True, allow_tf32=tf32))
+        if precision in SIXTEEN_BITS:
+            settings.enter_context(torch.autocast(device.type, SIXTEEN_BITS[precision]))
+            settings.callback(setattr, mkldnn, "enabled", mkldnn.enabled)
+            mkldnn.enabled = False  # type: ignore[assignment]  # many processors lack what oneDNN's LSTM then wants
+        yield
+
+
+def moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device. The processor does not wait for a copy to a GPU."""
+    if device.type == "cpu" or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class RecurrentLayer(nn.Module):
@@ -66,7 +96,7 @@ class RecurrentLayer(nn.Module):
         if resets is None:
             return self._run(x, state)
         resets = resets.cpu()
-        state = state.masked_fill(resets[:, 0].to(x.device)[None, :, None], 0)
+        state = state.masked_fill(moved(resets[:, 0], x.device)[None, :, None], 0)
         if not resets[:, 1:].any():
             return self._run(x, state)
         return self._cut(x, resets, state)
@@ -103,10 +133,10 @@ class RecurrentLayer(nn.Module):
         opening = segment[::T]  # (B,) the segments that go on from `state`; all others begin at zero
         closing = segment[T - 1 :: T]  # (B,) those whose last state is the row's
         start = state.new_zeros(len(state), len(first), state.shape[2])
-        start = start.index_copy(1, rank[opening].to(device), state)
-        symbols = x.reshape(B * T, -1)[packed.to(device)]
+        start = start.index_copy(1, moved(rank[opening], device), state)
+        symbols = x.reshape(B * T, -1)[moved(packed, device)]
         outputs, end = self._run(PackedSequence(symbols, sizes), start)
-        return outputs[packed.argsort().to(device)].reshape(B, T, -1), end[:, rank[closing].to(device)]
+        return outputs[moved(packed.argsort(), device)].reshape(B, T, -1), end[:, moved(rank[closing], device)]
 
 
 class SteppedLayer(nn.Module):
@@ -141,7 +171,7 @@ class SteppedLayer(nn.Module):
             sums = nn.functional.linear(vectors, matrices[number], biases[number])
             return torch.chunk(sums, self.cell.products[number], dim=1)
 
-        marks = None if resets is None else resets.to(x.device)
+        marks = None if resets is None else moved(resets, x.device)
         vectors, outputs = tuple(state), []  # (B, H) each
         for t, gates in enumerate(drive.unbind(1)):
             if marks is not None:
@@ -160,7 +190,7 @@ def layer_of(cell: str, width: int, size: int, activation: str) -> RecurrentLaye
 
 
 class TorchEngine(Inference):
-    """`Inference` by `charrnn.model.LanguageModel` in float32, for CUDA.
+    """`Inference` by `charrnn.model.LanguageModel`, for CUDA.
 
     Unlike the contract, `step` may differ in the last bits with the rows that stand beside a row: the
     products are BLAS's or cuDNN's.
@@ -169,15 +199,22 @@ class TorchEngine(Inference):
         architecture: the model's sizes.
         weights: arrays named and shaped as `architecture.shapes()`.
         device: "cpu", "cuda" or "cuda:N".
+        precision: as for `arithmetic`.
     """
 
     name = "torch"
 
-    def __init__(self, architecture: Architecture, weights: Mapping[str, Array], device: str = "cpu") -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        weights: Mapping[str, Array],
+        device: str = "cpu",
+        precision: str = "float32",
+    ) -> None:
         from charrnn.model import LanguageModel  # the model is built of this module's layers
 
         self.architecture = architecture
-        self.device = torch.device(device)
+        self.device, self.precision = torch.device(device), precision
         self.model = LanguageModel(architecture)
         self.model.load_weights(weights)
         self.model.to(self.device).eval()
@@ -185,45 +222,40 @@ class TorchEngine(Inference):
     @torch.no_grad()
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
         """See `Inference`. Makes at most 2**24 logits at a time, or one row's."""
-        symbols, before = self._to_device(ids, state)
-        features, after = self._features(symbols, before)
+        read, before = self._given(ids, state)
+        symbols = moved(read, self.device)
         starts = symbols.flatten() == self.architecture.start  # (B*T,)
         targets = symbols.flatten().masked_fill(starts, 0)
         rows = max(1, BLOCK // self.architecture.vocabulary)
-        costs = torch.cat(
-            [
-                nn.functional.cross_entropy(self.model.head(block), target, reduction="none")
-                for block, target in zip(
-                    torch.split(features.flatten(0, 1), rows), torch.split(targets, rows), strict=True
-                )
-            ]
-        )
+        with arithmetic(self.precision, self.device):
+            outputs, after = self.model.outputs(read, before)
+            first = self.model.features([h[0] for h in before])[:, None]
+            features = torch.cat((first, outputs[:, :-1]), dim=1)  # before each symbol
+            costs = torch.cat(
+                [
+                    nn.functional.cross_entropy(self.model.head(block).float(), target, reduction="none")
+                    for block, target in zip(
+                        torch.split(features.flatten(0, 1), rows), torch.split(targets, rows), strict=True
+                    )
+                ]
+            )
         nats = costs.masked_fill(starts, 0).reshape(ids.shape).double().cpu().numpy()
         return nats, self._to_numpy(after)
 
     @torch.no_grad()
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
         """See `Inference`; rows are the same to about 1e-6, not to the last bit."""
-        symbols, before = self._to_device(ids[:, None], state)
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        symbols, before = self._given(ids[:, None], state)
+        with arithmetic(self.precision, self.device):
             logits, after = self.model(symbols, before)
-        return logits[:, 0].cpu().numpy(), self._to_numpy(after)
+        return logits[:, 0].float().cpu().numpy(), self._to_numpy(after)
 
-    def _features(self, symbols: Tensor, before: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What predicts symbols (B, T): the features (B, T, F) of the step before each, at first the state's own; and
-        the state after them."""
-        # TF32 would keep three digits; no engine may differ by more than 1e-5.
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            outputs, after = self.model.outputs(symbols, before)
-        first = self.model.features([h[0] for h in before])[:, None]
-        return torch.cat((first, outputs[:, :-1]), dim=1), after
-
-    def _to_device(self, ids: Array, state: State) -> tuple[Tensor, tuple[Tensor, ...]]:
-        symbols = torch.tensor(ids, dtype=torch.int64, device=self.device)
+    def _given(self, ids: Array, state: State) -> tuple[Tensor, tuple[Tensor, ...]]:
+        symbols = torch.tensor(ids, dtype=torch.int64)
         return symbols, tuple(torch.tensor(layer, dtype=torch.float32, device=self.device) for layer in state)
 
     def _to_numpy(self, state: tuple[Tensor, ...]) -> State:
-        return tuple(layer.detach().cpu().numpy() for layer in state)
+        return tuple(layer.detach().float().cpu().numpy() for layer in state)
 
 
 class TorchGradients:

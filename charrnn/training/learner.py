@@ -7,6 +7,7 @@ the loss is the mean of -ln p in nats per symbol.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple, SupportsFloat
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from charrnn.training.optimizers import optimizer_of
 HOPELESS = 700.0
 """Nats per symbol whose perplexity is no finite number; only steps that are far too large lead there."""
 
+MOST_UNTOLD = 16
+"""Steps of a GPU that it is not asked about."""
+
 _COUNTED = 1 << 22  # symbols of the text whose frequencies a model begins with
 
 
@@ -32,6 +36,15 @@ class Step:
 
     loss: float
     gradient_norm: float
+
+
+class _Untold(NamedTuple):
+    """What a step found, once the device has found it."""
+
+    number: int
+    rate: float
+    loss: SupportsFloat
+    gradient_norm: SupportsFloat
 
 
 class Learner:
@@ -55,6 +68,9 @@ class Learner:
         self.model.load_weights(initial_weights(architecture, config.seed))
         self.optimizer = optimizer_of(self.model, config)
         self._state = self.model.zero_state(config.batch)
+        self._at_once = device == "cpu"
+        self._untold: list[_Untold] = []
+        self._told = Step(math.nan, math.nan)
 
     def use_threads(self, count: int) -> None:
         """How many processor threads steps take. They shape no result of the native engine."""
@@ -66,8 +82,12 @@ class Learner:
         Args:
             chunk: of B rows. number: of the step, from 0; decides the dropout masks. rate: the learning rate.
 
+        Returns:
+            What it found. A GPU is asked now and then alone, as it would have to wait for the answer: then it is of a
+            step before.
+
         Raises:
-            NonFiniteError: the perplexity or the gradient is not finite; the weights are unchanged.
+            NonFiniteError: the perplexity or the gradient is not finite; on the processor the weights are unchanged.
         """
         config = self.config
         masks = None
@@ -81,16 +101,40 @@ class Learner:
                 rows=len(chunk.inputs),
             )
         loss, state = self.model.learn(chunk.inputs, chunk.targets, self._state, masks)
-        found = Step(loss, self.optimizer.norm())
-        if not (found.loss < HOPELESS and math.isfinite(found.gradient_norm)):
-            what = ", as a perplexity" if math.isfinite(found.loss) and math.isfinite(found.gradient_norm) else ""
-            raise NonFiniteError(
-                f"step {number + 1}: loss {found.loss:g}, gradient norm {found.gradient_norm:g} at learning rate"
-                f" {rate:g}: not finite{what}; the update was not made"
-            )
+        self._untold.append(_Untold(number, rate, loss, self.optimizer.norm()))
+        if self._at_once:
+            self.settle()
         self.optimizer.update(rate, config.clip if config.clip > 0 else math.inf)
         self._state = state
-        return found
+        if len(self._untold) == MOST_UNTOLD or math.isnan(self._told.loss):
+            self.settle()
+        return self._told
+
+    def settle(self) -> Step:
+        """Wait until all steps are taken.
+
+        Returns:
+            What the last one found; with float16 the last whose gradients it could hold.
+
+        Raises:
+            NonFiniteError: as `step`.
+        """
+        untold, self._untold = self._untold, []
+        for number, rate, *found in untold:
+            loss, norm = map(float, found)
+            if loss < HOPELESS and math.isfinite(norm):
+                self._told = Step(loss, norm)
+            elif loss < HOPELESS and self.optimizer.overflows():
+                if math.isnan(self._told.loss):
+                    self._told = Step(loss, 0.0)  # no norm is known as yet
+            else:
+                what = ", as a perplexity" if math.isfinite(loss) and math.isfinite(norm) else ""
+                made = "; the update was not made" if self._at_once else ""
+                raise NonFiniteError(
+                    f"step {number + 1}: loss {loss:g}, gradient norm {norm:g} at learning rate {rate:g}:"
+                    f" not finite{what}{made}"
+                )
+        return self._told
 
     def forget(self) -> None:
         """Drop the state: what the rows read next is from elsewhere."""
@@ -112,7 +156,8 @@ class Learner:
         self.model.load_weights({**self.weights(), "head.bias": np.log(counts / counts.sum())})
 
     def weights(self) -> dict[str, Array]:
-        """A copy of the weights, by the names of `Architecture.shapes`."""
+        """A copy of the weights, by the names of `Architecture.shapes`. Raises as `settle`."""
+        self.settle()
         return self.model.copy_weights()
 
     @property

@@ -157,10 +157,13 @@ class Trainer:
         rate = learning_rate(config.schedule, config.lr, self._done())
         found = self.learner.step(self.rows.chunk(progress.step, progress.end), progress.step, rate)
         progress.step += 1
+        telling = progress.step % max(1, (config.eval_every or progress.course.steps) // 10) == 0
+        if telling or _due(config.eval_every, progress.step):
+            found = self.learner.settle()
         self.training_time += time.monotonic() - begin
         self.trained_since += 1
         self.show(progress.step, found, rate)
-        if progress.step % max(1, (config.eval_every or progress.course.steps) // 10) == 0:
+        if telling:
             self._tell(
                 "step",
                 loss=found.loss,

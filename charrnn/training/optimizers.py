@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from typing import SupportsFloat
 
 import numpy as np
 
@@ -34,8 +35,13 @@ class Optimizer(ABC):
         self.paces = [PACES.get(name, 1.0) if adaptive else 1.0 for name in shapes]
 
     @abstractmethod
-    def norm(self) -> float:
-        """The norm of all gradients together."""
+    def norm(self) -> SupportsFloat:
+        """The norm of all gradients together, which a GPU may yet be at work on."""
+
+    def overflows(self) -> bool:
+        """Whether gradients that are not finite may be float16's fault: then `update` changes nothing but the scale of
+        the next ones."""
+        return False
 
     @abstractmethod
     def update(self, rate: float, limit: float) -> None:
@@ -59,9 +65,9 @@ def optimizer_of(model: Training, config: TrainConfig) -> Optimizer:
     """The optimizer that a run asks for; the model is on its device."""
     if isinstance(model, NativeModel) and config.optimizer == "adamw":
         return NativeAdamW(model, config)
-    from charrnn.training.torch_optimizer import TorchOptimizer, tensors_of
+    from charrnn.training.torch_optimizer import TorchOptimizer
 
-    return TorchOptimizer(tensors_of(model), config)
+    return TorchOptimizer(model, config)
 
 
 class NativeAdamW(Optimizer):

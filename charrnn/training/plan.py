@@ -139,7 +139,7 @@ def describe(plan: Plan, split: Split, device: str) -> dict[str, Any]:
         "exact_tokens": plan.exact_tokens,
         "eval_every": config.eval_every,
         "engine": engine,
-        "precision": choose_precision(config.precision, engine),
+        "precision": choose_precision(config.precision, engine, device, training=True),
         "device": device,
         "baselines": plan.baselines,
         "reasons": list(plan.reasons),
@@ -181,7 +181,7 @@ def make_plan(
     config = with_rows(config, split.train.epoch, device, reasons)
     if config.hidden is None:
         config = with_hidden(config, split, device, elapsed, reasons, check)
-    config = with_rest_of_model(config, reasons)
+    config = with_rest_of_model(config, device, reasons)
     architecture = architecture_of(config, split)
     epoch = training_rows(config, split).steps_per_epoch
     steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
@@ -249,7 +249,7 @@ def _threads(
     The steps of a small layer are so short that a second thread gains little, and one of torch's loses much
     when another program wants the processor; the core's own threads give way.
     """
-    counts = [config.threads] if config.threads else sorted({1, processors()})
+    counts = [config.threads or processors()] if config.threads or device != "cpu" else sorted({1, processors()})
     speeds = calibrate(architecture, config, split, device, counts, check)
     one = _ONE_THREAD[choose_engine(config.engine, device, cell=config.cell, training=True)]
     best = max(speeds, key=lambda count: speeds[count] * (one if count == 1 else 1.0))

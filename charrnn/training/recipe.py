@@ -16,8 +16,12 @@ from charrnn.errors import InputError
 from charrnn.machine import processors
 from charrnn.training.calibration import calibrate
 
-SIZES = (32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024)
+SIZES = [32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024]
 """Hidden sizes the plan chooses among."""
+
+PERSISTENT = 128
+"""Of which H and the embedding's width are multiples on CUDA: cuDNN's persistent kernels for LSTM in float16 want that,
+and rows by the eight, 128 at most; elsewhere it does no harm."""
 
 # The size of a layer: a weight wants to read some symbols, as a small model that has read much beats a large
 # one that has not; and a text can fill only so many weights, though with dropout more than it has symbols.
@@ -76,10 +80,11 @@ def with_hidden(
     check: Callable[[], None],
 ) -> TrainConfig:
     """The largest layer whose weights the text and the time can fill, or instead of a large one two."""
+    sizes = SIZES if device == "cpu" else [size for size in SIZES if size % PERSISTENT == 0]
     used = int(np.unique(split.train.ids[: 1 << 20]).size)  # symbols that occur: of 256 bytes perhaps 65
 
     def of_size(size: int, layers: int | None) -> TrainConfig:
-        return with_rest_of_model(replace(config, hidden=(size,), layers=layers), [])
+        return with_rest_of_model(replace(config, hidden=(size,), layers=layers), device, [])
 
     def weights(size: int, layers: int | None) -> int:
         """Those of symbols that never occur are not learned."""
@@ -87,7 +92,7 @@ def with_hidden(
 
     def allowed(layers: int | None) -> list[int]:
         most = WEIGHTS_PER_SYMBOL * len(split.train)
-        return [size for size in SIZES if weights(size, layers) <= most] or [SIZES[0]]
+        return [size for size in sizes if weights(size, layers) <= most] or sizes[:1]
 
     layers, largest = config.layers, allowed(config.layers)[-1]
     chosen, why = min(largest, UNTIMED), f"the text has {len(split.train):,} symbols"
@@ -105,7 +110,7 @@ def with_hidden(
             return read >= SYMBOLS_PER_WEIGHT * here
 
         def best(layers: int | None) -> int:
-            return max(size for size in allowed(layers) if size == SIZES[0] or enough(size, layers))
+            return max(size for size in allowed(layers) if size == sizes[0] or enough(size, layers))
 
         chosen = best(layers)
         if layers is None and weights(chosen, 1) >= DEEP:
@@ -117,14 +122,19 @@ def with_hidden(
     elif chosen == UNTIMED:
         why = "quick to train; name a size for more"
     reasons.append(f"hidden {chosen}: {why}")
+    if device != "cpu" and config.cell == "lstm":
+        reasons.append(
+            f"hidden and embedding are multiples of {PERSISTENT}: with --precision float16 cuDNN then keeps an LSTM's"
+            " weights on the chip"
+        )
     return replace(config, hidden=(chosen,), layers=layers)
 
 
-def with_rest_of_model(config: TrainConfig, reasons: list[str]) -> TrainConfig:
+def with_rest_of_model(config: TrainConfig, device: str, reasons: list[str]) -> TrainConfig:
     """Layers, embedding and learning rate, once hidden is known."""
     assert config.hidden is not None
     hidden = config.hidden * (config.layers or 1) if len(config.hidden) == 1 else config.hidden
-    embedding = config.embedding or min(128, max(16, hidden[0] // 2))
+    embedding = config.embedding or (min(128, max(16, hidden[0] // 2)) if device == "cpu" else PERSISTENT)
     lr = config.lr
     if lr is None:
         lr = default_rate(config, max(hidden))

@@ -28,14 +28,15 @@ class TorchOptimizer(Optimizer):
     """Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019; RMSprop: Hinton 2012; SGD with momentum.
 
     Args:
-        weights: by name; `update` wants their gradients.
+        model: on its device.
         config: complete.
     """
 
-    def __init__(self, weights: Mapping[str, nn.Parameter], config: TrainConfig) -> None:
-        super().__init__({name: weight.shape for name, weight in weights.items()}, config)
+    def __init__(self, model: Training, config: TrainConfig) -> None:
+        super().__init__(model.architecture.shapes(), config)
         assert config.lr is not None
-        self.weights = weights
+        self.weights = weights = tensors_of(model)
+        self.scaler = model.scaler if isinstance(model, LanguageModel) else torch.amp.GradScaler(enabled=False)
         groups = [
             {"params": [weight], "weight_decay": decay, "pace": pace}
             for weight, decay, pace in zip(weights.values(), self.decays, self.paces, strict=True)
@@ -53,22 +54,29 @@ class TorchOptimizer(Optimizer):
         self.optimizer = optimizer
         self._norm = torch.zeros(())
 
-    def norm(self) -> float:
+    def norm(self) -> Tensor:
         """See `Optimizer`."""
+        self.scaler.unscale_(self.optimizer)
         gradients = [weight.grad for weight in self.weights.values() if weight.grad is not None]
         self._norm = torch.nn.utils.get_total_norm(gradients)
-        return float(self._norm)
+        return self._norm
+
+    def overflows(self) -> bool:
+        """See `Optimizer`."""
+        return self.scaler.is_enabled() and self.scaler.get_scale() >= 1
 
     def update(self, rate: float, limit: float) -> None:
         """See `Optimizer`."""
         torch.nn.utils.clip_grads_with_norm_(self.weights.values(), limit, self._norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["pace"]
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
 
     def state(self) -> dict[str, dict[str, Array]]:
-        """See `Optimizer`."""
-        return {
+        """See `Optimizer`; and of the scaler."""
+        scaler = {key: np.array(value) for key, value in self.scaler.state_dict().items()}
+        moments = {
             name: {
                 key: np.array(value.detach().cpu().numpy())
                 for key, value in self.optimizer.state[weight].items()
@@ -76,13 +84,16 @@ class TorchOptimizer(Optimizer):
             }
             for name, weight in self.weights.items()
         }
+        return {**moments, "scaler": scaler} if scaler else moments
 
     def load(self, state: Mapping[str, Mapping[str, Array]]) -> None:
         """See `Optimizer`."""
         # the step count stays where the optimizer keeps it: on the CPU, unless it is fused on CUDA
         fused = bool(self.optimizer.param_groups[0].get("fused"))
-        for name, values in state.items():
-            weight = self.weights[name]
+        if self.scaler.is_enabled() and "scaler" in state:
+            self.scaler.load_state_dict({key: value.item() for key, value in state["scaler"].items()})
+        for name, weight in self.weights.items():
+            values = state.get(name, {})
             for key, value in values.items():
                 device = weight.device if key != "step" or fused else torch.device("cpu")
                 self.optimizer.state[weight][key] = torch.from_numpy(np.array(value)).to(device)
