@@ -56,11 +56,11 @@ def dropout_masks(
         first_row, rows: which rows of the global batch; B = rows.
 
     Returns:
-        L + 1 float32 arrays (B, width): of the embedding's output, of each layer's output as the
-        next layer's input, and of the features that the head reads.
+        L float32 arrays (B, width): of each layer's output as the next layer's input, and of the features that the
+        head reads. Symbols are read whole: to drop parts of them costs more than it teaches.
     """
     assert 0 <= rate < 1, "dropout rate out of range"
-    widths = (*architecture.inputs, architecture.features)
+    widths = (*architecture.inputs[1:], architecture.features)
     return [
         _mask(generator(seed, Purpose.DROPOUT, step, place), rate, first_row, rows, width)
         for place, width in enumerate(widths)

@@ -121,8 +121,8 @@ class LanguageModel(nn.Module):
         x = nn.functional.embedding(moved(ids, self.embedding.device), self.embedding)  # (B, T, E)
         after, outputs = [], []
         for number, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
-            if masks is not None:
-                x = x * masks[number][:, None]
+            if masks is not None and number:
+                x = x * masks[number - 1][:, None]
             x, new = layer(x, resets, before)  # (B, T, H)
             outputs.append(x)
             after.append(new)

@@ -49,7 +49,7 @@ def test_rows_get_their_masks_whatever_the_batch_split(cut: int) -> None:
 def test_masks_have_the_width_of_what_they_multiply(hidden: tuple[int, ...]) -> None:
     architecture = Architecture("lstm", vocabulary=5, hidden=hidden, embedding=11)
     masks = dropout_masks(architecture, 0.5, seed=1, step=2, first_row=0, rows=3)
-    assert [mask.shape for mask in masks] == [(3, w) for w in (*architecture.inputs, architecture.features)]
+    assert [mask.shape for mask in masks] == [(3, w) for w in (*architecture.inputs[1:], architecture.features)]
     assert all(mask.dtype == np.float32 for mask in masks)
 
 

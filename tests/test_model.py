@@ -252,10 +252,10 @@ def test_masks_drop_what_they_name(hidden: tuple[int, ...]) -> None:
         alone = [masks[place] if place == other else torch.ones_like(masks[other]) for other in range(len(masks))]
         logits, _ = model(ids, model.zero_state(2), alone)
         assert not torch.equal(plain, logits), f"mask {place} has no effect"
-    x = model.embedding[ids] * masks[0][:, None]
+    x = model.embedding[ids]
     outputs, state = [], model.zero_state(2)
     for number, layer in enumerate(model.layers):
-        x, _ = layer(x if number == 0 else x * masks[number][:, None], None, state[number])
+        x, _ = layer(x if number == 0 else x * masks[number - 1][:, None], None, state[number])
         outputs.append(x)
     logits, _ = model(ids, state, masks)
     assert torch.allclose(logits, model.head(model.features(outputs) * masks[-1][:, None]))

@@ -53,7 +53,7 @@ def setting_of(architecture: Architecture, B: int, masks: bool) -> Setting:
     random = np.random.default_rng(8)
     shapes = [(architecture.states, B, H) for H in architecture.hidden]
     state, after = ([random.standard_normal(shape).astype(np.float32) for shape in shapes] for _ in range(2))
-    widths = [*architecture.inputs, architecture.features]
+    widths = [*architecture.inputs[1:], architecture.features]
     drawn_masks = [2 * (random.random((B, width)) < 0.5).astype(np.float32) for width in widths]
     return Setting(state, drawn_masks if masks else None, after)
 
@@ -114,7 +114,7 @@ def test_gradients_equal_those_in_float64(
     float64 against the reference."""
     architecture = Architecture(cell, V, hidden, embedding=9, activation=activation)
     ids, targets = ids_of(B, T, starts)
-    masks = B == 3  # then ids cannot be looked up in a table
+    masks = B == 3
     cost, slopes = learnt(made(architecture, 2), ids, targets, masks)
     true_cost, true = truly_learnt(architecture, ids, targets, masks)
     assert cost == pytest.approx(true_cost, rel=1e-5, abs=1e-5)

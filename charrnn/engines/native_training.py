@@ -32,8 +32,7 @@ class _Read:
     Attributes:
         calls: of each layer.
         alive: arrays whose addresses are in the calls.
-        known: the ids that the first layer's inputs are of: (T, B) of each step, or (N,) of a table's rows; None: the
-            table is the whole embedding.
+        known: the ids (N,) whose rows of the embedding the first layer has; None: it has them all.
         masks: as they were given.
     """
 
@@ -127,10 +126,7 @@ class NativeModel:
         x: Array = table
         index: Array | None = symbols
         known: Array | None = None
-        if masks is not None:
-            x, index, known = self._take("input", table, symbols), None, symbols
-            x *= masks[0]
-        elif len(table) > symbols.size:  # products only for the rows that are read
+        if len(table) > symbols.size:  # products only for the rows that are read
             known, places = np.unique(symbols, return_inverse=True)
             x, index = table[known], np.ascontiguousarray(places.reshape(T, B), np.int32)
         outputs: list[Array] = []
@@ -163,7 +159,7 @@ class NativeModel:
                 if masks is None:
                     x = np.ascontiguousarray(h)
                 else:
-                    x = np.multiply(h, masks[layer + 1], out=self._array(f"input {layer}", h.shape))
+                    x = np.multiply(h, masks[layer], out=self._array(f"input {layer}", h.shape))
         features = outputs[0]
         shape = (T, B, architecture.features)
         if not architecture.summed:
@@ -230,12 +226,13 @@ class NativeModel:
                 d_state.ctypes.data,
             )  # fmt: skip
             before.insert(0, d_state)
-            if call.rows == call.steps * call.batch:
+            if layer:
                 above = below.reshape(call.steps, call.batch, -1)
                 if masks is not None:
-                    above *= masks[layer]
+                    above *= masks[layer - 1]
         if read.known is not None:
-            self._add_up(below, read.known.ravel(), self.gradients["embedding"])
+            self.gradients["embedding"][:] = 0
+            self.gradients["embedding"][read.known] = below
         return tuple(before)
 
     def _addresses(self, arrays: Mapping[str, Array], layer: int) -> Weights:
@@ -254,18 +251,6 @@ class NativeModel:
     def _array(self, name: str, shape: Sequence[int]) -> npt.NDArray[np.float32]:
         size = math.prod(shape)
         return self._reserve(name, 4 * size)[:size].reshape(shape)
-
-    def _take(self, name: str, table: Array, index: Array) -> npt.NDArray[np.float32]:
-        """The rows of a table that an index names."""
-        memory = self._array(name, (*index.shape, table.shape[1]))
-        return np.take(table, index, axis=0, out=memory, mode="clip")  # the mode that needs no copy
-
-    def _add_up(self, rows: Array, index: Array, table: Array) -> None:
-        """Let each row of a table be the sum of those `rows` that are its own, in their order, or zero."""
-        order = np.argsort(index, kind="stable")
-        known, begins = np.unique(index[order], return_index=True)
-        table[:] = 0
-        table[known] = np.add.reduceat(self._take("sorted", rows, order), begins, axis=0)
 
 
 def _rows(x: Array) -> Array:
