@@ -122,7 +122,7 @@ class TrainConfig:
         group=_LEARN,
     )
     dropout: float | None = option(
-        Real(0, 1, open_high=True), "Share of inputs, of what passes between layers and of outputs left out.",
+        Real(0, 1, open_high=True), "Share of what passes between layers, and to the head, left out.",
         shown="by how often the text is read", group=_LEARN,
     )  # fmt: skip
     clip: float = option(Real(0), "Largest gradient norm; 0: any.", default=1.0, group=_LEARN)
