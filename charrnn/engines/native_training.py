@@ -98,17 +98,7 @@ class NativeModel:
     def learn(
         self, ids: Array, targets: Array, state: State, masks: Sequence[Array] | None = None
     ) -> tuple[float, State]:
-        """Read ids and leave the gradients of what the targets cost.
-
-        Args:
-            ids: integers (B, T) in [0, V]; before an id V, `<s>`, is read that row's state is set to zero.
-            targets: integers (B, T) in [0, V), what is to be predicted after each.
-            state: of B rows, after all that came before `ids`.
-            masks: `draws.dropout_masks`, or None.
-
-        Returns:
-            The mean of -ln p of the targets in nats, and the state after the last id.
-        """
+        """See `engines.Training`."""
         features, after = self.forward(ids, state, masks)
         cost, slopes = self.cost(features, targets)
         self.backward(slopes)
