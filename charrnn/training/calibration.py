@@ -45,16 +45,20 @@ def calibrate(
     while step < most:
         for count in threads:
             learner.use_threads(count)
-            check()
-            before = time.monotonic()
             for _ in range(_TURN):
+                check()
+                before = time.monotonic()
                 learner.step(rows.chunk(step, 2 * most), step, 1e-6)
+                took[count].append(time.monotonic() - before)
                 step += 1
-            learner.settle()
-            took[count].append((time.monotonic() - before) / _TURN)
+            before = time.monotonic()
+            learner.settle()  # a GPU is still at work on what it was given
+            waited = (time.monotonic() - before) / _TURN
+            took[count][-_TURN:] = [each + waited for each in took[count][-_TURN:]]
         if step >= 2 * _TURN * len(threads) and time.monotonic() - begin > enough * len(threads):
             break
-    return {count: rows.batch * rows.seq_len / float(np.median(times[1:])) for count, times in took.items()}
+    usual = {count: float(np.quantile(times[1:], 0.25)) for count, times in took.items()}  # a slow moment passes
+    return {count: rows.batch * rows.seq_len / each for count, each in usual.items()}
 
 
 def training_rows(config: TrainConfig, split: Split) -> Rows:
