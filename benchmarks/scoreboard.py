@@ -58,7 +58,7 @@ def measure(command: tuple[str, ...], shared: Path, seed: int, out: Path) -> dic
 
 def yardstick() -> float:
     """Symbols a second that `nn.GRU` 1x256 learns from here, in rows of 16 times 64."""
-    speeds = contest({"torch": ("torch", "gru", 16, 256, 64, 1)}, training.__file__, rounds=5)
+    speeds = contest({"torch": ("torch", "float32", "gru", 16, 256, 64, 1)}, training.__file__, rounds=5)
     return statistics.median(speeds["torch"])
 
 

@@ -2,7 +2,9 @@
 
 A step is forward, backward, head, loss, clipping and AdamW; 65 symbols, the embedding as wide as the layers.
 
-    python benchmarks/training.py [--cells gru,lstm,rnn] [--rounds 9]
+    python benchmarks/training.py [--cells gru,lstm,rnn] [--precision bfloat16] [--rounds 9]
+
+torch.nn's is in float32 always; with bfloat16, its autocast stands beside it.
 """
 
 import argparse
@@ -19,7 +21,7 @@ SHAPES = [(16, 256, 64, 1), (32, 256, 64, 1), (64, 256, 128, 1), (16, 384, 64, 1
 """B, H, T, layers."""
 
 
-def torch_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "cpu") -> Any:
+def torch_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "cpu", precision: str = "float32") -> Any:
     """As a user of PyTorch would write it."""
     import torch
     from torch import nn
@@ -43,14 +45,20 @@ def torch_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "cp
 
     def step() -> None:
         nonlocal state
-        logits, after = model(inputs, state)
-        loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        with torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16"):
+            logits, after = model(inputs, state)
+            loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        state = tuple(each.detach() for each in after) if cell == "lstm" else after.detach()
+        state = tuple(each.detach().float() for each in after) if cell == "lstm" else after.detach().float()
 
+    if device == "cpu" and precision != "float32":
+        try:
+            step()
+        except RuntimeError:  # oneDNN has no such LSTM for this processor; PyTorch's own loop does it
+            torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
     return step
 
 
@@ -93,35 +101,48 @@ def peak() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Whole training steps, charrnn's against torch.nn's.")
     parser.add_argument("--cells", default="gru,lstm,rnn")
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contender:
-        name, *shape = json.loads(arguments.contender)
+        name, precision, *shape = json.loads(arguments.contender)
         cell, B, H, T, layers = shape
-        serve({"torch": torch_step, "charrnn": charrnn_step}[name](cell, B, H, T, layers), B * T)
+        kind = {"torch": torch_step, "autocast": torch_step, "charrnn": charrnn_step}[name]
+        serve(kind(cell, B, H, T, layers, precision=precision), B * T)
         return
     from charrnn.cells import CELLS
 
     most = peak()
     print(f"a large product of matrices runs at {most / 1e9:.0f} GFLOP/s here\n")
-    print("| cell | B | H | T | layers | torch.nn, k chars/s | charrnn, k chars/s | ratio | share of that speed |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    precision = arguments.precision
+    kinds = {"torch": "float32", **({"autocast": precision} if precision != "float32" else {}), "charrnn": precision}
+    speed = ", k chars/s"
+    titles = {
+        "torch": f"torch.nn{speed}",
+        "autocast": f"its autocast{speed}",
+        "charrnn": f"charrnn, {precision}{speed}",
+    }
+    print(f"| cell | B | H | T | layers | {' | '.join(titles[name] for name in kinds)} | ratio | share of that speed |")
+    print("|---" * (7 + len(kinds)) + "|")
     for cell in arguments.cells.split(","):
         ratios = []
         for B, H, T, layers in SHAPES:
             shape = (cell, B, H, T, layers)
-            speeds = contest({name: (name, *shape) for name in ("torch", "charrnn")}, __file__, rounds=arguments.rounds)
+            commands = {name: (name, kind, *shape) for name, kind in kinds.items()}
+            speeds = contest(commands, __file__, rounds=arguments.rounds)
             found = ratio(speeds, "charrnn", "torch")
-            theirs, ours = (statistics.median(speeds[name]) for name in ("torch", "charrnn"))
+            usual = {name: statistics.median(each) for name, each in speeds.items()}
             # forward, and twice that backward; the first layer's input is looked up
-            flops = 6 * (len(CELLS[cell].gates) * H * H * (2 * layers - 1) + V * H) * ours
-            shown = (*shape, f"{theirs / 1e3:.1f}", f"{ours / 1e3:.1f}", f"{found:.2f}", f"{flops / most:.2f}")
+            flops = 6 * (len(CELLS[cell].gates) * H * H * (2 * layers - 1) + V * H) * usual["charrnn"]
+            each = [f"{usual[name] / 1e3:.1f}" for name in kinds]
+            shown = (*shape, *each, f"{found:.2f}", f"{flops / most:.2f}")
             print("|", " | ".join(map(str, shown)), "|")
             sys.stdout.flush()
             if layers == 1:
                 ratios.append(found)
-        print(f"| {cell} | | | | 1 | | geometric mean | {math.exp(statistics.mean(map(math.log, ratios))):.2f} | |")
+        mean = math.exp(statistics.mean(map(math.log, ratios)))
+        print(f"| {cell} | geometric mean, one layer | | | {' |' * len(kinds)} {mean:.2f} | |")
 
 
 if __name__ == "__main__":

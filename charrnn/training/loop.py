@@ -29,9 +29,10 @@ from charrnn.training.validation import FIT_TOKENS, exact, figures, fit_temperat
 FALL = 0.15
 """Nats per symbol that a fall of the learning rate from its highest to zero may bring; Tiny Shakespeare gives 0.1."""
 
-ASTRAY = 0.1
-"""Epochs that the rows' end may be away from a run's last step when that is set anew; to go on from elsewhere costs
-the state, and what is skipped or read again."""
+ASTRAY, AIM = 0.1, 0.5
+"""Where the rows' end is so many epochs away from a run's last step, they go on from elsewhere, but once only: so many
+epochs before the end. Going on from elsewhere costs the state, and what is skipped or read again (0.008 nats where
+it happens eight times in two epochs of Tiny Shakespeare), and not ending at the end costs more (0.015)."""
 
 _SAMPLE = SampleConfig(temp=0.8, length=240)
 _RECORDS = 12  # in a sample
@@ -252,9 +253,10 @@ class Trainer:
         if affordable < left - tolerated or (affordable > left + tolerated and not self.plan.bounded):
             steps = progress.step + affordable
             progress.course = progress.course.revise(progress.step, steps)
-            if abs(steps - progress.end) > ASTRAY * self.rows.steps_per_epoch:
-                self._end_rows_at(steps)
             self._tell("plan", steps=steps, reason="the machine's speed has changed")
+        epoch, last = self.rows.steps_per_epoch, progress.course.steps
+        if last - progress.step <= AIM * epoch and abs(last - progress.end) > ASTRAY * epoch:
+            self._end_rows_at(last)
 
     def _end_rows_at(self, step: int) -> None:
         """Let the rows of a stream go on from where they will end at that step; records are read in any order."""
