@@ -17,7 +17,7 @@ from charrnn.data.split import Split
 from charrnn.engines import Inference, inference
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
 from charrnn.sampling import write_texts
-from charrnn.training.calibration import training_rows
+from charrnn.training.calibration import training_rows, usable
 from charrnn.training.learner import Learner, Step
 from charrnn.training.plan import Plan, describe
 from charrnn.training.progress import Progress
@@ -248,7 +248,7 @@ class Trainer:
         self.trained_before += self.trained_since
         self.training_time, self.trained_since = 0.0, 0
         usual = self.whole_time / self.trained_before
-        affordable = max(1, int((0.98 * config.time - self.elapsed() - kept) / ((recent + usual) / 2)))
+        affordable = max(1, int((usable(config.time, self.plan.end) - self.elapsed() - kept) / ((recent + usual) / 2)))
         tolerated = max(0.02 * progress.course.steps, 0.1 * left)
         if affordable < left - tolerated or (affordable > left + tolerated and not self.plan.bounded):
             steps = progress.step + affordable

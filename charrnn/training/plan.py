@@ -18,7 +18,7 @@ from charrnn.data.split import Split
 from charrnn.engines import choose_engine, choose_precision, core
 from charrnn.machine import processors
 from charrnn.options import Escaped, flag
-from charrnn.training.calibration import calibrate, scoring_cost, training_rows
+from charrnn.training.calibration import calibrate, scoring_cost, training_rows, usable
 from charrnn.training.recipe import (
     MOST_EPOCHS,
     architecture_of,
@@ -194,7 +194,7 @@ def make_plan(
         most = steps or MOST_EPOCHS * epoch
 
         def affordable() -> int:
-            left = 0.98 * budget - elapsed() - scoring.looks - scoring.end
+            left = usable(budget, scoring.end) - elapsed() - scoring.looks - scoring.end
             return max(1, int(left * speed / symbols_of(config)))
 
         config, speed = _threads(architecture, config, split, device, check)
