@@ -1,7 +1,7 @@
 """From gradients to an update of the weights: by the compiled core, or by PyTorch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import SupportsFloat
 
 import numpy as np
@@ -29,9 +29,9 @@ class Optimizer(ABC):
         decays, paces: of each weight, its weight decay and its learning rate as a multiple of the run's.
     """
 
-    def __init__(self, shapes: Mapping[str, Iterable[int]], config: TrainConfig) -> None:
+    def __init__(self, shapes: Mapping[str, tuple[int, ...]], config: TrainConfig) -> None:
         adaptive = config.optimizer.startswith("adam")
-        self.decays = [config.weight_decay if len([*shape]) > 1 else 0.0 for shape in shapes.values()]
+        self.decays = [config.weight_decay if len(shape) > 1 else 0.0 for shape in shapes.values()]
         self.paces = [PACES.get(name, 1.0) if adaptive else 1.0 for name in shapes]
 
     @abstractmethod
