@@ -43,6 +43,7 @@ _PRECISION = (
     "Of products: 16 bits are less exact, and faster where the processor or GPU has them; auto takes float32, and tf32"
     " to train on a GPU."
 )
+SAMPLE_PRECISIONS = ("auto", "float32", "bfloat16")
 
 _MODEL, _LEARN, _LENGTH, _DATA = "Model", "Learning", "How long", "Text"
 _VALIDATE, _RUN, _MACHINE = "Validation", "Run", "Machine"
@@ -252,7 +253,11 @@ class SampleConfig:
         "A prompt's characters that the model does not know.",
         default="error",
     )
-    precision: str = option(Choice(PRECISIONS), _PRECISION, default="auto")
+    precision: str = option(
+        Choice(SAMPLE_PRECISIONS),
+        "Of products: bfloat16 is less exact, and faster where memory is slow; auto takes float32.",
+        default="auto",
+    )
     json: bool = option(Flag(), "One JSON object a text.", default=False)
     raw: bool = option(Flag(), "Unescaped control characters on a terminal too.", default=False)
 

@@ -16,7 +16,7 @@ import tiny
 import charrnn.console
 from charrnn import sampling
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import PRECISIONS
+from charrnn.config import SAMPLE_PRECISIONS
 from charrnn.engines import core
 from charrnn.tokenizers import ByteTokenizer
 
@@ -360,5 +360,7 @@ def test_torch_is_not_imported() -> None:
 
 @pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 def test_bfloat16_writes_too(run: tiny.Program) -> None:
-    texts = {run("sample", "-m", "char", "--seed", "1", "-l", "3000", "--precision", name).out for name in PRECISIONS}
+    texts = {
+        run("sample", "-m", "char", "--seed", "1", "-l", "3000", "--precision", name).out for name in SAMPLE_PRECISIONS
+    }
     assert len(texts) == 2  # auto is float32
