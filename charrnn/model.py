@@ -139,7 +139,7 @@ class LanguageModel(nn.Module):
 
     def cost(self, features: Tensor, targets: Tensor) -> Tensor:
         """The mean of -ln p of the targets, int64 (B, T) in [0, V), in nats."""
-        return nn.functional.cross_entropy(self.head(features).flatten(0, 1).float(), targets.flatten())
+        return nn.functional.cross_entropy(self.head(features).flatten(0, 1), targets.flatten())
 
     def named_weights(self) -> dict[str, nn.Parameter]:
         """The parameters themselves under the names of `architecture.shapes()`, in its order."""

@@ -233,7 +233,7 @@ class TorchEngine(Inference):
             features = torch.cat((first, outputs[:, :-1]), dim=1)  # before each symbol
             costs = torch.cat(
                 [
-                    nn.functional.cross_entropy(self.model.head(block).float(), target, reduction="none")
+                    nn.functional.cross_entropy(self.model.head(block), target, reduction="none")
                     for block, target in zip(
                         torch.split(features.flatten(0, 1), rows), torch.split(targets, rows), strict=True
                     )
