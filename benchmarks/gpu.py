@@ -13,7 +13,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,8 @@ from training import V, charrnn_step, torch_step  # noqa: E402
 
 from charrnn.architecture import Architecture  # noqa: E402
 from charrnn.engines.reference import ReferenceEngine  # noqa: E402
-from charrnn.engines.torch import TorchEngine  # noqa: E402
-from charrnn.model import LanguageModel  # noqa: E402
+from charrnn.engines.torch import TorchEngine, arithmetic  # noqa: E402
+from charrnn.engines.torch_training import LanguageModel  # noqa: E402
 
 CELLS = ("rnn", "gru", "lstm")
 SHAPES = [(64, 512, 128, 1), (64, 512, 128, 2), (64, 1024, 128, 3)]
@@ -96,7 +95,7 @@ def speeds(device: str, shapes: list[tuple[int, int, int, int]], precisions: tup
     for cell in CELLS:
         for shape in shapes:
             B, _, T, _ = shape
-            with plain_float32():
+            with arithmetic("float32", torch.device(device)):  # TF32 is PyTorch's default in cuDNN
                 theirs = speed(torch_step(cell, *shape, device=device), B * T, device, seconds)
             found = []
             for precision in precisions:
@@ -108,11 +107,6 @@ def speeds(device: str, shapes: list[tuple[int, int, int, int]], precisions: tup
                 peak = torch.cuda.max_memory_allocated() / 1e6 if device != "cpu" else float("nan")
                 found.append(f"{ours / 1e3:.0f} | {ours / theirs:.2f} | {peak:.0f}")
             print(f"| {cell} | {', '.join(map(str, shape))} | {theirs / 1e3:.0f} | {' | '.join(found)} |", flush=True)
-
-
-def plain_float32() -> AbstractContextManager[None]:
-    """No TF32 in cuDNN, where it is PyTorch's default."""
-    return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def learning(text: str, device: str, precision: str, budgets: tuple[int, ...], long: int) -> None:

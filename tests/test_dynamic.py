@@ -13,7 +13,7 @@ from charrnn.architecture import Architecture
 from charrnn.engines import Array
 from charrnn.engines.numpy import NumpyEngine
 from charrnn.engines.reference import ReferenceEngine
-from charrnn.model import LanguageModel
+from charrnn.engines.torch_training import LanguageModel
 from charrnn.scoring.dynamic import SEGMENT, DynamicEngine
 
 V = 7

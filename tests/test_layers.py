@@ -16,7 +16,7 @@ PACKAGE = Path(charrnn.__file__).parent
 
 LAYERS = {
     "ground": "errors cells architecture options config machine files tokenizers draws",
-    "parts": "data corpora checkpoint checkpoint_header runs engines ensemble initialisation model",
+    "parts": "data corpora checkpoint checkpoint_header runs engines ensemble initialisation",
     "work": "training scoring sampling baselines report library",
     "commands": "cli console __main__",
 }
@@ -26,7 +26,7 @@ LAYER = {name: depth for depth, names in enumerate(LAYERS.values()) for name in 
 
 AT_IMPORT = {
     "torch": {
-        "model",
+        "engines.torch_training",
         "training.torch_optimizer",
         "engines.torch",
     },

@@ -17,8 +17,8 @@ from charrnn.draws import dropout_masks
 from charrnn.engines import Array, core
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.torch import RecurrentLayer
+from charrnn.engines.torch_training import LanguageModel
 from charrnn.initialisation import initial_weights
-from charrnn.model import LanguageModel
 
 V = 4
 CELLS = [("rnn", "relu"), ("rnn", "sigmoid"), *((cell, "tanh") for cell in cells.CELLS)]

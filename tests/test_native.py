@@ -24,8 +24,8 @@ from charrnn.engines.core import PRECISIONS
 from charrnn.engines.native import NativeEngine
 from charrnn.engines.native_training import NativeModel
 from charrnn.engines.numpy import NumpyEngine
+from charrnn.engines.torch_training import LanguageModel
 from charrnn.errors import UsageError
-from charrnn.model import LanguageModel
 from charrnn.training.optimizers import optimizer_of
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")

@@ -19,7 +19,7 @@ from charrnn.config import TrainConfig
 from charrnn.data.rows import Chunk
 from charrnn.engines import Array
 from charrnn.engines.native_training import NativeModel
-from charrnn.model import LanguageModel
+from charrnn.engines.torch_training import LanguageModel
 from charrnn.training.learner import Learner
 
 TEXT = b"the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs\n" * 12

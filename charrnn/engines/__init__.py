@@ -276,6 +276,6 @@ def training_model(architecture: Architecture, *, name: str, device: str, precis
         from charrnn.engines.native_training import NativeModel
 
         return NativeModel(architecture, precision)
-    from charrnn.model import LanguageModel
+    from charrnn.engines.torch_training import LanguageModel
 
     return LanguageModel(architecture, precision).to(device)

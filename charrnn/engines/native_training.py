@@ -131,7 +131,7 @@ class NativeModel:
                 H, x.size // x.shape[-1], x.ctypes.data,
                 None if index is None else index.ctypes.data,
                 None if marks is None else marks.ctypes.data,
-                self._addresses(self.weights, layer),
+                self._addresses(layer),
                 before.ctypes.data,
             )  # fmt: skip
             kept = self._reserve(f"kept {layer}", self.core.charrnn_layer_kept(call))
@@ -225,8 +225,8 @@ class NativeModel:
             self.gradients["embedding"][read.known] = below
         return tuple(before)
 
-    def _addresses(self, arrays: Mapping[str, Array], layer: int) -> Weights:
-        return Weights(*(arrays[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS))
+    def _addresses(self, layer: int) -> Weights:
+        return Weights(*(self.weights[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS))
 
     def work(self, size: int) -> int:
         """The address of so many bytes, good until the next call."""
@@ -271,9 +271,7 @@ class AdamW:
             for arrays in (model.weights, model.gradients, self.means, self.squares)
         ]
         self._alive = sizes, places
-        self._call = Update(
-            1, len(names), ctypes.addressof(sizes), *(ctypes.addressof(each) for each in places)
-        )  # fmt: skip
+        self._call = Update(1, len(names), ctypes.addressof(sizes), *map(ctypes.addressof, places))
 
     def norm(self) -> float:
         """The norm of all gradients together."""

@@ -190,7 +190,7 @@ def layer_of(cell: str, width: int, size: int, activation: str) -> RecurrentLaye
 
 
 class TorchEngine(Inference):
-    """`Inference` by `charrnn.model.LanguageModel`, for CUDA.
+    """`Inference` by `charrnn.engines.torch_training.LanguageModel`, for CUDA.
 
     Unlike the contract, `step` may differ in the last bits with the rows that stand beside a row: the
     products are BLAS's or cuDNN's.
@@ -211,7 +211,7 @@ class TorchEngine(Inference):
         device: str = "cpu",
         precision: str = "float32",
     ) -> None:
-        from charrnn.model import LanguageModel  # the model is built of this module's layers
+        from charrnn.engines.torch_training import LanguageModel  # the model is built of this module's layers
 
         self.architecture = architecture
         self.device, self.precision = torch.device(device), precision
@@ -270,7 +270,7 @@ class TorchGradients:
     """
 
     def __init__(self, architecture: Architecture) -> None:
-        from charrnn.model import LanguageModel  # the model is built of this module's layers
+        from charrnn.engines.torch_training import LanguageModel  # the model is built of this module's layers
 
         self.model = LanguageModel(architecture)
         self.weights = {name: weight.detach().numpy() for name, weight in self.model.named_weights().items()}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from charrnn.config import TrainConfig
 from charrnn.engines import Array, Training
 from charrnn.engines.native_training import NativeModel
-from charrnn.model import LanguageModel
+from charrnn.engines.torch_training import LanguageModel
 from charrnn.training.optimizers import BETAS, Optimizer
 
 
