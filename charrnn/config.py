@@ -126,6 +126,10 @@ class TrainConfig:
         Real(0, 1, open_high=True), "Share of what passes between layers, and to the head, left out.",
         shown="by how often the text is read", group=_LEARN,
     )  # fmt: skip
+    weight_drop: float | None = option(
+        Real(0, 1, open_high=True), "Share of the recurrent weights left out of a step.",
+        shown="by how often the text is read", group=_LEARN,
+    )  # fmt: skip
     clip: float = option(Real(0), "Largest gradient norm; 0: any.", default=1.0, group=_LEARN)
     weight_decay: float = option(Real(0), "Weight decay.", default=0.0, group=_LEARN)
 
@@ -204,6 +208,8 @@ class TrainConfig:
         check_fields(self)
         if self.activation != "tanh" and self.cell != "rnn":
             raise UsageError(f"--activation {self.activation} goes with --cell rnn, not {self.cell}")
+        if self.weight_drop and not CELLS[self.cell].products:
+            raise UsageError(f"--cell {self.cell} has no recurrent weights that --weight-drop could leave out")
         if self.layers and self.hidden and len(self.hidden) not in (1, self.layers):
             raise UsageError(f"--layers {self.layers} and --hidden with {len(self.hidden)} sizes contradict each other")
         if self.resume and self.overwrite:

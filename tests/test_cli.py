@@ -194,6 +194,7 @@ OUT_OF_RANGE = [
     *(("train", "--batch", value, "a whole number from 1 to 65536") for value in ("0", "-3", "2.5", "9" * 40)),
     *(("train", "--hidden", value, "whole numbers from 1 to 65536") for value in ("3.5", "0", "8,", "8,x", "70000")),
     *(("train", "--dropout", value, "a finite number, 0 or more and below 1") for value in ("1.0", "-0.1", "nan")),
+    ("train", "--weight-drop", "1", "a finite number, 0 or more and below 1"),
     *(("train", "--time", value, "a time above 0") for value in ("0", "-5s", "5x", "nan", "1e999", "")),
     ("train", "--epochs", "inf", "a finite number, above 0"),
     ("train", "--steps", "1e3", "a whole number, 1 or more"),
@@ -563,10 +564,10 @@ def test_completion(shell: str, line: str, expected: list[str]) -> None:
 COMMON = "--quiet --verbose --no-color --help"
 OPTIONS = {
     "train": "--cell --activation --hidden --layers --embedding --tokenizer --vocab-size --min-count --batch --seq-len "
-    "--optimizer --lr --schedule --dropout --clip --weight-decay --time --preset --epochs --steps --patience "
-    "--val-fraction --val --val-limit --eval-every --sample-every --records --separator --weights --jsonl --tsv "
-    "--errors --out --resume --auto-resume --overwrite --save-every --seed --dry-run --json --config --device "
-    f"--engine --precision --threads {COMMON}",
+    "--optimizer --lr --schedule --dropout --weight-drop --clip --weight-decay --time --preset --epochs "
+    "--steps --patience --val-fraction --val --val-limit --eval-every --sample-every --records --separator "
+    "--weights --jsonl --tsv --errors --out --resume --auto-resume --overwrite --save-every --seed --dry-run "
+    f"--json --config --device --engine --precision --threads {COMMON}",
     "sample": "--model --temp --length --num --prompt --prompt-file --seed --top-k --top-p --min-p --stop --unknown "
     f"--precision --json --raw {COMMON}",
     "eval": "--model --lines --jsonl --tsv --metric --json --window --streams --dynamic --dynamic-rate --unknown "

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from charrnn.architecture import Architecture
-from charrnn.draws import Purpose, dropout_masks, generator
+from charrnn.draws import Purpose, dropout_masks, generator, weight_masks
 
 ARCHITECTURE = Architecture("gru", vocabulary=5, hidden=(7, 5), embedding=11)
 
@@ -23,7 +23,7 @@ def test_every_argument_matters_and_streams_do_not_overlap() -> None:
 
 def test_draws_are_pinned_for_ever() -> None:
     """A change of these numbers changes every run and every sample of every seed."""
-    assert [int(purpose) for purpose in Purpose] == [1, 2, 3, 4, 5, 6]
+    assert [int(purpose) for purpose in Purpose] == [1, 2, 3, 4, 5, 6, 7]
     words = generator(1, Purpose.SAMPLE, 2, 3).bit_generator.random_raw(2)
     raw = np.random.Philox(key=np.array([1, 5], np.uint64), counter=np.array([0, 2, 3, 0], np.uint64)).random_raw(2)
     assert np.array_equal(words, raw)
@@ -53,10 +53,22 @@ def test_masks_have_the_width_of_what_they_multiply(hidden: tuple[int, ...]) -> 
     assert all(mask.dtype == np.float32 for mask in masks)
 
 
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru-v1", "mingru"])
+def test_weight_masks_are_of_the_recurrent_matrices(cell: str) -> None:
+    architecture = Architecture(cell, vocabulary=5, hidden=(7, 5), embedding=11)
+    masks = weight_masks(architecture, 0.5, seed=1, step=2)
+    shapes = architecture.shapes()
+    assert [*masks] == [name for name in shapes if name.endswith("weight_hh")]
+    assert len(masks) == (0 if cell == "mingru" else 2)
+    assert all(mask.shape == shapes[name] and mask.dtype == np.float32 for name, mask in masks.items())
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.1, 0.5, 0.9])
 def test_masks_keep_their_share_and_their_mean(rate: float) -> None:
     wide = Architecture("rnn", vocabulary=5, hidden=(1000,), embedding=1000)
-    for mask in dropout_masks(wide, rate, seed=1, step=2, first_row=0, rows=100):
+    masks = dropout_masks(wide, rate, seed=1, step=2, first_row=0, rows=100)
+    masks += weight_masks(wide, rate, seed=1, step=2).values()
+    for mask in masks:
         scale = np.float32(1 / (1 - rate))
         assert set(np.unique(mask)) <= {np.float32(0), scale}
         deviation = np.sqrt(rate / (1 - rate) / mask.size)
@@ -72,3 +84,14 @@ def test_masks_differ_between_rows_places_steps_and_seeds() -> None:
     ]
     rows = np.concatenate(masks)  # 3 runs x 2 places x 2 rows
     assert len(np.unique(rows, axis=0)) == 12
+
+
+def test_weight_masks_differ_between_rows_layers_steps_and_seeds() -> None:
+    square = Architecture("gru", vocabulary=5, hidden=(64, 64), embedding=64)
+    masks = [
+        mask
+        for seed, step in [(0, 0), (0, 1), (1, 0)]
+        for mask in weight_masks(square, 0.5, seed=seed, step=step).values()
+    ]
+    rows = np.concatenate(masks)  # 3 runs x 2 layers x 3 gates x 64 rows
+    assert len(np.unique(rows, axis=0)) == 1152

@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from test_engines import NATIVE, drawn
 
 from charrnn.architecture import Architecture
 from charrnn.config import SampleConfig, TrainConfig
-from charrnn.draws import dropout_masks
+from charrnn.draws import dropout_masks, weight_masks
 from charrnn.engines import Array, Request, Training, choose_engine, core
 from charrnn.engines.core import PRECISIONS
 from charrnn.engines.native import NativeEngine
@@ -153,6 +154,34 @@ def test_no_weights_change_and_nothing_is_learnt_twice() -> None:
     assert all(np.array_equal(before[key], weight) for key, weight in model.copy_weights().items())
     with pytest.raises(AssertionError, match="once"):  # the gates have become their gradients
         model.backward(np.zeros((3, 2, 8), np.float32))
+
+
+@pytest.mark.parametrize("engine", [NativeModel, LanguageModel])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_dropped_weights_are_as_zeros_for_a_step(cell: str, engine: Callable[[Architecture], Training]) -> None:
+    """The step is one of the model whose weights are multiplied by the masks; they themselves stay."""
+    architecture = Architecture(cell, V, (8, 8), embedding=4)
+    whole, masked = engine(architecture), engine(architecture)
+    weights = drawn(architecture, scale=0.3)
+    whole.load_weights(weights)
+    masks = weight_masks(architecture, 0.4, seed=1, step=0)
+    masked.load_weights(weights | {name: weights[name] * mask for name, mask in masks.items()})
+    ids, targets = ids_of(2, 3, 0.1)
+    cost, _ = whole.learn(ids, targets, whole.zero_state(2), None, masks)
+    expected, _ = masked.learn(ids, targets, masked.zero_state(2))
+    assert float(cost) == float(expected)
+    found, true = gradients_of(whole), gradients_of(masked)
+    for name, slope in true.items():
+        assert np.array_equal(found[name], slope * masks[name] if name in masks else slope), name
+    assert all(np.array_equal(weights[name], weight) for name, weight in whole.copy_weights().items())
+
+
+def gradients_of(model: Training) -> dict[str, Array]:
+    if isinstance(model, NativeModel):
+        return model.gradients
+    assert isinstance(model, LanguageModel)
+    named = {name: weight.grad for name, weight in model.named_weights().items()}
+    return {name: slope.numpy() for name, slope in named.items() if slope is not None}
 
 
 def test_gradients_are_replaced() -> None:

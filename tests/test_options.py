@@ -276,6 +276,11 @@ def test_a_variable_is_named_in_its_refusal() -> None:
     ("config", "values", "words"),
     [
         (TrainConfig, {"cell": "lstm", "activation": "relu"}, "--activation relu goes with --cell rnn, not lstm"),
+        (
+            TrainConfig,
+            {"cell": "mingru", "weight_drop": 0.1},
+            "--cell mingru has no recurrent weights that --weight-drop",
+        ),
         (TrainConfig, {"layers": 3, "hidden": [4, 5]}, "--layers 3 and --hidden with 2 sizes"),
         (TrainConfig, {"resume": True, "overwrite": True}, "--resume and --overwrite"),
         (TrainConfig, {"val_fraction": 0.95}, "--val-fraction must be"),

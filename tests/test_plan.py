@@ -26,7 +26,7 @@ from charrnn.training.recipe import MOST_EPOCHS, symbols_of
 
 Capture = pytest.CaptureFixture[bytes]
 
-SPLIT, LONG = split_of(TEXT * 40), split_of(TEXT * 10_000)
+SPLIT, LONG = split_of(TEXT * 40), split_of(TEXT * 30_000)
 
 
 @pytest.fixture
@@ -125,10 +125,11 @@ def test_no_time_at_all_is_one_step(speed: list[float]) -> None:
 
 
 def test_of_time_and_steps_the_lesser_holds(speed: list[float]) -> None:
-    alone = plan_of(time=10.0, hidden=(16,)).config.steps
+    split = split_of(TEXT * 1000)
+    alone = plan_of(split, time=10.0, hidden=(16,)).config.steps
     assert alone is not None
     assert plan_of(time=10.0, hidden=(16,), steps=3).config.steps == 3
-    assert plan_of(time=10.0, hidden=(16,), steps=10**9).config.steps == pytest.approx(alone, rel=0.05)
+    assert plan_of(split, time=10.0, hidden=(16,), steps=10**9).config.steps == pytest.approx(alone, rel=0.05)
     assert plan_of(time=10.0, hidden=(16,), steps=3).bounded
     short = plan_of(time=10.0, hidden=(16,), epochs=1.0)
     assert short.config.steps == len(SPLIT.train) // symbols_of(short.config)
@@ -138,13 +139,20 @@ def test_a_text_that_is_read_often_is_learnt_with_dropout(speed: list[float]) ->
     def dropout(**options: Any) -> float | None:
         return plan_of(hidden=(16,), **options).config.dropout
 
+    def weight_drop(**options: Any) -> float | None:
+        return plan_of(hidden=(16,), **options).config.weight_drop
+
     assert dropout(epochs=2.0) == dropout(epochs=0.1) == 0
     assert dropout(epochs=4.0) == 0.1
     assert dropout(epochs=8.0) == 0.25
     found = [dropout(epochs=each) for each in (4.0, 10.0, 30.0, 100.0, 1e6)]
     assert found == sorted(found)  # type: ignore[type-var]
-    assert found[-1] == 0.6
+    assert found[-1] == 0.5
     assert dropout(epochs=100.0, dropout=0.0) == 0
+    assert weight_drop(epochs=100.0, dropout=0.0) == 0.5
+    assert [weight_drop(epochs=each) for each in (7.0, 10.0, 20.0, 40.0)] == [0, 0.1, 0.3, 0.5]
+    assert weight_drop(epochs=100.0, weight_drop=0.2) == 0.2
+    assert weight_drop(epochs=100.0, cell="minlstm") == 0
     assert dropout(time=300.0) == dropout(steps=plan_of(hidden=(16,), time=300.0).config.steps)
 
 

@@ -95,7 +95,7 @@ def test_ck_01_a_resumed_run_is_exact(
     cell: str, tokenizer: str, dropout: float, cut: str, straight: Callable[..., tuple[Path, Session]], tmp_path: Path
 ) -> None:
     """CK-01: every tensor to the last bit, every loss as `repr` prints it."""
-    options = {**EVERY, "cell": cell, "tokenizer": tokenizer, "dropout": dropout}
+    options = {**EVERY, "cell": cell, "tokenizer": tokenizer, "dropout": dropout, "weight_drop": dropout}
     options |= {"vocab_size": 264} if tokenizer == "sentencepiece" else {}
     whole, told = straight(**options)
     first = train(tmp_path, **options, stop_at=CUTS[cut])
@@ -127,7 +127,7 @@ def test_ck_01_a_resumed_run_is_exact(
         {"engine": "torch"},
         {"engine": "torch", "precision": "bfloat16"},
         {"engine": "torch", "precision": "float16", "optimizer": "rmsprop"},
-        {"engine": "torch", "cell": "lstm", "records": True, "dropout": 0.3},
+        {"engine": "torch", "cell": "lstm", "records": True, "dropout": 0.3, "weight_drop": 0.2},
     ],
     ids=str,
 )

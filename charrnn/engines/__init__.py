@@ -157,7 +157,12 @@ class Training(Protocol):
         ...
 
     def learn(
-        self, ids: Array, targets: Array, state: Any, masks: Sequence[Array] | None = None
+        self,
+        ids: Array,
+        targets: Array,
+        state: Any,
+        masks: Sequence[Array] | None = None,
+        weight_masks: Mapping[str, Array] | None = None,
     ) -> tuple[SupportsFloat, Any]:
         """Read ids and leave the gradients of what the targets cost; the weights stay.
 
@@ -166,6 +171,7 @@ class Training(Protocol):
             targets: int64 (B, T) in [0, V), what is to be predicted after each.
             state: of B rows, after all that came before `ids`.
             masks: `draws.dropout_masks`, or None.
+            weight_masks: `draws.weight_masks`, or None: what these weights are multiplied by here, and here alone.
 
         Returns:
             The mean of -ln p of the targets in nats, which a GPU may still be at work on; and the state after them.

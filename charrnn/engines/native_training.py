@@ -3,9 +3,10 @@
 Inside, time comes first, as the core has it: rows (T, B, ...).
 """
 
+import contextlib
 import ctypes
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -96,12 +97,18 @@ class NativeModel:
         return state
 
     def learn(
-        self, ids: Array, targets: Array, state: State, masks: Sequence[Array] | None = None
+        self,
+        ids: Array,
+        targets: Array,
+        state: State,
+        masks: Sequence[Array] | None = None,
+        weight_masks: Mapping[str, Array] | None = None,
     ) -> tuple[float, State]:
         """See `engines.Training`."""
-        features, after = self.forward(ids, state, masks)
-        cost, slopes = self.cost(features, targets)
-        self.backward(slopes)
+        with self._masked(weight_masks or {}):
+            features, after = self.forward(ids, state, masks)
+            cost, slopes = self.cost(features, targets)
+            self.backward(slopes)
         return cost, after
 
     def forward(self, ids: Array, state: State, masks: Sequence[Array] | None = None) -> tuple[Array, State]:
@@ -224,6 +231,17 @@ class NativeModel:
             self.gradients["embedding"][:] = 0
             self.gradients["embedding"][read.known] = below
         return tuple(before)
+
+    @contextlib.contextmanager
+    def _masked(self, masks: Mapping[str, Array]) -> Iterator[None]:
+        """Let weights be multiplied by masks for as long as the block lasts, and then the gradients left."""
+        whole = {name: self.weights[name].copy() for name in masks}
+        for name, mask in masks.items():
+            self.weights[name] *= mask
+        yield
+        for name, mask in masks.items():
+            self.weights[name][:] = whole[name]
+            self.gradients[name] *= mask
 
     def _addresses(self, layer: int) -> Weights:
         return Weights(*(self.weights[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS))

@@ -1,7 +1,8 @@
 """The language model as PyTorch trains it: ids and a state in, logits and the next state out."""
 
+import contextlib
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -82,18 +83,38 @@ class LanguageModel(nn.Module):
         return tuple(np.array(layer.detach().cpu().numpy()) for layer in state)
 
     def learn(
-        self, ids: Array, targets: Array, state: TorchState, masks: Sequence[Array] | None = None
+        self,
+        ids: Array,
+        targets: Array,
+        state: TorchState,
+        masks: Sequence[Array] | None = None,
+        weight_masks: Mapping[str, Array] | None = None,
     ) -> tuple[Tensor, TorchState]:
         """See `engines.Training`; the gradients are those of the parameters. Never waits for a GPU."""
         device = self.embedding.device
         self.zero_grad()
         on_device = None if masks is None else [moved(torch.from_numpy(mask), device) for mask in masks]
-        with arithmetic(self.precision, device):
-            features, after = self.outputs(torch.from_numpy(ids), state, on_device)
-            cost = self.cost(features, moved(torch.from_numpy(targets), device))
-        with arithmetic("float32" if self.precision == "float32" else "tf32", device):
-            self.scaler.scale(cost).backward()  # type: ignore[no-untyped-call]
+        with self._masked(weight_masks or {}):
+            with arithmetic(self.precision, device):
+                features, after = self.outputs(torch.from_numpy(ids), state, on_device)
+                cost = self.cost(features, moved(torch.from_numpy(targets), device))
+            with arithmetic("float32" if self.precision == "float32" else "tf32", device):
+                self.scaler.scale(cost).backward()  # type: ignore[no-untyped-call]
         return cost.detach(), tuple(layer.detach().float() for layer in after)
+
+    @contextlib.contextmanager
+    def _masked(self, masks: Mapping[str, Array]) -> Iterator[None]:
+        """Let weights be multiplied by masks for as long as the block lasts, and then the gradients left."""
+        named = self.named_weights()
+        masked = [(named[name], moved(torch.from_numpy(mask), named[name].device)) for name, mask in masks.items()]
+        whole = [weight.detach().clone() for weight, _ in masked]
+        for weight, mask in masked:
+            weight.data.mul_(mask)
+        yield
+        for (weight, mask), before in zip(masked, whole, strict=True):
+            weight.data.copy_(before)
+            assert weight.grad is not None
+            weight.grad.mul_(mask)
 
     def forward(
         self, ids: Tensor, state: TorchState, masks: Sequence[Tensor] | None = None

@@ -14,7 +14,7 @@ import numpy as np
 from charrnn.architecture import Architecture
 from charrnn.config import TrainConfig
 from charrnn.data.rows import Chunk
-from charrnn.draws import dropout_masks
+from charrnn.draws import dropout_masks, weight_masks
 from charrnn.engines import Array, training_model
 from charrnn.errors import NonFiniteError
 from charrnn.initialisation import initial_weights
@@ -89,18 +89,15 @@ class Learner:
         Raises:
             NonFiniteError: the perplexity or the gradient is not finite; on the processor the weights are unchanged.
         """
-        config = self.config
-        masks = None
+        config, rows = self.config, len(chunk.inputs)
+        masks = recurrent = None
         if config.dropout:
             masks = dropout_masks(
-                self.architecture,
-                config.dropout,
-                seed=config.seed,
-                step=number,
-                first_row=0,
-                rows=len(chunk.inputs),
+                self.architecture, config.dropout, seed=config.seed, step=number, first_row=0, rows=rows
             )
-        loss, state = self.model.learn(chunk.inputs, chunk.targets, self._state, masks)
+        if config.weight_drop:
+            recurrent = weight_masks(self.architecture, config.weight_drop, seed=config.seed, step=number)
+        loss, state = self.model.learn(chunk.inputs, chunk.targets, self._state, masks, recurrent)
         self._untold.append(_Untold(number, rate, loss, self.optimizer.norm()))
         if self._at_once:
             self.settle()

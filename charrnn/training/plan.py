@@ -198,9 +198,9 @@ def make_plan(
             return max(1, int(left * speed / symbols_of(config)))
 
         config, speed = _threads(architecture, config, split, device, check)
-        without = config.dropout is None
+        before = config
         config = with_dropout(config, min(affordable(), most) / epoch, reasons)
-        if without and config.dropout:  # which takes time
+        if (config.dropout, config.weight_drop) not in ((0, 0), (before.dropout, before.weight_drop)):  # it takes time
             assert config.threads is not None
             speed = calibrate(architecture, config, split, device, [config.threads], check)[config.threads]
         steps = affordable()

@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from charrnn.architecture import Architecture
+from charrnn.cells import CELLS
 from charrnn.config import PRESETS, TrainConfig, seconds
 from charrnn.data.split import Split
 from charrnn.errors import InputError
@@ -25,16 +26,18 @@ and rows by the eight, 128 at most; elsewhere it does no harm."""
 
 # The size of a layer: a weight wants to read some symbols, as a small model that has read much beats a large
 # one that has not; and a text can fill only so many weights, though with dropout more than it has symbols.
-WEIGHTS_PER_SYMBOL = 4.0
+WEIGHTS_PER_SYMBOL = 7.0
 SYMBOLS_PER_WEIGHT = 3.5
 UNTIMED = 256  # the most where no time is given
 DEEP = 500_000  # weights of one layer, from which on two smaller ones learn more in the same time
 
-MOST_EPOCHS = 100
+MOST_EPOCHS = 40
 """Where there is a time to keep, and the text is short enough to be read that often."""
 
-# A text that is read often is learnt by heart, unless units are left out: 0.1 at 4 epochs, 0.25 at 8.
-_FREE_EPOCHS, _DROPOUT, _MOST_DROPOUT = 2.4, 0.15, 0.6
+# A text that is read often is learnt by heart, unless some of the model is left out of each step: of the units, from
+# so many epochs on and so much more each time they double; of the recurrent weights, later and faster.
+_DROPOUT, _WEIGHT_DROP = (2.4, 0.15), (7.0, 0.2)
+_MOST_LEFT_OUT = 0.5
 
 
 def symbols_of(config: TrainConfig) -> int:
@@ -160,11 +163,18 @@ def architecture_of(config: TrainConfig, split: Split) -> Architecture:
 
 
 def with_dropout(config: TrainConfig, epochs: float, reasons: list[str]) -> TrainConfig:
-    """Dropout as asked, else by how often the text will be read, in steps of a twentieth."""
-    if config.dropout is not None:
-        return config
-    dropout = min(_MOST_DROPOUT, _DROPOUT * math.log2(max(1.0, epochs / _FREE_EPOCHS)))
-    dropout = round(20 * dropout) / 20
-    if dropout:
-        reasons.append(f"dropout {dropout:g}: the text is read {epochs:.1f} times")
-    return replace(config, dropout=dropout)
+    """Dropout, of units and of weights, as asked, else by how often the text will be read."""
+
+    def left_out(name: str, free: float, more: float) -> float:
+        share = min(_MOST_LEFT_OUT, more * math.log2(max(1.0, epochs / free)))
+        share = round(20 * share) / 20
+        if share:
+            reasons.append(f"{name} {share:g}: the text is read {epochs:.1f} times")
+        return share
+
+    if config.dropout is None:
+        config = replace(config, dropout=left_out("dropout", *_DROPOUT))
+    if config.weight_drop is None:
+        recurrent = CELLS[config.cell].products
+        config = replace(config, weight_drop=left_out("weight-drop", *_WEIGHT_DROP) if recurrent else 0.0)
+    return config
