@@ -5,6 +5,7 @@ python benchmarks/scoring.py [--hidden 512] [--rounds 9]
 
 import argparse
 import json
+import math
 import statistics
 from typing import Any
 
@@ -33,7 +34,7 @@ def by_torch(hidden: int, B: int, T: int) -> Any:
     return run
 
 
-def by_engine(name: str, hidden: int, B: int, T: int) -> Any:
+def by_engine(name: str, precision: str, hidden: int, B: int, T: int) -> Any:
     """As `charrnn eval` does it."""
     from charrnn.machine import share_processors
 
@@ -46,7 +47,7 @@ def by_engine(name: str, hidden: int, B: int, T: int) -> Any:
     architecture = Architecture("gru", V, (hidden,), hidden)
     draw = np.random.default_rng(0)
     weights = {key: draw.normal(0, 0.05, shape).astype(np.float32) for key, shape in architecture.shapes().items()}
-    engine = inference(architecture, weights, name=name)
+    engine = inference(architecture, weights, name=name, precision=precision)
     ids, state = draw.integers(0, V, (B, T)), engine.zero_state(B)
 
     def run() -> None:
@@ -63,17 +64,19 @@ def main() -> None:
     parser.add_argument("--contender", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.contender:
-        name, hidden, B, T = json.loads(arguments.contender)
-        serve(by_torch(hidden, B, T) if name == "torch" else by_engine(name, hidden, B, T), B * T)
+        name, precision, *shape = json.loads(arguments.contender)
+        serve(by_torch(*shape) if name == "nn.GRU" else by_engine(name, precision, *shape), math.prod(shape[1:]))
         return
-    print(f"GRU 1x{arguments.hidden}, float32, characters a second\n")
-    print("| texts | nn.GRU | numpy | native | native / nn.GRU | native / numpy |")
-    print("|---|---|---|---|---|---|")
+    print(f"GRU 1x{arguments.hidden}, characters a second; float32, and native with bfloat16 for products too\n")
+    print("| texts | nn.GRU | numpy | native | bfloat16 | native / nn.GRU | native / numpy | bfloat16 / nn.GRU |")
+    print("|---|---|---|---|---|---|---|---|")
+    kinds = {each: (each, "float32") for each in ("nn.GRU", "numpy", "native")} | {"bfloat16": ("native", "bfloat16")}
     for B, T in TEXTS:
-        commands = {name: (name, arguments.hidden, B, T) for name in ("torch", "numpy", "native")}
+        commands = {title: (*kind, arguments.hidden, B, T) for title, kind in kinds.items()}
         speeds = contest(commands, __file__, rounds=arguments.rounds)
-        medians = [f"{statistics.median(speeds[name]):,.0f}" for name in commands]
-        ratios = [f"{ratio(speeds, 'native', name):.2f}" for name in ("torch", "numpy")]
+        medians = [f"{statistics.median(speeds[title]):,.0f}" for title in kinds]
+        pairs = [("native", "nn.GRU"), ("native", "numpy"), ("bfloat16", "nn.GRU")]
+        ratios = [f"{ratio(speeds, *pair):.2f}" for pair in pairs]
         print("|", " | ".join([str(B), *medians, *ratios]), "|", flush=True)
 
 
