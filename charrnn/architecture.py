@@ -110,6 +110,11 @@ class Architecture:
         """The number of weights."""
         return sum(math.prod(shape) for shape in self.shapes().values())
 
+    @property
+    def recurrent(self) -> int:
+        """The number of the layers' weights, without embedding and head."""
+        return sum(math.prod(shape) for name, shape in self.shapes().items() if name.startswith("layers."))
+
     def to_json(self) -> dict[str, object]:
         """A JSON object that `from_json` reads back."""
         return {**asdict(self), "hidden": list(self.hidden)}

@@ -156,6 +156,15 @@ def test_a_text_that_is_read_often_is_learnt_with_dropout(speed: list[float]) ->
     assert dropout(time=300.0) == dropout(steps=plan_of(hidden=(16,), time=300.0).config.steps)
 
 
+def test_many_symbols_are_learnt_with_more_dropout() -> None:
+    """Most of such a model's weights are theirs, and weight drop leaves those alone."""
+    many = split_of("".join(chr(0x4E00 + n * n % 1999) for n in range(10_000)))
+    few, more = (plan_of(split, hidden=(16,), epochs=8.0).config for split in (SPLIT, many))
+    assert few.dropout == 0.25
+    assert more.dropout == 0.35
+    assert more.weight_drop == few.weight_drop
+
+
 def test_a_short_text_is_not_read_for_ever(speed: list[float]) -> None:
     """More time would make nothing better; whoever asks for more epochs gets them."""
     speed[0] = 1e7

@@ -189,7 +189,7 @@ def make_plan(
     bounded = steps is not None
     if (budget := config.time) is None:
         assert steps is not None
-        config = with_dropout(config, steps / epoch, reasons)
+        config = with_dropout(config, steps / epoch, architecture, reasons)
     else:
         most = steps or MOST_EPOCHS * epoch
 
@@ -199,7 +199,7 @@ def make_plan(
 
         config, speed = _threads(architecture, config, split, device, check)
         before = config
-        config = with_dropout(config, min(affordable(), most) / epoch, reasons)
+        config = with_dropout(config, min(affordable(), most) / epoch, architecture, reasons)
         if (config.dropout, config.weight_drop) not in ((0, 0), (before.dropout, before.weight_drop)):  # it takes time
             assert config.threads is not None
             speed = calibrate(architecture, config, split, device, [config.threads], check)[config.threads]

@@ -26,12 +26,12 @@ and rows by the eight, 128 at most; elsewhere it does no harm."""
 
 # The size of a layer: a weight wants to read some symbols, as a small model that has read much beats a large
 # one that has not; and a text can fill only so many weights, though with dropout more than it has symbols.
-WEIGHTS_PER_SYMBOL = 7.0
+WEIGHTS_PER_SYMBOL = 10.0
 SYMBOLS_PER_WEIGHT = 3.5
 UNTIMED = 256  # the most where no time is given
 DEEP = 500_000  # weights of one layer, from which on two smaller ones learn more in the same time
 
-MOST_EPOCHS = 40
+MOST_EPOCHS = 30
 """Where there is a time to keep, and the text is short enough to be read that often."""
 
 # A text that is read often is learnt by heart, unless some of the model is left out of each step: of the units, from
@@ -89,13 +89,13 @@ def with_hidden(
     def of_size(size: int, layers: int | None) -> TrainConfig:
         return with_rest_of_model(replace(config, hidden=(size,), layers=layers), device, [])
 
-    def weights(size: int, layers: int | None) -> int:
-        """Those of symbols that never occur are not learned."""
-        return replace(architecture_of(of_size(size, layers), split), vocabulary=used).parameters
+    def architecture(size: int, layers: int | None) -> Architecture:
+        """Weights of symbols that never occur are not learned."""
+        return replace(architecture_of(of_size(size, layers), split), vocabulary=used)
 
     def allowed(layers: int | None) -> list[int]:
         most = WEIGHTS_PER_SYMBOL * len(split.train)
-        return [size for size in sizes if weights(size, layers) <= most] or sizes[:1]
+        return [size for size in sizes if architecture(size, layers).parameters <= most] or sizes[:1]
 
     layers, largest = config.layers, allowed(config.layers)[-1]
     chosen, why = min(largest, UNTIMED), f"the text has {len(split.train):,} symbols"
@@ -103,12 +103,12 @@ def with_hidden(
         reference = min(largest, 128 if config.time < 30 else 256)  # near to what will be chosen
         model, count = of_size(reference, layers), config.threads or processors()
         speed = calibrate(architecture_of(model, split), model, split, device, [count], check)[count]
-        there = weights(reference, layers)
+        there = architecture(reference, layers).parameters
         left = 0.85 * (config.time - elapsed())
 
         def enough(size: int, layers: int | None) -> bool:
             """Whether there is time to read enough; smaller layers run farther from the processor's limit."""
-            here = weights(size, layers)
+            here = architecture(size, layers).parameters
             read: float = left * speed * there / here * min(1.0, (here / there) ** 0.25)
             return read >= SYMBOLS_PER_WEIGHT * here
 
@@ -116,7 +116,7 @@ def with_hidden(
             return max(size for size in allowed(layers) if size == sizes[0] or enough(size, layers))
 
         chosen = best(layers)
-        if layers is None and weights(chosen, 1) >= DEEP:
+        if layers is None and architecture(chosen, 1).recurrent >= DEEP:
             layers = 2
             chosen = best(layers)
             reasons.append("layers 2: one layer would be so large that two learn more in the same time")
@@ -162,19 +162,24 @@ def architecture_of(config: TrainConfig, split: Split) -> Architecture:
     return Architecture(config.cell, split.tokenizer.size, config.hidden, config.embedding, config.activation)
 
 
-def with_dropout(config: TrainConfig, epochs: float, reasons: list[str]) -> TrainConfig:
-    """Dropout, of units and of weights, as asked, else by how often the text will be read."""
+def with_dropout(config: TrainConfig, epochs: float, architecture: Architecture, reasons: list[str]) -> TrainConfig:
+    """Dropout, of units and of weights, as asked, else by how often the text will be read.
 
-    def left_out(name: str, free: float, more: float) -> float:
+    Where most weights are the embedding's and the head's, as with Chinese, more units are left out, up to half as many
+    again: nothing else keeps those weights from learning the text by heart.
+    """
+
+    def left_out(name: str, free: float, more: float, factor: float) -> float:
         share = min(_MOST_LEFT_OUT, more * math.log2(max(1.0, epochs / free)))
-        share = round(20 * share) / 20
+        share = round(20 * factor * share) / 20
         if share:
             reasons.append(f"{name} {share:g}: the text is read {epochs:.1f} times")
         return share
 
     if config.dropout is None:
-        config = replace(config, dropout=left_out("dropout", *_DROPOUT))
+        symbols = 1 - architecture.recurrent / architecture.parameters
+        config = replace(config, dropout=left_out("dropout", *_DROPOUT, 1 + max(0.0, symbols - 0.5)))
     if config.weight_drop is None:
-        recurrent = CELLS[config.cell].products
-        config = replace(config, weight_drop=left_out("weight-drop", *_WEIGHT_DROP) if recurrent else 0.0)
+        recurrent = 1 if CELLS[config.cell].products else 0
+        config = replace(config, weight_drop=left_out("weight-drop", *_WEIGHT_DROP, recurrent))
     return config
