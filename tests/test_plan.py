@@ -158,7 +158,7 @@ def test_a_text_that_is_read_often_is_learnt_with_dropout(speed: list[float]) ->
 
 def test_many_symbols_are_learnt_with_more_dropout() -> None:
     """Most of such a model's weights are theirs, and weight drop leaves those alone."""
-    many = split_of("".join(chr(0x4E00 + n * n % 1999) for n in range(10_000)))
+    many = split_of("".join(chr(0x4E00 + n * n % 1999) for n in range(10_000)).encode())
     few, more = (plan_of(split, hidden=(16,), epochs=8.0).config for split in (SPLIT, many))
     assert few.dropout == 0.25
     assert more.dropout == 0.35
