@@ -198,9 +198,9 @@ def make_plan(
             return max(1, int(left * speed / symbols_of(config)))
 
         config, speed = _threads(architecture, config, split, device, check)
-        before = config
+        before = (config.dropout or 0, config.weight_drop or 0)
         config = with_dropout(config, min(affordable(), most) / epoch, architecture, reasons)
-        if (config.dropout, config.weight_drop) not in ((0, 0), (before.dropout, before.weight_drop)):  # it takes time
+        if (config.dropout, config.weight_drop) != before:  # which takes time
             assert config.threads is not None
             speed = calibrate(architecture, config, split, device, [config.threads], check)[config.threads]
         steps = affordable()
