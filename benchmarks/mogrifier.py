@@ -21,9 +21,9 @@ from charrnn.config import TrainConfig  # noqa: E402
 from charrnn.corpora.reading import read_corpus  # noqa: E402
 from charrnn.corpora.sources import locate  # noqa: E402
 from charrnn.data.split import Preparation, Split, prepare  # noqa: E402
-from charrnn.initialisation import initial_weights  # noqa: E402
 from charrnn.training import optimizers  # noqa: E402
 from charrnn.training.calibration import training_rows  # noqa: E402
+from charrnn.training.learner import Learner  # noqa: E402
 from charrnn.training.plan import make_plan  # noqa: E402
 from charrnn.training.recipe import architecture_of  # noqa: E402
 from charrnn.training.schedule import learning_rate  # noqa: E402
@@ -35,7 +35,7 @@ class Mogrifier(nn.Module):
     """A language model of one layer.
 
     Args:
-        weights: as `initial_weights` gives them.
+        weights: as `Architecture.shapes` names them.
         rounds: how often one of input and state gates the other; the gates begin at 1.
     """
 
@@ -73,10 +73,9 @@ def trial(split: Split, config: TrainConfig, rounds: int) -> tuple[int, float, f
     assert config.lr is not None
     assert config.hidden is not None
     architecture, rows = architecture_of(config, split), training_rows(config, split)
-    model = Mogrifier(initial_weights(architecture, 0), rounds)
-    counts = np.bincount(split.train.ids, minlength=architecture.vocabulary) + 1.0
-    with torch.no_grad():
-        model.own["head_bias"].copy_(torch.from_numpy(np.log(counts / counts.sum())))
+    learner = Learner(architecture, config, "cpu")  # for the weights that it begins with
+    learner.expect(split.train.ids)
+    model = Mogrifier(learner.weights(), rounds)
     paces = {"embedding": optimizers.PACES["embedding"], "head_weight": optimizers.PACES["head.weight"]}
     groups = [{"params": [each], "pace": paces.get(name, 1.0)} for name, each in model.own.items()]
     groups += [{"params": [each], "pace": 1.0} for each in model.gates]

@@ -111,7 +111,7 @@ class Architecture:
         return sum(math.prod(shape) for shape in self.shapes().values())
 
     @property
-    def recurrent(self) -> int:
+    def layer_parameters(self) -> int:
         """The number of the layers' weights, without embedding and head."""
         return sum(math.prod(shape) for name, shape in self.shapes().items() if name.startswith("layers."))
 

@@ -116,7 +116,7 @@ def with_hidden(
             return max(size for size in allowed(layers) if size == sizes[0] or enough(size, layers))
 
         chosen = best(layers)
-        if layers is None and architecture(chosen, 1).recurrent >= DEEP:
+        if layers is None and architecture(chosen, 1).layer_parameters >= DEEP:
             layers = 2
             chosen = best(layers)
             reasons.append("layers 2: one layer would be so large that two learn more in the same time")
@@ -169,7 +169,7 @@ def with_dropout(config: TrainConfig, epochs: float, architecture: Architecture,
     again: nothing else keeps those weights from learning the text by heart.
     """
 
-    def left_out(name: str, free: float, more: float, factor: float) -> float:
+    def left_out(name: str, free: float, more: float, factor: float = 1.0) -> float:
         share = min(_MOST_LEFT_OUT, more * math.log2(max(1.0, epochs / free)))
         share = round(20 * factor * share) / 20
         if share:
@@ -177,9 +177,9 @@ def with_dropout(config: TrainConfig, epochs: float, architecture: Architecture,
         return share
 
     if config.dropout is None:
-        symbols = 1 - architecture.recurrent / architecture.parameters
+        symbols = 1 - architecture.layer_parameters / architecture.parameters
         config = replace(config, dropout=left_out("dropout", *_DROPOUT, 1 + max(0.0, symbols - 0.5)))
     if config.weight_drop is None:
-        recurrent = 1 if CELLS[config.cell].products else 0
-        config = replace(config, weight_drop=left_out("weight-drop", *_WEIGHT_DROP, recurrent))
+        recurrent = CELLS[config.cell].products
+        config = replace(config, weight_drop=left_out("weight-drop", *_WEIGHT_DROP) if recurrent else 0.0)
     return config
