@@ -25,13 +25,14 @@ from charrnn.corpora.reading import read_corpus  # noqa: E402
 from charrnn.corpora.sources import locate  # noqa: E402
 from charrnn.data.split import Preparation, Split, prepare  # noqa: E402
 from charrnn.engines import Inference, inference  # noqa: E402
+from charrnn.engines.native_training import NativeModel  # noqa: E402
 from charrnn.options import kinds, parse  # noqa: E402
 from charrnn.training import optimizers  # noqa: E402
 from charrnn.training.calibration import training_rows  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402
 from charrnn.training.plan import make_plan  # noqa: E402
 from charrnn.training.schedule import learning_rate  # noqa: E402
-from charrnn.training.torch_optimizer import tensors_of  # noqa: E402
+from charrnn.training.torch_optimizer import parameters_of  # noqa: E402
 from charrnn.training.validation import FIT_TOKENS, exact, fit_temperature, tempered  # noqa: E402
 
 BETA1, BETA2 = optimizers.BETAS
@@ -115,7 +116,9 @@ def run(split: Split, options: dict[str, Any], extras: Extras) -> dict[str, Any]
     assert config.lr is not None
     learner, rows = Learner(architecture, config, "cpu"), training_rows(config, split)
     learner.expect(split.train.ids)
-    named = tensors_of(learner.model)
+    model = learner.model
+    assert isinstance(model, NativeModel)
+    named = parameters_of(model.weights, model.gradients)
     matrices = {name: weight for name, weight in named.items() if name.endswith("weight_hh")}
     others: dict[str, Muon | Soap] = {}
     if extras.muon or extras.soap:

@@ -48,6 +48,7 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
     from charrnn.architecture import Architecture
     from charrnn.config import SampleConfig
     from charrnn.engines import Request, inference
+    from charrnn.engines.stepping import sampler_of
     from charrnn.sampling import automaton_of, read_prompt
 
     architecture = Architecture("gru", V, (hidden,), hidden)
@@ -59,7 +60,7 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
     logits, state = read_prompt(engine, np.zeros(0, np.int64))
 
     def run() -> None:
-        sampler = engine.sampler(Request(logits, state, config, seed=1, automaton=automaton, batch=texts))
+        sampler = sampler_of(engine, Request(logits, state, config, seed=1, automaton=automaton, batch=texts))
         while len(sampler.write(0.02).ids):
             pass
 

@@ -3,12 +3,13 @@
 `charrnn.load(path)` reads a trained model to use from Python; see `charrnn.library`.
 """
 
+from charrnn.version import __version__
+
 TYPE_CHECKING = False  # what `typing` has by this name would have to be imported
 if TYPE_CHECKING:
     from charrnn.library import Model, load
 
 __all__ = ["Model", "__version__", "load"]
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:

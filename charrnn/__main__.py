@@ -29,10 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None, started: float) -> int:
     from typer.exceptions import TyperException
 
-    from charrnn import __version__
     from charrnn.cli import parse, sentence
     from charrnn.console import Console, drop
     from charrnn.errors import CharRNNError
+    from charrnn.version import __version__
 
     console = Console()
 

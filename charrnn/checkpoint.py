@@ -18,7 +18,6 @@ import numpy.typing as npt
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from charrnn import __version__
 from charrnn.architecture import Architecture
 from charrnn.checkpoint_header import (
     MAX_HEADER,
@@ -34,6 +33,7 @@ from charrnn.checkpoint_header import (
 from charrnn.errors import CheckpointError, NonFiniteError, OutputError
 from charrnn.files import PathLike, atomic_write, quote
 from charrnn.tokenizers import Tokenizer, tokenizer
+from charrnn.version import __version__
 
 FORMAT_VERSION = 2
 

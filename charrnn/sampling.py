@@ -9,6 +9,7 @@ from charrnn.config import SampleConfig
 from charrnn.corpora.records import Ends
 from charrnn.data.stream import Ids, with_starts
 from charrnn.engines import ENDS, NEVER, Array, Inference, Request, State, Written
+from charrnn.engines.stepping import sampler_of
 from charrnn.tokenizers import Tokenizer, Utf8Splitter
 
 BATCH = 64
@@ -93,15 +94,14 @@ def write_texts(
     end = tokenizer.encode(separator)
     if separator:  # where a record ends in the prompt, another one begins
         prompt = with_starts(prompt, Ends(end).feed(prompt), engine.architecture.start)
-    sampler = engine.sampler(
-        Request(
-            *read_prompt(engine, prompt),
-            config,
-            seed=seed,
-            automaton=automaton_of(engine.architecture.vocabulary, tokenizer.unknown, tuple(end.tolist())),
-            batch=BATCH,
-        )
+    request = Request(
+        *read_prompt(engine, prompt),
+        config,
+        seed=seed,
+        automaton=automaton_of(engine.architecture.vocabulary, tokenizer.unknown, tuple(end.tolist())),
+        batch=BATCH,
     )
+    sampler = sampler_of(engine, request)
     due, pause = 0, 0.0  # the first symbols come at once
     while due < config.num:
         for index, ids, finished in _by_text(sampler.write(pause)):

@@ -19,7 +19,7 @@ from tiny import Program, Ran
 
 from charrnn import corpora
 from charrnn.corpora import Recipe, download, known
-from charrnn.corpora.download import cached, fetch
+from charrnn.corpora.download import cached
 from charrnn.corpora.texts import no_bar
 from charrnn.errors import CharRNNError
 
@@ -140,12 +140,12 @@ def test_a_corpus_is_fetched_once(serve: Serve, cache: Path) -> None:
         assert (title, total) == ("fetching names", len(BODY))
         yield told.append
 
-    assert cached(recipe) is None
-    path = fetch(recipe, bar)
+    assert cached(recipe.name, recipe.bytes, recipe.sha256) is None
+    path = recipe.fetch(bar)
     assert path.read_bytes() == BODY
     assert path.parent == cache
     assert sum(told) == len(BODY)
-    assert fetch(recipe, bar) == cached(recipe) == path
+    assert recipe.fetch(bar) == cached(recipe.name, recipe.bytes, recipe.sha256) == path
     assert server.asked == ["/names.txt"]
     assert left(cache) == ["names.txt"]
     assert [text.data for text in recipe.texts()] == [BODY]
@@ -165,7 +165,7 @@ RECOVERS: dict[str, list[Answer]] = {
 def test_se_07_what_is_got_over(answers: list[Answer], serve: Serve, cache: Path) -> None:
     """SE-07: tried again where that may help."""
     server = serve(*answers)
-    assert fetch(replace(GOOD, url=server.url), no_bar).read_bytes() == BODY
+    assert replace(GOOD, url=server.url).fetch(no_bar).read_bytes() == BODY
     assert len(server.asked) == len(answers)
     assert left(cache) == ["names.txt"]
 
@@ -191,7 +191,7 @@ def test_se_07_what_is_refused(answer: Answer, told: str, asked: int, serve: Ser
     """SE-07: exit 1, one line with name, address and cause; nothing at the final path or beside it."""
     server = serve(answer)
     with pytest.raises(CharRNNError) as error:
-        fetch(replace(GOOD, url=server.url), no_bar)
+        replace(GOOD, url=server.url).fetch(no_bar)
     message = str(error.value)
     assert error.value.exit_code == 1
     assert message.startswith(f"cannot fetch names from {server.url}: ")
@@ -206,7 +206,7 @@ def test_se_07_a_slow_server(serve: Serve, cache: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(download, "TIMEOUT", (0.2, 0.2))
     server = serve(slow)
     with pytest.raises(CharRNNError, match="timed out"):
-        fetch(replace(GOOD, url=server.url), no_bar)
+        replace(GOOD, url=server.url).fetch(no_bar)
     assert len(server.asked) == 3
     assert left(cache) == []
 
@@ -224,7 +224,7 @@ def test_se_07_a_slow_server(serve: Serve, cache: Path, monkeypatch: pytest.Monk
 def test_se_07_nobody_there(url: str, told: str, cache: Path) -> None:
     """SE-08: no network is a sentence."""
     with pytest.raises(CharRNNError, match="cannot fetch names from .*" + told):
-        fetch(replace(GOOD, url=url), no_bar)
+        replace(GOOD, url=url).fetch(no_bar)
     assert left(cache) == []
 
 
@@ -235,7 +235,7 @@ def test_a_damaged_copy_is_fetched_again(damaged: bytes, serve: Serve, cache: Pa
     (cache / "names.txt").write_bytes(damaged)
     recipe = replace(GOOD, url=server.url)
     assert not recipe.here
-    assert fetch(recipe, no_bar).read_bytes() == BODY
+    assert recipe.fetch(no_bar).read_bytes() == BODY
     assert len(server.asked) == 1
 
 
@@ -246,7 +246,7 @@ def test_se_09_a_planted_link_is_not_followed(serve: Serve, cache: Path, tmp_pat
     victim.write_bytes(b"precious")
     cache.mkdir(parents=True)
     (cache / "names.txt").symlink_to(victim)
-    path = fetch(replace(GOOD, url=server.url), no_bar)
+    path = replace(GOOD, url=server.url).fetch(no_bar)
     assert victim.read_bytes() == b"precious"
     assert path.read_bytes() == BODY
     assert not path.is_symlink()
@@ -258,7 +258,7 @@ def test_a_folder_that_cannot_be_written(serve: Serve, cache: Path) -> None:
     cache.parent.mkdir(parents=True)
     cache.write_bytes(b"a file in its place")
     with pytest.raises(CharRNNError, match=r"^cannot keep names in '.*corpora': ") as error:
-        fetch(replace(GOOD, url=server.url), no_bar)
+        replace(GOOD, url=server.url).fetch(no_bar)
     assert error.value.exit_code == 1
 
 
@@ -273,7 +273,7 @@ def test_an_interrupted_fetch_leaves_nothing(serve: Serve, cache: Path) -> None:
         yield interrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fetch(replace(GOOD, url=server.url), bar)
+        replace(GOOD, url=server.url).fetch(bar)
     assert left(cache) == []
 
 
@@ -281,8 +281,8 @@ def test_two_at_once(serve: Serve, cache: Path) -> None:
     server = serve(sends(BODY))
     recipe = replace(GOOD, url=server.url)
     script = (
-        "from charrnn.corpora import Recipe; from charrnn.corpora.download import fetch\n"
-        f"from charrnn.corpora.texts import no_bar; print(fetch({recipe!r}, no_bar).stat().st_size)"
+        "from charrnn.corpora import Recipe\n"
+        f"from charrnn.corpora.texts import no_bar; print({recipe!r}.fetch(no_bar).stat().st_size)"
     )
     running = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) for _ in range(3)]
     assert [each.communicate(timeout=60)[0] for each in running] == [b"85000\n"] * 3

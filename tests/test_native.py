@@ -25,9 +25,9 @@ from charrnn.engines.core import PRECISIONS
 from charrnn.engines.native import NativeEngine
 from charrnn.engines.native_training import NativeModel
 from charrnn.engines.numpy import NumpyEngine
+from charrnn.engines.stepping import sampler_of
 from charrnn.engines.torch_training import LanguageModel
 from charrnn.errors import UsageError
-from charrnn.training.optimizers import optimizer_of
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 
@@ -202,7 +202,7 @@ def test_gradients_are_replaced() -> None:
 
 def optimized(model: Training) -> tuple[dict[str, Array], list[float]]:
     """Weights after some steps of AdamW, most of them clipped, and the gradients' norms."""
-    optimizer = optimizer_of(model, TrainConfig(lr=0.1, weight_decay=0.3))
+    optimizer = model.make_optimizer(TrainConfig(lr=0.1, weight_decay=0.3))
     norms = []
     for number in range(5):
         random = np.random.default_rng(number)
@@ -245,7 +245,7 @@ def digest(threads: int, precision: str = "float32") -> str:
         config = SampleConfig(length=200, num=9, temp=0.9, top_k=9, top_p=0.95, min_p=0.01)
         first = logits[:1], tuple(layer[:, :1] for layer in after)
         automaton = np.zeros((1, V), np.int32)
-        written = engine.sampler(Request(*first, config, seed=6, automaton=automaton, batch=4)).write(60)
+        written = sampler_of(engine, Request(*first, config, seed=6, automaton=automaton, batch=4)).write(60)
         assert len(written.ids) == 1800
         trained = list(optimized(made(architecture, threads))[0].values())
         for array in (nats, logits, *state, *after, *slopes.values(), *written, *trained):

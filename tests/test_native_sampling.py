@@ -15,7 +15,7 @@ from charrnn.config import SampleConfig
 from charrnn.draws import Purpose, generator
 from charrnn.engines import ENDS, NEVER, Array, Inference, Request, Sampler, core, inference
 from charrnn.engines.reference import ReferenceEngine
-from charrnn.engines.stepping import SteppingSampler, choose, distribution
+from charrnn.engines.stepping import SteppingSampler, choose, distribution, sampler_of
 from charrnn.errors import NonFiniteError
 from charrnn.sampling import automaton_of, read_prompt, write_texts
 
@@ -49,7 +49,8 @@ def first_symbols(logits: Array, count: int, *, automaton: Array | None = None, 
     """Of so many texts that begin with these logits (V,)."""
     size = len(logits)
     engine = native(Architecture("rnn", size, (1,), 1))
-    sampler = engine.sampler(
+    sampler = sampler_of(
+        engine,
         Request(
             logits[None],
             engine.zero_state(1),
@@ -57,7 +58,7 @@ def first_symbols(logits: Array, count: int, *, automaton: Array | None = None, 
             seed=9,
             automaton=np.zeros((1, size), np.int32) if automaton is None else automaton,
             batch=64,
-        )
+        ),
     )
     texts = written(sampler)
     assert list(texts) == list(range(count))
@@ -92,7 +93,7 @@ def test_draws_have_the_references_odds(controls: dict[str, Any]) -> None:
     engine, reference = a_model()
     config = SampleConfig(length=2, num=20_000, **controls)
     prompt = np.array([3, 1, 4])
-    sampler = engine.sampler(Request(*read_prompt(engine, prompt), config, seed=4, automaton=ANYTHING, batch=64))
+    sampler = sampler_of(engine, Request(*read_prompt(engine, prompt), config, seed=4, automaton=ANYTHING, batch=64))
     texts = np.array(list(written(sampler).values()))
     logits, state = read_prompt(reference, prompt)
     first = distribution(logits, config)[0]
@@ -148,14 +149,15 @@ def test_every_draw_is_philoxs() -> None:
     architecture = Architecture("rnn", size, (1,), 1)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
     engine = inference(architecture, weights, name="native")
-    sampler = engine.sampler(
+    sampler = sampler_of(
+        engine,
         Request(
             *read_prompt(engine, np.zeros(0, np.int64)),
             SampleConfig(length=11, num=5),
             seed=2**63 - 1,
             automaton=np.zeros((1, size), np.int32),
             batch=2,
-        )
+        ),
     )
     for text, ids in written(sampler).items():
         uniforms = generator(2**63 - 1, Purpose.SAMPLE, text).random(11)
@@ -174,7 +176,7 @@ def test_a_text_is_the_same_in_any_company(cell: str, layers: int) -> None:
         engine = native(architecture, threads)
         config = SampleConfig(length=50, num=num, temp=0.9, top_p=0.95, min_p=0.001)
         first = read_prompt(engine, np.array([7, 8]))
-        return written(engine.sampler(Request(*first, config, seed=3, automaton=automaton, batch=batch)), seconds)
+        return written(sampler_of(engine, Request(*first, config, seed=3, automaton=automaton, batch=batch)), seconds)
 
     expected = texts(1, 1)
     assert {len(text) for text in expected.values()} > {50}  # some end early, with what ends a record
@@ -216,7 +218,7 @@ def test_an_automaton_decides_what_may_be_written() -> None:
     engine = native(Architecture("gru", len(symbols), (20,), 5))
     first = read_prompt(engine, np.zeros(0, np.int64))
     config = SampleConfig(length=500, num=300)
-    texts = written(engine.sampler(Request(*first, config, seed=1, automaton=table, batch=64)))
+    texts = written(sampler_of(engine, Request(*first, config, seed=1, automaton=table, batch=64)))
     assert len(texts) == 300
     lengths = set()
     for ids in texts.values():
@@ -234,8 +236,8 @@ def test_a_text_can_be_finished() -> None:
     engine = native(large())
     first, automaton = read_prompt(engine, np.array([7])), np.zeros((1, 70), np.int32)
     config = SampleConfig(length=40, num=9)
-    whole = written(engine.sampler(Request(*first, config, seed=3, automaton=automaton, batch=4)))
-    sampler = engine.sampler(Request(*first, config, seed=3, automaton=automaton, batch=4))
+    whole = written(sampler_of(engine, Request(*first, config, seed=3, automaton=automaton, batch=4)))
+    sampler = sampler_of(engine, Request(*first, config, seed=3, automaton=automaton, batch=4))
     part = sampler.write(0)
     assert set(part.texts.tolist()) == {0, 1, 2, 3}
     for text in (1, 3):
@@ -269,7 +271,7 @@ def test_logits_that_are_not_finite(value: float) -> None:
     engine = inference(architecture, weights, name="native")
     first = np.zeros((1, V), np.float32), engine.zero_state(1)
     with pytest.raises(NonFiniteError):
-        engine.sampler(Request(*first, SampleConfig(), seed=1, automaton=ANYTHING, batch=1)).write(1)
+        sampler_of(engine, Request(*first, SampleConfig(), seed=1, automaton=ANYTHING, batch=1)).write(1)
 
 
 @pytest.mark.parametrize(
@@ -285,4 +287,4 @@ def test_an_automaton_that_cannot_be(automaton: Array, wrong: str) -> None:
     engine = native(Architecture("gru", V, (7,), embedding=4))
     first = np.zeros((1, V), np.float32), engine.zero_state(1)
     with pytest.raises(AssertionError, match=wrong):
-        engine.sampler(Request(*first, SampleConfig(), seed=1, automaton=automaton, batch=1))
+        sampler_of(engine, Request(*first, SampleConfig(), seed=1, automaton=automaton, batch=1))

@@ -61,7 +61,7 @@ def gradients(cell: str, precision: str) -> dict[str, Array]:
     chunk = chunk_of(3, 12, 11)
     _, state = model.learn(chunk.inputs, chunk.targets, model.zero_state(3))
     assert all(layer.dtype == torch.float32 for layer in state)
-    optimizer = TorchOptimizer(model, TrainConfig(lr=0.1))
+    optimizer = TorchOptimizer(model.named_weights(), TrainConfig(lr=0.1), model.scaler)
     optimizer.norm()  # takes the scale away
     return {name: weight.grad.numpy() for name, weight in model.named_weights().items() if weight.grad is not None}
 

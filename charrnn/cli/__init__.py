@@ -15,12 +15,12 @@ import typer
 import typer.core
 from typer.exceptions import TyperException
 
-from charrnn import __version__
 from charrnn.config import EvalConfig, SampleConfig, TrainConfig
 from charrnn.console import Console
 from charrnn.errors import OutputError
 from charrnn.machine import share_processors
 from charrnn.options import Choice, Flag, Names, flag
+from charrnn.version import __version__
 
 Parameter = inspect.Parameter
 

@@ -65,9 +65,7 @@ def _get(console: Console, recipe: Recipe) -> None:
     """Fetch it, and tell where it is."""
     if recipe.kind != "download":
         raise UsageError(f"{recipe.name} is built in: charrnn train {recipe.name} needs no fetching")
-    from charrnn.corpora.download import fetch
-
-    console.write(os.fsencode(fetch(recipe, partial(progress, console))) + b"\n")
+    console.write(os.fsencode(recipe.fetch(partial(progress, console))) + b"\n")
 
 
 def _show(console: Console, recipe: Recipe, json: bool) -> None:

@@ -54,17 +54,21 @@ class Recipe:
             InputError: this Python does not carry it. CharRNNError: it cannot be fetched.
         """
         if self.kind == "download":
-            from charrnn.corpora.download import fetch  # here, so that importing this package stays cheap
-
-            return [Text(self.name, fetch(self, bar).read_bytes())]
+            return [Text(self.name, self.fetch(bar).read_bytes())]
         return list({"python-docs": _python_docs, "python-stdlib": _python_stdlib}[self.name]())
+
+    def fetch(self, bar: Bar = no_bar) -> Path:
+        """The file of one that is to be downloaded. Raises CharRNNError: it cannot be fetched."""
+        from charrnn.corpora.download import fetch  # here, so that importing this package stays cheap
+
+        return fetch(self.name, self.url, self.bytes, self.sha256, bar)
 
     @property
     def here(self) -> bool:
         """Whether it can be had without a network."""
         from charrnn.corpora.download import cached
 
-        return self.kind == "built-in" or cached(self) is not None
+        return self.kind == "built-in" or cached(self.name, self.bytes, self.sha256) is not None
 
 
 def known() -> dict[str, Recipe]:

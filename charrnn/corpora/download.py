@@ -4,15 +4,12 @@ import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from charrnn.corpora.texts import Bar
 from charrnn.errors import CharRNNError
 from charrnn.files import cache_folder, quote
-
-if TYPE_CHECKING:
-    from charrnn.corpora import Recipe
 
 TIMEOUT = (10.0, 30.0)
 """Seconds to connect, and between two pieces."""
@@ -32,27 +29,27 @@ class _FetchError(Exception):
         self.again = again
 
 
-def cached(recipe: "Recipe") -> Path | None:
+def cached(name: str, size: int, sha256: str) -> Path | None:
     """The corpus, if it has been fetched and is whole."""
-    path = cache_folder() / "corpora" / f"{recipe.name}.txt"
+    path = cache_folder() / "corpora" / f"{name}.txt"
     try:
-        if path.stat().st_size == recipe.bytes and hashlib.sha256(path.read_bytes()).hexdigest() == recipe.sha256:
+        if path.stat().st_size == size and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
             return path
     except OSError:
         pass  # as good as absent
     return None
 
 
-def fetch(recipe: "Recipe", bar: Bar) -> Path:
+def fetch(name: str, url: str, size: int, sha256: str, bar: Bar) -> Path:
     """The corpus as a file: the cached one, or a new one that appears there only when it is whole.
 
     Args:
-        recipe: with an address, a size and a digest. bar: shows progress.
+        name: of the corpus. url: where it lies. size: its bytes. sha256: their digest, in hex. bar: shows progress.
 
     Raises:
         CharRNNError: it cannot be had; the message tells how to do without.
     """
-    path = cached(recipe)
+    path = cached(name, size, sha256)
     if path is not None:
         return path
     import pooch  # here, as nothing else needs a network
@@ -61,30 +58,30 @@ def fetch(recipe: "Recipe", bar: Bar) -> Path:
     folder = cache_folder() / "corpora"
     for wait in (*WAITS, None):
         try:
-            with bar(f"fetching {recipe.name}", recipe.bytes) as advance:
+            with bar(f"fetching {name}", size) as advance:
                 return Path(
                     pooch.retrieve(
-                        recipe.url,
-                        known_hash=f"sha256:{recipe.sha256}",
-                        fname=f"{recipe.name}.txt",
+                        url,
+                        known_hash=f"sha256:{sha256}",
+                        fname=f"{name}.txt",
                         path=folder,
-                        downloader=_Downloader(recipe.bytes, advance),
+                        downloader=_Downloader(size, advance),
                     )
                 )
         except _FetchError as error:
             if not error.again or wait is None:
-                raise _refusal(recipe, str(error)) from None
+                raise _refusal(name, url, str(error)) from None
             time.sleep(wait)
         except ValueError:  # of pooch, in many words
-            raise _refusal(recipe, "what came does not have the SHA-256 of the recipe") from None
+            raise _refusal(name, url, "what came does not have the SHA-256 of the recipe") from None
         except OSError as error:
-            raise CharRNNError(f"cannot keep {recipe.name} in {quote(folder)}: {error.strerror or error}") from None
+            raise CharRNNError(f"cannot keep {name} in {quote(folder)}: {error.strerror or error}") from None
     raise AssertionError("unreachable")
 
 
-def _refusal(recipe: "Recipe", cause: str) -> CharRNNError:
+def _refusal(name: str, url: str, cause: str) -> CharRNNError:
     return CharRNNError(
-        f"cannot fetch {recipe.name} from {recipe.url}: {cause}; a file fetched in another way can be named by its path"
+        f"cannot fetch {name} from {url}: {cause}; a file fetched in another way can be named by its path"
     )
 
 

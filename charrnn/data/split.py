@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from charrnn import __version__
 from charrnn.corpora.reading import Corpus
 from charrnn.corpora.texts import Bar, no_bar
 from charrnn.data.encoding import Counts, encode, make_tokenizer
@@ -24,6 +23,7 @@ from charrnn.data.stream import Ids, Stream
 from charrnn.errors import InputError
 from charrnn.tokenizers import Tokenizer
 from charrnn.tokenizers import tokenizer as tokenizer_of
+from charrnn.version import __version__
 
 EXACT = 4_000_000
 """Symbols of validation text at most that a finished model is scored on exactly."""

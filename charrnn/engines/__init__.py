@@ -8,16 +8,19 @@ the torch engine imports torch.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, SupportsFloat
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, SupportsFloat
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.architecture import Architecture
-from charrnn.config import SampleConfig
+from charrnn.config import SampleConfig, TrainConfig
 from charrnn.engines import core
 from charrnn.errors import UsageError
 from charrnn.machine import processors
+
+if TYPE_CHECKING:
+    from charrnn.training.optimizers import Optimizer
 
 Array = npt.NDArray[Any]
 
@@ -118,11 +121,9 @@ class Inference(ABC):
             logits (B, V) of the next symbol, and the state after `ids`.
         """
 
-    def sampler(self, request: Request) -> Sampler:
-        """Begin to write texts."""
-        from charrnn.engines.stepping import SteppingSampler
-
-        return SteppingSampler(self, request)
+    def sampler(self, request: Request) -> Sampler | None:
+        """Begin to write texts; None of an engine that has no loop of its own: it is stepped."""
+        return None
 
 
 class Training(Protocol):
@@ -134,6 +135,10 @@ class Training(Protocol):
 
     def use_threads(self, count: int) -> None:
         """How many of the processor's threads it takes."""
+        ...
+
+    def make_optimizer(self, config: TrainConfig) -> "Optimizer":
+        """The optimizer that a run asks for; the model is on its device."""
         ...
 
     def copy_weights(self) -> dict[str, Array]:

@@ -8,14 +8,18 @@ import ctypes
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.architecture import Architecture
+from charrnn.config import TrainConfig
 from charrnn.engines import Array, State
 from charrnn.engines.core import PRECISIONS, WEIGHTS, Head, Layer, Update, Weights, library, number_of
+
+if TYPE_CHECKING:
+    from charrnn.training.optimizers import Optimizer
 
 
 def aligned(shape: Sequence[int]) -> npt.NDArray[np.float32]:
@@ -95,6 +99,16 @@ class NativeModel:
     def arrays_of(self, state: State) -> State:
         """What `state_of` takes."""
         return state
+
+    def make_optimizer(self, config: TrainConfig) -> "Optimizer":
+        """See `engines.Training`."""
+        if config.optimizer == "adamw":
+            from charrnn.training.optimizers import NativeAdamW
+
+            return NativeAdamW(self, config)
+        from charrnn.training.torch_optimizer import TorchOptimizer, parameters_of
+
+        return TorchOptimizer(parameters_of(self.weights, self.gradients), config)
 
     def learn(
         self,
@@ -271,6 +285,19 @@ def _distance(rows: Array) -> int:
     return rows.strides[0] // rows.itemsize
 
 
+class Trainable(Protocol):
+    """What an optimizer needs of a model that the core trains."""
+
+    core: ctypes.CDLL
+    threads: int
+    weights: dict[str, npt.NDArray[np.float32]]
+    gradients: dict[str, npt.NDArray[np.float32]]
+
+    def work(self, size: int) -> int:
+        """The address of so many bytes, good until the next call."""
+        ...
+
+
 class AdamW:
     """AdamW (Loshchilov & Hutter 2019) on a model's weights, in one pass over them.
 
@@ -278,7 +305,7 @@ class AdamW:
         means, squares: the running means of gradients and of their squares, by weight.
     """
 
-    def __init__(self, model: NativeModel) -> None:
+    def __init__(self, model: Trainable) -> None:
         self.model = model
         names = [*model.weights]
         self.means = {name: aligned(model.weights[name].shape) for name in names}

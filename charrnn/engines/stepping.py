@@ -11,7 +11,7 @@ import numpy as np
 
 from charrnn.config import SampleConfig
 from charrnn.draws import Purpose, generator
-from charrnn.engines import ENDS, NEVER, Array, Inference, Request, State, Written
+from charrnn.engines import ENDS, NEVER, Array, Inference, Request, Sampler, State, Written
 from charrnn.errors import NonFiniteError
 
 STEPS = 8  # of a call at least
@@ -76,6 +76,11 @@ def choose(probabilities: Array, uniforms: Array) -> Array:
     cumulated /= cumulated[:, -1:]
     ids: Array = (cumulated <= uniforms[:, None]).sum(axis=1)
     return ids
+
+
+def sampler_of(engine: Inference, request: Request) -> Sampler:
+    """Begin to write texts: by the engine's own loop, or step by step."""
+    return engine.sampler(request) or SteppingSampler(engine, request)
 
 
 class SteppingSampler:

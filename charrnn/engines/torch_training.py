@@ -3,15 +3,19 @@
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from charrnn.architecture import Architecture
+from charrnn.config import TrainConfig
 from charrnn.engines import Array, State
 from charrnn.engines.torch import RecurrentLayer, SteppedLayer, arithmetic, layer_of, moved
+
+if TYPE_CHECKING:
+    from charrnn.training.optimizers import Optimizer
 
 TorchState = tuple[Tensor, ...]
 """One tensor (S, B, H) per layer: `h`, and for LSTM then `c`. As `engines.State`."""
@@ -81,6 +85,12 @@ class LanguageModel(nn.Module):
     def arrays_of(self, state: TorchState) -> State:
         """What `state_of` takes."""
         return tuple(np.array(layer.detach().cpu().numpy()) for layer in state)
+
+    def make_optimizer(self, config: TrainConfig) -> "Optimizer":
+        """See `engines.Training`."""
+        from charrnn.training.torch_optimizer import TorchOptimizer
+
+        return TorchOptimizer(self.named_weights(), config, self.scaler)
 
     def learn(
         self,

@@ -19,7 +19,6 @@ from charrnn.engines import Array, training_model
 from charrnn.errors import NonFiniteError
 from charrnn.initialisation import initial_weights
 from charrnn.machine import processors
-from charrnn.training.optimizers import optimizer_of
 
 HOPELESS = 700.0
 """Nats per symbol whose perplexity is no finite number; only steps that are far too large lead there."""
@@ -66,7 +65,7 @@ class Learner:
         self.engine = self.model.name
         self.use_threads(config.threads or processors())
         self.model.load_weights(initial_weights(architecture, config.seed))
-        self.optimizer = optimizer_of(self.model, config)
+        self.optimizer = self.model.make_optimizer(config)
         self._state = self.model.zero_state(config.batch)
         self._at_once = device == "cpu"
         self._untold: list[_Untold] = []

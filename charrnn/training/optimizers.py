@@ -7,8 +7,8 @@ from typing import SupportsFloat
 import numpy as np
 
 from charrnn.config import TrainConfig
-from charrnn.engines import Array, Training
-from charrnn.engines.native_training import AdamW, NativeModel
+from charrnn.engines import Array
+from charrnn.engines.native_training import AdamW, Trainable
 
 BETAS = (0.5, 0.99)
 """Of Adam and AdamW; short means, as runs are short."""
@@ -61,20 +61,11 @@ class Optimizer(ABC):
         """Take up what `state` gave."""
 
 
-def optimizer_of(model: Training, config: TrainConfig) -> Optimizer:
-    """The optimizer that a run asks for; the model is on its device."""
-    if isinstance(model, NativeModel) and config.optimizer == "adamw":
-        return NativeAdamW(model, config)
-    from charrnn.training.torch_optimizer import TorchOptimizer
-
-    return TorchOptimizer(model, config)
-
-
 class NativeAdamW(Optimizer):
     """AdamW by the core; its state is that of `torch.optim.AdamW`."""
 
-    def __init__(self, model: NativeModel, config: TrainConfig) -> None:
-        super().__init__(model.architecture.shapes(), config)
+    def __init__(self, model: Trainable, config: TrainConfig) -> None:
+        super().__init__({name: weight.shape for name, weight in model.weights.items()}, config)
         self.core = AdamW(model)
         self.steps = 0
         self._norm = 0.0

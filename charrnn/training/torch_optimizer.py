@@ -7,36 +7,34 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.config import TrainConfig
-from charrnn.engines import Array, Training
-from charrnn.engines.native_training import NativeModel
-from charrnn.engines.torch_training import LanguageModel
+from charrnn.engines import Array
 from charrnn.training.optimizers import BETAS, Optimizer
 
 
-def tensors_of(model: Training) -> dict[str, nn.Parameter]:
-    """A model's weights, by name. Those of the native engine share its memory, and so do their gradients."""
-    if isinstance(model, LanguageModel):
-        return model.named_weights()
-    assert isinstance(model, NativeModel)
-    tensors = {name: nn.Parameter(torch.from_numpy(weight)) for name, weight in model.weights.items()}
-    for name, tensor in tensors.items():
-        tensor.grad = torch.from_numpy(model.gradients[name])
-    return tensors
+def parameters_of(weights: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, nn.Parameter]:
+    """Parameters that share the memory of arrays, and so do their gradients."""
+    parameters = {name: nn.Parameter(torch.from_numpy(weight)) for name, weight in weights.items()}
+    for name, parameter in parameters.items():
+        parameter.grad = torch.from_numpy(gradients[name])
+    return parameters
 
 
 class TorchOptimizer(Optimizer):
     """Adam: Kingma & Ba 2015; AdamW: Loshchilov & Hutter 2019; RMSprop: Hinton 2012; SGD with momentum.
 
     Args:
-        model: on its device.
+        weights: by name, on their device.
         config: complete.
+        scaler: of the loss; None: it is not scaled.
     """
 
-    def __init__(self, model: Training, config: TrainConfig) -> None:
-        super().__init__(model.architecture.shapes(), config)
+    def __init__(
+        self, weights: dict[str, nn.Parameter], config: TrainConfig, scaler: torch.amp.GradScaler | None = None
+    ) -> None:
+        super().__init__({name: tuple(weight.shape) for name, weight in weights.items()}, config)
         assert config.lr is not None
-        self.weights = weights = tensors_of(model)
-        self.scaler = model.scaler if isinstance(model, LanguageModel) else torch.amp.GradScaler(enabled=False)
+        self.weights = weights
+        self.scaler = torch.amp.GradScaler(enabled=False) if scaler is None else scaler
         groups = [
             {"params": [weight], "weight_decay": decay, "pace": pace}
             for weight, decay, pace in zip(weights.values(), self.decays, self.paces, strict=True)
