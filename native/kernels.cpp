@@ -1,10 +1,10 @@
 // Compiled once for each instruction set, in float32 and with CHARRNN_HALF in bfloat16; KERNELS names the table that is
 // filled. All but the table has internal linkage: were a template shared, the linker might keep the copy that this
 // machine cannot run.
-#include "kernels.h"
+#include "dispatch.h"
 
-#include "sampling.h"
-#include "update.h"
+#include "sampler.h"
+#include "adamw.h"
 
 extern const Kernels KERNELS;
 

@@ -1,306 +1,177 @@
-// One recurrent layer: forward through time, and exact backpropagation through time. The equations are those
-// of charrnn/engines/reference.py; the gates of weights stand in PyTorch's order.
-//
-// Time comes first: step t of row b is row t * B + b of everything that has rows. Units are padded to H' =
-// padded(H), a whole number of vectors whatever the instruction set; what stands in the padding is finite.
+// A layer's forward and backward pass on behalf of training: packing, the chunk, and gradients of weights.
 #pragma once
-#include "charrnn.h"
-#include "product.h"
+#include "recurrence.h"
 
 namespace {
 
-// Hands out parts of one allocation; without one, it counts what would be needed.
-class Arena {
-  public:
-    explicit Arena(void *memory) : memory_(static_cast<char *>(memory)) {}
-
-    template <typename Number> Number *take(int64_t count) {
-        char *part = memory_ ? memory_ + used_ : nullptr;
-        used_ += (count * (int64_t)sizeof(Number) + 63) / 64 * 64;
-        return reinterpret_cast<Number *>(part);
-    }
-
-    int64_t used() const { return used_; }
-
-  private:
-    char *memory_;
-    int64_t used_ = 0;
-};
-
-// A cell says how many GATES weights have; what SLOTS of H' numbers a step's row keeps from forward to backward, where
-// it then leaves their gradients; gate[s], the gate in slot s, for those that the input drives; and where
-// the slots that the state drives begin, which are gates 0, 1, ... in order.
-//
-// forward(): `sums` come in as `begin` gave them plus the product, gate by gate.
-// backward(): `dh` is the loss's derivative by this step's h; it returns what of it goes to the step before directly, not
-// through the product.
-
-struct Gru {
-    static constexpr int GATES = 3, SLOTS = 4, RECURRENT = 1;
-    static constexpr int gate[GATES] = {2, 0, 1};  // n, r, z; slot 3 is the product inside n
-    enum { N, R, Z, M };
-
-    static INLINE void begin(Vector (&sums)[GATES], const float *drive, int units, const float *bias) {
-        sums[0] = load(drive + R * units);
-        sums[1] = load(drive + Z * units);
-        sums[2] = load(bias);
-    }
-
-    static INLINE void forward(int, const Vector (&sums)[GATES], const float *drive, float *slots, int units,
-                               const float *before, float *after, const float *, float *) {
-        const Vector r = sigmoid(sums[0]), z = sigmoid(sums[1]), m = sums[2];
-        const Vector n = tanh(madd(r, m, load(drive + N * units)));
-        store(after, madd(z, load(before) - n, n));
-        if (slots) {
-            store(slots + N * units, n);
-            store(slots + R * units, r);
-            store(slots + Z * units, z);
-            store(slots + M * units, m);
-        }
-    }
-
-    static INLINE Vector backward(int, Vector dh, float *slots, int units, const float *before, const float *,
-                                  const float *, const float *, float *, Vector (&gradients)[SLOTS]) {
-        const Vector one = all(1.0f);
-        const Vector n = load(slots + N * units), r = load(slots + R * units);
-        const Vector z = load(slots + Z * units), m = load(slots + M * units);
-        const Vector dn = dh * (one - z) * (one - n * n);
-        gradients[N] = dn;
-        gradients[R] = dn * m * r * (one - r);
-        gradients[Z] = dh * (load(before) - n) * z * (one - z);
-        gradients[M] = dn * r;
-        return dh * z;
-    }
-};
-
-struct Lstm {
-    static constexpr int GATES = 4, SLOTS = 4, RECURRENT = 0;
-    static constexpr int gate[GATES] = {0, 1, 2, 3};
-    enum { I, F, G, O };
-
-    static INLINE void begin(Vector (&sums)[GATES], const float *drive, int units, const float *) {
-        for (int g = 0; g < GATES; g++) sums[g] = load(drive + g * units);
-    }
-
-    static INLINE void forward(int, const Vector (&sums)[GATES], const float *, float *slots, int units, const float *,
-                               float *after, const float *cell_before, float *cell) {
-        const Vector i = sigmoid(sums[I]), f = sigmoid(sums[F]), g = tanh(sums[G]), o = sigmoid(sums[O]);
-        const Vector c = madd(f, load(cell_before), i * g);
-        store(cell, c);
-        store(after, o * tanh(c));
-        if (slots) {
-            store(slots + I * units, i);
-            store(slots + F * units, f);
-            store(slots + G * units, g);
-            store(slots + O * units, o);
-        }
-    }
-
-    static INLINE Vector backward(int, Vector dh, float *slots, int units, const float *, const float *,
-                                  const float *cell_before, const float *cell, float *dc, Vector (&gradients)[SLOTS]) {
-        const Vector one = all(1.0f);
-        const Vector i = load(slots + I * units), f = load(slots + F * units);
-        const Vector g = load(slots + G * units), o = load(slots + O * units);
-        const Vector c = tanh(load(cell));
-        const Vector d = madd(dh * o, one - c * c, load(dc));
-        gradients[I] = d * g * i * (one - i);
-        gradients[F] = d * load(cell_before) * f * (one - f);
-        gradients[G] = d * i * (one - g * g);
-        gradients[O] = dh * c * o * (one - o);
-        store(dc, d * f);
-        return Vector{};
-    }
-};
-
-struct Rnn {
-    static constexpr int GATES = 1, SLOTS = 1, RECURRENT = 0;
-    static constexpr int gate[GATES] = {0};
-
-    static INLINE void begin(Vector (&sums)[GATES], const float *drive, int, const float *) { sums[0] = load(drive); }
-
-    static INLINE void forward(int cell, const Vector (&sums)[GATES], const float *, float *, int, const float *,
-                               float *after, const float *, float *) {
-        const Vector a = sums[0];
-        store(after, cell == CHARRNN_RNN_RELU ? at_least(a, 0.0f) : cell == CHARRNN_RNN_TANH ? tanh(a) : sigmoid(a));
-    }
-
-    static INLINE Vector backward(int cell, Vector dh, float *, int, const float *, const float *after, const float *,
-                                  const float *, float *, Vector (&gradients)[SLOTS]) {
-        const Vector one = all(1.0f), zero{}, h = load(after);
-        gradients[0] = cell == CHARRNN_RNN_RELU   ? (h > zero ? dh : zero)
-                       : cell == CHARRNN_RNN_TANH ? dh * (one - h * h)
-                                                  : dh * h * (one - h);
-        return zero;
-    }
-};
-
-// A layer's weights as the forward pass reads them.
-struct Packed {
-    float *input;      // (in,) -> GATES * H', a panel for each slot
-    float *recurrent;  // (H,) -> blocks of H' with their GATES side by side
-    float *bias;       // GATES * H', in the order of slots: all that can be added before the product
-    float *inner;      // H', the bias that GRU's reset gate multiplies
-
-    template <typename Cell> static Packed take(Arena &arena, int inputs, int hidden) {
-        const int64_t H = padded(hidden), gates = Cell::GATES;
-        return {arena.take<float>(gates * H * places(inputs)), arena.take<float>(gates * H * places(hidden)),
-                arena.take<float>(gates * H), arena.take<float>(H)};
-    }
-
-    template <typename Cell> void pack(Team &team, int inputs, int hidden, const charrnn_weights &weights) const {
-        const int H = padded(hidden);
-        for (int slot = 0; slot < Cell::GATES; slot++)
-            pack_rows<1>(team, weights.weight_ih + (int64_t)Cell::gate[slot] * hidden * inputs, hidden, inputs,
-                         input + (int64_t)slot * H * places(inputs));
-        pack_rows<Cell::GATES>(team, weights.weight_hh, hidden, hidden, recurrent);
-        const Share share = team.share(H);
-        for (int unit = share.begin; unit < share.end; unit++) {
-            const bool real = unit < hidden;
-            inner[unit] = real && Cell::SLOTS > Cell::GATES ? weights.bias_hh[2 * hidden + unit] : 0.0f;
-            for (int slot = 0; slot < Cell::GATES; slot++) {
-                const int at = Cell::gate[slot] * hidden + unit;
-                const bool apart = Cell::SLOTS > Cell::GATES && slot == 0;
-                bias[slot * H + unit] =
-                    !real ? 0.0f : apart ? weights.bias_ih[at] : weights.bias_ih[at] + weights.bias_hh[at];
-            }
-        }
-    }
-};
-
-// What a chunk's rows are, whichever way they are run.
-struct Chunk {
-    int B, T, hidden;
-    const unsigned char *resets;  // (T * B), or null
-    float *h, *c;                 // ((T + 1) * B, H'), the state before each step and the last; c for LSTM alone
-    const float *zeros;           // H'
-
-    int H() const { return padded(hidden); }
-    bool reset(int64_t row) const { return resets && resets[row]; }
-    Rows before() const { return {h, H(), nullptr, resets, zeros}; }
-    const float *cell_before(int64_t row) const { return reset(row) ? zeros : c + row * H(); }
-};
-
-// What a row keeps is a little longer than its slots: rows a power of two apart would fall into the same few
-// places of the cache.
-template <typename Cell> INLINE int64_t row_size(int hidden) { return (int64_t)Cell::SLOTS * padded(hidden) + 16; }
-
-// Runs the steps of a chunk. drive: the input's products with their biases, GATES * H' a row; `slots`, if not null, gets
-// SLOTS * H' a row, and may be where the drive is. work: lowered_size(B, H) floats for each thread.
-template <typename Cell>
-void run_forward(Team &team, int cell, const Chunk &chunk, const Packed &packed, const Rows &drive, float *slots,
-                 float *work) {
-    constexpr int G = Cell::GATES;
-    const int H = chunk.H(), B = chunk.B;
-    const int64_t panel = panel_size(chunk.hidden, G);
-    const bool has_c = chunk.c != nullptr;
-    const Share share = team.share(H / LANES);
-    const Rows previous = chunk.before();
-    work += team.number * lowered_size(B, chunk.hidden);
-    for (int t = 0; t < chunk.T; t++) {
-        const Rows factors = lowered(previous, (int64_t)t * B, B, chunk.hidden, work);
-        tiles<G>(B, share, [&](auto height, auto width, int first, int block) APART {
-            constexpr int R = decltype(height)::value, W = decltype(width)::value;
-            const int64_t row = (int64_t)t * B + first;
-            const float *before[R], *factor[R], *driven[R];
-            Vector sums[R][W][G];
-            for (int r = 0; r < R; r++) {
-                before[r] = previous[row + r];
-                factor[r] = factors[row + r];
-                driven[r] = drive[row + r];
-                for (int p = 0; p < W; p++) {
-                    const int n = (block + p) * LANES;
-                    Cell::begin(sums[r][p], driven[r] + n, H, packed.inner + n);
-                }
-            }
-            multiply(factor, packed.recurrent + block * panel, panel, chunk.hidden, sums);
-            for (int r = 0; r < R; r++)
-                for (int p = 0; p < W; p++) {
-                    const int n = (block + p) * LANES;
-                    const int64_t to = (row + r + B) * H + n;
-                    Cell::forward(cell, sums[r][p], driven[r] + n,
-                                  slots ? slots + (row + r) * row_size<Cell>(chunk.hidden) + n : nullptr, H,
-                                  before[r] + n,
-                                  chunk.h + to, has_c ? chunk.cell_before(row + r) + n : nullptr,
-                                  has_c ? chunk.c + to : nullptr);
-                }
-        });
-        team.barrier();
+template <typename Use> INLINE auto with_cell(int cell, Use &&use) {
+    switch (cell) {
+        case CHARRNN_GRU: return use(Gru());
+        case CHARRNN_LSTM: return use(Lstm());
+        default: return use(Rnn());
     }
 }
 
-// Runs the steps back. `slots` come in as the forward pass left them and end as gradients of what went into
-// each slot. `recurrent` is packed for (GATES * H',) -> H.
-//
-// dh: the loss's derivative by the outputs, rows of H at a distance of `ld`; dh_last, dc_last: by the state at the end (B, H), or null.
-// direct, dc: (B, H') each, to work in. sums: rows of GATES * H' numbers to which the gradients of what the input drives
-// are added, chosen by `index`, or one row where that is null; inner: H', likewise of GRU's product inside n.
-// work: lowered_size(B, GATES * H') floats for each thread.
-template <typename Cell>
-void run_backward(Team &team, int cell, const Chunk &chunk, const float *recurrent, const float *dh, int64_t ld,
-                  const float *dh_last, const float *dc_last, float *slots, float *direct, float *dc,
-                  float *sums, const int32_t *index, float *inner, float *dh_first, float *dc_first, float *work) {
-    const int H = chunk.H(), B = chunk.B, K = Cell::GATES * H;
-    const int64_t panel = panel_size(K, 1), stride = row_size<Cell>(chunk.hidden);
-    const Share share = team.share(H / LANES);
-    const Rows previous = chunk.before(), gradients{slots + Cell::RECURRENT * H, stride};
-    work += team.number * lowered_size(B, K);
-    for (int block = share.begin; block < share.end; block++) {
-        const int n = block * LANES, left = chunk.hidden - n;
-        store(inner + n, Vector{});
-        for (int b = 0; b < B && dc; b++)
-            store(dc + (int64_t)b * H + n, dc_last ? load(dc_last + (int64_t)b * chunk.hidden + n, left) : Vector{});
+const int in_order[4] = {0, 1, 2, 3};
+
+// What the forward pass leaves for the backward pass.
+struct Kept {
+    float *h, *c, *slots;
+
+    template <typename Cell> static Kept take(Cell, Arena &arena, const charrnn_layer &layer) {
+        const int64_t H = padded(layer.hidden), rows = (int64_t)layer.steps * layer.batch;
+        const bool lstm = layer.cell == CHARRNN_LSTM;
+        return {arena.take<float>((rows + layer.batch) * H), lstm ? arena.take<float>((rows + layer.batch) * H) : nullptr,
+                arena.take<float>(rows * row_size<Cell>(layer.hidden))};
     }
-    for (int t = chunk.T - 1; t >= -1; t--) {
-        const Rows factors = lowered(gradients, (int64_t)(t + 1) * B, t < chunk.T - 1 ? B : 0, K, work);
-        tiles<1>(B, share, [&](auto height, auto width, int first, int block) APART {
-            constexpr int R = decltype(height)::value, W = decltype(width)::value;
-            const int64_t row = (int64_t)t * B + first;
-            Vector product[R][W][1];
-#pragma GCC unroll 32
-            for (int r = 0; r < R; r++)
-#pragma GCC unroll 32
-                for (int p = 0; p < W; p++) product[r][p][0] = Vector{};
-            if (t < chunk.T - 1) {
-                const float *later[R];
-                for (int r = 0; r < R; r++) later[r] = factors[row + r + B];
-                multiply(later, recurrent + block * panel, panel, K, product);
-            }
-            for (int p = 0; p < W; p++) {
-                const int n = (block + p) * LANES, left = chunk.hidden - n;
-                for (int r = 0; r < R; r++) {
-                    const int64_t b = first + r;
-                    float *direct_here = direct + b * H + n, *dc_here = dc ? dc + b * H + n : nullptr;
-                    Vector sum{};
-                    if (t == chunk.T - 1) {
-                        if (dh_last) sum = load(dh_last + b * chunk.hidden + n, left);
-                    } else if (!chunk.reset(row + r + B)) {
-                        sum = product[r][p][0] + load(direct_here);
-                    } else if (dc) {
-                        store(dc_here, Vector{});
-                    }
-                    if (t < 0) {
-                        store(dh_first + b * chunk.hidden + n, sum, left);
-                        if (dc) store(dc_first + b * chunk.hidden + n, load(dc_here), left);
-                        continue;
-                    }
-                    if (dh) sum += load(dh + (row + r) * ld + n, left);
-                    float *here = slots + (row + r) * stride + n;
-                    float *sums_here = index ? sums + (int64_t)index[row + r] * K : sums;
-                    const int64_t after = (row + r + B) * H + n;
-                    Vector gradients[Cell::SLOTS];
-                    store(direct_here, Cell::backward(cell, sum, here, H, previous[row + r] + n, chunk.h + after,
-                                                      dc ? chunk.cell_before(row + r) + n : nullptr,
-                                                      dc ? chunk.c + after : nullptr, dc_here, gradients));
-                    for (int slot = 0; slot < Cell::SLOTS; slot++) {
-                        store(here + slot * H, gradients[slot]);
-                        float *sum_here = slot < Cell::GATES ? sums_here + slot * H + n : inner + n;
-                        store(sum_here, load(sum_here) + gradients[slot]);
-                    }
-                }
-            }
-        });
+
+    Chunk chunk(const charrnn_layer &layer, const float *zeros) const {
+        return {layer.batch, layer.steps, layer.hidden, layer.resets, h, c, zeros};
+    }
+};
+
+// States (B, H) to rows of H' and back.
+INLINE void spread(const float *from, int rows, int hidden, float *to) {
+    const int H = padded(hidden);
+    for (int row = 0; row < rows; row++)
+        for (int unit = 0; unit < H; unit++) to[(int64_t)row * H + unit] = unit < hidden ? from[(int64_t)row * hidden + unit] : 0;
+}
+
+INLINE void gather(const float *from, int rows, int hidden, float *to) {
+    for (int row = 0; row < rows; row++)
+        memcpy(to + (int64_t)row * hidden, from + (int64_t)row * padded(hidden), hidden * sizeof(float));
+}
+
+template <typename Cell> struct ForwardWork {
+    Packed packed;
+    float *zeros, *drives;  // drives: GATES * H' for each row of x, where steps choose among them
+    float *lowered;
+
+    ForwardWork(Arena &arena, const charrnn_layer &layer) {
+        packed = Packed::take<Cell>(arena, layer.inputs, layer.hidden);
+        zeros = arena.take<float>(padded(layer.hidden));
+        drives = layer.index ? arena.take<float>((int64_t)layer.rows * Cell::GATES * padded(layer.hidden)) : nullptr;
+        const int64_t x = lowered_size(layer.rows, layer.inputs);
+        const int64_t h = lowered_size((int64_t)layer.threads * layer.batch, layer.hidden);
+        lowered = arena.take<float>(x > h ? x : h);
+    }
+};
+
+template <typename Cell> void layer_forward(Cell cell, const charrnn_layer &layer, float *state) {
+    Arena kept_arena(layer.kept), arena(layer.work);
+    const Kept kept = Kept::take(cell, kept_arena, layer);
+    const ForwardWork<Cell> work(arena, layer);
+    const Chunk chunk = kept.chunk(layer, work.zeros);
+    const int64_t H = chunk.H(), gates = Cell::GATES * H, units = (int64_t)layer.batch * layer.hidden;
+    in_team(layer.threads, [&](Team &team) {
+        const Flush flush;
+        work.packed.template pack<Cell>(team, layer.inputs, layer.hidden, layer.weights);
+        if (team.number == 0) {
+            memset(work.zeros, 0, H * sizeof(float));
+            spread(layer.state, layer.batch, layer.hidden, kept.h);
+            if (kept.c) spread(layer.state + units, layer.batch, layer.hidden, kept.c);
+        }
         team.barrier();
+        float *drives = layer.index ? work.drives : kept.slots;
+        const int64_t stride = layer.index ? gates : row_size<Cell>(layer.hidden);
+        multiply_rows(team, layer.rows, (int)gates, layer.inputs, {layer.x, layer.inputs}, work.packed.input,
+                      work.packed.bias, drives, stride, work.lowered);
+        team.barrier();
+        run_forward<Cell>(team, layer.cell, chunk, work.packed, {drives, stride, layer.index}, kept.slots, work.lowered);
+    });
+    const int64_t last = (int64_t)layer.steps * layer.batch * H;
+    gather(kept.h + last, layer.batch, layer.hidden, state);
+    if (kept.c) gather(kept.c + last, layer.batch, layer.hidden, state + units);
+}
+
+template <typename Cell> struct BackwardWork {
+    float *recurrent, *input;  // packed for (GATES * H',) -> H and -> in
+    float *zeros, *direct, *dc, *inner, *outer, *lowered;
+    float *sums;  // gradients of drives, GATES * H': for each row of x that steps chose among, else of all rows together
+
+    BackwardWork(Arena &arena, const charrnn_layer &layer) {
+        const int64_t H = padded(layer.hidden), gates = Cell::GATES * H;
+        recurrent = arena.take<float>(panel_size((int)gates, 1) * (H / LANES));
+        input = arena.take<float>(panel_size((int)gates, 1) * blocks(layer.inputs));
+        zeros = arena.take<float>(H > padded(layer.inputs) ? H : padded(layer.inputs));
+        direct = arena.take<float>(layer.batch * H);
+        dc = layer.cell == CHARRNN_LSTM ? arena.take<float>(layer.batch * H) : nullptr;
+        inner = arena.take<float>(H);
+        const int64_t by_state = outer_work(Cell::GATES, layer.hidden, layer.hidden);
+        const int64_t by_input = outer_work(Cell::GATES, layer.hidden, layer.inputs);
+        outer = arena.take<float>(by_state > by_input ? by_state : by_input);
+        sums = arena.take<float>((layer.index ? layer.rows : 1) * gates);
+        const int64_t steps = (int64_t)layer.threads * layer.batch;
+        lowered = arena.take<float>(lowered_size(layer.rows > steps ? layer.rows : steps, (int)gates));
     }
+};
+
+template <typename Cell>
+void layer_backward(Cell cell, const charrnn_layer &layer, const float *dh, int64_t distance, const float *after, float *dx,
+                    float *weight_ih, float *weight_hh, float *bias_ih, float *bias_hh, float *before) {
+    Arena kept_arena(layer.kept), arena(layer.work);
+    const Kept kept = Kept::take(cell, kept_arena, layer);
+    const BackwardWork<Cell> work(arena, layer);
+    const Chunk chunk = kept.chunk(layer, work.zeros);
+    const int hidden = layer.hidden, inputs = layer.inputs, rows = layer.steps * layer.batch;
+    const int64_t H = chunk.H(), gates = Cell::GATES * H, stride = row_size<Cell>(hidden), units = (int64_t)layer.batch * hidden;
+    in_team(layer.threads, [&](Team &team) {
+        const Flush flush;
+        if (team.number == 0) memset(work.zeros, 0, (H > padded(inputs) ? H : padded(inputs)) * sizeof(float));
+        team.barrier();
+        pack(
+            team.share((int)(H / LANES)),
+            [&](int k) {
+                const int unit = (int)(k % H), gate = (int)(k / H);
+                return unit < hidden ? layer.weights.weight_hh + ((int64_t)gate * hidden + unit) * hidden : work.zeros;
+            },
+            (int)gates, hidden, work.recurrent);
+        pack(
+            team.share(blocks(inputs)),
+            [&](int k) {
+                const int unit = (int)(k % H), gate = Cell::gate[k / H];
+                return unit < hidden ? layer.weights.weight_ih + ((int64_t)gate * hidden + unit) * inputs : work.zeros;
+            },
+            (int)gates, inputs, work.input);
+        const Share columns = team.share((int)H / LANES);
+        const int summed = layer.index ? layer.rows : 1;
+        for (int row = 0; row < summed; row++)
+            for (int gate = 0; gate < Cell::GATES; gate++)
+                for (int block = columns.begin; block < columns.end; block++)
+                    store(work.sums + row * gates + gate * H + block * LANES, Vector{});
+        team.barrier();
+        run_backward<Cell>(team, layer.cell, chunk, work.recurrent, dh, distance, after, after ? after + units : nullptr,
+                           kept.slots, work.direct, work.dc, work.sums, layer.index, work.inner, before, before + units, work.lowered);
+        const Rows drives = layer.index ? Rows{work.sums, gates} : Rows{kept.slots, stride};
+        multiply_rows(team, layer.rows, inputs, (int)gates, drives, work.input, nullptr, dx, inputs,
+                      work.lowered);
+        outer(team, Cell::GATES, Cell::gate, hidden, inputs, layer.rows, drives, H, {layer.x, inputs}, weight_ih, true,
+              work.outer);
+        outer(team, Cell::GATES, in_order, hidden, hidden, rows, {kept.slots + Cell::RECURRENT * H, stride}, H,
+              chunk.before(), weight_hh, true, work.outer);
+        const Share units_here = team.share(hidden);
+        for (int slot = 0; slot < Cell::GATES; slot++)
+            for (int unit = units_here.begin; unit < units_here.end; unit++) {
+                float sum = 0;
+                for (int row = 0; row < summed; row++) sum += work.sums[row * gates + slot * H + unit];
+                const int at = Cell::gate[slot] * hidden + unit;
+                bias_ih[at] = sum;
+                bias_hh[at] = Cell::SLOTS > Cell::GATES && slot == 0 ? work.inner[unit] : sum;
+            }
+    });
+}
+
+template <typename Cell> int64_t layer_kept(Cell cell, const charrnn_layer &layer) {
+    Arena arena(nullptr);
+    Kept::take(cell, arena, layer);
+    return arena.used();
+}
+
+template <typename Cell> int64_t layer_work(Cell, const charrnn_layer &layer) {
+    Arena forward(nullptr), backward(nullptr);
+    ForwardWork<Cell>(forward, layer);
+    BackwardWork<Cell>(backward, layer);
+    return forward.used() > backward.used() ? forward.used() : backward.used();
 }
 
 }  // namespace

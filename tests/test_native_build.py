@@ -19,7 +19,7 @@ needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler")
 
 
 def build(folder: Path, *flags: str, compiler: str, kernels: dict[str, str]) -> Path:
-    """The program `check`, with one set of kernels for each name: the flags of its instruction set."""
+    """The program `selftest`, with one set of kernels for each name: the flags of its instruction set."""
     common = ["-std=gnu++17", "-ffp-contract=off", "-fno-math-errno", *flags]
     commands = [
         [
@@ -36,12 +36,12 @@ def build(folder: Path, *flags: str, compiler: str, kernels: dict[str, str]) -> 
     ]
     running = [subprocess.Popen(command, cwd=folder) for command in commands]
     assert [process.wait(timeout=900) for process in running] == [0] * len(running)
-    sources = [str(NATIVE / f"{name}.cpp") for name in ("check", "core", "threads")]
+    sources = [str(NATIVE / f"{name}.cpp") for name in ("selftest", "api", "thread_pool")]
     subprocess.run(
-        [compiler, *common, *sources, *(f"{name}.o" for name in kernels), "-o", "check", "-lpthread"],
+        [compiler, *common, *sources, *(f"{name}.o" for name in kernels), "-o", "selftest", "-lpthread"],
         cwd=folder, check=True, timeout=300,
     )  # fmt: skip
-    return folder / "check"
+    return folder / "selftest"
 
 
 def run(command: list[str], isa: str) -> list[str]:

@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "charrnn.h"
-#include "training.h"
+#include "layer.h"
 
 namespace {
 

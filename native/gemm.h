@@ -2,7 +2,7 @@
 // k = 0, 1, 2, ..., begun with what the result held before. So a row of it does not depend on its neighbours.
 #pragma once
 #include "operands.h"
-#include "threads.h"
+#include "thread_pool.h"
 
 namespace {
 

@@ -1,7 +1,7 @@
 // Texts written side by side: symbols are drawn and read, and where a text ends the next one takes its row. What
 // is drawn is what charrnn/engines/stepping.py says, but for rounding.
 #pragma once
-#include "scoring.h"
+#include "inference.h"
 
 namespace {
 

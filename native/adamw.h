@@ -4,7 +4,7 @@
 
 #include "charrnn.h"
 #include "simd.h"
-#include "threads.h"
+#include "thread_pool.h"
 
 namespace {
 

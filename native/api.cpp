@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels.h"
+#include "dispatch.h"
 
 extern const Kernels baseline_kernels, baseline_half_kernels;
 #if defined(__x86_64__)

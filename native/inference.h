@@ -2,7 +2,7 @@
 #pragma once
 #include <stdlib.h>
 
-#include "head.h"
+#include "softmax_xent.h"
 
 namespace {
 

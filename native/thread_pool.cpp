@@ -1,6 +1,6 @@
 // A pool of threads that is made when first needed. One call at a time uses it; a call from another thread
 // meanwhile, and a forked process before its own first call, find it busy or gone and do well without.
-#include "threads.h"
+#include "thread_pool.h"
 
 #include <atomic>
 #include <pthread.h>
