@@ -1,65 +1,12 @@
-// The interface: chooses the instruction set, and passes calls on.
+// The interface: passes calls on to the functions of the instruction set chosen.
 #include <stdlib.h>
-#include <string.h>
 
 #include "dispatch.h"
 
-extern const Kernels baseline_kernels, baseline_half_kernels;
-#if defined(__x86_64__)
-extern const Kernels avx2_kernels, avx2_half_kernels, avx512_kernels, avx512bf16_half_kernels;
-#elif defined(CHARRNN_NEONBF16)
-#include <asm/hwcap.h>
-#include <sys/auxv.h>
-extern const Kernels neonbf16_half_kernels;
-#endif
-
 namespace {
 
-struct Choice {
-    const char *name;
-    const Kernels *kernels[2];  // by precision
-    bool has_bfloat16, runs;
-};
-
-#if defined(__x86_64__)
-const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512vl");
-#endif
-
-// The best last.
-const Choice choices[] = {
-#if defined(__x86_64__)
-    {"baseline", {&baseline_kernels, &baseline_half_kernels}, false, true},
-    {"avx2", {&avx2_kernels, &avx2_half_kernels}, false, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
-    {"avx512", {&avx512_kernels, &avx2_half_kernels}, false, has_avx512},
-    {"avx512bf16", {&avx512_kernels, &avx512bf16_half_kernels}, true, has_avx512 && __builtin_cpu_supports("avx512bf16")},
-#elif defined(__aarch64__)
-    {"neon", {&baseline_kernels, &baseline_half_kernels}, false, true},
-#if defined(CHARRNN_NEONBF16)
-    {"neonbf16", {&baseline_kernels, &neonbf16_half_kernels}, true, (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0},
-#endif
-#else
-    {"baseline", {&baseline_kernels, &baseline_half_kernels}, false, true},
-#endif
-};
-
-const Choice &choose() {
-    const char *wanted = getenv("CHARRNN_ISA");
-    const Choice *best = nullptr;
-    for (const Choice &choice : choices) {
-        if (!choice.runs) continue;
-        best = &choice;
-        if (wanted && !strcmp(wanted, choice.name)) break;
-    }
-    return *best;
-}
-
-const Choice &chosen = choose();
-const Kernels &kernels = *chosen.kernels[CHARRNN_FLOAT32];
-
 // Which functions a layer, a head and so on are for.
-template <typename Call> const Kernels &of(const Call *call) { return *chosen.kernels[call->precision]; }
+template <typename Call> const Kernels &of(const Call *call) { return kernels_of(call->precision); }
 
 }  // namespace
 
@@ -74,21 +21,6 @@ struct charrnn_writer {
 };
 
 int32_t charrnn_interface(void) { return CHARRNN_INTERFACE; }
-
-const char *charrnn_isa(void) { return chosen.name; }
-
-const char *charrnn_isas(void) {
-    static char names[64];
-    names[0] = 0;
-    for (const Choice &choice : choices) {
-        if (!choice.runs) continue;
-        if (names[0]) strcat(names, " ");
-        strcat(names, choice.name);
-    }
-    return names;
-}
-
-int32_t charrnn_has_bfloat16(void) { return chosen.has_bfloat16; }
 
 int64_t charrnn_layer_kept(const charrnn_layer *layer) { return of(layer).layer_kept(layer); }
 int64_t charrnn_layer_work(const charrnn_layer *layer) { return of(layer).layer_work(layer); }
@@ -107,11 +39,11 @@ double charrnn_head_loss(const charrnn_head *head, float *dx, int64_t distance, 
     return of(head).head_loss(head, dx, distance, weight, bias);
 }
 
-int64_t charrnn_update_work(const charrnn_update *update) { return kernels.update_work(update); }
+int64_t charrnn_update_work(const charrnn_update *update) { return kernels_of(CHARRNN_FLOAT32).update_work(update); }
 
-double charrnn_gradient_norm(const charrnn_update *update) { return kernels.gradient_norm(update); }
+double charrnn_gradient_norm(const charrnn_update *update) { return kernels_of(CHARRNN_FLOAT32).gradient_norm(update); }
 
-void charrnn_adamw(const charrnn_update *update) { kernels.adamw(update); }
+void charrnn_adamw(const charrnn_update *update) { kernels_of(CHARRNN_FLOAT32).adamw(update); }
 
 charrnn_model *charrnn_model_new(int32_t precision, int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding,
                                  int32_t layers, const int32_t *hidden, const float *embeddings,

@@ -22,3 +22,6 @@ struct Kernels {
     int64_t (*write)(void *, int64_t, int64_t, int64_t *, int32_t *, uint8_t *);
     void (*writer_finish)(void *, int64_t);
 };
+
+// Those of the instruction set chosen.
+const Kernels &kernels_of(int precision);

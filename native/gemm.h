@@ -217,6 +217,8 @@ INLINE void multiply_rows(Team &team, int M, int N, int K, const Rows &a, const 
         multiply_rows(Share{0, M}, team.share(blocks(N)), N, K, left, panels, begin, out, stride);
 }
 
+const int in_order[4] = {0, 1, 2, 3};
+
 // The gradient of weights: out[order[group]][m][n] = sum over k of a[k][group * apart + m] * b[k][n], added to what is
 // there unless `fresh`. The team shares the rows. Both sides are packed, DEPTH of k at a time, so that they stay in
 // the cache.

@@ -3,8 +3,9 @@
 // machine cannot run.
 #include "dispatch.h"
 
-#include "sampler.h"
 #include "adamw.h"
+#include "layer.h"
+#include "sampler.h"
 
 extern const Kernels KERNELS;
 

@@ -4,16 +4,6 @@
 
 namespace {
 
-template <typename Use> INLINE auto with_cell(int cell, Use &&use) {
-    switch (cell) {
-        case CHARRNN_GRU: return use(Gru());
-        case CHARRNN_LSTM: return use(Lstm());
-        default: return use(Rnn());
-    }
-}
-
-const int in_order[4] = {0, 1, 2, 3};
-
 // What the forward pass leaves for the backward pass.
 struct Kept {
     float *h, *c, *slots;
@@ -29,18 +19,6 @@ struct Kept {
         return {layer.batch, layer.steps, layer.hidden, layer.resets, h, c, zeros};
     }
 };
-
-// States (B, H) to rows of H' and back.
-INLINE void spread(const float *from, int rows, int hidden, float *to) {
-    const int H = padded(hidden);
-    for (int row = 0; row < rows; row++)
-        for (int unit = 0; unit < H; unit++) to[(int64_t)row * H + unit] = unit < hidden ? from[(int64_t)row * hidden + unit] : 0;
-}
-
-INLINE void gather(const float *from, int rows, int hidden, float *to) {
-    for (int row = 0; row < rows; row++)
-        memcpy(to + (int64_t)row * hidden, from + (int64_t)row * padded(hidden), hidden * sizeof(float));
-}
 
 template <typename Cell> struct ForwardWork {
     Packed packed;

@@ -2,8 +2,9 @@
 #pragma once
 #include <math.h>
 
+#include "arena.h"
 #include "charrnn.h"
-#include "layer.h"
+#include "gemm.h"
 
 namespace {
 

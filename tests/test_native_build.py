@@ -36,7 +36,7 @@ def build(folder: Path, *flags: str, compiler: str, kernels: dict[str, str]) -> 
     ]
     running = [subprocess.Popen(command, cwd=folder) for command in commands]
     assert [process.wait(timeout=900) for process in running] == [0] * len(running)
-    sources = [str(NATIVE / f"{name}.cpp") for name in ("selftest", "api", "thread_pool")]
+    sources = [str(NATIVE / f"{name}.cpp") for name in ("selftest", "api", "dispatch", "thread_pool")]
     subprocess.run(
         [compiler, *common, *sources, *(f"{name}.o" for name in kernels), "-o", "selftest", "-lpthread"],
         cwd=folder, check=True, timeout=300,

@@ -1,0 +1,77 @@
+// Chooses the instruction set.
+#include "dispatch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+extern const Kernels baseline_kernels, baseline_half_kernels;
+#if defined(__x86_64__)
+extern const Kernels avx2_kernels, avx2_half_kernels, avx512_kernels, avx512bf16_half_kernels;
+#elif defined(CHARRNN_NEONBF16)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+extern const Kernels neonbf16_half_kernels;
+#endif
+
+namespace {
+
+struct Choice {
+    const char *name;
+    const Kernels *kernels[2];  // by precision
+    bool has_bfloat16, runs;
+};
+
+#if defined(__x86_64__)
+const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512vl");
+#endif
+
+// The best last.
+const Choice choices[] = {
+#if defined(__x86_64__)
+    {"baseline", {&baseline_kernels, &baseline_half_kernels}, false, true},
+    {"avx2", {&avx2_kernels, &avx2_half_kernels}, false, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+    {"avx512", {&avx512_kernels, &avx2_half_kernels}, false, has_avx512},
+    {"avx512bf16", {&avx512_kernels, &avx512bf16_half_kernels}, true, has_avx512 && __builtin_cpu_supports("avx512bf16")},
+#elif defined(__aarch64__)
+    {"neon", {&baseline_kernels, &baseline_half_kernels}, false, true},
+#if defined(CHARRNN_NEONBF16)
+    {"neonbf16", {&baseline_kernels, &neonbf16_half_kernels}, true, (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0},
+#endif
+#else
+    {"baseline", {&baseline_kernels, &baseline_half_kernels}, false, true},
+#endif
+};
+
+const Choice &choose() {
+    const char *wanted = getenv("CHARRNN_ISA");
+    const Choice *best = nullptr;
+    for (const Choice &choice : choices) {
+        if (!choice.runs) continue;
+        best = &choice;
+        if (wanted && !strcmp(wanted, choice.name)) break;
+    }
+    return *best;
+}
+
+const Choice &chosen = choose();
+
+}  // namespace
+
+const Kernels &kernels_of(int precision) { return *chosen.kernels[precision]; }
+
+const char *charrnn_isa(void) { return chosen.name; }
+
+const char *charrnn_isas(void) {
+    static char names[64];
+    names[0] = 0;
+    for (const Choice &choice : choices) {
+        if (!choice.runs) continue;
+        if (names[0]) strcat(names, " ");
+        strcat(names, choice.name);
+    }
+    return names;
+}
+
+int32_t charrnn_has_bfloat16(void) { return chosen.has_bfloat16; }
