@@ -1,4 +1,4 @@
-"""Files that are whole or absent, a lock that dies with its holder, and bytes from any source.
+"""Files that are whole or absent, and a lock that dies with its holder.
 
 Every failure is one sentence that names the path, quoted so that no newline or escape sequence in
 a file's name reaches a terminal.
@@ -6,31 +6,38 @@ a file's name reaches a terminal.
 
 import contextlib
 import errno
-import importlib
 import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, cast
 
-from charrnn.errors import CharRNNError, InputError, OutputError
+from charrnn.errors import CharRNNError, OutputError
 
 if sys.platform == "win32":
     import msvcrt
 else:
     import fcntl
 
+
 PathLike = str | os.PathLike[str]
 
+
 TEMPORARY = re.compile(r"\..+\.tmp-[0-9a-f]{16}", re.DOTALL)
+
+
 LARGEST_WRITE = 1 << 30  # bytes; macOS refuses 2 GiB and more in one call
+
+
 NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
+
+
 CREATE: int = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | getattr(os, "O_BINARY", 0)
+
+
 UNSYNCABLE = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES}  # of a folder: it knows no fsync
-PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
 
 
 def quote(path: PathLike) -> str:
@@ -83,7 +90,7 @@ def atomic_write(
             _remove(temporary)
             raise
     except OSError as error:
-        raise OutputError(f"cannot write {quote(path)}: {_cause(error)}") from error
+        raise OutputError(f"cannot write {quote(path)}: {reason_of(error)}") from error
 
 
 def cache_folder() -> Path:
@@ -142,7 +149,7 @@ class Lock:
                 os.close(descriptor)
                 raise
         except OSError as error:
-            raise OutputError(f"cannot lock {quote(self._path)}: {_cause(error)}") from error
+            raise OutputError(f"cannot lock {quote(self._path)}: {reason_of(error)}") from error
         self._descriptor = descriptor
         return self
 
@@ -153,54 +160,6 @@ class Lock:
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
-
-
-def open_source(path: str) -> BinaryIO:
-    """Open an input for reading bytes: a file, a FIFO or a device; "-" is standard input itself.
-
-    What ends in .gz, .bz2 or .xz is unpacked while it is read; read it with `read_pieces`, which
-    tells of damage in our words.
-
-    Raises:
-        InputError: it is missing, a folder, not readable, or standard input and closed.
-    """
-    if path == "-":
-        if sys.stdin is None or sys.stdin.closed:
-            raise InputError("cannot read stdin: it is closed")
-        return sys.stdin.buffer
-    packed = PACKED.get(os.path.splitext(path)[1].lower())
-    try:
-        if packed is None:
-            return open(path, "rb")
-        return cast(BinaryIO, importlib.import_module(packed).open(path, "rb"))
-    except FileNotFoundError as error:
-        if os.path.islink(path):
-            raise InputError(f"cannot read {quote(path)}: it is a link to nothing") from error
-        raise InputError(f"cannot read {quote(path)}: {_cause(error)}") from error
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise InputError(f"cannot read {quote(path)}: {_cause(error)}") from error
-    except ImportError as error:
-        raise InputError(f"cannot read {quote(path)}: this Python has no {packed}") from error
-
-
-def read_pieces(stream: BinaryIO, size: int, name: str = "") -> Iterator[bytes]:
-    """The bytes of an open source, each piece as soon as it can be had, `size` bytes at most.
-
-    Args:
-        stream: what `open_source` gave, or any binary stream.
-        size: the largest piece, in bytes.
-        name: the source in messages; the stream's own name if empty.
-
-    Raises:
-        InputError: reading fails, or a packed file is damaged or cut short.
-    """
-    read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
-    try:
-        while piece := read(size):
-            yield piece
-    except _reading_errors() as error:
-        told = "stdin" if stream is getattr(sys.stdin, "buffer", None) else quote(_name(stream, name))
-        raise InputError(f"cannot read {told}: {_cause(error)}") from error
 
 
 def _temporary(target: str) -> str:
@@ -283,23 +242,7 @@ def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _reading_errors() -> tuple[type[Exception], ...]:
-    """What a source raises. Called when something is raised, so that nothing is imported before."""
-    import zlib
-
-    found: list[type[Exception]] = [OSError, EOFError, zlib.error]
-    with contextlib.suppress(ImportError):
-        import lzma
-
-        found.append(lzma.LZMAError)
-    return tuple(found)
-
-
-def _name(stream: Any, name: str) -> str:
-    return name or str(getattr(stream, "name", "input"))
-
-
-def _cause(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     if isinstance(error, EOFError):
         return "the file is cut short"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

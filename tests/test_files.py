@@ -18,8 +18,9 @@ from typing import Any
 
 import pytest
 
+from charrnn.corpus.inputs import open_source, read_pieces
 from charrnn.errors import CharRNNError, InputError, OutputError
-from charrnn.files import Lock, atomic_write, open_source, prune_temporaries, quote, read_pieces
+from charrnn.files import Lock, atomic_write, prune_temporaries, quote
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes, links and FIFOs are POSIX's")
 
@@ -304,7 +305,7 @@ def test_pipes(tmp_path: Path) -> None:
 
 READER = """
 import sys
-from charrnn.files import open_source, read_pieces
+from charrnn.corpus.inputs import open_source, read_pieces
 from charrnn.errors import InputError
 try:
     sys.stdout.buffer.write(b"".join(read_pieces(open_source(sys.argv[1]), 7)))

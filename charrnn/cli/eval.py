@@ -14,11 +14,12 @@ from charrnn.console import Console
 from charrnn.console.progress import progress
 from charrnn.corpora.formats import Column, fasta, field_of, is_fasta, json_object, lines
 from charrnn.corpora.records import ended
+from charrnn.corpus.inputs import PACKED, open_source, read_pieces
 from charrnn.engines import Inference
 from charrnn.engines.devices import choose_device
 from charrnn.ensemble import engine_of, read_models
 from charrnn.errors import InputError, UsageError
-from charrnn.files import PACKED, open_source, quote, read_pieces
+from charrnn.files import quote
 from charrnn.options import merge
 from charrnn.scoring import LANES, Score, score_records, score_streams, score_texts, score_windows
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from charrnn.config import SampleConfig
 from charrnn.console import Console
+from charrnn.corpus.inputs import open_source, read_pieces
 from charrnn.data.stream import Ids
 from charrnn.ensemble import engine_of, read_models
 from charrnn.errors import InputError
-from charrnn.files import open_source, quote, read_pieces
+from charrnn.files import quote
 from charrnn.options import merge
 from charrnn.sampling import Part, write_texts
 from charrnn.tokenizers import Tokenizer, encode_prompt

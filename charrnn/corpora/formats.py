@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from charrnn.corpus.inputs import PACKED
 from charrnn.errors import InputError
-from charrnn.files import PACKED
 
 FASTA = (".fa", ".fasta", ".fna", ".ffn", ".faa", ".frn")
 """How the names of FASTA files end."""

@@ -28,8 +28,9 @@ from charrnn.corpora.texts import (
     fingerprint,
     no_bar,
 )
+from charrnn.corpus.inputs import PACKED, open_source, read_pieces
 from charrnn.errors import InputError
-from charrnn.files import PACKED, open_source, quote, read_pieces
+from charrnn.files import quote
 
 LARGE = 64 << 20
 """Bytes of text above which a corpus is no longer held in memory."""

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from charrnn.corpora import DEFAULT, Recipe, known
+from charrnn.corpus.inputs import PACKED
 from charrnn.errors import InputError
-from charrnn.files import PACKED, quote
+from charrnn.files import quote
 
 LONGEST_NAME = 80
 
