@@ -19,7 +19,7 @@ from charrnn.machine import share_processors
 
 share_processors()
 
-from charrnn.config import TrainConfig  # noqa: E402
+from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpora.reading import read_corpus  # noqa: E402
 from charrnn.corpora.sources import locate  # noqa: E402
 from charrnn.data.split import Preparation, Split, prepare  # noqa: E402

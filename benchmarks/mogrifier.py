@@ -17,7 +17,7 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
-from charrnn.config import TrainConfig  # noqa: E402
+from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpora.reading import read_corpus  # noqa: E402
 from charrnn.corpora.sources import locate  # noqa: E402
 from charrnn.data.split import Preparation, Split, prepare  # noqa: E402

@@ -20,13 +20,13 @@ share_processors()
 
 import torch  # noqa: E402
 
-from charrnn.config import TrainConfig  # noqa: E402
+from charrnn.config.options import kinds, parse  # noqa: E402
+from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpora.reading import read_corpus  # noqa: E402
 from charrnn.corpora.sources import locate  # noqa: E402
 from charrnn.data.split import Preparation, Split, prepare  # noqa: E402
 from charrnn.engines import Inference, inference  # noqa: E402
 from charrnn.engines.native_training import NativeModel  # noqa: E402
-from charrnn.options import kinds, parse  # noqa: E402
 from charrnn.training import optimizers  # noqa: E402
 from charrnn.training.calibration import training_rows  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402

@@ -46,7 +46,7 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
     import numpy as np
 
     from charrnn.architecture import Architecture
-    from charrnn.config import SampleConfig
+    from charrnn.config.sample import SampleConfig
     from charrnn.engines import Request, inference
     from charrnn.engines.stepping import sampler_of
     from charrnn.sampling import automaton_of, read_prompt

@@ -70,7 +70,7 @@ def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "
     import numpy as np
 
     from charrnn.architecture import Architecture
-    from charrnn.config import TrainConfig
+    from charrnn.config.train import TrainConfig
     from charrnn.data.rows import Chunk
     from charrnn.training.learner import Learner
 

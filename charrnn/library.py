@@ -17,7 +17,8 @@ from typing import Any
 
 from charrnn.architecture import Architecture
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import EvalConfig, SampleConfig
+from charrnn.config.eval import EvalConfig
+from charrnn.config.sample import SampleConfig
 from charrnn.ensemble import engine_of, read_models
 from charrnn.sampling import Part, write_texts
 from charrnn.scoring import Score, score_records, score_texts

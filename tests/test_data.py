@@ -15,7 +15,7 @@ from trainings import TEXT, arguments, corpus_of, split_of
 from charrnn import checkpoint
 from charrnn.__main__ import main
 from charrnn.architecture import Architecture
-from charrnn.config import TrainConfig
+from charrnn.config.train import TrainConfig
 from charrnn.data.rows import START_AFTER_NEWLINE, START_ELSEWHERE, Chunk, Rows
 from charrnn.data.split import Preparation, head, prepare
 from charrnn.data.stream import SHORTEST, Stream

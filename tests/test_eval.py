@@ -19,7 +19,7 @@ import pytest
 import tiny
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import METRICS
+from charrnn.config.eval import METRICS
 from charrnn.engines import core
 from charrnn.tokenizers import ByteTokenizer, Tokenizer
 

@@ -18,7 +18,8 @@ import torch
 from test_engines import NATIVE, drawn
 
 from charrnn.architecture import Architecture
-from charrnn.config import SampleConfig, TrainConfig
+from charrnn.config.sample import SampleConfig
+from charrnn.config.train import TrainConfig
 from charrnn.draws import dropout_masks, weight_masks
 from charrnn.engines import Array, Request, Training, choose_engine, core
 from charrnn.engines.core import PRECISIONS

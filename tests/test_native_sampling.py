@@ -11,7 +11,7 @@ from test_engines import drawn
 from test_native import V, large, native
 
 from charrnn.architecture import Architecture
-from charrnn.config import SampleConfig
+from charrnn.config.sample import SampleConfig
 from charrnn.draws import Purpose, generator
 from charrnn.engines import ENDS, NEVER, Array, Inference, Request, Sampler, core, inference
 from charrnn.engines.reference import ReferenceEngine

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from charrnn.config import MAX_SEED, EvalConfig, SampleConfig, TrainConfig, seconds
-from charrnn.errors import UsageError
-from charrnn.options import (
+from charrnn.config.eval import EvalConfig
+from charrnn.config.groups import MAX_SEED
+from charrnn.config.options import check_fields, flag, kinds, merge, option, parse, read_toml
+from charrnn.config.params import (
     Choice,
     Duration,
     Escaped,
@@ -21,14 +22,11 @@ from charrnn.options import (
     Sizes,
     Text,
     Whole,
-    check_fields,
-    flag,
-    kinds,
-    merge,
-    option,
-    parse,
-    read_toml,
+    seconds,
 )
+from charrnn.config.sample import SampleConfig
+from charrnn.config.train import TrainConfig
+from charrnn.errors import UsageError
 
 CONFIGS = (TrainConfig, SampleConfig, EvalConfig)
 

@@ -16,7 +16,7 @@ from trainings import arguments, split_of, tensors
 from charrnn import checkpoint, library, sampling
 from charrnn.__main__ import main
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import SampleConfig
+from charrnn.config.sample import SampleConfig
 from charrnn.engines import Inference, inference
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.errors import CheckpointError, InputError

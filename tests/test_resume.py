@@ -28,12 +28,12 @@ from trainings import (
 
 from charrnn import checkpoint, files
 from charrnn.__main__ import main
-from charrnn.config import TrainConfig
+from charrnn.config.options import kinds, read_toml
+from charrnn.config.train import TrainConfig
 from charrnn.corpora.reading import read_corpus
 from charrnn.data.split import Preparation, Split, prepare
 from charrnn.engines import core
 from charrnn.errors import CheckpointError, OutputError, UsageError
-from charrnn.options import kinds, read_toml
 from charrnn.training.learner import Learner
 from charrnn.training.loop import Trainer
 from charrnn.training.resume import resume_plan, stored_config

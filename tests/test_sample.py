@@ -16,7 +16,7 @@ import tiny
 import charrnn.console
 from charrnn import sampling
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import SAMPLE_PRECISIONS
+from charrnn.config.sample import SAMPLE_PRECISIONS
 from charrnn.engines import core
 from charrnn.tokenizers import ByteTokenizer
 

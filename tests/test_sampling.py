@@ -8,7 +8,7 @@ import pytest
 import tiny
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import SampleConfig
+from charrnn.config.sample import SampleConfig
 from charrnn.engines import ENDS, NEVER, Inference, core, inference
 from charrnn.sampling import Part, automaton_of, read_prompt, write_texts
 from charrnn.tokenizers import ByteTokenizer, encode_prompt

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn.config import SampleConfig
+from charrnn.config.sample import SampleConfig
 from charrnn.draws import Purpose, generator
 from charrnn.engines.stepping import choose, distribution
 from charrnn.errors import NonFiniteError, UsageError

@@ -15,7 +15,7 @@ from trainings import snapshot
 from charrnn import checkpoint
 from charrnn.__main__ import main
 from charrnn.architecture import Architecture
-from charrnn.config import TrainConfig
+from charrnn.config.train import TrainConfig
 from charrnn.data.rows import Chunk
 from charrnn.engines import Array
 from charrnn.engines.native_training import NativeModel

@@ -17,7 +17,7 @@ import numpy as np
 from charrnn import checkpoint
 from charrnn.__main__ import main
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import TrainConfig
+from charrnn.config.train import TrainConfig
 from charrnn.corpora.reading import Corpus, Form
 from charrnn.corpora.texts import Text
 from charrnn.data.split import Preparation, Split, prepare

@@ -15,11 +15,14 @@ import typer
 import typer.core
 from typer.exceptions import TyperException
 
-from charrnn.config import EvalConfig, SampleConfig, TrainConfig
+from charrnn.config.eval import EvalConfig
+from charrnn.config.options import flag
+from charrnn.config.params import Choice, Flag, Names
+from charrnn.config.sample import SampleConfig
+from charrnn.config.train import TrainConfig
 from charrnn.console import Console
 from charrnn.errors import OutputError
 from charrnn.machine import share_processors
-from charrnn.options import Choice, Flag, Names, flag
 from charrnn.version import __version__
 
 Parameter = inspect.Parameter

@@ -9,7 +9,8 @@ from itertools import chain
 from typing import Any
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import EvalConfig
+from charrnn.config.eval import EvalConfig
+from charrnn.config.options import merge
 from charrnn.console import Console
 from charrnn.console.progress import progress
 from charrnn.corpora.formats import Column, fasta, field_of, is_fasta, json_object, lines
@@ -20,7 +21,6 @@ from charrnn.engines.devices import choose_device
 from charrnn.ensemble import engine_of, read_models
 from charrnn.errors import InputError, UsageError
 from charrnn.files import quote
-from charrnn.options import merge
 from charrnn.scoring import LANES, Score, score_records, score_streams, score_texts, score_windows
 
 _PIECE = 1 << 16  # bytes read at a time

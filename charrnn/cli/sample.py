@@ -5,14 +5,14 @@ import secrets
 from collections.abc import Iterable
 from typing import Any
 
-from charrnn.config import SampleConfig
+from charrnn.config.options import merge
+from charrnn.config.sample import SampleConfig
 from charrnn.console import Console
 from charrnn.corpus.inputs import open_source, read_pieces
 from charrnn.data.stream import Ids
 from charrnn.ensemble import engine_of, read_models
 from charrnn.errors import InputError
 from charrnn.files import quote
-from charrnn.options import merge
 from charrnn.sampling import Part, write_texts
 from charrnn.tokenizers import Tokenizer, encode_prompt
 

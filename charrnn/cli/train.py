@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import TrainConfig
+from charrnn.config.options import kinds, merge, read_toml
+from charrnn.config.train import TrainConfig
 from charrnn.console import Console
 from charrnn.console.progress import progress
 from charrnn.console.training import display, tell_plan
@@ -24,7 +25,6 @@ from charrnn.data.store import Store
 from charrnn.engines.devices import choose_device
 from charrnn.errors import Interrupted, UsageError
 from charrnn.files import cache_folder, quote
-from charrnn.options import kinds, merge, read_toml
 from charrnn.training.loop import Trainer
 from charrnn.training.plan import Plan, describe, make_plan
 from charrnn.training.resume import resume_plan

@@ -14,7 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from charrnn.config import seconds
+from charrnn.config.params import seconds
 from charrnn.console import Console, drop
 from charrnn.console.escape import escape, escape_line
 from charrnn.console.training import Event, Smooth, closing, perplexity, tell_plan

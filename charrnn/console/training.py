@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from charrnn.config import seconds
+from charrnn.config.params import seconds
 from charrnn.console import Console
 from charrnn.report import count
 

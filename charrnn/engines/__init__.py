@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.architecture import Architecture
-from charrnn.config import SampleConfig, TrainConfig
+from charrnn.config.sample import SampleConfig
+from charrnn.config.train import TrainConfig
 from charrnn.engines import core
 from charrnn.errors import UsageError
 from charrnn.machine import processors

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.architecture import Architecture
-from charrnn.config import TrainConfig
+from charrnn.config.train import TrainConfig
 from charrnn.engines import Array, State
 from charrnn.engines.core import PRECISIONS, WEIGHTS, Head, Layer, Update, Weights, library, number_of
 

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from charrnn.config import SampleConfig
+from charrnn.config.sample import SampleConfig
 from charrnn.draws import Purpose, generator
 from charrnn.engines import ENDS, NEVER, Array, Inference, Request, Sampler, State, Written
 from charrnn.errors import NonFiniteError

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.architecture import Architecture
-from charrnn.config import TrainConfig
+from charrnn.config.train import TrainConfig
 from charrnn.engines import Array, State
 from charrnn.engines.torch import RecurrentLayer, SteppedLayer, arithmetic, layer_of, moved
 

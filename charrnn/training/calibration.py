@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.architecture import Architecture
-from charrnn.config import TrainConfig
+from charrnn.config.train import TrainConfig
 from charrnn.data.rows import Rows
 from charrnn.data.split import Split
 from charrnn.engines import inference

@@ -12,7 +12,7 @@ from typing import NamedTuple, SupportsFloat
 import numpy as np
 
 from charrnn.architecture import Architecture
-from charrnn.config import TrainConfig
+from charrnn.config.train import TrainConfig
 from charrnn.data.rows import Chunk
 from charrnn.draws import dropout_masks, weight_masks
 from charrnn.engines import Array, training_model

@@ -12,7 +12,7 @@ from typing import Any
 
 from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import SampleConfig
+from charrnn.config.sample import SampleConfig
 from charrnn.data.split import Split
 from charrnn.engines import Inference, inference
 from charrnn.errors import Interrupted, NonFiniteError, OutputError

@@ -6,7 +6,7 @@ from typing import SupportsFloat
 
 import numpy as np
 
-from charrnn.config import TrainConfig
+from charrnn.config.train import TrainConfig
 from charrnn.engines import Array
 from charrnn.engines.native_training import AdamW, Trainable
 

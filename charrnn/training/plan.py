@@ -13,11 +13,12 @@ from typing import Any
 
 from charrnn.architecture import Architecture
 from charrnn.baselines import MAX_TRAIN, MAX_VAL, first, last, measure
-from charrnn.config import TrainConfig, seconds
+from charrnn.config.options import flag
+from charrnn.config.params import Escaped, seconds
+from charrnn.config.train import TrainConfig
 from charrnn.data.split import Split
 from charrnn.engines import choose_engine, choose_precision, core
 from charrnn.machine import processors
-from charrnn.options import Escaped, flag
 from charrnn.training.calibration import calibrate, scoring_cost, training_rows, usable
 from charrnn.training.recipe import (
     MOST_EPOCHS,

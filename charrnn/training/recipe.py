@@ -11,7 +11,8 @@ import numpy as np
 
 from charrnn.architecture import Architecture
 from charrnn.cells import CELLS
-from charrnn.config import PRESETS, TrainConfig, seconds
+from charrnn.config.params import seconds
+from charrnn.config.train import PRESETS, TrainConfig
 from charrnn.data.split import Split
 from charrnn.errors import InputError
 from charrnn.machine import processors

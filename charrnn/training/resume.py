@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import TrainConfig
+from charrnn.config.options import flag
+from charrnn.config.train import TrainConfig
 from charrnn.errors import CheckpointError, UsageError
-from charrnn.options import flag
 from charrnn.training.plan import NOT_IN_A_PLAN, Plan
 
 FIXED = (

@@ -17,7 +17,7 @@ from typing import Any
 
 from charrnn import checkpoint
 from charrnn.checkpoint import Checkpoint
-from charrnn.config import TrainConfig
+from charrnn.config.train import TrainConfig
 from charrnn.errors import CharRNNError, CheckpointError, OutputError, UsageError
 from charrnn.files import Lock, atomic_write, prune_temporaries, quote
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from charrnn.config import TrainConfig
+from charrnn.config.train import TrainConfig
 from charrnn.engines import Array
 from charrnn.training.optimizers import BETAS, Optimizer
 

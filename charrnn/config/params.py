@@ -1,22 +1,12 @@
-"""Options: declared once, read from four places, refused in one voice.
-
-A configuration is a frozen dataclass whose fields are made by `option`. The same declaration
-gives the command line its flags and help, `CHARRNN_*` their names, a TOML file its keys, and
-every value its check. `merge` reads them in that order of precedence.
-"""
+"""Types of parameters: what values an option takes, read from text or from TOML, and how help names them."""
 
 import difflib
 import math
 import re
-import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-from charrnn.errors import UsageError
-
-T = TypeVar("T")
 Value = Any
 
 
@@ -240,118 +230,22 @@ class Duration(Kind):
         return "a time above 0 such as 90s, 5m or 1h30m"
 
 
-def option(
-    kind: Kind,
-    help: str,  # noqa: A002
-    *,
-    default: Value = None,
-    short: str = "",
-    shown: str = "",
-    group: str = "Options",
-) -> Any:
-    """A dataclass field that is an option.
+class Device(Kind):
+    """`auto`, `cpu`, `cuda` or `cuda:N`."""
 
-    Args:
-        kind: the values it takes; None is allowed besides, where it is the default.
-        help: one sentence for `--help`.
-        default: what holds where no source names it.
-        short: a one-letter flag.
-        shown: what `--help` says of the default, where the default is worked out later.
-        group: the heading in `--help`.
-    """
-    metadata = {"kind": kind, "help": help, "short": short, "shown": shown, "group": group}
-    return field(default=default, metadata=metadata)
+    metavar = "auto|cpu|cuda[:N]"
+
+    def check(self, value: object) -> str:
+        if not isinstance(value, str) or not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", value):
+            raise ValueError
+        return value
+
+    def __str__(self) -> str:
+        return "auto, cpu, cuda or cuda:N"
 
 
-def flag(name: str) -> str:
-    """The command-line spelling of a field's name."""
-    return "--" + name.replace("_", "-")
-
-
-def check_fields(config: Any) -> None:
-    """For `__post_init__`: check and normalise every option of a frozen dataclass.
-
-    Raises:
-        UsageError: a value is of the wrong type or out of range.
-    """
-    for each in fields(config):
-        value = getattr(config, each.name)
-        if "kind" not in each.metadata or (value is None and each.default is None):
-            continue
-        kind: Kind = each.metadata["kind"]
-        object.__setattr__(config, each.name, _taken(kind.check, value, flag(each.name), kind))
-
-
-def kinds(config: type) -> dict[str, Kind]:
-    """The options of a configuration, by name."""
-    return {each.name: each.metadata["kind"] for each in fields(config) if "kind" in each.metadata}
-
-
-def merge(
-    config: type[T],
-    flags: Mapping[str, str | bool | tuple[str, ...] | None],
-    environ: Mapping[str, str],
-    file: Path | None = None,
-    **rest: Any,
-) -> tuple[T, frozenset[str]]:
-    """Build a configuration: flag, else `CHARRNN_NAME`, else the TOML file's key, else the default.
-
-    Args:
-        config: a dataclass of `option` fields.
-        flags: field name to text, or to a value of the right type; None where the flag was not given.
-        environ: the environment; an empty variable counts as not set.
-        file: a TOML file of top-level keys named as the fields.
-        rest: fields that are no options.
-
-    Returns:
-        The configuration, and the names of the options that some source gave.
-
-    Raises:
-        UsageError: a value cannot be used; the message names the source, the value and the range.
-    """
-    values = read_toml(file, kinds(config)) if file is not None else {}
-    for name, kind in kinds(config).items():
-        variable = "CHARRNN_" + name.upper()
-        text = flags.get(name)
-        label = flag(name)
-        if text is None and environ.get(variable):
-            text, label = environ[variable], variable
-        if text is not None:
-            values[name] = parse(kind, text, label) if isinstance(text, str) else text
-    return config(**values, **rest), frozenset(values)
-
-
-def parse(kind: Kind, text: str, label: str) -> Value:
-    """`kind.parse`, with a refusal that names where the text came from."""
-    return _taken(kind.parse, text, label, kind)
-
-
-def read_toml(path: Path, declared: Mapping[str, Kind]) -> dict[str, Value]:
-    """The options a TOML file sets.
-
-    Raises:
-        UsageError: no such file, no TOML, an unknown key (the nearest right name is told) or a
-            value of the wrong type or range.
-    """
-    try:
-        table = tomllib.loads(path.read_bytes().decode("utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read '{path}': {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"'{path}' is no TOML: {error}") from None
-    values = {}
-    for key, value in table.items():
-        name = key.replace("-", "_")
-        if name not in declared:
-            near = difflib.get_close_matches(name, declared, 1, cutoff=0.5)
-            raise UsageError(f"'{path}': unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        values[name] = _taken(declared[name].check, value, f"'{path}': {key}", declared[name])
-    return values
-
-
-def _taken(take: Callable[[Any], Value], value: Any, label: str, kind: Kind) -> Value:
-    try:
-        return take(value)
-    except (ValueError, OverflowError) as error:
-        hint = f"; {error}" if isinstance(kind, Choice) and str(error) else ""
-        raise UsageError(f"{label} must be {kind}, not {str(value)!r}{hint}") from None
+def seconds(value: float) -> str:
+    """A time as people write it: `45s`, `2m`, `1h30m`; `Duration` reads it back."""
+    whole = math.ceil(value)
+    parts = [(whole // 3600, "h"), (whole // 60 % 60, "m"), (whole % 60, "s")]
+    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0s"

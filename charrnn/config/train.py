@@ -1,32 +1,15 @@
-"""What each command can be told, and what holds where it is told nothing.
+"""Everything that decides how a model is trained, with its defaults and help."""
 
-Defaults are written here and nowhere else. None means that the plan decides (`training.plan`).
-"""
-
-import math
 import os
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from charrnn.architecture import ACTIVATIONS, MAX_LAYERS, MAX_SIZE
 from charrnn.cells import CELLS
+from charrnn.config.groups import _PRECISION, MAX_SEED, PRECISIONS
+from charrnn.config.options import check_fields, option
+from charrnn.config.params import Choice, Device, Duration, Escaped, Flag, Names, PathName, Real, Sizes, Text, Whole
 from charrnn.errors import UsageError
-from charrnn.options import (
-    Choice,
-    Duration,
-    Escaped,
-    Flag,
-    Kind,
-    Names,
-    PathName,
-    Real,
-    Sizes,
-    Text,
-    Whole,
-    check_fields,
-    option,
-)
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"time": 15.0, "hidden": (64,)},
@@ -36,31 +19,11 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 """What holds where the command leaves it open; the time, where it says neither epochs nor steps."""
 
-MAX_SEED = 2**63 - 1
-
-PRECISIONS = ("auto", "float32", "tf32", "bfloat16", "float16")
-_PRECISION = (
-    "Of products: 16 bits are less exact, and faster where the processor or GPU has them; auto takes float32, and tf32"
-    " to train on a GPU."
-)
-SAMPLE_PRECISIONS = ("auto", "float32", "bfloat16")
 
 _MODEL, _LEARN, _LENGTH, _DATA = "Model", "Learning", "How long", "Text"
+
+
 _VALIDATE, _RUN, _MACHINE = "Validation", "Run", "Machine"
-
-
-class Device(Kind):
-    """`auto`, `cpu`, `cuda` or `cuda:N`."""
-
-    metavar = "auto|cpu|cuda[:N]"
-
-    def check(self, value: object) -> str:
-        if not isinstance(value, str) or not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", value):
-            raise ValueError
-        return value
-
-    def __str__(self) -> str:
-        return "auto, cpu, cuda or cuda:N"
 
 
 _CELL = (
@@ -230,118 +193,3 @@ class TrainConfig:
     def record_separator(self) -> bytes:
         """What ends a record; empty where the text is no records."""
         return os.fsencode(self.separator or "\n") if self.records else b""
-
-
-@dataclass(frozen=True)
-class SampleConfig:
-    """Everything that decides what a model writes.
-
-    Raises:
-        UsageError: an option is of the wrong type or out of range.
-    """
-
-    temp: float = option(
-        Real(0),
-        "Temperature: 0 always takes the likeliest, 1 the model's own odds, more is wilder.",
-        default=1.0,
-    )
-    length: int = option(Whole(0), "Symbols to write.", default=500, short="l")
-    num: int = option(Whole(1), "Texts to write.", default=1, short="n")
-    prompt: str | None = option(Text(), "What the text goes on from (not repeated).", short="p")
-    prompt_file: str | None = option(PathName("FILE"), "The same, from a file; - is stdin.")
-    seed: int | None = option(Whole(0, MAX_SEED), "The same seed writes the same text.", shown="a new one each time")
-    top_k: int = option(Whole(0), "Choose among the K likeliest; 0: all.", default=0)
-    top_p: float = option(Real(0, 1, open_low=True), "Choose among the likeliest that make up this share.", default=1.0)
-    min_p: float = option(Real(0, 1), "Leave out what is less likely than this share of the likeliest.", default=0.0)
-    stop: str | None = option(Text(), "End a text before these characters.")
-    unknown: str = option(
-        Choice(("error", "skip", "nearest")),
-        "A prompt's characters that the model does not know.",
-        default="error",
-    )
-    precision: str = option(
-        Choice(SAMPLE_PRECISIONS),
-        "Of products: bfloat16 is less exact, and faster where memory is slow; auto takes float32.",
-        default="auto",
-    )
-    json: bool = option(Flag(), "One JSON object a text.", default=False)
-    raw: bool = option(Flag(), "Unescaped control characters on a terminal too.", default=False)
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if self.prompt is not None and self.prompt_file is not None:
-            raise UsageError("--prompt and --prompt-file contradict each other")
-
-
-METRICS = (
-    "perplexity",
-    "bits_per_char",
-    "bits_per_byte",
-    "nats",
-    "tokens",
-    "oov",
-    "byte_perplexity",
-    "word_perplexity",
-)
-
-
-DYNAMIC_RATE = 0.25
-"""Of `eval --dynamic`, for a layer of one unit; it falls with the layers' size."""
-
-
-@dataclass(frozen=True)
-class EvalConfig:
-    """Everything that decides how a text is scored and told.
-
-    Raises:
-        UsageError: an option is of the wrong type, out of range, or clashes with another.
-    """
-
-    lines: bool = option(Flag(), "Score each line on its own.", default=False)
-    jsonl: str | None = option(Text("FIELD"), 'Score this field of each JSON line; adds "perplexity" to the object.')
-    tsv: str | None = option(Text("COLUMN"), "Score this column, a number or a name, of tab-separated lines.")
-    metric: str | None = option(Choice(METRICS), "Print this number alone.")
-    json: bool = option(Flag(), "One JSON object a row.", default=False)
-    window: int = option(Whole(0), "Forget everything each N symbols; 0: never.", default=0)
-    streams: int = option(
-        Whole(1, 4096), "Cut each text in K pieces scored side by side: fast, approximate.", default=1
-    )
-    dynamic: bool = option(
-        Flag(), "Score also with weights that go on learning from what they have scored; slow.", default=False
-    )
-    dynamic_rate: float | None = option(Real(0, 1), "How fast they do so.", shown=f"{DYNAMIC_RATE:g} / hidden")
-    unknown: str = option(
-        Choice(("score", "skip", "error")), "Characters that the model does not know.", default="score"
-    )
-    errors: str = option(
-        Choice(("strict", "replace")),
-        "Invalid UTF-8: refuse it, or read U+FFFD in its place.",
-        default="strict",
-    )
-    flush: bool = option(Flag(), "Write each row at once.", default=False)
-    device: str = option(Device(), "Where to score.", default="cpu")
-    engine: str = option(Choice(("auto", "native", "numpy", "torch")), "What runs the model.", default="auto")
-    precision: str = option(Choice(PRECISIONS), _PRECISION, default="auto")
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if self.window and self.streams > 1:
-            raise UsageError("--window and --streams contradict each other")
-        ways = sum((self.lines, self.jsonl is not None, self.tsv is not None))
-        if ways and (self.window or self.streams > 1):
-            raise UsageError("--window and --streams do not go with --lines, --jsonl or --tsv")
-        if self.dynamic and (ways or self.streams > 1):
-            raise UsageError("--dynamic reads whole texts in order: not with --lines, --jsonl, --tsv or --streams")
-        if self.dynamic_rate is not None and not self.dynamic:
-            raise UsageError("--dynamic-rate goes with --dynamic")
-        if ways > 1:
-            raise UsageError("--lines, --jsonl and --tsv contradict each other")
-        if self.metric is not None and self.json:
-            raise UsageError("--metric and --json contradict each other")
-
-
-def seconds(value: float) -> str:
-    """A time as people write it: `45s`, `2m`, `1h30m`; `Duration` reads it back."""
-    whole = math.ceil(value)
-    parts = [(whole // 3600, "h"), (whole // 60 % 60, "m"), (whole % 60, "s")]
-    return "".join(f"{count}{unit}" for count, unit in parts if count) or "0s"
