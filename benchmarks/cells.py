@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trained import trained
 
-from charrnn.cells import CELLS
+from charrnn.network.cells import CELLS
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     **{cell: ("--cell", cell) for cell in CELLS},

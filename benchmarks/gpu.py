@@ -25,10 +25,10 @@ import torch  # noqa: E402
 from trained import trained  # noqa: E402
 from training import V, charrnn_step, torch_step  # noqa: E402
 
-from charrnn.architecture import Architecture  # noqa: E402
 from charrnn.engines.reference import ReferenceEngine  # noqa: E402
 from charrnn.engines.torch import TorchEngine, arithmetic  # noqa: E402
 from charrnn.engines.torch_training import LanguageModel  # noqa: E402
+from charrnn.network.architecture import Architecture  # noqa: E402
 
 CELLS = ("rnn", "gru", "lstm")
 SHAPES = [(64, 512, 128, 1), (64, 512, 128, 2), (64, 1024, 128, 3)]

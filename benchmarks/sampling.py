@@ -45,10 +45,10 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
     share_processors()
     import numpy as np
 
-    from charrnn.architecture import Architecture
     from charrnn.config.sample import SampleConfig
     from charrnn.engines import Request, inference
     from charrnn.engines.stepping import sampler_of
+    from charrnn.network.architecture import Architecture
     from charrnn.sampling import automaton_of, read_prompt
 
     architecture = Architecture("gru", V, (hidden,), hidden)

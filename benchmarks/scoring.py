@@ -41,8 +41,8 @@ def by_engine(name: str, precision: str, hidden: int, B: int, T: int) -> Any:
     share_processors()
     import numpy as np
 
-    from charrnn.architecture import Architecture
     from charrnn.engines import inference
+    from charrnn.network.architecture import Architecture
 
     architecture = Architecture("gru", V, (hidden,), hidden)
     draw = np.random.default_rng(0)

@@ -20,8 +20,8 @@ def make_model(path: Path) -> None:
     import numpy as np
 
     from charrnn import checkpoint
-    from charrnn.architecture import Architecture
     from charrnn.checkpoint import Checkpoint
+    from charrnn.network.architecture import Architecture
     from charrnn.tokenizers import CharTokenizer
 
     tokenizer = CharTokenizer(np.arange(32, 97, dtype=np.uint32))

@@ -69,9 +69,9 @@ def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "
     share_processors()
     import numpy as np
 
-    from charrnn.architecture import Architecture
     from charrnn.config.train import TrainConfig
     from charrnn.data.rows import Chunk
+    from charrnn.network.architecture import Architecture
     from charrnn.training.learner import Learner
 
     config = TrainConfig(
@@ -111,7 +111,7 @@ def main() -> None:
         kind = {"torch": torch_step, "autocast": torch_step, "charrnn": charrnn_step}[name]
         serve(kind(cell, B, H, T, layers, precision=precision), B * T)
         return
-    from charrnn.cells import CELLS
+    from charrnn.network.cells import CELLS
 
     most = peak()
     print(f"a large product of matrices runs at {most / 1e9:.0f} GFLOP/s here\n")

@@ -18,7 +18,6 @@ import numpy.typing as npt
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from charrnn.architecture import Architecture
 from charrnn.checkpoint_header import (
     MAX_HEADER,
     MAX_TENSORS,
@@ -32,6 +31,7 @@ from charrnn.checkpoint_header import (
 )
 from charrnn.errors import CheckpointError, NonFiniteError, OutputError
 from charrnn.files import PathLike, atomic_write, quote
+from charrnn.network.architecture import Architecture
 from charrnn.tokenizers import Tokenizer, tokenizer
 from charrnn.version import __version__
 

@@ -15,11 +15,11 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from charrnn.architecture import Architecture
 from charrnn.checkpoint import Checkpoint
 from charrnn.config.eval import EvalConfig
 from charrnn.config.sample import SampleConfig
 from charrnn.ensemble import engine_of, read_models
+from charrnn.network.architecture import Architecture
 from charrnn.sampling import Part, write_texts
 from charrnn.scoring import Score, score_records, score_texts
 from charrnn.tokenizers import Tokenizer, encode_prompt

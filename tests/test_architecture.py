@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from charrnn.architecture import MAX_LAYERS, MAX_SIZE, MAX_VOCABULARY, Architecture
+from charrnn.network.architecture import MAX_LAYERS, MAX_SIZE, MAX_VOCABULARY, Architecture
 
 VALUES: dict[str, Any] = {"cell": "lstm", "vocabulary": 20, "hidden": [8, 8], "embedding": 4, "activation": "tanh"}
 

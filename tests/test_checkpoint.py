@@ -22,10 +22,10 @@ import pytest
 
 import charrnn
 from charrnn import checkpoint
-from charrnn.architecture import Architecture
 from charrnn.checkpoint import FORMAT_VERSION, Checkpoint
 from charrnn.engines import inference
 from charrnn.errors import CheckpointError, NonFiniteError
+from charrnn.network.architecture import Architecture
 from charrnn.tokenizers import ByteTokenizer, CharTokenizer
 
 FIXTURES = Path(__file__).parent / "fixtures"

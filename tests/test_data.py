@@ -14,12 +14,12 @@ from trainings import TEXT, arguments, corpus_of, split_of
 
 from charrnn import checkpoint
 from charrnn.__main__ import main
-from charrnn.architecture import Architecture
 from charrnn.config.train import TrainConfig
 from charrnn.data.rows import START_AFTER_NEWLINE, START_ELSEWHERE, Chunk, Rows
 from charrnn.data.split import Preparation, head, prepare
 from charrnn.data.stream import SHORTEST, Stream
 from charrnn.errors import InputError
+from charrnn.network.architecture import Architecture
 from charrnn.training.learner import Learner
 
 V = 1000  # the id of `<s>` in tests of rows

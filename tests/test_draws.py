@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from charrnn.architecture import Architecture
-from charrnn.draws import Purpose, dropout_masks, generator, weight_masks
+from charrnn.network.architecture import Architecture
+from charrnn.network.dropout import dropout_masks, weight_masks
+from charrnn.rng import Purpose, generator
 
 ARCHITECTURE = Architecture("gru", vocabulary=5, hidden=(7, 5), embedding=11)
 

@@ -9,11 +9,11 @@ import tiny
 import torch
 from torch import nn
 
-from charrnn.architecture import Architecture
 from charrnn.engines import Array
 from charrnn.engines.numpy import NumpyEngine
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.torch_training import LanguageModel
+from charrnn.network.architecture import Architecture
 from charrnn.scoring.dynamic import SEGMENT, DynamicEngine
 
 V = 7

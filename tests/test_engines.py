@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn import cells
-from charrnn.architecture import Architecture
 from charrnn.engines import Array, Inference, State, core, devices, inference
 from charrnn.engines import numpy as fast
 from charrnn.engines import reference as oracle
@@ -18,6 +16,8 @@ from charrnn.engines.numpy import NumpyEngine
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.torch import TorchEngine
 from charrnn.errors import UsageError
+from charrnn.network import cells
+from charrnn.network.architecture import Architecture
 
 V = 5
 CELLS = [("rnn", "relu"), ("rnn", "sigmoid"), *((cell, "tanh") for cell in cells.CELLS)]

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from charrnn import cells
-from charrnn.architecture import Architecture
-from charrnn.draws import dropout_masks
 from charrnn.engines import Array, core
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.torch import RecurrentLayer
 from charrnn.engines.torch_training import LanguageModel
-from charrnn.initialisation import initial_weights
+from charrnn.network import cells
+from charrnn.network.architecture import Architecture
+from charrnn.network.dropout import dropout_masks
+from charrnn.network.init import initial_weights
 
 V = 4
 CELLS = [("rnn", "relu"), ("rnn", "sigmoid"), *((cell, "tanh") for cell in cells.CELLS)]

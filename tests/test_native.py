@@ -17,10 +17,8 @@ import pytest
 import torch
 from test_engines import NATIVE, drawn
 
-from charrnn.architecture import Architecture
 from charrnn.config.sample import SampleConfig
 from charrnn.config.train import TrainConfig
-from charrnn.draws import dropout_masks, weight_masks
 from charrnn.engines import Array, Request, Training, choose_engine, core
 from charrnn.engines.core import PRECISIONS
 from charrnn.engines.native import NativeEngine
@@ -29,6 +27,8 @@ from charrnn.engines.numpy import NumpyEngine
 from charrnn.engines.stepping import sampler_of
 from charrnn.engines.torch_training import LanguageModel
 from charrnn.errors import UsageError
+from charrnn.network.architecture import Architecture
+from charrnn.network.dropout import dropout_masks, weight_masks
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 

@@ -10,13 +10,13 @@ import tiny
 from test_engines import drawn
 from test_native import V, large, native
 
-from charrnn.architecture import Architecture
 from charrnn.config.sample import SampleConfig
-from charrnn.draws import Purpose, generator
 from charrnn.engines import ENDS, NEVER, Array, Inference, Request, Sampler, core, inference
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.stepping import SteppingSampler, choose, distribution, sampler_of
 from charrnn.errors import NonFiniteError
+from charrnn.network.architecture import Architecture
+from charrnn.rng import Purpose, generator
 from charrnn.sampling import automaton_of, read_prompt, write_texts
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")

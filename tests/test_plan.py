@@ -11,13 +11,13 @@ import pytest
 from trainings import TEXT, arguments, snapshot, split_of, tensors
 
 from charrnn.__main__ import main
-from charrnn.architecture import Architecture
 from charrnn.cli import parse
 from charrnn.config.options import merge
 from charrnn.config.params import seconds
 from charrnn.config.train import PRESETS, TrainConfig
 from charrnn.data.split import Split
 from charrnn.errors import InputError
+from charrnn.network.architecture import Architecture
 from charrnn.report import count
 from charrnn.training import calibration, recipe
 from charrnn.training import plan as planning

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from charrnn.__main__ import main
-from charrnn.architecture import Architecture
 from charrnn.config.train import TrainConfig
 from charrnn.data.rows import Chunk
 from charrnn.engines import Array, choose_precision
 from charrnn.engines.torch import TorchEngine
 from charrnn.engines.torch_training import LanguageModel
 from charrnn.errors import NonFiniteError, UsageError
-from charrnn.initialisation import initial_weights
+from charrnn.network.architecture import Architecture
+from charrnn.network.init import initial_weights
 from charrnn.training import learner as learning
 from charrnn.training.learner import Learner
 from charrnn.training.torch_optimizer import TorchOptimizer

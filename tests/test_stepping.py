@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from charrnn.config.sample import SampleConfig
-from charrnn.draws import Purpose, generator
 from charrnn.engines.stepping import choose, distribution
 from charrnn.errors import NonFiniteError, UsageError
+from charrnn.rng import Purpose, generator
 
 CHI_SQUARED = {4: 18.47}
 """What chance exceeds once in a thousand times, by degrees of freedom."""

@@ -14,12 +14,12 @@ from trainings import snapshot
 
 from charrnn import checkpoint
 from charrnn.__main__ import main
-from charrnn.architecture import Architecture
 from charrnn.config.train import TrainConfig
 from charrnn.data.rows import Chunk
 from charrnn.engines import Array
 from charrnn.engines.native_training import NativeModel
 from charrnn.engines.torch_training import LanguageModel
+from charrnn.network.architecture import Architecture
 from charrnn.training.learner import Learner
 
 TEXT = b"the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs\n" * 12

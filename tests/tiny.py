@@ -20,8 +20,8 @@ import pytest
 
 from charrnn import checkpoint
 from charrnn.__main__ import main
-from charrnn.architecture import Architecture
 from charrnn.checkpoint import Checkpoint
+from charrnn.network.architecture import Architecture
 from charrnn.tokenizers import CharTokenizer, SentencePieceTokenizer, Tokenizer
 
 COMMAND = (sys.executable, "-m", "charrnn")

@@ -4,12 +4,12 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from charrnn.architecture import ACTIVATIONS, MAX_LAYERS, MAX_SIZE
-from charrnn.cells import CELLS
 from charrnn.config.groups import _PRECISION, MAX_SEED, PRECISIONS
 from charrnn.config.options import check_fields, option
 from charrnn.config.params import Choice, Device, Duration, Escaped, Flag, Names, PathName, Real, Sizes, Text, Whole
 from charrnn.errors import UsageError
+from charrnn.network.architecture import ACTIVATIONS, MAX_LAYERS, MAX_SIZE
+from charrnn.network.cells import CELLS
 
 PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"time": 15.0, "hidden": (64,)},

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from charrnn.corpora.reading import Corpus
 from charrnn.corpora.records import selected
 from charrnn.corpora.texts import Readable
-from charrnn.draws import Purpose, generator
 from charrnn.errors import InputError
+from charrnn.rng import Purpose, generator
 
 Texts = Iterator[tuple[Readable, Iterator[bytes]]]
 """Texts, and of each the bytes that belong to the part."""

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.data.stream import Ids, Stream
-from charrnn.draws import Purpose, generator
 from charrnn.errors import InputError
+from charrnn.rng import Purpose, generator
 
 START_AFTER_NEWLINE = 0.25
 START_ELSEWHERE = 0.01

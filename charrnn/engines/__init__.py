@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, SupportsF
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.architecture import Architecture
 from charrnn.config.sample import SampleConfig
 from charrnn.config.train import TrainConfig
 from charrnn.engines import core
 from charrnn.errors import UsageError
 from charrnn.machine import processors
+from charrnn.network.architecture import Architecture
 
 if TYPE_CHECKING:
     from charrnn.training.optimizers import Optimizer

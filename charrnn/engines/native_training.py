@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.architecture import Architecture
 from charrnn.config.train import TrainConfig
 from charrnn.engines import Array, State
 from charrnn.engines.core import PRECISIONS, WEIGHTS, Head, Layer, Update, Weights, library, number_of
+from charrnn.network.architecture import Architecture
 
 if TYPE_CHECKING:
     from charrnn.training.optimizers import Optimizer

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from charrnn.architecture import Architecture
 from charrnn.engines import Array, Inference, State
 from charrnn.engines.equations import STEPS, Functions, Inputs
+from charrnn.network.architecture import Architecture
 
 TABLE = 1 << 24  # largest input table, in floats (64 MB); beyond it rows are made for the ids at hand
 BLOCK = 1 << 24  # largest array of gates or logits that `score` makes at a time, in floats

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.architecture import Architecture
 from charrnn.engines import Array, Inference, State
+from charrnn.network.architecture import Architecture
 
 
 def sigmoid(x: Array) -> Array:

@@ -10,9 +10,9 @@ import time
 import numpy as np
 
 from charrnn.config.sample import SampleConfig
-from charrnn.draws import Purpose, generator
 from charrnn.engines import ENDS, NEVER, Array, Inference, Request, Sampler, State, Written
 from charrnn.errors import NonFiniteError
+from charrnn.rng import Purpose, generator
 
 STEPS = 8  # of a call at least
 _DRAWS = 256  # uniforms taken from a text's generator at a time

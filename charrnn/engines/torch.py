@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from charrnn.architecture import Architecture
-from charrnn.cells import CELLS
 from charrnn.engines import Array, Inference, State
 from charrnn.engines.equations import STEPS, Functions, Inputs
+from charrnn.network.architecture import Architecture
+from charrnn.network.cells import CELLS
 
 FUNCTIONS = Functions(torch.sigmoid, nn.functional.logsigmoid, torch.tanh, torch.relu)
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from charrnn.architecture import Architecture
 from charrnn.config.train import TrainConfig
 from charrnn.engines import Array, State
 from charrnn.engines.torch import RecurrentLayer, SteppedLayer, arithmetic, layer_of, moved
+from charrnn.network.architecture import Architecture
 
 if TYPE_CHECKING:
     from charrnn.training.optimizers import Optimizer

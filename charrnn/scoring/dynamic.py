@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from charrnn.architecture import Architecture
 from charrnn.config.eval import DYNAMIC_RATE
 from charrnn.engines import Array, Inference, State, choose_engine
 from charrnn.engines.native_training import NativeModel
 from charrnn.machine import processors
+from charrnn.network.architecture import Architecture
 
 if TYPE_CHECKING:
     from charrnn.engines.torch import TorchGradients

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.architecture import Architecture
 from charrnn.config.train import TrainConfig
 from charrnn.data.rows import Rows
 from charrnn.data.split import Split
 from charrnn.engines import inference
+from charrnn.network.architecture import Architecture
 from charrnn.training.learner import Learner
 from charrnn.training.validation import FIT_TOKENS, FITS, VAL_STREAMS
 

@@ -11,14 +11,14 @@ from typing import NamedTuple, SupportsFloat
 
 import numpy as np
 
-from charrnn.architecture import Architecture
 from charrnn.config.train import TrainConfig
 from charrnn.data.rows import Chunk
-from charrnn.draws import dropout_masks, weight_masks
 from charrnn.engines import Array, training_model
 from charrnn.errors import NonFiniteError
-from charrnn.initialisation import initial_weights
 from charrnn.machine import processors
+from charrnn.network.architecture import Architecture
+from charrnn.network.dropout import dropout_masks, weight_masks
+from charrnn.network.init import initial_weights
 
 HOPELESS = 700.0
 """Nats per symbol whose perplexity is no finite number; only steps that are far too large lead there."""

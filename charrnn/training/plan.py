@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from charrnn.architecture import Architecture
 from charrnn.baselines import MAX_TRAIN, MAX_VAL, first, last, measure
 from charrnn.config.options import flag
 from charrnn.config.params import Escaped, seconds
@@ -19,6 +18,7 @@ from charrnn.config.train import TrainConfig
 from charrnn.data.split import Split
 from charrnn.engines import choose_engine, choose_precision, core
 from charrnn.machine import processors
+from charrnn.network.architecture import Architecture
 from charrnn.training.calibration import calibrate, scoring_cost, training_rows, usable
 from charrnn.training.recipe import (
     MOST_EPOCHS,

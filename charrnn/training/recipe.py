@@ -9,13 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from charrnn.architecture import Architecture
-from charrnn.cells import CELLS
 from charrnn.config.params import seconds
 from charrnn.config.train import PRESETS, TrainConfig
 from charrnn.data.split import Split
 from charrnn.errors import InputError
 from charrnn.machine import processors
+from charrnn.network.architecture import Architecture
+from charrnn.network.cells import CELLS
 from charrnn.training.calibration import calibrate
 
 SIZES = [32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024]

@@ -1,10 +1,14 @@
 """The weights that a model begins with."""
 
-import numpy as np
+from typing import Any
 
-from charrnn.architecture import Architecture
-from charrnn.draws import Purpose, generator
-from charrnn.engines import Array
+import numpy as np
+import numpy.typing as npt
+
+from charrnn.network.architecture import Architecture
+from charrnn.rng import Purpose, generator
+
+Array = npt.NDArray[Any]
 
 
 def initial_weights(architecture: Architecture, seed: int) -> dict[str, Array]:

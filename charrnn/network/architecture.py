@@ -8,12 +8,17 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
-from charrnn.cells import CELLS, Cell
+from charrnn.network.cells import CELLS, Cell
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid")
 
+
 MAX_SIZE = 1 << 16  # of a layer or an embedding
+
+
 MAX_LAYERS = 64
+
+
 MAX_VOCABULARY = 0x110000 + 1  # every code point, and <unk>
 
 
