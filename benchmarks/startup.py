@@ -22,7 +22,7 @@ def make_model(path: Path) -> None:
     from charrnn import checkpoint
     from charrnn.checkpoint import Checkpoint
     from charrnn.network.architecture import Architecture
-    from charrnn.tokenizers import CharTokenizer
+    from charrnn.tokenizers.char import CharTokenizer
 
     tokenizer = CharTokenizer(np.arange(32, 97, dtype=np.uint32))
     architecture = Architecture("gru", tokenizer.size, (512,), 64)

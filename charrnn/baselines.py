@@ -20,7 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import InputError
-from charrnn.tokenizers import ByteTokenizer, CharTokenizer, decode_utf8
+from charrnn.tokenizers.byte import ByteTokenizer
+from charrnn.tokenizers.char import CharTokenizer
+from charrnn.tokenizers.utf8 import decode_utf8
 
 ORDER = 5
 

@@ -32,7 +32,7 @@ from charrnn.checkpoint_header import (
 from charrnn.errors import CheckpointError, NonFiniteError, OutputError
 from charrnn.files import PathLike, atomic_write, quote
 from charrnn.network.architecture import Architecture
-from charrnn.tokenizers import Tokenizer, tokenizer
+from charrnn.tokenizers.tokenizer import Tokenizer, tokenizer
 from charrnn.version import __version__
 
 FORMAT_VERSION = 2

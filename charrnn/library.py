@@ -19,10 +19,11 @@ from charrnn.checkpoint import Checkpoint
 from charrnn.config.eval import EvalConfig
 from charrnn.config.sample import SampleConfig
 from charrnn.ensemble import engine_of, read_models
+from charrnn.generation.prompts import encode_prompt
 from charrnn.network.architecture import Architecture
 from charrnn.sampling import Part, write_texts
 from charrnn.scoring import Score, score_records, score_texts
-from charrnn.tokenizers import Tokenizer, encode_prompt
+from charrnn.tokenizers.tokenizer import Tokenizer
 
 
 def load(*paths: str | os.PathLike[str] | None) -> "Model":

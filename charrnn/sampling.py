@@ -10,7 +10,8 @@ from charrnn.corpora.records import Ends
 from charrnn.data.stream import Ids, with_starts
 from charrnn.engines import ENDS, NEVER, Array, Inference, Request, State, Written
 from charrnn.engines.stepping import sampler_of
-from charrnn.tokenizers import Tokenizer, Utf8Splitter
+from charrnn.tokenizers.tokenizer import Tokenizer
+from charrnn.tokenizers.utf8 import Utf8Splitter
 
 BATCH = 64
 """Texts written side by side at most."""

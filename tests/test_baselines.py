@@ -14,7 +14,8 @@ import pytest
 
 from charrnn import baselines
 from charrnn.baselines import Baselines, first, frequencies, kneser_ney, last, measure
-from charrnn.tokenizers import CharTokenizer, decode_utf8
+from charrnn.tokenizers.char import CharTokenizer
+from charrnn.tokenizers.utf8 import decode_utf8
 
 SCALARS = 0x110000 - 0x800
 

@@ -26,7 +26,8 @@ from charrnn.checkpoint import FORMAT_VERSION, Checkpoint
 from charrnn.engines import inference
 from charrnn.errors import CheckpointError, NonFiniteError
 from charrnn.network.architecture import Architecture
-from charrnn.tokenizers import ByteTokenizer, CharTokenizer
+from charrnn.tokenizers.byte import ByteTokenizer
+from charrnn.tokenizers.char import CharTokenizer
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LSTM = Architecture("lstm", 20, (8,), 8)

@@ -21,7 +21,8 @@ import tiny
 from charrnn.checkpoint import Checkpoint
 from charrnn.config.eval import METRICS
 from charrnn.engines import core
-from charrnn.tokenizers import ByteTokenizer, Tokenizer
+from charrnn.tokenizers.byte import ByteTokenizer
+from charrnn.tokenizers.tokenizer import Tokenizer
 
 KEYS = ["file", "nats", "tokens", "oov", "chars", "bytes", "words", "perplexity", "perplexity_without_oov"]
 KEYS += ["bits_per_char", "bits_per_byte", "byte_perplexity", "word_perplexity"]

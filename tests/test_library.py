@@ -13,7 +13,7 @@ import tiny
 import charrnn
 from charrnn.errors import CheckpointError, InputError, NonFiniteError, UsageError
 from charrnn.scoring import Score
-from charrnn.tokenizers import ByteTokenizer
+from charrnn.tokenizers.byte import ByteTokenizer
 
 
 @pytest.fixture

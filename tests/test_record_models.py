@@ -23,7 +23,9 @@ from charrnn.errors import CheckpointError, InputError
 from charrnn.sampling import write_texts
 from charrnn.scoring import Score, score_ids, score_records
 from charrnn.scoring import texts as scoring_texts
-from charrnn.tokenizers import ByteTokenizer, SentencePieceTokenizer, Tokenizer
+from charrnn.tokenizers.byte import ByteTokenizer
+from charrnn.tokenizers.sentencepiece import SentencePieceTokenizer
+from charrnn.tokenizers.tokenizer import Tokenizer
 
 SYMBOLS = "\n| abcdefghijklmnopqrstuvwxyz\u00e9\u65e5"
 TOKENIZERS: list[Tokenizer] = [

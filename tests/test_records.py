@@ -15,7 +15,7 @@ from charrnn.data.rows import Rows
 from charrnn.data.split import Preparation, prepare
 from charrnn.data.stream import Stream, with_starts
 from charrnn.errors import InputError
-from charrnn.tokenizers import ByteTokenizer
+from charrnn.tokenizers.byte import ByteTokenizer
 
 SEPARATORS = [b"\n", b"a", b"ab", b"aa", b"aba", b"\n\n", b"aab"]
 

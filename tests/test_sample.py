@@ -18,7 +18,7 @@ from charrnn import sampling
 from charrnn.checkpoint import Checkpoint
 from charrnn.config.sample import SAMPLE_PRECISIONS
 from charrnn.engines import core
-from charrnn.tokenizers import ByteTokenizer
+from charrnn.tokenizers.byte import ByteTokenizer
 
 HOSTILE = b"\x1b]0;pwn\x07\x1b[2J\x9b31m" + "\x9bm\r\u202e\u2066\x7f\b\n\t\r\n.é".encode() + b"\xff"
 SHOWN = rb"\x1b]0;pwn\x07\x1b[2J" + "\ufffd31m".encode() + rb"\x9bm\x0d<U+202E><U+2066>\x7f\x08"

@@ -10,8 +10,9 @@ import tiny
 from charrnn.checkpoint import Checkpoint
 from charrnn.config.sample import SampleConfig
 from charrnn.engines import ENDS, NEVER, Inference, core, inference
+from charrnn.generation.prompts import encode_prompt
 from charrnn.sampling import Part, automaton_of, read_prompt, write_texts
-from charrnn.tokenizers import ByteTokenizer, encode_prompt
+from charrnn.tokenizers.byte import ByteTokenizer
 
 ENGINES = ["numpy", *(["native"] if core.library() else [])]
 

@@ -13,7 +13,8 @@ from charrnn.engines import Inference, inference
 from charrnn.errors import InputError, NonFiniteError
 from charrnn.scoring import Score, score_streams, score_texts, score_windows
 from charrnn.scoring import texts as scoring_texts
-from charrnn.tokenizers import ByteTokenizer, Tokenizer
+from charrnn.tokenizers.byte import ByteTokenizer
+from charrnn.tokenizers.tokenizer import Tokenizer
 
 RNG = np.random.default_rng(0)
 TEXT = "".join(RNG.choice(list(tiny.TEXT), 700)).encode()

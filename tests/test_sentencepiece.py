@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import InputError, UsageError
-from charrnn.tokenizers import SentencePieceTokenizer, tokenizer
-from charrnn.tokenizers.sentencepiece import LINE
+from charrnn.tokenizers.sentencepiece import LINE, SentencePieceTokenizer
 from charrnn.tokenizers.sentencepiece_model import FIXED, Model, read_model, write_model
+from charrnn.tokenizers.tokenizer import tokenizer
 
 PROSE = (
     "The class statement defines a class object.  It is an executable statement;\n"

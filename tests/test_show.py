@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from charrnn.tokenizers import ByteTokenizer
+from charrnn.tokenizers.byte import ByteTokenizer
 
 
 @pytest.fixture

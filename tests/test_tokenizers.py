@@ -10,17 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from charrnn.errors import InputError
-from charrnn.tokenizers import (
-    ByteTokenizer,
-    CharTokenizer,
-    Encoder,
-    Tokenizer,
-    Utf8Splitter,
-    decode_utf8,
-    encode_prompt,
-    tokenizer,
-)
-from charrnn.tokenizers.utf8 import SPACES
+from charrnn.generation.prompts import encode_prompt
+from charrnn.tokenizers.byte import ByteTokenizer
+from charrnn.tokenizers.char import CharTokenizer
+from charrnn.tokenizers.tokenizer import Encoder, Tokenizer, tokenizer
+from charrnn.tokenizers.utf8 import SPACES, Utf8Splitter, decode_utf8
 
 MANY = settings(max_examples=1000, deadline=None, database=None)
 FEW = settings(max_examples=200, deadline=None, database=None)

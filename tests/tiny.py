@@ -22,7 +22,9 @@ from charrnn import checkpoint
 from charrnn.__main__ import main
 from charrnn.checkpoint import Checkpoint
 from charrnn.network.architecture import Architecture
-from charrnn.tokenizers import CharTokenizer, SentencePieceTokenizer, Tokenizer
+from charrnn.tokenizers.char import CharTokenizer
+from charrnn.tokenizers.sentencepiece import SentencePieceTokenizer
+from charrnn.tokenizers.tokenizer import Tokenizer
 
 COMMAND = (sys.executable, "-m", "charrnn")
 

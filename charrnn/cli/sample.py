@@ -13,8 +13,9 @@ from charrnn.data.stream import Ids
 from charrnn.ensemble import engine_of, read_models
 from charrnn.errors import InputError
 from charrnn.files import quote
+from charrnn.generation.prompts import encode_prompt
 from charrnn.sampling import Part, write_texts
-from charrnn.tokenizers import Tokenizer, encode_prompt
+from charrnn.tokenizers.tokenizer import Tokenizer
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:

@@ -13,10 +13,11 @@ from charrnn.data.store import Sink
 from charrnn.data.stream import Ids
 from charrnn.errors import InputError
 from charrnn.files import quote
-from charrnn.tokenizers import ByteTokenizer, CharTokenizer, SentencePieceTokenizer, Tokenizer, decode_utf8
-from charrnn.tokenizers.char import LAST
-from charrnn.tokenizers.sentencepiece import SAMPLE
-from charrnn.tokenizers.utf8 import Utf8Decoder
+from charrnn.tokenizers.byte import ByteTokenizer
+from charrnn.tokenizers.char import LAST, CharTokenizer
+from charrnn.tokenizers.sentencepiece import SAMPLE, SentencePieceTokenizer
+from charrnn.tokenizers.tokenizer import Tokenizer
+from charrnn.tokenizers.utf8 import Utf8Decoder, decode_utf8
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from charrnn.data.parts import Part, begins, parted, whole
 from charrnn.data.store import Entry, Sink, Store
 from charrnn.data.stream import Ids, Stream
 from charrnn.errors import InputError
-from charrnn.tokenizers import Tokenizer
-from charrnn.tokenizers import tokenizer as tokenizer_of
+from charrnn.tokenizers.tokenizer import Tokenizer
+from charrnn.tokenizers.tokenizer import tokenizer as tokenizer_of
 from charrnn.version import __version__
 
 EXACT = 4_000_000

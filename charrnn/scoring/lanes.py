@@ -10,7 +10,7 @@ from charrnn.data.stream import Ids
 from charrnn.engines import Array, Inference
 from charrnn.errors import NonFiniteError
 from charrnn.scoring.score import Score
-from charrnn.tokenizers import Tokenizer
+from charrnn.tokenizers.tokenizer import Tokenizer
 
 LANES = 64
 """Texts scored side by side at most."""

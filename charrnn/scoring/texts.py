@@ -12,7 +12,7 @@ from charrnn.engines import Inference
 from charrnn.errors import InputError
 from charrnn.scoring.lanes import LANES, score_ids
 from charrnn.scoring.score import Score
-from charrnn.tokenizers import Encoder, Tokenizer
+from charrnn.tokenizers.tokenizer import Encoder, Tokenizer
 
 _HELD = 1 << 24  # ids of windows that are read side by side
 _BLOCK = 1 << 12  # symbols of records that one lane takes at a time
