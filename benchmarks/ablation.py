@@ -20,8 +20,8 @@ from charrnn.machine import share_processors
 share_processors()
 
 from charrnn.config.train import TrainConfig  # noqa: E402
-from charrnn.corpora.reading import read_corpus  # noqa: E402
-from charrnn.corpora.sources import locate  # noqa: E402
+from charrnn.corpus.reader import read_corpus  # noqa: E402
+from charrnn.corpus.sources import locate  # noqa: E402
 from charrnn.data.split import Preparation, Split, prepare  # noqa: E402
 from charrnn.engines import Array, inference  # noqa: E402
 from charrnn.errors import NonFiniteError  # noqa: E402

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from charrnn.corpora import known
+from charrnn.corpus.catalog import known
 
 STEPS = 20
 

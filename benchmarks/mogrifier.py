@@ -18,8 +18,8 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from charrnn.config.train import TrainConfig  # noqa: E402
-from charrnn.corpora.reading import read_corpus  # noqa: E402
-from charrnn.corpora.sources import locate  # noqa: E402
+from charrnn.corpus.reader import read_corpus  # noqa: E402
+from charrnn.corpus.sources import locate  # noqa: E402
 from charrnn.data.split import Preparation, Split, prepare  # noqa: E402
 from charrnn.training import optimizers  # noqa: E402
 from charrnn.training.calibration import training_rows  # noqa: E402

@@ -19,8 +19,9 @@ from contest import contest
 from trained import trained
 
 from charrnn import checkpoint
-from charrnn.corpora.reading import Form, read_corpus
-from charrnn.corpora.sources import locate
+from charrnn.corpus.formats import Form
+from charrnn.corpus.reader import read_corpus
+from charrnn.corpus.sources import locate
 from charrnn.data.split import Preparation, prepare
 from charrnn.engines import inference
 from charrnn.training.validation import exact

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.config.sample import SampleConfig
-from charrnn.corpora.records import Ends
+from charrnn.corpus.records import Ends
 from charrnn.data.stream import Ids, with_starts
 from charrnn.engines import ENDS, NEVER, Array, Inference, Request, State, Written
 from charrnn.engines.stepping import sampler_of

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from charrnn import corpora
-from charrnn.corpora import known
-from charrnn.corpora.reading import Corpus, read_corpus
-from charrnn.corpora.texts import Readable, Text
+from charrnn.corpus import catalog as corpora
+from charrnn.corpus.catalog import known
+from charrnn.corpus.corpus import Corpus
+from charrnn.corpus.documents import Readable, Text
+from charrnn.corpus.reader import read_corpus
 from charrnn.errors import InputError
 
 

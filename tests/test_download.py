@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 from tiny import Program, Ran
 
-from charrnn import corpora
-from charrnn.corpora import Recipe, download, known
-from charrnn.corpora.download import cached
-from charrnn.corpora.texts import no_bar
+from charrnn.corpus import catalog as corpora
+from charrnn.corpus import download
+from charrnn.corpus.catalog import Recipe, known
+from charrnn.corpus.documents import no_bar
+from charrnn.corpus.download import cached
 from charrnn.errors import CharRNNError
 
 BODY = b"anna\nemma\nolivia\n" * 5000
@@ -281,8 +282,8 @@ def test_two_at_once(serve: Serve, cache: Path) -> None:
     server = serve(sends(BODY))
     recipe = replace(GOOD, url=server.url)
     script = (
-        "from charrnn.corpora import Recipe\n"
-        f"from charrnn.corpora.texts import no_bar; print({recipe!r}.fetch(no_bar).stat().st_size)"
+        "from charrnn.corpus.catalog import Recipe\n"
+        f"from charrnn.corpus.documents import no_bar; print({recipe!r}.fetch(no_bar).stat().st_size)"
     )
     running = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) for _ in range(3)]
     assert [each.communicate(timeout=60)[0] for each in running] == [b"85000\n"] * 3
@@ -313,7 +314,7 @@ def test_a_recipe_that_is_none(wrong: dict[str, object]) -> None:
 def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, serve: Serve) -> Program:
     """The program, for which `names` is on a server of ours."""
     recipes = {**known(), "names": replace(GOOD, url=serve(sends(BODY)).url)}
-    for module in ("charrnn.corpora.sources", "charrnn.cli.corpora"):
+    for module in ("charrnn.corpus.sources", "charrnn.cli.corpora"):
         __import__(module)
         monkeypatch.setattr(f"{module}.known", lambda: recipes)
     return Program(capfdbinary, monkeypatch)
@@ -375,7 +376,7 @@ def test_training_on_a_known_corpus(run: Program, cache: Path) -> None:
 def test_no_network_is_one_line(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     """SE-08, CL-12."""
     gone = {"names": replace(GOOD, url="http://127.0.0.1:1/names.txt")}
-    monkeypatch.setattr("charrnn.corpora.sources.known", lambda: gone)
+    monkeypatch.setattr("charrnn.corpus.sources.known", lambda: gone)
     done = run("train", "names", "--steps", "2", "--out", "run")
     assert done.code == 1
     assert "Connection refused; a file fetched in another way can be named by its path" in done.error

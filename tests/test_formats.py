@@ -5,7 +5,8 @@ from functools import partial
 
 import pytest
 
-from charrnn.corpora.formats import counted, fasta, is_fasta, json_lines, lines, table
+from charrnn.corpus.formats import counted, fasta, is_fasta, json_lines, lines
+from charrnn.corpus.tables import table
 from charrnn.errors import InputError
 
 BOM = b"\xef\xbb\xbf"

@@ -19,9 +19,11 @@ from tiny import COMMAND, Program, shell, start
 from trainings import arguments, corpus_of
 
 from charrnn import checkpoint
-from charrnn.corpora import reading, texts
-from charrnn.corpora.reading import Form, read_corpus
-from charrnn.corpora.texts import Documents, FileText, Readable, Spool, SpooledText, Text
+from charrnn.corpus import documents as texts
+from charrnn.corpus import reader as reading
+from charrnn.corpus.documents import Documents, FileText, Readable, Spool, SpooledText, Text
+from charrnn.corpus.formats import Form
+from charrnn.corpus.reader import read_corpus
 from charrnn.data import encoding
 from charrnn.data.split import Preparation, Split, prepare
 from charrnn.data.store import Store

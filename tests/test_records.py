@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trainings import corpus_of, split_of
 
-from charrnn.corpora.records import Ends, ended, selected
+from charrnn.corpus.records import Ends, ended, selected
 from charrnn.data import rows
 from charrnn.data.rows import Rows
 from charrnn.data.split import Preparation, prepare

@@ -30,7 +30,7 @@ from charrnn import checkpoint, files
 from charrnn.__main__ import main
 from charrnn.config.options import kinds, read_toml
 from charrnn.config.train import TrainConfig
-from charrnn.corpora.reading import read_corpus
+from charrnn.corpus.reader import read_corpus
 from charrnn.data.split import Preparation, Split, prepare
 from charrnn.engines import core
 from charrnn.errors import CheckpointError, OutputError, UsageError

@@ -18,8 +18,9 @@ from charrnn import checkpoint
 from charrnn.__main__ import main
 from charrnn.checkpoint import Checkpoint
 from charrnn.config.train import TrainConfig
-from charrnn.corpora.reading import Corpus, Form
-from charrnn.corpora.texts import Text
+from charrnn.corpus.corpus import Corpus
+from charrnn.corpus.documents import Text
+from charrnn.corpus.formats import Form
 from charrnn.data.split import Preparation, Split, prepare
 from charrnn.errors import Interrupted
 from charrnn.training.learner import Step

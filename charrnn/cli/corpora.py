@@ -9,7 +9,7 @@ from typing import Any
 from charrnn.console import Console
 from charrnn.console.progress import progress
 from charrnn.console.tables import show_table
-from charrnn.corpora import DEFAULT, Recipe, known
+from charrnn.corpus.catalog import DEFAULT, Recipe, known
 from charrnn.errors import UsageError
 
 _LINES = 8

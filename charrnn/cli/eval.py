@@ -13,9 +13,10 @@ from charrnn.config.eval import EvalConfig
 from charrnn.config.options import merge
 from charrnn.console import Console
 from charrnn.console.progress import progress
-from charrnn.corpora.formats import Column, fasta, field_of, is_fasta, json_object, lines
-from charrnn.corpora.records import ended
+from charrnn.corpus.formats import fasta, field_of, is_fasta, json_object, lines
 from charrnn.corpus.inputs import PACKED, open_source, read_pieces
+from charrnn.corpus.records import ended
+from charrnn.corpus.tables import Column
 from charrnn.engines import Inference
 from charrnn.engines.devices import choose_device
 from charrnn.ensemble import engine_of, read_models

@@ -16,10 +16,12 @@ from charrnn.config.train import TrainConfig
 from charrnn.console import Console
 from charrnn.console.progress import progress
 from charrnn.console.training import display, tell_plan
-from charrnn.corpora import reading
-from charrnn.corpora.reading import Corpus, Form, read_corpus
-from charrnn.corpora.sources import Sources, locate
-from charrnn.corpora.texts import fingerprint
+from charrnn.corpus import reader as reading
+from charrnn.corpus.corpus import Corpus
+from charrnn.corpus.documents import fingerprint
+from charrnn.corpus.formats import Form
+from charrnn.corpus.reader import read_corpus
+from charrnn.corpus.sources import Sources, locate
 from charrnn.data.split import Preparation, Split, prepare
 from charrnn.data.store import Store
 from charrnn.engines.devices import choose_device

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.corpora.records import Ends
-from charrnn.corpora.texts import Bar, Readable
+from charrnn.corpus.documents import Bar, Readable
+from charrnn.corpus.records import Ends
 from charrnn.data.parts import Part
 from charrnn.data.store import Sink
 from charrnn.data.stream import Ids

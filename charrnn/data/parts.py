@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.corpora.reading import Corpus
-from charrnn.corpora.records import selected
-from charrnn.corpora.texts import Readable
+from charrnn.corpus.corpus import Corpus
+from charrnn.corpus.documents import Readable
+from charrnn.corpus.records import selected
 from charrnn.errors import InputError
 from charrnn.rng import Purpose, generator
 

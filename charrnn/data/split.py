@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.corpora.reading import Corpus
-from charrnn.corpora.texts import Bar, no_bar
+from charrnn.corpus.corpus import Corpus
+from charrnn.corpus.documents import Bar, no_bar
 from charrnn.data.encoding import Counts, encode, make_tokenizer
 from charrnn.data.parts import Part, begins, parted, whole
 from charrnn.data.store import Entry, Sink, Store

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from charrnn.corpora.records import Ends, ended
+from charrnn.corpus.records import Ends, ended
 from charrnn.data.stream import Ids, with_starts
 from charrnn.engines import Inference
 from charrnn.errors import InputError

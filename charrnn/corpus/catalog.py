@@ -1,6 +1,6 @@
 """The corpora known by name: their recipes, and the built-in texts that need no network.
 
-`download` fetches the others. `sources` finds what the command line names, these among it, `reading` reads it.
+`download` fetches the others. `sources` finds what the command line names, these among it; `reader` reads it.
 """
 
 import os
@@ -9,12 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from charrnn.corpora.texts import Bar, Text, no_bar
+from charrnn.corpus.documents import Bar, Text, no_bar
 from charrnn.errors import InputError
 
 DEFAULT = "python-docs"
 
+
 SKIPPED_FOLDERS = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+
+
 BUILD_RECORD = "_sysconfigdata"  # generated when this Python was built, so different everywhere
 
 
@@ -59,14 +62,14 @@ class Recipe:
 
     def fetch(self, bar: Bar = no_bar) -> Path:
         """The file of one that is to be downloaded. Raises CharRNNError: it cannot be fetched."""
-        from charrnn.corpora.download import fetch  # here, so that importing this package stays cheap
+        from charrnn.corpus.download import fetch  # here, so that importing this package stays cheap
 
         return fetch(self.name, self.url, self.bytes, self.sha256, bar)
 
     @property
     def here(self) -> bool:
         """Whether it can be had without a network."""
-        from charrnn.corpora.download import cached
+        from charrnn.corpus.download import cached
 
         return self.kind == "built-in" or cached(self.name, self.bytes, self.sha256) is not None
 

@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from charrnn.corpora.texts import Bar
+from charrnn.corpus.documents import Bar
 from charrnn.errors import CharRNNError
 from charrnn.files import cache_folder, quote
 
 TIMEOUT = (10.0, 30.0)
 """Seconds to connect, and between two pieces."""
 
+
 WAITS = (1.0, 3.0)
 """Seconds before each further attempt, where the connection or the server has failed."""
 
+
 _REDIRECTS = 5
+
+
 _PIECE = 1 << 16
 
 

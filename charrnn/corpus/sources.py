@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from charrnn.corpora import DEFAULT, Recipe, known
+from charrnn.corpus.catalog import DEFAULT, Recipe, known
 from charrnn.corpus.inputs import PACKED
 from charrnn.errors import InputError
 from charrnn.files import quote

@@ -1,34 +1,21 @@
 """A corpus from its sources: texts that can be read again and again, whatever they came from."""
 
-import hashlib
 import os
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from charrnn.corpora import formats
-from charrnn.corpora.records import Ends, ended
-from charrnn.corpora.sources import Source, Sources, locate
-from charrnn.corpora.texts import (
-    PIECE,
-    Bar,
-    Documents,
-    FileText,
-    Readable,
-    Spool,
-    SpooledText,
-    fingerprint,
-    no_bar,
-)
+from charrnn.corpus import formats, tables
+from charrnn.corpus.corpus import Corpus
+from charrnn.corpus.documents import PIECE, Bar, Documents, FileText, Readable, Spool, SpooledText, fingerprint, no_bar
+from charrnn.corpus.formats import PLAIN, Form
 from charrnn.corpus.inputs import PACKED, open_source, read_pieces
+from charrnn.corpus.sources import Source, Sources, locate
 from charrnn.errors import InputError
 from charrnn.files import quote
 
@@ -36,116 +23,9 @@ LARGE = 64 << 20
 """Bytes of text above which a corpus is no longer held in memory."""
 
 
-@dataclass(frozen=True)
-class Form:
-    """What of the sources is text, and where it ends.
-
-    Attributes:
-        separator: ends each record; empty: the texts are no records.
-        jsonl: the field of each JSON object that is text. tsv: the column of a table that is.
-        weights: whether each line is a count and a record.
-    """
-
-    separator: bytes = b""
-    jsonl: str | None = None
-    tsv: str | None = None
-    weights: bool = False
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """Texts in the order they were named, none of them empty.
-
-    Attributes:
-        name: as `Sources.name`.
-        parts: texts, or sequences of them, to be read any number of times. All records are ended.
-        form: how they were read.
-        weights: int64, how often each record counts; None: once.
-        notes: sentences for the user, such as what was skipped.
-        fingerprints: of the files read, to tell later whether they have changed.
-    """
-
-    name: str
-    parts: Sequence[Readable | Documents]
-    notes: list[str] = field(default_factory=list)
-    form: Form = Form()
-    weights: npt.NDArray[np.int64] | None = None
-    fingerprints: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def texts(self) -> Iterator[Readable]:
-        """Its texts."""
-        for part in self.parts:
-            if isinstance(part, Documents):
-                yield from part
-            else:
-                yield part
-
-    @property
-    def size(self) -> int:
-        """Bytes in all."""
-        return sum(part.size for part in self.parts)
-
-    @property
-    def sha256(self) -> str:
-        """A digest, in hex, of the texts and of where each ends; not of their names."""
-        return self.survey.sha256
-
-    @cached_property
-    def survey(self) -> "Survey":
-        """What reading it once has told."""
-        return self.read_once(no_bar)
-
-    def read_once(self, bar: Bar) -> "Survey":
-        """Read it all, and keep the result for `survey`."""
-        if "survey" in self.__dict__:
-            return self.survey
-        digest = hashlib.sha256()
-        chars, sizes, records = array("q"), array("q"), array("q")
-        with bar("reading", self.size) as advance:
-            for text in self.texts:
-                ends = Ends(np.frombuffer(self.form.separator, np.uint8)) if self.form.separator else None
-                size = count = found = 0
-                for piece in self.pieces(text):
-                    symbols = np.frombuffer(piece, np.uint8)
-                    digest.update(piece)
-                    size += len(piece)
-                    count += int(np.count_nonzero((symbols & 0xC0) != 0x80))
-                    found += len(ends.feed(symbols)) if ends else 0
-                    advance(len(piece))
-                digest.update(size.to_bytes(8, "little"))
-                sizes.append(size)
-                chars.append(count)
-                records.append(found)
-        if self.weights is not None:
-            digest.update(self.weights.astype("<i8").tobytes())
-        made = Survey(digest.hexdigest(), *(np.array(each, np.int64) for each in (sizes, chars, records)))
-        self.__dict__["survey"] = made
-        return made
-
-    def pieces(self, text: Readable) -> Iterator[bytes]:
-        """A text's bytes; of records the last one's end too."""
-        return ended(text.pieces(), self.form.separator) if self.form.separator else text.pieces()
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What reading a corpus once tells.
-
-    Attributes:
-        sha256: as `Corpus.sha256`.
-        sizes, chars, records: int64, of each text: bytes, characters of UTF-8 (bytes that begin one), records.
-    """
-
-    sha256: str
-    sizes: npt.NDArray[np.int64]
-    chars: npt.NDArray[np.int64]
-    records: npt.NDArray[np.int64]
-
-
 def read_corpus(
     arguments: Sequence[str] | Sources,
-    form: Form = Form(),
+    form: Form = PLAIN,
     *,
     folder: Path | None = None,
     bar: Bar = no_bar,
@@ -249,7 +129,7 @@ class _Reader:
         if form.jsonl is not None:
             yield from formats.json_lines(pieces, form.jsonl, called)
         elif form.tsv is not None:
-            yield from formats.table(pieces, form.tsv, called)
+            yield from tables.table(pieces, form.tsv, called)
         elif form.weights:
             for line, count, data in formats.counted(pieces, called):
                 self.weights.append(count)

@@ -1,6 +1,6 @@
-"""Texts inside structured files: a field of JSON Lines, a column of a table, FASTA sequences, counted lines.
+"""What of a source is text: a field of JSON Lines, FASTA sequences, counted lines, a column of a table.
 
-Each reader takes the bytes of a file, cut anywhere, and tells of every fault by its line.
+Each reader takes the bytes of a file, cut anywhere, and names the line of every fault.
 """
 
 import json
@@ -8,6 +8,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from charrnn.corpus.inputs import PACKED
@@ -16,7 +17,9 @@ from charrnn.errors import InputError
 FASTA = (".fa", ".fasta", ".fna", ".ffn", ".faa", ".frn")
 """How the names of FASTA files end."""
 
+
 BOM = b"\xef\xbb\xbf"
+
 
 Found = tuple[int, bytes]
 """A text, and the line (from 1) on which it begins."""
@@ -94,48 +97,6 @@ def field_of(value: dict[str, Any], name: str) -> bytes:
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else b""
 
 
-class Column:
-    """A column of tab-separated lines.
-
-    Args:
-        column: its number from 1, or its name in the first line, which then is no text.
-    """
-
-    def __init__(self, column: str) -> None:
-        self.column = column
-        self.number = int(column) if re.fullmatch("[0-9]{1,9}", column) else 0  # 0: not known yet
-        self.named = self.number == 0
-
-    def of(self, line: bytes, name: str) -> bytes | None:
-        """The text of a line; None of the line with the names.
-
-        Raises:
-            InputError: there is no such column; the message begins with `name`.
-        """
-        cells = line.split(b"\t")
-        if self.number == 0:
-            names = [cell.decode("utf-8", "replace") for cell in cells]
-            if self.column not in names:
-                raise InputError(f"{name}: no column is called {self.column!r}; there are {', '.join(names)[:200]}")
-            self.number = names.index(self.column) + 1
-            return None
-        if len(cells) < self.number:
-            raise InputError(f"{name}: there is no column {self.number}, only {len(cells)}")
-        return cells[self.number - 1]
-
-
-def table(pieces: Iterable[bytes], column: str, name: str) -> Iterator[Found]:
-    """What stands in a column of tab-separated lines, empty lines and cells left out.
-
-    Raises:
-        InputError: a line has no such column.
-    """
-    wanted = Column(column)
-    for number, line in _numbered(pieces):
-        if line and (text := wanted.of(line, f"{name}, line {number}")):
-            yield number, text
-
-
 def fasta(pieces: Iterable[bytes], name: str) -> Iterator[Found]:
     """The sequences of a FASTA file: headers dropped, lines joined.
 
@@ -170,3 +131,23 @@ def counted(pieces: Iterable[bytes], name: str) -> Iterator[tuple[int, int, byte
         if not found or not int(found[1]):
             raise InputError(f"{name}, line {number}: a count of 1 or more, a tab and a text are expected")
         yield number, int(found[1]), found[2]
+
+
+@dataclass(frozen=True)
+class Form:
+    """What of the sources is text, and where it ends.
+
+    Attributes:
+        separator: ends each record; empty: the texts are no records.
+        jsonl: the field of each JSON object that is text. tsv: the column of a table that is.
+        weights: whether each line is a count and a record.
+    """
+
+    separator: bytes = b""
+    jsonl: str | None = None
+    tsv: str | None = None
+    weights: bool = False
+
+
+PLAIN = Form()
+"""All of a source is one text."""
