@@ -18,7 +18,7 @@ import training
 from contest import contest
 from trained import trained
 
-from charrnn import checkpoint
+from charrnn.checkpoint import format as checkpoint
 from charrnn.corpus.formats import Form
 from charrnn.corpus.reader import read_corpus
 from charrnn.corpus.sources import locate

@@ -24,7 +24,7 @@ def stages(model: str, begun: float) -> dict[str, float]:
     import charrnn.cli.sample  # noqa: F401
 
     times["import the rest"] = time.perf_counter()
-    from charrnn import checkpoint
+    from charrnn.checkpoint import format as checkpoint
 
     read = checkpoint.read(model)
     times["read and verify the model"] = time.perf_counter()

@@ -19,8 +19,8 @@ def make_model(path: Path) -> None:
     """A checkpoint with the weights of a GRU 1x512 over 66 symbols."""
     import numpy as np
 
-    from charrnn import checkpoint
-    from charrnn.checkpoint import Checkpoint
+    from charrnn.checkpoint import format as checkpoint
+    from charrnn.checkpoint.format import Checkpoint
     from charrnn.network.architecture import Architecture
     from charrnn.tokenizers.char import CharTokenizer
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from charrnn import checkpoint
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint import format as checkpoint
+from charrnn.checkpoint.format import Checkpoint
 from charrnn.engines import Array, Inference, State, inference
 from charrnn.errors import UsageError
 from charrnn.files import quote

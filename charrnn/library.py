@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.eval import EvalConfig
 from charrnn.config.sample import SampleConfig
 from charrnn.ensemble import engine_of, read_models

@@ -21,8 +21,9 @@ import numpy as np
 import pytest
 
 import charrnn
-from charrnn import checkpoint
-from charrnn.checkpoint import FORMAT_VERSION, Checkpoint
+from charrnn.checkpoint import format as checkpoint
+from charrnn.checkpoint import header
+from charrnn.checkpoint.format import FORMAT_VERSION, Checkpoint
 from charrnn.engines import inference
 from charrnn.errors import CheckpointError, NonFiniteError
 from charrnn.network.architecture import Architecture
@@ -108,7 +109,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         for name in found.training:
             np.testing.assert_array_equal(found.training[name], model.training[name])
             assert found.training[name].dtype == model.training[name].dtype
-    assert checkpoint.peek(path)["info"] == model.info
+    assert header.peek(path)["info"] == model.info
 
 
 def test_bytes_need_no_vocabulary(tmp_path: Path) -> None:
@@ -412,7 +413,7 @@ def huge(folder: Path) -> list[Path]:
 
 READ_ELSEWHERE = """
 import resource, sys, time
-from charrnn import checkpoint
+from charrnn.checkpoint import format as checkpoint
 from charrnn.errors import CheckpointError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sys.argv[1:]:
@@ -538,7 +539,7 @@ def test_ck24_equal_models_give_equal_bytes(tmp_path: Path) -> None:
 
 AUDITED = """
 import sys
-from charrnn import checkpoint
+from charrnn.checkpoint import format as checkpoint
 from charrnn.errors import CheckpointError
 checkpoint.read(sys.argv[1])  # whatever is imported late is imported now
 seen = []

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trainings import TEXT, arguments, corpus_of, split_of
 
-from charrnn import checkpoint
 from charrnn.__main__ import main
+from charrnn.checkpoint import format as checkpoint
 from charrnn.config.train import TrainConfig
 from charrnn.data.rows import START_AFTER_NEWLINE, START_ELSEWHERE, Chunk, Rows
 from charrnn.data.split import Preparation, head, prepare

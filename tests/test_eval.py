@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import tiny
 
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.eval import METRICS
 from charrnn.engines import core
 from charrnn.tokenizers.byte import ByteTokenizer

@@ -18,7 +18,7 @@ import pytest
 from tiny import COMMAND, Program, shell, start
 from trainings import arguments, corpus_of
 
-from charrnn import checkpoint
+from charrnn.checkpoint import format as checkpoint
 from charrnn.corpus import documents as texts
 from charrnn.corpus import reader as reading
 from charrnn.corpus.documents import Documents, FileText, Readable, Spool, SpooledText, Text

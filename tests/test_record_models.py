@@ -13,9 +13,10 @@ import tiny
 from tiny import Program
 from trainings import arguments, split_of, tensors
 
-from charrnn import checkpoint, library, sampling
+from charrnn import library, sampling
 from charrnn.__main__ import main
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint import format as checkpoint
+from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
 from charrnn.engines import Inference, inference
 from charrnn.engines.reference import ReferenceEngine

@@ -26,8 +26,9 @@ from trainings import (
     train,
 )
 
-from charrnn import checkpoint, files
+from charrnn import files
 from charrnn.__main__ import main
+from charrnn.checkpoint import format as checkpoint
 from charrnn.config.options import kinds, read_toml
 from charrnn.config.train import TrainConfig
 from charrnn.corpus.reader import read_corpus

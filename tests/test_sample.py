@@ -15,7 +15,7 @@ import tiny
 
 import charrnn.console
 from charrnn import sampling
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SAMPLE_PRECISIONS
 from charrnn.engines import core
 from charrnn.tokenizers.byte import ByteTokenizer

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
 from charrnn.engines import ENDS, NEVER, Inference, core, inference
 from charrnn.generation.prompts import encode_prompt

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint.format import Checkpoint
 from charrnn.engines import Inference, inference
 from charrnn.errors import InputError, NonFiniteError
 from charrnn.scoring import Score, score_streams, score_texts, score_windows

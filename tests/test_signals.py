@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from trainings import TEXT, Child, arguments, children, snapshot
 
-from charrnn import checkpoint
 from charrnn.__main__ import main
+from charrnn.checkpoint import format as checkpoint
 from charrnn.cli import train as command
 from charrnn.training import loop, validation
 from charrnn.training.learner import Learner

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from charrnn import checkpoint
 from charrnn.__main__ import main
+from charrnn.checkpoint import format as checkpoint
 from charrnn.errors import NonFiniteError
 from charrnn.training.learner import Learner
 
@@ -275,7 +275,7 @@ def test_a_signal_from_outside(number: signal.Signals, code: int, spawn: Callabl
 def test_a_second_signal(spawn: Callable[..., Any]) -> None:
     """CL-05, CL-09: while saving; it ends at once, and the cursor is there again all the same."""
     child = spawn(
-        "import time\nfrom charrnn import checkpoint\nwrite = checkpoint.write\n"
+        "import time\nfrom charrnn.checkpoint import format as checkpoint\nwrite = checkpoint.write\n"
         "def slow(path, state, **more):\n"
         "    if state.info['step']: print('saving', flush=True), time.sleep(60)\n"
         "    write(path, state, **more)\n"

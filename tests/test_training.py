@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from trainings import snapshot
 
-from charrnn import checkpoint
 from charrnn.__main__ import main
+from charrnn.checkpoint import format as checkpoint
 from charrnn.config.train import TrainConfig
 from charrnn.data.rows import Chunk
 from charrnn.engines import Array

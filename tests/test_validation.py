@@ -9,8 +9,8 @@ import pytest
 import tiny
 from trainings import arguments, split_of, tensors
 
-from charrnn import checkpoint
 from charrnn.__main__ import main
+from charrnn.checkpoint import format as checkpoint
 from charrnn.engines.numpy import NumpyEngine
 from charrnn.training.validation import FITS, LEAST_FIT, fit_temperature, look, tempered
 

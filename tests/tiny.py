@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn import checkpoint
 from charrnn.__main__ import main
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint import format as checkpoint
+from charrnn.checkpoint.format import Checkpoint
 from charrnn.network.architecture import Architecture
 from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.sentencepiece import SentencePieceTokenizer

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from charrnn import checkpoint
 from charrnn.__main__ import main
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint import format as checkpoint
+from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.train import TrainConfig
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import Text

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from charrnn import checkpoint
+from charrnn.checkpoint import format as checkpoint
 from charrnn.console import Console
 from charrnn.report import count, curve
 from charrnn.runs import find_model

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.options import kinds, merge, read_toml
 from charrnn.config.train import TrainConfig
 from charrnn.console import Console

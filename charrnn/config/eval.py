@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from charrnn.config.groups import _PRECISION, PRECISIONS
+from charrnn.config.groups import PRECISION, PRECISIONS
 from charrnn.config.options import check_fields, option
 from charrnn.config.params import Choice, Device, Flag, Real, Text, Whole
 from charrnn.errors import UsageError
@@ -55,7 +55,7 @@ class EvalConfig:
     flush: bool = option(Flag(), "Write each row at once.", default=False)
     device: str = option(Device(), "Where to score.", default="cpu")
     engine: str = option(Choice(("auto", "native", "numpy", "torch")), "What runs the model.", default="auto")
-    precision: str = option(Choice(PRECISIONS), _PRECISION, default="auto")
+    precision: str = option(Choice(PRECISIONS), PRECISION, default="auto")
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from charrnn.config.groups import _PRECISION, MAX_SEED, PRECISIONS
+from charrnn.config.groups import MAX_SEED, PRECISION, PRECISIONS
 from charrnn.config.options import check_fields, option
 from charrnn.config.params import Choice, Device, Duration, Escaped, Flag, Names, PathName, Real, Sizes, Text, Whole
 from charrnn.errors import UsageError
@@ -164,7 +164,7 @@ class TrainConfig:
 
     device: str = option(Device(), "Where to train.", default="auto", group=_MACHINE)
     engine: str = option(Choice(("auto", "native", "torch")), "What runs the layers.", default="auto", group=_MACHINE)
-    precision: str = option(Choice(PRECISIONS), _PRECISION, default="auto", group=_MACHINE)
+    precision: str = option(Choice(PRECISIONS), PRECISION, default="auto", group=_MACHINE)
     threads: int | None = option(Whole(1, 1024), "Processor threads.", shown="those there are", group=_MACHINE)
 
     def __post_init__(self) -> None:

@@ -47,7 +47,7 @@ def lines(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield [last]
 
 
-def _numbered(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+def numbered(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """Lines with their numbers from 1, without newlines, carriage returns before them, or a byte order mark."""
     number = 0
     for block in lines(pieces):
@@ -62,7 +62,7 @@ def json_lines(pieces: Iterable[bytes], field: str, name: str) -> Iterator[Found
     Raises:
         InputError: a line is no JSON object.
     """
-    for number, line in _numbered(pieces):
+    for number, line in numbered(pieces):
         if line.strip() and (text := field_of(json_object(line, f"{name}, line {number}"), field)):
             yield number, text
 
@@ -104,7 +104,7 @@ def fasta(pieces: Iterable[bytes], name: str) -> Iterator[Found]:
         InputError: letters before the first header.
     """
     begun, sequence = 0, bytearray()
-    for number, line in _numbered(pieces):
+    for number, line in numbered(pieces):
         line = line.strip()
         if line.startswith(b">"):
             if sequence:
@@ -124,7 +124,7 @@ def counted(pieces: Iterable[bytes], name: str) -> Iterator[tuple[int, int, byte
     Raises:
         InputError: a line has no count of 1 or more, or no text.
     """
-    for number, line in _numbered(pieces):
+    for number, line in numbered(pieces):
         if not line:
             continue
         found = re.match(rb" *([0-9]{1,15})[\t ](.+)", line, re.DOTALL)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from charrnn.corpus.formats import Found, _numbered
+from charrnn.corpus.formats import Found, numbered
 from charrnn.errors import InputError
 
 
@@ -44,6 +44,6 @@ def table(pieces: Iterable[bytes], column: str, name: str) -> Iterator[Found]:
         InputError: a line has no such column.
     """
     wanted = Column(column)
-    for number, line in _numbered(pieces):
+    for number, line in numbered(pieces):
         if line and (text := wanted.of(line, f"{name}, line {number}")):
             yield number, text

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.options import flag
 from charrnn.config.train import TrainConfig
 from charrnn.errors import CheckpointError, UsageError

@@ -15,8 +15,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from charrnn import checkpoint
-from charrnn.checkpoint import Checkpoint
+from charrnn.checkpoint import format as checkpoint
+from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.train import TrainConfig
 from charrnn.errors import CharRNNError, CheckpointError, OutputError, UsageError
 from charrnn.files import Lock, atomic_write, prune_temporaries, quote

@@ -15,14 +15,23 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from charrnn.errors import CheckpointError
 from charrnn.files import PathLike, quote
+from charrnn.network.architecture import Architecture
 
 MAX_HEADER = 1_000_000  # bytes; the format allows a hundred times more, our largest model needs 0.1
+
+
 MAX_TENSORS = 1_000
+
+
 METADATA = "charrnn"  # the one metadata key: safetensors writes several in no fixed order
 
+
 Kind = tuple[str, tuple[int, ...]]  # a tensor's dtype, as safetensors calls it, and shape
+
 
 FOREIGN = (
     (0, rb"PK\x03\x04", "a zip archive, which is how PyTorch saves"),
@@ -33,6 +42,18 @@ FOREIGN = (
     (257, rb"ustar", "a tar archive"),
     (0, rb"[^\x00-\x08\x0e-\x1f]{8,}\Z", "text"),
 )
+
+
+VOCABULARY = "tokenizer.vocabulary"
+
+
+TRAINING = "train."
+
+
+MAX_SEPARATOR = 256  # ids
+
+
+DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "U64": np.uint64, "U8": np.uint8}
 
 
 @dataclass(frozen=True)
@@ -151,3 +172,35 @@ def _kind(entry: Mapping[str, Any]) -> Kind:
 def _beside(path: PathLike) -> str:
     names = sorted(file.name for file in Path(path).parent.glob("*.safetensors") if file != Path(path))
     return f"; beside it there is {', '.join(map(quote, names[:3]))}" if names else ""
+
+
+def peek(path: PathLike) -> dict[str, Any]:
+    """The metadata (`config`, `info`, ...) from the header alone, for listing: nothing is verified.
+
+    Raises:
+        CheckpointError: missing, no regular file, or its header is not ours.
+    """
+    with opened(path) as file:
+        return read_header(path, file).document
+
+
+def check_tensors(path: PathLike, architecture: Architecture, tokenizer_name: str, found: Mapping[str, Kind]) -> None:
+    """Compare the header's tensors with those that the config asks for."""
+    expected: dict[str, Kind] = {name: ("F32", shape) for name, shape in architecture.shapes().items()}
+    for name in found:
+        dtype, shape = found[name]
+        if name.startswith(TRAINING) and dtype in DTYPES:
+            expected[name] = dtype, shape
+    if tokenizer_name != "byte":  # how many symbols is for the tokenizer to judge
+        dtype, shape = found.get(VOCABULARY, ("", ()))
+        wanted = "U8" if tokenizer_name == "sentencepiece" else "U32"
+        expected[VOCABULARY] = wanted, shape if len(shape) == 1 else (architecture.vocabulary - 1,)
+    for name in sorted(expected.keys() | found.keys()):
+        want, have = expected.get(name), found.get(name)
+        if want != have:
+            told = [f"{kind[0]} {list(kind[1])}" if kind else "none" for kind in (want, have)]
+            raise unusable(path, f"tensor {short(name)}: expected {told[0]}, found {short(told[1])}")
+
+
+def unusable(path: PathLike, why: str) -> CheckpointError:
+    return CheckpointError(f"{quote(path)} cannot be used: {why}")

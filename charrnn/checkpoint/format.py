@@ -8,7 +8,7 @@ config asks for. Nothing in it is ever taken for a path, a name to import or cod
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,21 @@ import numpy.typing as npt
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from charrnn.checkpoint_header import (
+from charrnn.checkpoint.header import (
+    DTYPES,
     MAX_HEADER,
+    MAX_SEPARATOR,
     MAX_TENSORS,
     METADATA,
+    TRAINING,
+    VOCABULARY,
     Header,
-    Kind,
+    check_tensors,
     corrupt,
     opened,
     read_header,
     short,
+    unusable,
 )
 from charrnn.errors import CheckpointError, NonFiniteError, OutputError
 from charrnn.files import PathLike, atomic_write, quote
@@ -37,14 +42,11 @@ from charrnn.version import __version__
 
 FORMAT_VERSION = 2
 
-VOCABULARY = "tokenizer.vocabulary"
-TRAINING = "train."
-MAX_SEPARATOR = 256  # ids
 
 Array = npt.NDArray[Any]
 
+
 _ZEROS = b"0" * 64
-_DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "U64": np.uint64, "U8": np.uint8}
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +80,7 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
     kinds = {name: (weight.dtype, weight.shape) for name, weight in checkpoint.weights.items()}
     shapes = checkpoint.architecture.shapes()
     assert kinds == {name: (np.dtype(np.float32), shape) for name, shape in shapes.items()}, "weights unlike config"
-    assert all(tensor.dtype in _DTYPES.values() for tensor in checkpoint.training.values()), "dtype"
+    assert all(tensor.dtype in DTYPES.values() for tensor in checkpoint.training.values()), "dtype"
     assert checkpoint.tokenizer.size == checkpoint.architecture.vocabulary, "vocabulary differs"
     tensors = dict(checkpoint.weights)
     tensors |= {TRAINING + name: tensor for name, tensor in checkpoint.training.items()}
@@ -152,12 +154,12 @@ def read(path: PathLike, *, training: bool = False) -> Checkpoint:
         )
     name, info = document.get("tokenizer"), document.get("info")
     if not isinstance(name, str) or not isinstance(info, dict):
-        raise _unusable(path, "its metadata lacks a tokenizer or info")
+        raise unusable(path, "its metadata lacks a tokenizer or info")
     try:
         architecture = Architecture.from_json(document.get("config"))
     except ValueError as error:
-        raise _unusable(path, short(error)) from None
-    _check_tensors(path, architecture, name, header.tensors)
+        raise unusable(path, short(error)) from None
+    check_tensors(path, architecture, name, header.tensors)
     try:
         arrays: dict[str, Array] = safetensors.numpy.load(data)
     except (SafetensorError, ValueError) as error:  # offsets with holes; more dimensions than NumPy has
@@ -165,23 +167,13 @@ def read(path: PathLike, *, training: bool = False) -> Checkpoint:
     try:
         symbols = tokenizer(name, arrays.get(VOCABULARY, np.zeros(0, np.uint32)))
     except ValueError as error:
-        raise _unusable(path, short(error)) from None
+        raise unusable(path, short(error)) from None
     if symbols.size != architecture.vocabulary:
-        raise _unusable(path, f"{architecture.vocabulary} symbols in its config, {symbols.size} in its vocabulary")
+        raise unusable(path, f"{architecture.vocabulary} symbols in its config, {symbols.size} in its vocabulary")
     separator = _separator(path, document.get("separator", []) if version > 1 else [], symbols)
     weights = {weight: arrays[weight] for weight in architecture.shapes()}
     kept = {key.removeprefix(TRAINING): arrays[key] for key in arrays if training and key.startswith(TRAINING)}
     return Checkpoint(architecture, symbols, weights, info, kept, separator)
-
-
-def peek(path: PathLike) -> dict[str, Any]:
-    """The metadata (`config`, `info`, ...) from the header alone, for listing: nothing is verified.
-
-    Raises:
-        CheckpointError: missing, no regular file, or its header is not ours.
-    """
-    with opened(path) as file:
-        return read_header(path, file).document
 
 
 def _check_digest(path: PathLike, data: bytes, header: Header) -> int:
@@ -203,30 +195,12 @@ def _check_digest(path: PathLike, data: bytes, header: Header) -> int:
     return version
 
 
-def _check_tensors(path: PathLike, architecture: Architecture, tokenizer_name: str, found: Mapping[str, Kind]) -> None:
-    """Compare the header's tensors with those that the config asks for."""
-    expected: dict[str, Kind] = {name: ("F32", shape) for name, shape in architecture.shapes().items()}
-    for name in found:
-        dtype, shape = found[name]
-        if name.startswith(TRAINING) and dtype in _DTYPES:
-            expected[name] = dtype, shape
-    if tokenizer_name != "byte":  # how many symbols is for the tokenizer to judge
-        dtype, shape = found.get(VOCABULARY, ("", ()))
-        wanted = "U8" if tokenizer_name == "sentencepiece" else "U32"
-        expected[VOCABULARY] = wanted, shape if len(shape) == 1 else (architecture.vocabulary - 1,)
-    for name in sorted(expected.keys() | found.keys()):
-        want, have = expected.get(name), found.get(name)
-        if want != have:
-            told = [f"{kind[0]} {list(kind[1])}" if kind else "none" for kind in (want, have)]
-            raise _unusable(path, f"tensor {short(name)}: expected {told[0]}, found {short(told[1])}")
-
-
 def _separator(path: PathLike, ids: object, tokenizer: Tokenizer) -> bytes:
     """What ends a record, from the ids that a file gives for it."""
     if not isinstance(ids, list) or len(ids) > MAX_SEPARATOR:
-        raise _unusable(path, "its separator is no list of a few ids")
+        raise unusable(path, "its separator is no list of a few ids")
     if not all(type(each) is int and 0 <= each < tokenizer.size and each != tokenizer.unknown for each in ids):
-        raise _unusable(path, "an id of its separator is out of range")
+        raise unusable(path, "an id of its separator is out of range")
     return tokenizer.decode(ids)
 
 
@@ -237,7 +211,3 @@ def _digest(data: bytes, place: int) -> bytes:
     running.update(_ZEROS)
     running.update(view[place + 64 :])
     return running.hexdigest().encode()
-
-
-def _unusable(path: PathLike, why: str) -> CheckpointError:
-    return CheckpointError(f"{quote(path)} cannot be used: {why}")
