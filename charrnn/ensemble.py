@@ -10,7 +10,7 @@ from charrnn.checkpoint.format import Checkpoint
 from charrnn.engines import Array, Inference, State, inference
 from charrnn.errors import UsageError
 from charrnn.files import quote
-from charrnn.runs import find_model
+from charrnn.runs.locate import find_model
 
 
 def read_models(names: Sequence[str]) -> list[Checkpoint]:

@@ -35,10 +35,10 @@ from charrnn.corpus.reader import read_corpus
 from charrnn.data.split import Preparation, Split, prepare
 from charrnn.engines import core
 from charrnn.errors import CheckpointError, OutputError, UsageError
+from charrnn.runs.run_dir import Run
 from charrnn.training.learner import Learner
 from charrnn.training.loop import Trainer
 from charrnn.training.resume import resume_plan, stored_config
-from charrnn.training.run import Run
 
 Capture = pytest.CaptureFixture[bytes]
 Start = Callable[..., Child]

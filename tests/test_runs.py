@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from charrnn.errors import CheckpointError
-from charrnn.runs import find_model
+from charrnn.runs.locate import find_model
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from trainings import TEXT, Child, arguments, children, snapshot
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.cli import train as command
+from charrnn.runs.run_dir import Run
 from charrnn.training import loop, validation
 from charrnn.training.learner import Learner
-from charrnn.training.run import Run
 from charrnn.training.stop import SIGNALS, Stop, StopRequested
 
 Capture = pytest.CaptureFixture[bytes]

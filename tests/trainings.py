@@ -23,11 +23,11 @@ from charrnn.corpus.documents import Text
 from charrnn.corpus.formats import Form
 from charrnn.data.split import Preparation, Split, prepare
 from charrnn.errors import Interrupted
+from charrnn.runs.run_dir import Run
 from charrnn.training.learner import Step
 from charrnn.training.loop import Event, Trainer
 from charrnn.training.plan import make_plan
 from charrnn.training.resume import resume_plan
-from charrnn.training.run import Run
 from charrnn.training.stop import Stop
 
 TEXT = (b"The quick brown fox jumps over the lazy dog.\n" * 7)[:300]

@@ -170,7 +170,7 @@ def _flag(name: str, told: str, *names: str, group: str | None = None) -> Parame
 
 def _runs(incomplete: str) -> list[str]:
     """What completes a model's name. Where no run fits, shells offer files."""
-    from charrnn.runs import run_names
+    from charrnn.runs.locate import run_names
 
     return run_names()  # Typer takes those that begin as typed
 

@@ -8,8 +8,8 @@ from typing import Any, TypeGuard
 from charrnn.checkpoint import format as checkpoint
 from charrnn.console import Console
 from charrnn.report import count, curve
-from charrnn.runs import find_model
-from charrnn.training.run import Run
+from charrnn.runs.locate import find_model
+from charrnn.runs.run_dir import Run
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:

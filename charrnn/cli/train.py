@@ -27,10 +27,10 @@ from charrnn.data.store import Store
 from charrnn.engines.devices import choose_device
 from charrnn.errors import Interrupted, UsageError
 from charrnn.files import cache_folder, quote
+from charrnn.runs.run_dir import Run
 from charrnn.training.loop import Trainer
 from charrnn.training.plan import Plan, describe, make_plan
 from charrnn.training.resume import resume_plan
-from charrnn.training.run import Run
 from charrnn.training.stop import Stop, StopRequested
 
 ROOT = Path("checkpoints")

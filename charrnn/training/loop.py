@@ -16,12 +16,12 @@ from charrnn.config.sample import SampleConfig
 from charrnn.data.split import Split
 from charrnn.engines import Inference, inference
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
+from charrnn.runs.run_dir import Run
 from charrnn.sampling import write_texts
 from charrnn.training.calibration import training_rows, usable
 from charrnn.training.learner import Learner, Step
 from charrnn.training.plan import Plan, describe
 from charrnn.training.progress import Progress
-from charrnn.training.run import Run
 from charrnn.training.schedule import Course, learning_rate
 from charrnn.training.stop import Stop, StopRequested
 from charrnn.training.validation import FIT_TOKENS, exact, figures, fit_temperature, look, perplexity, tempered

@@ -9,6 +9,7 @@ from charrnn.files import quote
 
 MODEL_FILES = ("model.safetensors", "last.safetensors")  # of a run, the better one first
 
+
 ROOT = Path("checkpoints")
 
 

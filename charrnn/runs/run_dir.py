@@ -23,8 +23,13 @@ from charrnn.files import Lock, atomic_write, prune_temporaries, quote
 
 CONFIG = "config.toml"
 
+
 _FILES = ("model.safetensors", "last.safetensors", "previous.safetensors", "metrics.jsonl", CONFIG)
+
+
 _NOT_STORED = {"out", "resume", "auto_resume", "overwrite", "dry_run", "json"}  # of the moment
+
+
 _NOT_STORED |= {"time", "epochs"}  # the steps that they came to are
 
 
