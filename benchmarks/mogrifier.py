@@ -20,7 +20,8 @@ from torch import Tensor, nn  # noqa: E402
 from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpus.reader import read_corpus  # noqa: E402
 from charrnn.corpus.sources import locate  # noqa: E402
-from charrnn.data.split import Preparation, Split, prepare  # noqa: E402
+from charrnn.dataset.dataset import Split  # noqa: E402
+from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
 from charrnn.training import optimizers  # noqa: E402
 from charrnn.training.calibration import training_rows  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402

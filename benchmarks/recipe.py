@@ -24,7 +24,8 @@ from charrnn.config.options import kinds, parse  # noqa: E402
 from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpus.reader import read_corpus  # noqa: E402
 from charrnn.corpus.sources import locate  # noqa: E402
-from charrnn.data.split import Preparation, Split, prepare  # noqa: E402
+from charrnn.dataset.dataset import Split  # noqa: E402
+from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
 from charrnn.engines import Inference, inference  # noqa: E402
 from charrnn.engines.native_training import NativeModel  # noqa: E402
 from charrnn.training import optimizers  # noqa: E402

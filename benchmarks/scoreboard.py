@@ -22,7 +22,7 @@ from charrnn.checkpoint import format as checkpoint
 from charrnn.corpus.formats import Form
 from charrnn.corpus.reader import read_corpus
 from charrnn.corpus.sources import locate
-from charrnn.data.split import Preparation, prepare
+from charrnn.dataset.prepare import Preparation, prepare
 from charrnn.engines import inference
 from charrnn.training.validation import exact
 

@@ -70,7 +70,7 @@ def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "
     import numpy as np
 
     from charrnn.config.train import TrainConfig
-    from charrnn.data.rows import Chunk
+    from charrnn.dataset.batches import Chunk
     from charrnn.network.architecture import Architecture
     from charrnn.training.learner import Learner
 

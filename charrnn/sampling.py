@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.config.sample import SampleConfig
-from charrnn.corpus.records import Ends
-from charrnn.data.stream import Ids, with_starts
+from charrnn.corpus.records import Ends, with_starts
+from charrnn.dataset.dataset import Ids
 from charrnn.engines import ENDS, NEVER, Array, Inference, Request, State, Written
 from charrnn.engines.stepping import sampler_of
 from charrnn.tokenizers.tokenizer import Tokenizer

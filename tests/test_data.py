@@ -15,9 +15,9 @@ from trainings import TEXT, arguments, corpus_of, split_of
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.train import TrainConfig
-from charrnn.data.rows import START_AFTER_NEWLINE, START_ELSEWHERE, Chunk, Rows
-from charrnn.data.split import Preparation, head, prepare
-from charrnn.data.stream import SHORTEST, Stream
+from charrnn.dataset.batches import START_AFTER_NEWLINE, START_ELSEWHERE, Chunk, Rows
+from charrnn.dataset.dataset import SHORTEST, Stream, head
+from charrnn.dataset.prepare import Preparation, prepare
 from charrnn.errors import InputError
 from charrnn.network.architecture import Architecture
 from charrnn.training.learner import Learner

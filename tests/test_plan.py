@@ -15,7 +15,7 @@ from charrnn.cli import parse
 from charrnn.config.options import merge
 from charrnn.config.params import seconds
 from charrnn.config.train import PRESETS, TrainConfig
-from charrnn.data.split import Split
+from charrnn.dataset.dataset import Split
 from charrnn.errors import InputError
 from charrnn.network.architecture import Architecture
 from charrnn.report import count

@@ -10,7 +10,7 @@ import torch
 
 from charrnn.__main__ import main
 from charrnn.config.train import TrainConfig
-from charrnn.data.rows import Chunk
+from charrnn.dataset.batches import Chunk
 from charrnn.engines import Array, choose_precision
 from charrnn.engines.torch import TorchEngine
 from charrnn.engines.torch_training import LanguageModel

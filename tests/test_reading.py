@@ -24,9 +24,10 @@ from charrnn.corpus import reader as reading
 from charrnn.corpus.documents import Documents, FileText, Readable, Spool, SpooledText, Text
 from charrnn.corpus.formats import Form
 from charrnn.corpus.reader import read_corpus
-from charrnn.data import encoding
-from charrnn.data.split import Preparation, Split, prepare
-from charrnn.data.store import Store
+from charrnn.dataset import encode as encoding
+from charrnn.dataset.dataset import Split
+from charrnn.dataset.id_cache import Store
+from charrnn.dataset.prepare import Preparation, prepare
 from charrnn.errors import InputError, OutputError
 
 TEXT = "Größe und Maß,\nnaïve 日本語 😀😀.\n".encode() * 12
@@ -327,7 +328,7 @@ def test_a_large_corpus_trains_the_same_model(
         calls.append("")
         return real(*args, **more)
 
-    monkeypatch.setattr("charrnn.data.split.encode", encode)
+    monkeypatch.setattr("charrnn.dataset.prepare.encode", encode)
     assert run(*arguments("a.txt", "three", *more, steps=6)).code == 0
     assert run("train", "--resume", "--out", "three", "--steps", "8").code == 0
     assert calls == []

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trainings import corpus_of, split_of
 
-from charrnn.corpus.records import Ends, ended, selected
-from charrnn.data import rows
-from charrnn.data.rows import Rows
-from charrnn.data.split import Preparation, prepare
-from charrnn.data.stream import Stream, with_starts
+from charrnn.corpus.records import Ends, ended, selected, with_starts
+from charrnn.dataset import batches as rows
+from charrnn.dataset.batches import Rows
+from charrnn.dataset.dataset import Stream
+from charrnn.dataset.prepare import Preparation, prepare
 from charrnn.errors import InputError
 from charrnn.tokenizers.byte import ByteTokenizer
 

@@ -32,7 +32,8 @@ from charrnn.checkpoint import format as checkpoint
 from charrnn.config.options import kinds, read_toml
 from charrnn.config.train import TrainConfig
 from charrnn.corpus.reader import read_corpus
-from charrnn.data.split import Preparation, Split, prepare
+from charrnn.dataset.dataset import Split
+from charrnn.dataset.prepare import Preparation, prepare
 from charrnn.engines import core
 from charrnn.errors import CheckpointError, OutputError, UsageError
 from charrnn.runs.run_dir import Run

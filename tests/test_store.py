@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.data import store as module
-from charrnn.data.store import Entry, Sink, Store
+from charrnn.dataset import id_cache as module
+from charrnn.dataset.id_cache import Entry, Sink, Store
 from charrnn.errors import OutputError
 
 
@@ -158,7 +158,7 @@ def test_what_killed_programs_leave_is_removed_in_time(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys, numpy as np
 from pathlib import Path
-from charrnn.data.store import Store
+from charrnn.dataset.id_cache import Store
 with Store(Path(sys.argv[1])).making("one") as draft:
     draft.sink("ids").add(np.arange(100_000))
     os.kill(os.getpid(), signal.SIGKILL)
@@ -167,7 +167,7 @@ with Store(Path(sys.argv[1])).making("one") as draft:
 MANY = """
 import sys, numpy as np
 from pathlib import Path
-from charrnn.data.store import Store
+from charrnn.dataset.id_cache import Store
 for _ in range(20):
     with Store(Path(sys.argv[1])).making("one") as draft:
         draft.sink("ids").add(np.arange(1000))

@@ -15,7 +15,7 @@ from trainings import snapshot
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.train import TrainConfig
-from charrnn.data.rows import Chunk
+from charrnn.dataset.batches import Chunk
 from charrnn.engines import Array
 from charrnn.engines.native_training import NativeModel
 from charrnn.engines.torch_training import LanguageModel

@@ -21,7 +21,8 @@ from charrnn.config.train import TrainConfig
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import Text
 from charrnn.corpus.formats import Form
-from charrnn.data.split import Preparation, Split, prepare
+from charrnn.dataset.dataset import Split
+from charrnn.dataset.prepare import Preparation, prepare
 from charrnn.errors import Interrupted
 from charrnn.runs.run_dir import Run
 from charrnn.training.learner import Step

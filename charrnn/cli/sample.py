@@ -9,7 +9,7 @@ from charrnn.config.options import merge
 from charrnn.config.sample import SampleConfig
 from charrnn.console import Console
 from charrnn.corpus.inputs import open_source, read_pieces
-from charrnn.data.stream import Ids
+from charrnn.dataset.dataset import Ids
 from charrnn.ensemble import engine_of, read_models
 from charrnn.errors import InputError
 from charrnn.files import quote

@@ -22,8 +22,9 @@ from charrnn.corpus.documents import fingerprint
 from charrnn.corpus.formats import Form
 from charrnn.corpus.reader import read_corpus
 from charrnn.corpus.sources import Sources, locate
-from charrnn.data.split import Preparation, Split, prepare
-from charrnn.data.store import Store
+from charrnn.dataset.dataset import Split
+from charrnn.dataset.id_cache import Store
+from charrnn.dataset.prepare import Preparation, prepare
 from charrnn.engines.devices import choose_device
 from charrnn.errors import Interrupted, UsageError
 from charrnn.files import cache_folder, quote

@@ -93,3 +93,8 @@ def _at(chosen: npt.NDArray[np.bool_], first: int, count: int) -> npt.NDArray[np
     """`count` entries from `first` on; False beyond the end, where a text's last piece has no record more."""
     part = chosen[first : first + count]
     return np.concatenate([part, np.zeros(count - len(part), bool)]) if len(part) < count else part
+
+
+def with_starts(ids: Symbols, places: Symbols, start: int) -> Symbols:
+    """Ids with `<s>` put in before each place, as int64."""
+    return np.insert(ids.astype(np.int64), places, start)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.data.stream import Ids
+from charrnn.dataset.dataset import Ids
 from charrnn.engines import Array, Inference
 from charrnn.errors import NonFiniteError
 from charrnn.scoring.score import Score

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from charrnn.corpus.records import Ends, ended
-from charrnn.data.stream import Ids, with_starts
+from charrnn.corpus.records import Ends, ended, with_starts
+from charrnn.dataset.dataset import Ids
 from charrnn.engines import Inference
 from charrnn.errors import InputError
 from charrnn.scoring.lanes import LANES, score_ids

@@ -1,6 +1,8 @@
 """UTF-8 to code points and back to whole characters, over any chunking of the bytes."""
 
 import codecs
+from collections import deque
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,23 +10,38 @@ import numpy.typing as npt
 from charrnn.errors import InputError
 
 CodePoints = npt.NDArray[np.uint32]
+
+
 Errors = str  # "strict" or "replace"
 
+
 BOM = 0xFEFF
+
+
 STEP = 1 << 20  # bytes decoded at a time, so that what lies between bytes and ids stays small
+
 
 # What `str.split` takes for whitespace; one entry more stands for every larger code point.
 SPACES = np.zeros(0x3002, np.bool_)
+
+
 SPACES[[*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)]] = True
+
+
 SPACES[[0x2028, 0x2029, 0x202F, 0x205F, 0x3000]] = True
 
+
 HEAD = 64  # first bytes looked at to tell what a file is
+
+
 WIDE_MARKS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
     (b"\xff\xfe\0\0", "UTF-32"),
     (b"\0\0\xfe\xff", "UTF-32"),
     (b"\xff\xfe", "UTF-16"),
     (b"\xfe\xff", "UTF-16"),
 )
+
+
 SIGNATURES = (
     (b"\x1f\x8b", "a gzip file"),
     (b"BZh", "a bzip2 file"),
@@ -178,3 +195,58 @@ def _wide_without_mark(head: bytes) -> str | None:
             if all(rest) and 0 not in columns[letters]:
                 return encoding + order
     return None
+
+
+def begins(data: bytes, by_char: bool) -> npt.NDArray[Any] | range:
+    """Where in some bytes symbols begin; in UTF-8, wherever no continuation byte stands."""
+    if not by_char:
+        return range(len(data))
+    return np.flatnonzero((np.frombuffer(data, np.uint8) & 0xC0) != 0x80)
+
+
+def _last_character(text: bytes) -> int:
+    """Where the last character of a text begins, which may be cut; the end, where no character can be told."""
+    return next((len(text) - n for n in range(1, min(4, len(text)) + 1) if text[-n] & 0xC0 != 0x80), len(text))
+
+
+class End:
+    """Keeps the last bytes of a text, whole characters of them."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.size = limit, 0
+        self.pieces: deque[bytes] = deque()
+
+    def add(self, number: int, piece: bytes) -> None:
+        self.pieces.append(piece)
+        self.size += len(piece)
+        while self.size - len(self.pieces[0]) >= self.limit:
+            self.size -= len(self.pieces.popleft())
+
+    def text(self) -> bytes:
+        data = b"".join(self.pieces)[-self.limit :]
+        places = begins(data[:8], by_char=True)
+        return data[int(places[0]) :] if len(places) else data
+
+
+class Beginning:
+    """Keeps the first bytes of texts, of which the last one may end early, but not within a character or a record."""
+
+    def __init__(self, limit: int) -> None:
+        self.left = limit
+        self.pieces: dict[int, list[bytes]] = {}
+        self.cut = False
+
+    def add(self, number: int, piece: bytes) -> None:
+        self.cut = self.cut or len(piece) > self.left
+        piece = piece[: self.left]
+        self.left -= len(piece)
+        if piece:
+            self.pieces.setdefault(number, []).append(piece)
+
+    def texts(self, separator: bytes) -> list[bytes]:
+        texts = list(map(b"".join, self.pieces.values()))
+        if self.cut and texts:
+            text = texts.pop()
+            end = text.rfind(separator) + len(separator) if separator else _last_character(text)
+            texts += [text[:end]] if end > 0 else []
+        return texts

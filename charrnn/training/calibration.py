@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.config.train import TrainConfig
-from charrnn.data.rows import Rows
-from charrnn.data.split import Split
+from charrnn.dataset.batches import Rows
+from charrnn.dataset.dataset import Split
 from charrnn.engines import inference
 from charrnn.network.architecture import Architecture
 from charrnn.training.learner import Learner

@@ -12,7 +12,7 @@ from typing import NamedTuple, SupportsFloat
 import numpy as np
 
 from charrnn.config.train import TrainConfig
-from charrnn.data.rows import Chunk
+from charrnn.dataset.batches import Chunk
 from charrnn.engines import Array, training_model
 from charrnn.errors import NonFiniteError
 from charrnn.machine import processors

@@ -13,7 +13,7 @@ from typing import Any
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
-from charrnn.data.split import Split
+from charrnn.dataset.dataset import Split
 from charrnn.engines import Inference, inference
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
 from charrnn.runs.run_dir import Run

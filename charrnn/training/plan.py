@@ -15,7 +15,7 @@ from charrnn.baselines import MAX_TRAIN, MAX_VAL, first, last, measure
 from charrnn.config.options import flag
 from charrnn.config.params import Escaped, seconds
 from charrnn.config.train import TrainConfig
-from charrnn.data.split import Split
+from charrnn.dataset.dataset import Split
 from charrnn.engines import choose_engine, choose_precision, core
 from charrnn.machine import processors
 from charrnn.network.architecture import Architecture

@@ -11,7 +11,7 @@ import numpy as np
 
 from charrnn.config.params import seconds
 from charrnn.config.train import PRESETS, TrainConfig
-from charrnn.data.split import Split
+from charrnn.dataset.dataset import Split
 from charrnn.errors import InputError
 from charrnn.machine import processors
 from charrnn.network.architecture import Architecture

@@ -1,16 +1,15 @@
-"""Parts of a corpus as ids, and the vocabulary that a tokenizer takes from the part to train on."""
+"""The vocabulary of a corpus, and its ids."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from charrnn.corpus.documents import Bar, Readable
 from charrnn.corpus.records import Ends
-from charrnn.data.parts import Part
-from charrnn.data.store import Sink
-from charrnn.data.stream import Ids
+from charrnn.dataset.dataset import Counts, Ids
+from charrnn.dataset.id_cache import Sink
+from charrnn.dataset.split import Part
 from charrnn.errors import InputError
 from charrnn.files import quote
 from charrnn.tokenizers.byte import ByteTokenizer
@@ -18,17 +17,6 @@ from charrnn.tokenizers.char import LAST, CharTokenizer
 from charrnn.tokenizers.sentencepiece import SAMPLE, SentencePieceTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import Utf8Decoder, decode_utf8
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How long a text is. `replaced` counts the invalid pieces of UTF-8 read as U+FFFD."""
-
-    bytes: int = 0
-    chars: int = 0
-    words: int = 0
-    unknowns: int = 0
-    replaced: int = 0
 
 
 def make_tokenizer(

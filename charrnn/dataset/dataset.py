@@ -1,4 +1,4 @@
-"""Ids of texts, one after another."""
+"""A corpus as ids: what to train on and what to validate on."""
 
 import itertools
 from collections.abc import Sequence
@@ -8,10 +8,30 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.corpus.records import with_starts
+from charrnn.tokenizers.tokenizer import Tokenizer
+from charrnn.tokenizers.utf8 import begins
+
 Ids = npt.NDArray[Any]
+
 
 SHORTEST = 256
 """A piece of a text has as many symbols or more: its first ones are harder to predict than they were in their place."""
+
+
+EXACT = 4_000_000
+"""Symbols of validation text at most that a finished model is scored on exactly."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How long a text is. `replaced` counts the invalid pieces of UTF-8 read as U+FFFD."""
+
+    bytes: int = 0
+    chars: int = 0
+    words: int = 0
+    unknowns: int = 0
+    replaced: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +101,54 @@ class Stream:
         return np.asarray(self.starts[first:last] - begin)
 
 
-def with_starts(ids: Ids, places: Ids, start: int) -> Ids:
-    """Ids with `<s>` put in before each place, as int64."""
-    return np.insert(ids.astype(np.int64), places, start)
+@dataclass(frozen=True)
+class Split:
+    """A corpus ready to learn from.
+
+    Attributes:
+        tokenizer: its vocabulary taken from the part to train on.
+        train: what to train on. val: what to validate on; may be empty.
+        train_counts, val_counts: their lengths.
+        train_end: the end of `train` before encoding, and val_texts: the beginning of `val`.
+        separator: what ends each record; empty: the texts are no records.
+    """
+
+    tokenizer: Tokenizer
+    train: Stream
+    val: Stream
+    train_counts: Counts
+    val_counts: Counts
+    train_end: bytes
+    val_texts: tuple[bytes, ...]
+    separator: bytes = b""
+
+    @property
+    def exact(self) -> int:
+        """How many symbols of `val` can be scored exactly."""
+        return min(len(self.val), int(EXACT * min(1.0, len(self.val) / max(1, self.val_counts.chars))))
+
+    def val_head(self, symbols: int) -> list[bytes]:
+        """The first symbols of the validation texts, of records the last one whole.
+
+        Exactly so many characters or bytes; where a symbol may be several characters, about so many symbols.
+        """
+        if symbols >= len(self.val):
+            return list(self.val_texts)
+        if self.tokenizer.name == "sentencepiece":
+            symbols = round(symbols * self.val_counts.chars / len(self.val))
+        return head(self.val_texts, symbols, by_char=self.tokenizer.name != "byte", separator=self.separator)
+
+
+def head(texts: tuple[bytes, ...], symbols: int, *, by_char: bool, separator: bytes = b"") -> list[bytes]:
+    """The first symbols (characters, or bytes) of texts one after another, to the end of a record if there are any."""
+    found = []
+    for text in texts:
+        places = begins(text, by_char)
+        end = int(places[symbols]) if symbols < len(places) else len(text)
+        if separator and 0 < end < len(text):
+            end = text.index(separator, max(0, end - len(separator))) + len(separator)
+        found.append(text[:end])
+        symbols -= len(places)
+        if symbols <= 0:
+            break
+    return found

@@ -1,9 +1,8 @@
-"""Parts of a corpus: what to train on and what to validate on, before either is encoded."""
+"""Which side of a corpus is trained on and which is validated on, before either is encoded."""
 
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from charrnn.corpus.documents import Readable
 from charrnn.corpus.records import selected
 from charrnn.errors import InputError
 from charrnn.rng import Purpose, generator
+from charrnn.tokenizers.utf8 import begins
 
 Texts = Iterator[tuple[Readable, Iterator[bytes]]]
 """Texts, and of each the bytes that belong to the part."""
@@ -120,10 +120,3 @@ def _place(text: Readable, symbols: int, by_char: bool) -> int:
         symbols -= count
         begin += len(piece)
     return begin
-
-
-def begins(data: bytes, by_char: bool) -> npt.NDArray[Any] | range:
-    """Where in some bytes symbols begin; in UTF-8, wherever no continuation byte stands."""
-    if not by_char:
-        return range(len(data))
-    return np.flatnonzero((np.frombuffer(data, np.uint8) & 0xC0) != 0x80)

@@ -24,8 +24,12 @@ from charrnn.files import quote
 CAP = 32 << 30
 """Bytes of all entries together, above which the oldest are removed."""
 
+
 _ENTRY = "entry.json"
+
+
 _STALE = 24 * 3600.0  # seconds after which an unfinished entry was left by a program that was killed
+
 
 Array = npt.NDArray[Any]
 

@@ -14,14 +14,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.data.stream import Ids, Stream
+from charrnn.dataset.dataset import Ids, Stream
 from charrnn.errors import InputError
 from charrnn.rng import Purpose, generator
 
 START_AFTER_NEWLINE = 0.25
+
+
 START_ELSEWHERE = 0.01
 """How often `<s>` replaces what a row would read at the first place of a chunk, so that the model
 learns to begin from nothing; mostly where a line begins, as texts do."""
+
 
 ROUND = 1 << 22
 """Records, or groups of neighbours, that are shuffled at a time."""
