@@ -24,7 +24,8 @@ from charrnn.corpus.reader import read_corpus  # noqa: E402
 from charrnn.corpus.sources import locate  # noqa: E402
 from charrnn.dataset.dataset import Split  # noqa: E402
 from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
-from charrnn.engines import Array, inference  # noqa: E402
+from charrnn.engines.base import Array  # noqa: E402
+from charrnn.engines.select import inference  # noqa: E402
 from charrnn.errors import NonFiniteError  # noqa: E402
 from charrnn.training.calibration import training_rows  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402

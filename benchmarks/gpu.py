@@ -26,8 +26,9 @@ from trained import trained  # noqa: E402
 from training import V, charrnn_step, torch_step  # noqa: E402
 
 from charrnn.engines.reference import ReferenceEngine  # noqa: E402
-from charrnn.engines.torch import TorchEngine, arithmetic  # noqa: E402
-from charrnn.engines.torch_training import LanguageModel  # noqa: E402
+from charrnn.engines.torch.inference import TorchEngine  # noqa: E402
+from charrnn.engines.torch.layers import arithmetic  # noqa: E402
+from charrnn.engines.torch.model import LanguageModel  # noqa: E402
 from charrnn.network.architecture import Architecture  # noqa: E402
 
 CELLS = ("rnn", "gru", "lstm")

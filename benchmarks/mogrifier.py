@@ -22,7 +22,7 @@ from charrnn.corpus.reader import read_corpus  # noqa: E402
 from charrnn.corpus.sources import locate  # noqa: E402
 from charrnn.dataset.dataset import Split  # noqa: E402
 from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
-from charrnn.training import optimizers  # noqa: E402
+from charrnn.engines import base as optimizers  # noqa: E402
 from charrnn.training.calibration import training_rows  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402
 from charrnn.training.plan import make_plan  # noqa: E402

@@ -26,14 +26,15 @@ from charrnn.corpus.reader import read_corpus  # noqa: E402
 from charrnn.corpus.sources import locate  # noqa: E402
 from charrnn.dataset.dataset import Split  # noqa: E402
 from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
-from charrnn.engines import Inference, inference  # noqa: E402
-from charrnn.engines.native_training import NativeModel  # noqa: E402
-from charrnn.training import optimizers  # noqa: E402
+from charrnn.engines import base as optimizers  # noqa: E402
+from charrnn.engines.base import Inference  # noqa: E402
+from charrnn.engines.native.training import NativeModel  # noqa: E402
+from charrnn.engines.select import inference  # noqa: E402
+from charrnn.engines.torch.optimizer import parameters_of  # noqa: E402
 from charrnn.training.calibration import training_rows  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402
 from charrnn.training.plan import make_plan  # noqa: E402
 from charrnn.training.schedule import learning_rate  # noqa: E402
-from charrnn.training.torch_optimizer import parameters_of  # noqa: E402
 from charrnn.training.validation import FIT_TOKENS, exact, fit_temperature, tempered  # noqa: E402
 
 BETA1, BETA2 = optimizers.BETAS

@@ -46,7 +46,8 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
     import numpy as np
 
     from charrnn.config.sample import SampleConfig
-    from charrnn.engines import Request, inference
+    from charrnn.engines.base import Request
+    from charrnn.engines.select import inference
     from charrnn.engines.stepping import sampler_of
     from charrnn.network.architecture import Architecture
     from charrnn.sampling import automaton_of, read_prompt

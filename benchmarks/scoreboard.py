@@ -23,7 +23,7 @@ from charrnn.corpus.formats import Form
 from charrnn.corpus.reader import read_corpus
 from charrnn.corpus.sources import locate
 from charrnn.dataset.prepare import Preparation, prepare
-from charrnn.engines import inference
+from charrnn.engines.select import inference
 from charrnn.training.validation import exact
 
 ROWS = {

@@ -41,7 +41,7 @@ def by_engine(name: str, precision: str, hidden: int, B: int, T: int) -> Any:
     share_processors()
     import numpy as np
 
-    from charrnn.engines import inference
+    from charrnn.engines.select import inference
     from charrnn.network.architecture import Architecture
 
     architecture = Architecture("gru", V, (hidden,), hidden)

@@ -28,7 +28,7 @@ def stages(model: str, begun: float) -> dict[str, float]:
 
     read = checkpoint.read(model)
     times["read and verify the model"] = time.perf_counter()
-    from charrnn.engines import inference
+    from charrnn.engines.select import inference
 
     engine = inference(read.architecture, read.weights)
     times["lay out the weights"] = time.perf_counter()

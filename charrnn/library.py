@@ -18,8 +18,9 @@ from typing import Any
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.eval import EvalConfig
 from charrnn.config.sample import SampleConfig
-from charrnn.ensemble import engine_of, read_models
+from charrnn.engines.select import engine_of
 from charrnn.generation.prompts import encode_prompt
+from charrnn.model import read_models
 from charrnn.network.architecture import Architecture
 from charrnn.sampling import Part, write_texts
 from charrnn.scoring import Score, score_records, score_texts
@@ -60,7 +61,7 @@ class Model:
         first = models[0]
         self.architecture, self.tokenizer, self.info = first.architecture, first.tokenizer, first.info
         self.separator = first.separator
-        self._engine = engine_of(models)
+        self._engine = engine_of([(each.architecture, each.weights) for each in models])
 
     def sample(
         self,

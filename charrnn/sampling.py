@@ -8,7 +8,7 @@ import numpy as np
 from charrnn.config.sample import SampleConfig
 from charrnn.corpus.records import Ends, with_starts
 from charrnn.dataset.dataset import Ids
-from charrnn.engines import ENDS, NEVER, Array, Inference, Request, State, Written
+from charrnn.engines.base import ENDS, NEVER, Array, Inference, Request, State, Written
 from charrnn.engines.stepping import sampler_of
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import Utf8Splitter

@@ -24,7 +24,7 @@ import charrnn
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint import header
 from charrnn.checkpoint.format import FORMAT_VERSION, Checkpoint
-from charrnn.engines import inference
+from charrnn.engines.select import inference
 from charrnn.errors import CheckpointError, NonFiniteError
 from charrnn.network.architecture import Architecture
 from charrnn.tokenizers.byte import ByteTokenizer

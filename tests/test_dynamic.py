@@ -9,12 +9,12 @@ import tiny
 import torch
 from torch import nn
 
-from charrnn.engines import Array
-from charrnn.engines.numpy import NumpyEngine
+from charrnn.engines.base import Array
+from charrnn.engines.dynamic import SEGMENT, DynamicEngine
+from charrnn.engines.numpy.inference import NumpyEngine
 from charrnn.engines.reference import ReferenceEngine
-from charrnn.engines.torch_training import LanguageModel
+from charrnn.engines.torch.model import LanguageModel
 from charrnn.network.architecture import Architecture
-from charrnn.scoring.dynamic import SEGMENT, DynamicEngine
 
 V = 7
 ARCHITECTURES = [Architecture("lstm", V, (12,), 5), Architecture("gru", V, (9, 6), 5), Architecture("mgu", V, (8,), 4)]

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from charrnn.engines import Array, Inference, State, core, devices, inference
-from charrnn.engines import numpy as fast
 from charrnn.engines import reference as oracle
-from charrnn.engines.native import NativeEngine
-from charrnn.engines.numpy import NumpyEngine
+from charrnn.engines import select as devices
+from charrnn.engines.base import Array, Inference, State
+from charrnn.engines.native import lib as core
+from charrnn.engines.native.inference import NativeEngine
+from charrnn.engines.numpy import inference as fast
+from charrnn.engines.numpy.inference import NumpyEngine
 from charrnn.engines.reference import ReferenceEngine
-from charrnn.engines.torch import TorchEngine
+from charrnn.engines.select import inference
+from charrnn.engines.torch.inference import TorchEngine
 from charrnn.errors import UsageError
 from charrnn.network import cells
 from charrnn.network.architecture import Architecture

@@ -9,9 +9,9 @@ import pytest
 import tiny
 
 import charrnn
-from charrnn.engines.numpy import NumpyEngine
+from charrnn.engines.ensemble import Ensemble
+from charrnn.engines.numpy.inference import NumpyEngine
 from charrnn.engines.reference import ReferenceEngine
-from charrnn.ensemble import Ensemble
 
 MODELS = {
     "a": tiny.drawn(tiny.char(), "lstm", (9, 9), seed=1),

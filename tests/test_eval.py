@@ -20,7 +20,7 @@ import tiny
 
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.eval import METRICS
-from charrnn.engines import core
+from charrnn.engines.native import lib as core
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import charrnn
-from charrnn.engines import core
+from charrnn.engines.native import lib as core
 
 PACKAGE = Path(charrnn.__file__).parent
 

@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from charrnn.engines import Array, core
+from charrnn.engines.base import Array
+from charrnn.engines.native import lib as core
 from charrnn.engines.reference import ReferenceEngine
-from charrnn.engines.torch import RecurrentLayer
-from charrnn.engines.torch_training import LanguageModel
+from charrnn.engines.torch.layers import RecurrentLayer
+from charrnn.engines.torch.model import LanguageModel
 from charrnn.network import cells
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import dropout_masks
@@ -294,8 +295,7 @@ def test_torchs_own_generator_is_left_alone() -> None:
 
 
 def test_cpu_engines_do_without_torch() -> None:
-    program = (
-        "import sys, charrnn.draws, charrnn.engines.numpy, charrnn.engines.reference; print('torch' in sys.modules)"
-    )
+    modules = "charrnn.rng, charrnn.engines.numpy.inference, charrnn.engines.reference"
+    program = f"import sys, {modules}; print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout == "False\n"

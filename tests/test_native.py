@@ -19,13 +19,15 @@ from test_engines import NATIVE, drawn
 
 from charrnn.config.sample import SampleConfig
 from charrnn.config.train import TrainConfig
-from charrnn.engines import Array, Request, Training, choose_engine, core
-from charrnn.engines.core import PRECISIONS
-from charrnn.engines.native import NativeEngine
-from charrnn.engines.native_training import NativeModel
-from charrnn.engines.numpy import NumpyEngine
+from charrnn.engines.base import Array, Request, Training
+from charrnn.engines.native import lib as core
+from charrnn.engines.native.inference import NativeEngine
+from charrnn.engines.native.lib import PRECISIONS
+from charrnn.engines.native.training import NativeModel
+from charrnn.engines.numpy.inference import NumpyEngine
+from charrnn.engines.select import choose_engine
 from charrnn.engines.stepping import sampler_of
-from charrnn.engines.torch_training import LanguageModel
+from charrnn.engines.torch.model import LanguageModel
 from charrnn.errors import UsageError
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import dropout_masks, weight_masks
@@ -267,7 +269,7 @@ def test_every_instruction_set_gives_the_same_bits(isa: str, precision: str) -> 
     if precision == "bfloat16" and core.has_bfloat16():
         pytest.skip("a processor's own sums of bfloat16 are rounded as it likes")
     script = (
-        "import test_native; from charrnn.engines import core;"
+        "import test_native; from charrnn.engines.native import lib as core;"
         f"print(core.instruction_set(), test_native.digest(2, {precision!r}))"
     )
     done = subprocess.run(
@@ -441,7 +443,7 @@ def test_a_core_that_cannot_be_loaded_is_none(
 ) -> None:
     if data is not None:
         (tmp_path / "core.so").write_bytes(data)
-    monkeypatch.setattr(core, "__file__", str(tmp_path / "engines" / "core.py"))
+    monkeypatch.setattr(core, "__file__", str(tmp_path / "engines" / "native" / "lib.py"))
     assert core.library.__wrapped__() is None
 
 

@@ -11,8 +11,10 @@ from test_engines import drawn
 from test_native import V, large, native
 
 from charrnn.config.sample import SampleConfig
-from charrnn.engines import ENDS, NEVER, Array, Inference, Request, Sampler, core, inference
+from charrnn.engines.base import ENDS, NEVER, Array, Inference, Request, Sampler
+from charrnn.engines.native import lib as core
 from charrnn.engines.reference import ReferenceEngine
+from charrnn.engines.select import inference
 from charrnn.engines.stepping import SteppingSampler, choose, distribution, sampler_of
 from charrnn.errors import NonFiniteError
 from charrnn.network.architecture import Architecture

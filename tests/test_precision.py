@@ -11,15 +11,16 @@ import torch
 from charrnn.__main__ import main
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import Chunk
-from charrnn.engines import Array, choose_precision
-from charrnn.engines.torch import TorchEngine
-from charrnn.engines.torch_training import LanguageModel
+from charrnn.engines.base import Array
+from charrnn.engines.select import choose_precision
+from charrnn.engines.torch.inference import TorchEngine
+from charrnn.engines.torch.model import LanguageModel
+from charrnn.engines.torch.optimizer import TorchOptimizer
 from charrnn.errors import NonFiniteError, UsageError
 from charrnn.network.architecture import Architecture
 from charrnn.network.init import initial_weights
 from charrnn.training import learner as learning
 from charrnn.training.learner import Learner
-from charrnn.training.torch_optimizer import TorchOptimizer
 
 CELLS = ["rnn", "lstm", "gru", "mgu"]
 SIXTEEN = ["bfloat16", "float16"]

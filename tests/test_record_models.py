@@ -18,8 +18,9 @@ from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
-from charrnn.engines import Inference, inference
+from charrnn.engines.base import Inference
 from charrnn.engines.reference import ReferenceEngine
+from charrnn.engines.select import inference
 from charrnn.errors import CheckpointError, InputError
 from charrnn.sampling import write_texts
 from charrnn.scoring import Score, score_ids, score_records

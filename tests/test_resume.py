@@ -34,7 +34,7 @@ from charrnn.config.train import TrainConfig
 from charrnn.corpus.reader import read_corpus
 from charrnn.dataset.dataset import Split
 from charrnn.dataset.prepare import Preparation, prepare
-from charrnn.engines import core
+from charrnn.engines.native import lib as core
 from charrnn.errors import CheckpointError, OutputError, UsageError
 from charrnn.runs.run_dir import Run
 from charrnn.training.learner import Learner

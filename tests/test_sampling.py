@@ -9,7 +9,9 @@ import tiny
 
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
-from charrnn.engines import ENDS, NEVER, Inference, core, inference
+from charrnn.engines.base import ENDS, NEVER, Inference
+from charrnn.engines.native import lib as core
+from charrnn.engines.select import inference
 from charrnn.generation.prompts import encode_prompt
 from charrnn.sampling import Part, automaton_of, read_prompt, write_texts
 from charrnn.tokenizers.byte import ByteTokenizer

@@ -9,7 +9,8 @@ import pytest
 import tiny
 
 from charrnn.checkpoint.format import Checkpoint
-from charrnn.engines import Inference, inference
+from charrnn.engines.base import Inference
+from charrnn.engines.select import inference
 from charrnn.errors import InputError, NonFiniteError
 from charrnn.scoring import Score, score_streams, score_texts, score_windows
 from charrnn.scoring import texts as scoring_texts

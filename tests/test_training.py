@@ -16,9 +16,9 @@ from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import Chunk
-from charrnn.engines import Array
-from charrnn.engines.native_training import NativeModel
-from charrnn.engines.torch_training import LanguageModel
+from charrnn.engines.base import Array
+from charrnn.engines.native.training import NativeModel
+from charrnn.engines.torch.model import LanguageModel
 from charrnn.network.architecture import Architecture
 from charrnn.training.learner import Learner
 

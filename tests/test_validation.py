@@ -11,7 +11,7 @@ from trainings import arguments, split_of, tensors
 
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
-from charrnn.engines.numpy import NumpyEngine
+from charrnn.engines.numpy.inference import NumpyEngine
 from charrnn.training.validation import FITS, LEAST_FIT, fit_temperature, look, tempered
 
 LETTERS = b"abcdefgh"

@@ -90,7 +90,8 @@ app = typer.Typer(
 
 def _machine() -> str:
     """What runs models here."""
-    from charrnn.engines import choose_engine, core
+    from charrnn.engines.native import lib as core
+    from charrnn.engines.select import choose_engine
     from charrnn.machine import processors
 
     training, engine = choose_engine("auto", "cpu", training=True), choose_engine("auto", "cpu")

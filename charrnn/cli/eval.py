@@ -17,11 +17,11 @@ from charrnn.corpus.formats import fasta, field_of, is_fasta, json_object, lines
 from charrnn.corpus.inputs import PACKED, open_source, read_pieces
 from charrnn.corpus.records import ended
 from charrnn.corpus.tables import Column
-from charrnn.engines import Inference
-from charrnn.engines.devices import choose_device
-from charrnn.ensemble import engine_of, read_models
+from charrnn.engines.base import Inference
+from charrnn.engines.select import choose_device, engine_of
 from charrnn.errors import InputError, UsageError
 from charrnn.files import quote
+from charrnn.model import read_models
 from charrnn.scoring import LANES, Score, score_records, score_streams, score_texts, score_windows
 
 _PIECE = 1 << 16  # bytes read at a time
@@ -54,7 +54,12 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         raise UsageError("--dynamic follows one model, and --model names several")
     models = read_models(names)
     device, _ = choose_device(config.device)
-    engine = engine_of(models, name=config.engine, device=device, precision=config.precision)
+    engine = engine_of(
+        [(each.architecture, each.weights) for each in models],
+        name=config.engine,
+        device=device,
+        precision=config.precision,
+    )
     evaluation = _Evaluation(console, config, engine, models[0], device)
     if config.lines or config.jsonl is not None or config.tsv is not None:
         evaluation.lines(files)
@@ -121,7 +126,7 @@ class _Evaluation:
         """Of each file: its score, and with --dynamic the one of weights that learn."""
         config, engine, tokenizer = self.config, self.engine, self.tokenizer
         if config.dynamic:
-            from charrnn.scoring.dynamic import DynamicEngine
+            from charrnn.engines.dynamic import DynamicEngine
 
             for file in files:  # each begins with the trained weights
                 texts = [[*text] for text in self._texts(file, lambda count: None)]

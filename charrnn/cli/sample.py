@@ -10,10 +10,11 @@ from charrnn.config.sample import SampleConfig
 from charrnn.console import Console
 from charrnn.corpus.inputs import open_source, read_pieces
 from charrnn.dataset.dataset import Ids
-from charrnn.ensemble import engine_of, read_models
+from charrnn.engines.select import engine_of
 from charrnn.errors import InputError
 from charrnn.files import quote
 from charrnn.generation.prompts import encode_prompt
+from charrnn.model import read_models
 from charrnn.sampling import Part, write_texts
 from charrnn.tokenizers.tokenizer import Tokenizer
 
@@ -29,7 +30,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     if seed is None:
         seed = secrets.randbelow(1 << 32)
         console.tell(f"seed {seed}: --seed {seed} writes the same again")
-    engine = engine_of(models, precision=config.precision)
+    engine = engine_of([(each.architecture, each.weights) for each in models], precision=config.precision)
     stop = os.fsencode(config.stop or "")
     parts = write_texts(engine, model.tokenizer, prompt, config, seed=seed, stop=stop, separator=model.separator)
     if config.json:

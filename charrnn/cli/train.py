@@ -25,7 +25,7 @@ from charrnn.corpus.sources import Sources, locate
 from charrnn.dataset.dataset import Split
 from charrnn.dataset.id_cache import Store
 from charrnn.dataset.prepare import Preparation, prepare
-from charrnn.engines.devices import choose_device
+from charrnn.engines.select import choose_device
 from charrnn.errors import Interrupted, UsageError
 from charrnn.files import cache_folder, quote
 from charrnn.runs.run_dir import Run

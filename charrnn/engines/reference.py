@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.engines import Array, Inference, State
+from charrnn.engines.base import Array, Inference, State
 from charrnn.network.architecture import Architecture
 
 

@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from charrnn.config.sample import SampleConfig
-from charrnn.engines import ENDS, NEVER, Array, Inference, Request, Sampler, State, Written
+from charrnn.engines.base import ENDS, NEVER, Array, Inference, Request, Sampler, State, Written
 from charrnn.errors import NonFiniteError
 from charrnn.rng import Purpose, generator
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.dataset.dataset import Ids
-from charrnn.engines import Array, Inference
+from charrnn.engines.base import Array, Inference
 from charrnn.errors import NonFiniteError
 from charrnn.scoring.score import Score
 from charrnn.tokenizers.tokenizer import Tokenizer

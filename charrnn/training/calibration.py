@@ -10,7 +10,7 @@ import numpy as np
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import Rows
 from charrnn.dataset.dataset import Split
-from charrnn.engines import inference
+from charrnn.engines.select import inference
 from charrnn.network.architecture import Architecture
 from charrnn.training.learner import Learner
 from charrnn.training.validation import FIT_TOKENS, FITS, VAL_STREAMS

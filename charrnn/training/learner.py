@@ -13,7 +13,8 @@ import numpy as np
 
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import Chunk
-from charrnn.engines import Array, training_model
+from charrnn.engines.base import Array
+from charrnn.engines.select import training_model
 from charrnn.errors import NonFiniteError
 from charrnn.machine import processors
 from charrnn.network.architecture import Architecture

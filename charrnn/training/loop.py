@@ -14,7 +14,8 @@ from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
 from charrnn.dataset.dataset import Split
-from charrnn.engines import Inference, inference
+from charrnn.engines.base import Inference
+from charrnn.engines.select import inference
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
 from charrnn.runs.run_dir import Run
 from charrnn.sampling import write_texts

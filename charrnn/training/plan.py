@@ -16,7 +16,8 @@ from charrnn.config.options import flag
 from charrnn.config.params import Escaped, seconds
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.dataset import Split
-from charrnn.engines import choose_engine, choose_precision, core
+from charrnn.engines.native import lib as core
+from charrnn.engines.select import choose_engine, choose_precision
 from charrnn.machine import processors
 from charrnn.network.architecture import Architecture
 from charrnn.training.calibration import calibrate, scoring_cost, training_rows, usable

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.dataset.dataset import Split
-from charrnn.engines import Array, Inference
+from charrnn.engines.base import Array, Inference
 from charrnn.scoring import Score, score_ids, score_records, score_texts, score_windows
 
 VAL_STREAMS = 64

@@ -1,26 +1,19 @@
-"""PyTorch's recurrent layers, with resets in the middle of a sequence; those it lacks; and a model scored by them.
-
-`nn.RNN`, `nn.LSTM` and `nn.GRU` cannot set a row's state to zero at some step. Where a batch asks for
-that, its rows are cut at the resets into segments and run as one PackedSequence.
-"""
+"""Recurrent layers in PyTorch, whose state is reset within a sequence, and the precision of their products."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from charrnn.engines import Array, Inference, State
-from charrnn.engines.equations import STEPS, Functions, Inputs
-from charrnn.network.architecture import Architecture
+from charrnn.engines.cell_steps import STEPS, Functions, Inputs
 from charrnn.network.cells import CELLS
 
 FUNCTIONS = Functions(torch.sigmoid, nn.functional.logsigmoid, torch.tanh, torch.relu)
 
-SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
-BLOCK = 1 << 24  # most logits that `score` makes at a time
+SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @contextlib.contextmanager
@@ -187,108 +180,3 @@ def layer_of(cell: str, width: int, size: int, activation: str) -> RecurrentLaye
     """A layer of any cell: by the arguments of `RecurrentLayer`."""
     kind = SteppedLayer if (cell, activation) in STEPS else RecurrentLayer
     return kind(cell, width, size, activation)
-
-
-class TorchEngine(Inference):
-    """`Inference` by `charrnn.engines.torch_training.LanguageModel`, for CUDA.
-
-    Unlike the contract, `step` may differ in the last bits with the rows that stand beside a row: the
-    products are BLAS's or cuDNN's.
-
-    Args:
-        architecture: the model's sizes.
-        weights: arrays named and shaped as `architecture.shapes()`.
-        device: "cpu", "cuda" or "cuda:N".
-        precision: as for `arithmetic`.
-    """
-
-    name = "torch"
-
-    def __init__(
-        self,
-        architecture: Architecture,
-        weights: Mapping[str, Array],
-        device: str = "cpu",
-        precision: str = "float32",
-    ) -> None:
-        from charrnn.engines.torch_training import LanguageModel  # the model is built of this module's layers
-
-        self.architecture = architecture
-        self.device, self.precision = torch.device(device), precision
-        self.model = LanguageModel(architecture)
-        self.model.load_weights(weights)
-        self.model.to(self.device).eval()
-
-    @torch.no_grad()
-    def score(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `Inference`. Makes at most 2**24 logits at a time, or one row's."""
-        read, before = self._given(ids, state)
-        symbols = moved(read, self.device)
-        starts = symbols.flatten() == self.architecture.start  # (B*T,)
-        targets = symbols.flatten().masked_fill(starts, 0)
-        rows = max(1, BLOCK // self.architecture.vocabulary)
-        with arithmetic(self.precision, self.device):
-            outputs, after = self.model.outputs(read, before)
-            first = self.model.features([h[0] for h in before])[:, None]
-            features = torch.cat((first, outputs[:, :-1]), dim=1)  # before each symbol
-            costs = torch.cat(
-                [
-                    nn.functional.cross_entropy(self.model.head(block), target, reduction="none")
-                    for block, target in zip(
-                        torch.split(features.flatten(0, 1), rows), torch.split(targets, rows), strict=True
-                    )
-                ]
-            )
-        nats = costs.masked_fill(starts, 0).reshape(ids.shape).double().cpu().numpy()
-        return nats, self._to_numpy(after)
-
-    @torch.no_grad()
-    def step(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `Inference`; rows are the same to about 1e-6, not to the last bit."""
-        symbols, before = self._given(ids[:, None], state)
-        with arithmetic(self.precision, self.device):
-            logits, after = self.model(symbols, before)
-        return logits[:, 0].float().cpu().numpy(), self._to_numpy(after)
-
-    def _given(self, ids: Array, state: State) -> tuple[Tensor, tuple[Tensor, ...]]:
-        symbols = torch.tensor(ids, dtype=torch.int64)
-        return symbols, tuple(torch.tensor(layer, dtype=torch.float32, device=self.device) for layer in state)
-
-    def _to_numpy(self, state: tuple[Tensor, ...]) -> State:
-        return tuple(layer.detach().float().cpu().numpy() for layer in state)
-
-
-class TorchGradients:
-    """What `NativeModel` has to follow a cost back by, on the CPU, for cells that the core does not run.
-
-    Args:
-        architecture: the model's sizes.
-
-    Attributes:
-        weights: float32, by the names of `Architecture.shapes`; zero until they are written, in place.
-        gradients: what `backward` leaves.
-    """
-
-    def __init__(self, architecture: Architecture) -> None:
-        from charrnn.engines.torch_training import LanguageModel  # the model is built of this module's layers
-
-        self.model = LanguageModel(architecture)
-        self.weights = {name: weight.detach().numpy() for name, weight in self.model.named_weights().items()}
-        self.gradients: dict[str, Array] = {}
-        self._features: Tensor | None = None
-
-    def forward(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `NativeModel`."""
-        features, after = self.model.outputs(torch.from_numpy(ids), self.model.state_of(state))
-        self._features = features.transpose(0, 1)
-        return self._features.detach().numpy(), self.model.arrays_of(after)
-
-    def backward(self, slopes: Array) -> None:
-        """See `NativeModel`."""
-        assert self._features is not None, "what was read is followed back once"
-        features, self._features = self._features, None
-        self.model.zero_grad()
-        features.backward(torch.from_numpy(slopes))  # type: ignore[no-untyped-call]
-        for name, weight in self.model.named_weights().items():
-            if weight.grad is not None:
-                self.gradients[name] = weight.grad.numpy()

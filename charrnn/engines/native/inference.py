@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from charrnn.engines import ENDS, NEVER, Array, Inference, Request, State, Written
-from charrnn.engines.core import PRECISIONS, WEIGHTS, Weights, Writing, addresses, library, number_of
+from charrnn.engines.base import ENDS, NEVER, Array, Inference, Request, State, Written
+from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, Weights, Writing, addresses, library, number_of
 from charrnn.errors import NonFiniteError
 from charrnn.network.architecture import Architecture
 from charrnn.rng import Purpose

@@ -9,20 +9,27 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charrnn.config.eval import DYNAMIC_RATE
-from charrnn.engines import Array, Inference, State, choose_engine
-from charrnn.engines.native_training import NativeModel
+from charrnn.engines.base import Array, Inference, State
+from charrnn.engines.native.training import NativeModel
+from charrnn.engines.select import choose_engine
 from charrnn.machine import processors
 from charrnn.network.architecture import Architecture
 
 if TYPE_CHECKING:
-    from charrnn.engines.torch import TorchGradients
+    from charrnn.engines.torch.model import TorchGradients
+
 
 SEGMENT = 32
 """Symbols that are scored before the weights learn from them."""
 
+
 # Of the way back to the trained weights, so much at every segment, where gradients are as large as usual.
 _DECAY = 4e-3
+
+
 _MEMORY = 0.999  # of squared gradients, from segment to segment
+
+
 _EPSILON = 1e-8
 
 
@@ -46,7 +53,7 @@ class DynamicEngine(Inference):
             self.model = NativeModel(architecture)
             self.model.use_threads(processors())
         else:
-            from charrnn.engines.torch import TorchGradients  # imports torch
+            from charrnn.engines.torch.model import TorchGradients  # imports torch
 
             self.model = TorchGradients(architecture)
         self.weights = self.model.weights

@@ -3,19 +3,16 @@
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from charrnn.config.train import TrainConfig
-from charrnn.engines import Array, State
-from charrnn.engines.torch import RecurrentLayer, SteppedLayer, arithmetic, layer_of, moved
+from charrnn.engines.base import Array, Optimizer, State
+from charrnn.engines.torch.layers import RecurrentLayer, SteppedLayer, arithmetic, layer_of, moved
 from charrnn.network.architecture import Architecture
-
-if TYPE_CHECKING:
-    from charrnn.training.optimizers import Optimizer
 
 TorchState = tuple[Tensor, ...]
 """One tensor (S, B, H) per layer: `h`, and for LSTM then `c`. As `engines.State`."""
@@ -86,9 +83,9 @@ class LanguageModel(nn.Module):
         """What `state_of` takes."""
         return tuple(np.array(layer.detach().cpu().numpy()) for layer in state)
 
-    def make_optimizer(self, config: TrainConfig) -> "Optimizer":
+    def make_optimizer(self, config: TrainConfig) -> Optimizer:
         """See `engines.Training`."""
-        from charrnn.training.torch_optimizer import TorchOptimizer
+        from charrnn.engines.torch.optimizer import TorchOptimizer
 
         return TorchOptimizer(self.named_weights(), config, self.scaler)
 
@@ -200,3 +197,37 @@ class LanguageModel(nn.Module):
         for name, weight in self.named_weights().items():
             assert weights[name].shape == shapes[name], f"shape of {name}"
             weight.copy_(torch.tensor(weights[name]))
+
+
+class TorchGradients:
+    """What `NativeModel` has to follow a cost back by, on the CPU, for cells that the core does not run.
+
+    Args:
+        architecture: the model's sizes.
+
+    Attributes:
+        weights: float32, by the names of `Architecture.shapes`; zero until they are written, in place.
+        gradients: what `backward` leaves.
+    """
+
+    def __init__(self, architecture: Architecture) -> None:
+        self.model = LanguageModel(architecture)
+        self.weights = {name: weight.detach().numpy() for name, weight in self.model.named_weights().items()}
+        self.gradients: dict[str, Array] = {}
+        self._features: Tensor | None = None
+
+    def forward(self, ids: Array, state: State) -> tuple[Array, State]:
+        """See `NativeModel`."""
+        features, after = self.model.outputs(torch.from_numpy(ids), self.model.state_of(state))
+        self._features = features.transpose(0, 1)
+        return self._features.detach().numpy(), self.model.arrays_of(after)
+
+    def backward(self, slopes: Array) -> None:
+        """See `NativeModel`."""
+        assert self._features is not None, "what was read is followed back once"
+        features, self._features = self._features, None
+        self.model.zero_grad()
+        features.backward(torch.from_numpy(slopes))  # type: ignore[no-untyped-call]
+        for name, weight in self.model.named_weights().items():
+            if weight.grad is not None:
+                self.gradients[name] = weight.grad.numpy()

@@ -5,23 +5,31 @@ It is optional: where it could not be built, `library()` is None and the other e
 
 import ctypes
 import functools
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 INTERFACE = 5
 
+
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 """Of a layer, in the order of `charrnn_weights`."""
 
+
 PRECISIONS = {"float32": 0, "bfloat16": 1}
+
 
 CELLS = {"tanh": 0, "relu": 1, "sigmoid": 2, "lstm": 3, "gru": 4}
 
+
 _Floats = ctypes.c_void_p
+
+
 _int32, _int64 = ctypes.c_int32, ctypes.c_int64
 
 
@@ -87,7 +95,7 @@ def _signature(function: object, result: object, *arguments: object) -> None:
 @functools.cache
 def library() -> ctypes.CDLL | None:
     """The core, or None where it is missing, cannot be loaded or is another version's."""
-    path = Path(__file__).parents[1] / "core.so"
+    path = Path(__file__).parents[2] / "core.so"
     try:
         core = ctypes.CDLL(os.fspath(path))
         if core.charrnn_interface() != INTERFACE:
@@ -164,3 +172,11 @@ def number_of(cell: str, activation: str) -> int:
 def addresses(arrays: Sequence[npt.NDArray[Any]]) -> "ctypes.Array[ctypes.c_void_p]":
     """Where arrays begin. They must live as long as this is used."""
     return (_Floats * len(arrays))(*(array.ctypes.data for array in arrays))
+
+
+def aligned(shape: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Zeros of float32, from a multiple of 64 bytes on, as the core wants its own memory."""
+    size = math.prod(shape)
+    memory = np.zeros(size + 16, np.float32)
+    begin = -memory.ctypes.data % 64 // 4
+    return memory[begin : begin + size].reshape(shape)

@@ -4,30 +4,18 @@ Inside, time comes first, as the core has it: rows (T, B, ...).
 """
 
 import contextlib
-import ctypes
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.config.train import TrainConfig
-from charrnn.engines import Array, State
-from charrnn.engines.core import PRECISIONS, WEIGHTS, Head, Layer, Update, Weights, library, number_of
+from charrnn.engines.base import Array, Optimizer, State
+from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, Head, Layer, Weights, aligned, library, number_of
 from charrnn.network.architecture import Architecture
-
-if TYPE_CHECKING:
-    from charrnn.training.optimizers import Optimizer
-
-
-def aligned(shape: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Zeros of float32, from a multiple of 64 bytes on, as the core wants its own memory."""
-    size = math.prod(shape)
-    memory = np.zeros(size + 16, np.float32)
-    begin = -memory.ctypes.data % 64 // 4
-    return memory[begin : begin + size].reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +88,13 @@ class NativeModel:
         """What `state_of` takes."""
         return state
 
-    def make_optimizer(self, config: TrainConfig) -> "Optimizer":
+    def make_optimizer(self, config: TrainConfig) -> Optimizer:
         """See `engines.Training`."""
         if config.optimizer == "adamw":
-            from charrnn.training.optimizers import NativeAdamW
+            from charrnn.engines.native.optimizer import NativeAdamW
 
             return NativeAdamW(self, config)
-        from charrnn.training.torch_optimizer import TorchOptimizer, parameters_of
+        from charrnn.engines.torch.optimizer import TorchOptimizer, parameters_of
 
         return TorchOptimizer(parameters_of(self.weights, self.gradients), config)
 
@@ -283,69 +271,3 @@ def _rows(x: Array) -> Array:
 
 def _distance(rows: Array) -> int:
     return rows.strides[0] // rows.itemsize
-
-
-class Trainable(Protocol):
-    """What an optimizer needs of a model that the core trains."""
-
-    core: ctypes.CDLL
-    threads: int
-    weights: dict[str, npt.NDArray[np.float32]]
-    gradients: dict[str, npt.NDArray[np.float32]]
-
-    def work(self, size: int) -> int:
-        """The address of so many bytes, good until the next call."""
-        ...
-
-
-class AdamW:
-    """AdamW (Loshchilov & Hutter 2019) on a model's weights, in one pass over them.
-
-    Attributes:
-        means, squares: the running means of gradients and of their squares, by weight.
-    """
-
-    def __init__(self, model: Trainable) -> None:
-        self.model = model
-        names = [*model.weights]
-        self.means = {name: aligned(model.weights[name].shape) for name in names}
-        self.squares = {name: aligned(model.weights[name].shape) for name in names}
-        sizes = (ctypes.c_int64 * len(names))(*(model.weights[name].size for name in names))
-        places = [
-            (ctypes.c_void_p * len(names))(*(arrays[name].ctypes.data for name in names))
-            for arrays in (model.weights, model.gradients, self.means, self.squares)
-        ]
-        self._alive = sizes, places
-        self._call = Update(1, len(names), ctypes.addressof(sizes), *map(ctypes.addressof, places))
-
-    def norm(self) -> float:
-        """The norm of all gradients together."""
-        call = self._call
-        call.threads = self.model.threads
-        call.work = self.model.work(self.model.core.charrnn_update_work(call))
-        return float(self.model.core.charrnn_gradient_norm(call))
-
-    def update(
-        self,
-        *,
-        kept: Sequence[float],
-        rates: Sequence[float],
-        scale: float,
-        betas: tuple[float, float],
-        correction: float,
-    ) -> None:
-        """Make a step; `charrnn_update` in native/charrnn.h has the formula.
-
-        Args:
-            kept: what weight decay leaves of each weight. rates: how far each goes along its means.
-            scale: of the gradients.
-            correction: of the squares' roots.
-        """
-        floats = ctypes.c_float * len(kept)
-        each_kept, each_rate = floats(*kept), floats(*rates)
-        call = self._call
-        call.threads = self.model.threads
-        call.kept, call.rates, call.scale = ctypes.addressof(each_kept), ctypes.addressof(each_rate), scale
-        call.beta1, call.beta2 = betas
-        call.correction, call.epsilon = correction, 1e-8
-        self.model.core.charrnn_adamw(call)

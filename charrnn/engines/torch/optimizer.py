@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from charrnn.config.train import TrainConfig
-from charrnn.engines import Array
-from charrnn.training.optimizers import BETAS, Optimizer
+from charrnn.engines.base import Array, Optimizer
 
 
 def parameters_of(weights: Mapping[str, Array], gradients: Mapping[str, Array]) -> dict[str, nn.Parameter]:
@@ -42,9 +41,9 @@ class TorchOptimizer(Optimizer):
         optimizer: torch.optim.Optimizer
         match config.optimizer:
             case "adamw":
-                optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=BETAS, fused=True)
+                optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=self.betas, fused=True)
             case "adam":
-                optimizer = torch.optim.Adam(groups, lr=config.lr, betas=BETAS, fused=True)
+                optimizer = torch.optim.Adam(groups, lr=config.lr, betas=self.betas, fused=True)
             case "rmsprop":
                 optimizer = torch.optim.RMSprop(groups, lr=config.lr, alpha=0.95)
             case _:

@@ -1,0 +1,1 @@
+"""The compiled core: `lib` is its C interface, `inference` scores and samples, `training` and `optimizer` train."""

@@ -1,0 +1,1 @@
+"""PyTorch: `layers`, the `model` made of them, its `inference` and its `optimizer`."""
