@@ -48,9 +48,10 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
     from charrnn.config.sample import SampleConfig
     from charrnn.engines.base import Request
     from charrnn.engines.select import inference
-    from charrnn.engines.stepping import sampler_of
+    from charrnn.generation.constraints import automaton_of
+    from charrnn.generation.sampling import sampler_of
     from charrnn.network.architecture import Architecture
-    from charrnn.sampling import automaton_of, read_prompt
+    from charrnn.scoring.batching import read_prompt
 
     architecture = Architecture("gru", V, (hidden,), hidden)
     draw = np.random.default_rng(0)

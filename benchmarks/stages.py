@@ -33,7 +33,7 @@ def stages(model: str, begun: float) -> dict[str, float]:
     engine = inference(read.architecture, read.weights)
     times["lay out the weights"] = time.perf_counter()
     from charrnn.config.sample import SampleConfig
-    from charrnn.sampling import write_texts
+    from charrnn.generation.generate import write_texts
 
     next(write_texts(engine, read.tokenizer, np.zeros(0, np.int64), SampleConfig(), seed=1))
     times["the first character"] = time.perf_counter()

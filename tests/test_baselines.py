@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from charrnn import baselines
-from charrnn.baselines import Baselines, first, frequencies, kneser_ney, last, measure
+from charrnn.scoring import baselines
+from charrnn.scoring.baselines import Baselines, measure
+from charrnn.scoring.kneser_ney import frequencies, kneser_ney
 from charrnn.tokenizers.char import CharTokenizer
-from charrnn.tokenizers.utf8 import decode_utf8
+from charrnn.tokenizers.utf8 import decode_utf8, first, last
 
 SCALARS = 0x110000 - 0x800
 

@@ -21,7 +21,7 @@ from charrnn.console.progress import progress
 from charrnn.console.tables import show_scores, show_table
 from charrnn.console.training import PlainDisplay, Smooth, closing, display, perplexity, tell_plan
 from charrnn.errors import OutputError
-from charrnn.scoring import Score
+from charrnn.scoring.score import Score
 
 Capture = pytest.CaptureFixture[bytes]
 

@@ -26,9 +26,9 @@ from charrnn.engines.native.lib import PRECISIONS
 from charrnn.engines.native.training import NativeModel
 from charrnn.engines.numpy.inference import NumpyEngine
 from charrnn.engines.select import choose_engine
-from charrnn.engines.stepping import sampler_of
 from charrnn.engines.torch.model import LanguageModel
 from charrnn.errors import UsageError
+from charrnn.generation.sampling import sampler_of
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import dropout_masks, weight_masks
 

@@ -15,11 +15,13 @@ from charrnn.engines.base import ENDS, NEVER, Array, Inference, Request, Sampler
 from charrnn.engines.native import lib as core
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.select import inference
-from charrnn.engines.stepping import SteppingSampler, choose, distribution, sampler_of
 from charrnn.errors import NonFiniteError
+from charrnn.generation.constraints import automaton_of
+from charrnn.generation.generate import write_texts
+from charrnn.generation.sampling import SteppingSampler, choose, distribution, sampler_of
 from charrnn.network.architecture import Architecture
 from charrnn.rng import Purpose, generator
-from charrnn.sampling import automaton_of, read_prompt, write_texts
+from charrnn.scoring.batching import read_prompt
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 

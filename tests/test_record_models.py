@@ -13,7 +13,7 @@ import tiny
 from tiny import Program
 from trainings import arguments, split_of, tensors
 
-from charrnn import library, sampling
+import charrnn
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
@@ -22,9 +22,12 @@ from charrnn.engines.base import Inference
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.select import inference
 from charrnn.errors import CheckpointError, InputError
-from charrnn.sampling import write_texts
-from charrnn.scoring import Score, score_ids, score_records
-from charrnn.scoring import texts as scoring_texts
+from charrnn.generation import generate as sampling
+from charrnn.generation.generate import write_texts
+from charrnn.scoring import scorer as scoring_texts
+from charrnn.scoring.batching import score_ids
+from charrnn.scoring.score import Score
+from charrnn.scoring.scorer import score_records
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.sentencepiece import SentencePieceTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
@@ -270,7 +273,7 @@ def test_sample_writes_a_record_a_line(run: Program) -> None:
 
 def test_the_library(tmp_path: Path) -> None:
     model_of(b"\n")
-    model = library.load("m.safetensors")
+    model = charrnn.load("m.safetensors")
     assert model.separator == b"\n"
     assert "\n" not in "".join(model.samples(20, length=40, seed=1))
     both = model.score("anna\nemma")

@@ -14,10 +14,10 @@ import pytest
 import tiny
 
 import charrnn.console
-from charrnn import sampling
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SAMPLE_PRECISIONS
 from charrnn.engines.native import lib as core
+from charrnn.generation import generate as sampling
 from charrnn.tokenizers.byte import ByteTokenizer
 
 HOSTILE = b"\x1b]0;pwn\x07\x1b[2J\x9b31m" + "\x9bm\r\u202e\u2066\x7f\b\n\t\r\n.é".encode() + b"\xff"

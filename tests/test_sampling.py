@@ -12,8 +12,10 @@ from charrnn.config.sample import SampleConfig
 from charrnn.engines.base import ENDS, NEVER, Inference
 from charrnn.engines.native import lib as core
 from charrnn.engines.select import inference
+from charrnn.generation.constraints import automaton_of
+from charrnn.generation.generate import Part, write_texts
 from charrnn.generation.prompts import encode_prompt
-from charrnn.sampling import Part, automaton_of, read_prompt, write_texts
+from charrnn.scoring.batching import read_prompt
 from charrnn.tokenizers.byte import ByteTokenizer
 
 ENGINES = ["numpy", *(["native"] if core.library() else [])]

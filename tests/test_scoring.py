@@ -12,8 +12,9 @@ from charrnn.checkpoint.format import Checkpoint
 from charrnn.engines.base import Inference
 from charrnn.engines.select import inference
 from charrnn.errors import InputError, NonFiniteError
-from charrnn.scoring import Score, score_streams, score_texts, score_windows
-from charrnn.scoring import texts as scoring_texts
+from charrnn.scoring import scorer as scoring_texts
+from charrnn.scoring.score import Score
+from charrnn.scoring.scorer import score_streams, score_texts, score_windows
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from charrnn.config.sample import SampleConfig
-from charrnn.engines.stepping import choose, distribution
 from charrnn.errors import NonFiniteError, UsageError
+from charrnn.generation.sampling import choose, distribution
 from charrnn.rng import Purpose, generator
 
 CHI_SQUARED = {4: 18.47}

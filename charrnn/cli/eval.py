@@ -22,7 +22,9 @@ from charrnn.engines.select import choose_device, engine_of
 from charrnn.errors import InputError, UsageError
 from charrnn.files import quote
 from charrnn.model import read_models
-from charrnn.scoring import LANES, Score, score_records, score_streams, score_texts, score_windows
+from charrnn.scoring.batching import LANES
+from charrnn.scoring.score import Score
+from charrnn.scoring.scorer import score_records, score_streams, score_texts, score_windows
 
 _PIECE = 1 << 16  # bytes read at a time
 _LITTLE = 1 << 12  # bytes handed to what takes seconds for them

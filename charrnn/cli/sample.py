@@ -13,9 +13,9 @@ from charrnn.dataset.dataset import Ids
 from charrnn.engines.select import engine_of
 from charrnn.errors import InputError
 from charrnn.files import quote
+from charrnn.generation.generate import Part, write_texts
 from charrnn.generation.prompts import encode_prompt
 from charrnn.model import read_models
-from charrnn.sampling import Part, write_texts
 from charrnn.tokenizers.tokenizer import Tokenizer
 
 

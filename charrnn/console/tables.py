@@ -9,7 +9,7 @@ from charrnn.console import Console
 from charrnn.console.escape import escape
 
 if TYPE_CHECKING:
-    from charrnn.scoring import Score
+    from charrnn.scoring.score import Score
 
 
 def show_scores(console: Console, rows: Sequence[tuple[str, Sequence["Score"]]]) -> None:

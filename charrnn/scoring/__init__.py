@@ -1,7 +1,5 @@
-"""Ids to nats: what a text costs under a model, every token once."""
+"""Ids to nats, exactly; nothing here formats.
 
-from charrnn.scoring.lanes import LANES, score_ids
-from charrnn.scoring.score import Score
-from charrnn.scoring.texts import score_records, score_streams, score_texts, score_windows
-
-__all__ = ["LANES", "Score", "score_ids", "score_records", "score_streams", "score_texts", "score_windows"]
+`score` has the definitions, `batching` scores many texts side by side, `scorer` takes bytes and knows what suits a
+model; `baselines` and `kneser_ney` are what a figure is compared with.
+"""

@@ -250,3 +250,19 @@ class Beginning:
             end = text.rfind(separator) + len(separator) if separator else _last_character(text)
             texts += [text[:end]] if end > 0 else []
         return texts
+
+
+def first(text: bytes, limit: int) -> bytes:
+    """Its first bytes, whole characters of them."""
+    end = min(limit, len(text))
+    while 0 < end < len(text) and text[end] & 0xC0 == 0x80 and limit - end < 3:
+        end -= 1
+    return text[:end]
+
+
+def last(text: bytes, limit: int) -> bytes:
+    """Its last bytes, whole characters of them: of a text to learn from what is nearest to the one after it."""
+    begin = max(0, len(text) - limit)
+    while 0 < begin < len(text) and text[begin] & 0xC0 == 0x80 and begin - len(text) + limit < 3:
+        begin += 1
+    return text[begin:]

@@ -17,8 +17,8 @@ from charrnn.dataset.dataset import Split
 from charrnn.engines.base import Inference
 from charrnn.engines.select import inference
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
+from charrnn.generation.generate import write_texts
 from charrnn.runs.run_dir import Run
-from charrnn.sampling import write_texts
 from charrnn.training.calibration import training_rows, usable
 from charrnn.training.learner import Learner, Step
 from charrnn.training.plan import Plan, describe

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-from charrnn.baselines import MAX_TRAIN, MAX_VAL, first, last, measure
 from charrnn.config.options import flag
 from charrnn.config.params import Escaped, seconds
 from charrnn.config.train import TrainConfig
@@ -20,6 +19,8 @@ from charrnn.engines.native import lib as core
 from charrnn.engines.select import choose_engine, choose_precision
 from charrnn.machine import processors
 from charrnn.network.architecture import Architecture
+from charrnn.scoring.baselines import MAX_TRAIN, MAX_VAL, measure
+from charrnn.tokenizers.utf8 import first, last
 from charrnn.training.calibration import calibrate, scoring_cost, training_rows, usable
 from charrnn.training.recipe import (
     MOST_EPOCHS,

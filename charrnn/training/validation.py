@@ -9,7 +9,9 @@ import numpy as np
 
 from charrnn.dataset.dataset import Split
 from charrnn.engines.base import Array, Inference
-from charrnn.scoring import Score, score_ids, score_records, score_texts, score_windows
+from charrnn.scoring.batching import score_ids
+from charrnn.scoring.score import Score
+from charrnn.scoring.scorer import score_records, score_texts, score_windows
 
 VAL_STREAMS = 64
 """Pieces that an evaluation during training scores side by side."""

@@ -1,4 +1,4 @@
-"""Writing text with a model: symbols to texts, in order, cut where they end."""
+"""Text from a model: ids to texts, in order, cut where they end."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,42 +8,19 @@ import numpy as np
 from charrnn.config.sample import SampleConfig
 from charrnn.corpus.records import Ends, with_starts
 from charrnn.dataset.dataset import Ids
-from charrnn.engines.base import ENDS, NEVER, Array, Inference, Request, State, Written
-from charrnn.engines.stepping import sampler_of
+from charrnn.engines.base import Inference, Request, Written
+from charrnn.generation.constraints import automaton_of
+from charrnn.generation.sampling import sampler_of
+from charrnn.scoring.batching import read_prompt
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import Utf8Splitter
 
 BATCH = 64
 """Texts written side by side at most."""
 
+
 PAUSE = 0.02
 """Seconds between two looks at what has been written."""
-
-
-def read_prompt(engine: Inference, prompt: Ids) -> tuple[Array, State]:
-    """Logits (1, V) and state after `<s>` and the prompt."""
-    state = engine.zero_state(1)
-    read = np.concatenate([[engine.architecture.start], prompt]).astype(np.int64)
-    if len(read) > 1:  # by chunks, as one call per symbol would be slow
-        for begin in range(0, len(read) - 1, 4096):
-            _, state = engine.score(read[None, begin : min(begin + 4096, len(read) - 1)], state)
-    return engine.step(read[-1:], state)
-
-
-def automaton_of(vocabulary: int, unknown: int | None, end: tuple[int, ...]) -> Array:
-    """What may be written, for `Inference.sampler`: all but `unknown`, up to the symbols `end`, if there are any.
-
-    State n is where the last n symbols are the first n of `end` (Knuth, Morris & Pratt 1977).
-    """
-    automaton = np.zeros((max(1, len(end)), vocabulary), np.int32)
-    for n in range(len(end)):
-        for symbol in set(end):
-            read = (*end[:n], symbol)
-            matched = next(k for k in range(len(read), -1, -1) if read[len(read) - k :] == end[:k])
-            automaton[n, symbol] = matched if matched < len(end) else ENDS
-    if unknown is not None:
-        automaton[:, unknown] = NEVER
-    return automaton
 
 
 @dataclass(frozen=True)

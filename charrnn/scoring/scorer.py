@@ -10,11 +10,13 @@ from charrnn.corpus.records import Ends, ended, with_starts
 from charrnn.dataset.dataset import Ids
 from charrnn.engines.base import Inference
 from charrnn.errors import InputError
-from charrnn.scoring.lanes import LANES, score_ids
+from charrnn.scoring.batching import LANES, score_ids
 from charrnn.scoring.score import Score
 from charrnn.tokenizers.tokenizer import Encoder, Tokenizer
 
 _HELD = 1 << 24  # ids of windows that are read side by side
+
+
 _BLOCK = 1 << 12  # symbols of records that one lane takes at a time
 
 

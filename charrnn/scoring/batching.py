@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.dataset.dataset import Ids
-from charrnn.engines.base import Array, Inference
+from charrnn.engines.base import Array, Inference, State
 from charrnn.errors import NonFiniteError
 from charrnn.scoring.score import Score
 from charrnn.tokenizers.tokenizer import Tokenizer
 
 LANES = 64
 """Texts scored side by side at most."""
+
 
 _CALL = 1 << 16  # ids in one call of an engine: what bounds the memory
 
@@ -131,3 +132,13 @@ def _tally(nats: Array, oov: Array, starts: int) -> Score:
         raise NonFiniteError
     unknown = int(oov.sum())
     return Score(total, len(nats) - starts, oov=unknown, oov_nats=float(nats[oov].sum()), oov_tokens=unknown)
+
+
+def read_prompt(engine: Inference, prompt: Ids) -> tuple[Array, State]:
+    """Logits (1, V) and state after `<s>` and the prompt."""
+    state = engine.zero_state(1)
+    read = np.concatenate([[engine.architecture.start], prompt]).astype(np.int64)
+    if len(read) > 1:  # by chunks, as one call per symbol would be slow
+        for begin in range(0, len(read) - 1, 4096):
+            _, state = engine.score(read[None, begin : min(begin + 4096, len(read) - 1)], state)
+    return engine.step(read[-1:], state)

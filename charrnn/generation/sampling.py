@@ -15,6 +15,8 @@ from charrnn.errors import NonFiniteError
 from charrnn.rng import Purpose, generator
 
 STEPS = 8  # of a call at least
+
+
 _DRAWS = 256  # uniforms taken from a text's generator at a time
 
 
