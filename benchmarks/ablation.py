@@ -22,16 +22,16 @@ share_processors()
 from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpus.reader import read_corpus  # noqa: E402
 from charrnn.corpus.sources import locate  # noqa: E402
+from charrnn.dataset.batches import training_rows  # noqa: E402
 from charrnn.dataset.dataset import Split  # noqa: E402
 from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
 from charrnn.engines.base import Array  # noqa: E402
 from charrnn.engines.select import inference  # noqa: E402
 from charrnn.errors import NonFiniteError  # noqa: E402
-from charrnn.training.calibration import training_rows  # noqa: E402
+from charrnn.training.evaluation import exact  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402
 from charrnn.training.plan import make_plan  # noqa: E402
 from charrnn.training.schedule import learning_rate  # noqa: E402
-from charrnn.training.validation import exact  # noqa: E402
 
 CELLS = ("rnn", "lstm", "gru")
 LETTERS, RECALLED, LINES = "abcdefgh", 4, 4000
@@ -118,7 +118,10 @@ def run(
     )  # fmt: skip
     plan = make_plan(config, split, device="cpu", elapsed=lambda: 0.0)
     assert plan.config.lr is not None
-    learner, rows = Learner(plan.architecture, plan.config, "cpu"), training_rows(plan.config, split)
+    learner, rows = (
+        Learner(plan.architecture, plan.config, "cpu"),
+        training_rows(split, batch=plan.config.batch, seq_len=plan.config.seq_len, seed=plan.config.seed),
+    )
     learner.expect(split.train.ids)
     begin(learner, variant)
     curve: list[tuple[int, float]] = []

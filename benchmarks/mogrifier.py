@@ -20,13 +20,13 @@ from torch import Tensor, nn  # noqa: E402
 from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpus.reader import read_corpus  # noqa: E402
 from charrnn.corpus.sources import locate  # noqa: E402
+from charrnn.dataset.batches import training_rows  # noqa: E402
 from charrnn.dataset.dataset import Split  # noqa: E402
 from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
 from charrnn.engines import base as optimizers  # noqa: E402
-from charrnn.training.calibration import training_rows  # noqa: E402
+from charrnn.training.autoconfig import architecture_of  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402
 from charrnn.training.plan import make_plan  # noqa: E402
-from charrnn.training.recipe import architecture_of  # noqa: E402
 from charrnn.training.schedule import learning_rate  # noqa: E402
 
 State = tuple[Tensor, Tensor]
@@ -73,7 +73,10 @@ def trial(split: Split, config: TrainConfig, rounds: int) -> tuple[int, float, f
     assert config.steps is not None
     assert config.lr is not None
     assert config.hidden is not None
-    architecture, rows = architecture_of(config, split), training_rows(config, split)
+    architecture, rows = (
+        architecture_of(config, split),
+        training_rows(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed),
+    )
     learner = Learner(architecture, config, "cpu")  # for the weights that it begins with
     learner.expect(split.train.ids)
     model = Mogrifier(learner.weights(), rounds)

@@ -24,6 +24,7 @@ from charrnn.config.options import kinds, parse  # noqa: E402
 from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpus.reader import read_corpus  # noqa: E402
 from charrnn.corpus.sources import locate  # noqa: E402
+from charrnn.dataset.batches import training_rows  # noqa: E402
 from charrnn.dataset.dataset import Split  # noqa: E402
 from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
 from charrnn.engines import base as optimizers  # noqa: E402
@@ -31,11 +32,11 @@ from charrnn.engines.base import Inference  # noqa: E402
 from charrnn.engines.native.training import NativeModel  # noqa: E402
 from charrnn.engines.select import inference  # noqa: E402
 from charrnn.engines.torch.optimizer import parameters_of  # noqa: E402
-from charrnn.training.calibration import training_rows  # noqa: E402
+from charrnn.training.evaluation import exact  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402
 from charrnn.training.plan import make_plan  # noqa: E402
 from charrnn.training.schedule import learning_rate  # noqa: E402
-from charrnn.training.validation import FIT_TOKENS, exact, fit_temperature, tempered  # noqa: E402
+from charrnn.training.temperature import FIT_TOKENS, fit_temperature, tempered  # noqa: E402
 
 BETA1, BETA2 = optimizers.BETAS
 
@@ -116,7 +117,10 @@ def run(split: Split, options: dict[str, Any], extras: Extras) -> dict[str, Any]
     config, architecture = plan.config, plan.architecture
     assert config.steps is not None
     assert config.lr is not None
-    learner, rows = Learner(architecture, config, "cpu"), training_rows(config, split)
+    learner, rows = (
+        Learner(architecture, config, "cpu"),
+        training_rows(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed),
+    )
     learner.expect(split.train.ids)
     model = learner.model
     assert isinstance(model, NativeModel)

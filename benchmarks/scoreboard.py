@@ -24,7 +24,7 @@ from charrnn.corpus.reader import read_corpus
 from charrnn.corpus.sources import locate
 from charrnn.dataset.prepare import Preparation, prepare
 from charrnn.engines.select import inference
-from charrnn.training.validation import exact
+from charrnn.training.evaluation import exact
 
 ROWS = {
     "shakespeare-15s": ("tinyshakespeare.txt", "--time", "15s"),

@@ -27,7 +27,7 @@ LAYER = {name: depth for depth, names in enumerate(LAYERS.values()) for name in 
 AT_IMPORT = {
     "torch": {
         "engines.torch_training",
-        "training.torch_optimizer",
+        "engines.torch.optimizer",
         "engines.torch",
     },
     "rich": {"console.live"},

@@ -19,11 +19,12 @@ from charrnn.dataset.dataset import Split
 from charrnn.errors import InputError
 from charrnn.network.architecture import Architecture
 from charrnn.report import count
-from charrnn.training import calibration, recipe
+from charrnn.training import autoconfig as recipe
 from charrnn.training import plan as planning
-from charrnn.training.loop import Trainer
+from charrnn.training import throughput as calibration
+from charrnn.training.autoconfig import MOST_EPOCHS, symbols_of
 from charrnn.training.plan import NOT_IN_A_PLAN, Plan, command, describe, make_plan
-from charrnn.training.recipe import MOST_EPOCHS, symbols_of
+from charrnn.training.trainer import Trainer
 
 Capture = pytest.CaptureFixture[bytes]
 

@@ -354,7 +354,7 @@ def test_a_cache_that_cannot_be_written(small: Path, run: Program, monkeypatch: 
 @pytest.mark.parametrize("change", ["cut", "longer", "replaced", "gone"])
 def test_in_17_a_corpus_that_changes_while_training(change: str, run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     """IN-17: one warning; the run ends as it would have; resuming with the changed text is refused (CK-16)."""
-    from charrnn.training.loop import Trainer
+    from charrnn.training.trainer import Trainer
 
     path = Path("a.txt")
     path.write_bytes(TEXT)

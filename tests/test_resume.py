@@ -38,8 +38,8 @@ from charrnn.engines.native import lib as core
 from charrnn.errors import CheckpointError, OutputError, UsageError
 from charrnn.runs.run_dir import Run
 from charrnn.training.learner import Learner
-from charrnn.training.loop import Trainer
 from charrnn.training.resume import resume_plan, stored_config
+from charrnn.training.trainer import Trainer
 
 Capture = pytest.CaptureFixture[bytes]
 Start = Callable[..., Child]

@@ -15,9 +15,10 @@ from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.cli import train as command
 from charrnn.runs.run_dir import Run
-from charrnn.training import loop, validation
+from charrnn.training import evaluation as validation
+from charrnn.training import trainer as loop
 from charrnn.training.learner import Learner
-from charrnn.training.stop import SIGNALS, Stop, StopRequested
+from charrnn.training.signals import SIGNALS, Stop, StopRequested
 
 Capture = pytest.CaptureFixture[bytes]
 Start = Callable[..., Child]

@@ -12,7 +12,8 @@ from trainings import arguments, split_of, tensors
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.engines.numpy.inference import NumpyEngine
-from charrnn.training.validation import FITS, LEAST_FIT, fit_temperature, look, tempered
+from charrnn.training.evaluation import look
+from charrnn.training.temperature import FITS, LEAST_FIT, fit_temperature, tempered
 
 LETTERS = b"abcdefgh"
 ODDS = np.array([0.4, 0.2, 0.12, 0.1, 0.08, 0.05, 0.03, 0.02])

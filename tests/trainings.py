@@ -24,12 +24,13 @@ from charrnn.corpus.formats import Form
 from charrnn.dataset.dataset import Split
 from charrnn.dataset.prepare import Preparation, prepare
 from charrnn.errors import Interrupted
+from charrnn.runs.events import Event
 from charrnn.runs.run_dir import Run
 from charrnn.training.learner import Step
-from charrnn.training.loop import Event, Trainer
 from charrnn.training.plan import make_plan
 from charrnn.training.resume import resume_plan
-from charrnn.training.stop import Stop
+from charrnn.training.signals import Stop
+from charrnn.training.trainer import Trainer
 
 TEXT = (b"The quick brown fox jumps over the lazy dog.\n" * 7)[:300]
 """270 symbols to train on: 8 steps an epoch with the sizes of `SMALL`; and 30 to validate on."""
@@ -228,7 +229,7 @@ def children() -> Iterator[Callable[..., Child]]:
 
 def _servers() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "charrnn.cli", "charrnn.cli.train", "charrnn.training.loop"])
+    context.set_forkserver_preload(["pytest", "charrnn.cli", "charrnn.cli.train", "charrnn.training.trainer"])
     return context
 
 

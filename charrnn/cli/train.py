@@ -29,10 +29,10 @@ from charrnn.engines.select import choose_device
 from charrnn.errors import Interrupted, UsageError
 from charrnn.files import cache_folder, quote
 from charrnn.runs.run_dir import Run
-from charrnn.training.loop import Trainer
 from charrnn.training.plan import Plan, describe, make_plan
 from charrnn.training.resume import resume_plan
-from charrnn.training.stop import Stop, StopRequested
+from charrnn.training.signals import Stop, StopRequested
+from charrnn.training.trainer import Trainer
 
 ROOT = Path("checkpoints")
 

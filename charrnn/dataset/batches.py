@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.dataset.dataset import Ids, Stream
+from charrnn.dataset.dataset import Ids, Split, Stream
 from charrnn.errors import InputError
 from charrnn.rng import Purpose, generator
 
@@ -148,3 +148,11 @@ class _Shuffle:
         record = self._order[number]
         places: Ids = self._begins[record] + positions - (self._ends[number] - self._lengths[record])
         return places
+
+
+def training_rows(split: Split, *, batch: int | None, seq_len: int | None, seed: int) -> Rows:
+    """The rows that a plan's steps learn from; a plan is complete: its batch and seq_len are no longer None."""
+    assert batch is not None
+    assert seq_len is not None
+    start, newline = split.tokenizer.size, split.tokenizer.newline
+    return Rows(split.train, start=start, newline=newline, batch=batch, seq_len=seq_len, seed=seed)

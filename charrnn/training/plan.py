@@ -14,6 +14,7 @@ from typing import Any
 from charrnn.config.options import flag
 from charrnn.config.params import Escaped, seconds
 from charrnn.config.train import TrainConfig
+from charrnn.dataset.batches import training_rows
 from charrnn.dataset.dataset import Split
 from charrnn.engines.native import lib as core
 from charrnn.engines.select import choose_engine, choose_precision
@@ -21,8 +22,7 @@ from charrnn.machine import processors
 from charrnn.network.architecture import Architecture
 from charrnn.scoring.baselines import MAX_TRAIN, MAX_VAL, measure
 from charrnn.tokenizers.utf8 import first, last
-from charrnn.training.calibration import calibrate, scoring_cost, training_rows, usable
-from charrnn.training.recipe import (
+from charrnn.training.autoconfig import (
     MOST_EPOCHS,
     architecture_of,
     symbols_of,
@@ -32,6 +32,7 @@ from charrnn.training.recipe import (
     with_rest_of_model,
     with_rows,
 )
+from charrnn.training.throughput import calibrate, scoring_cost, usable
 
 BASELINE_SPEED = 40_000  # bytes of text that baselines learn from, for each second there is: 2 to 3 % of it
 UNTIMED_BASELINES = 2_000_000
@@ -133,7 +134,11 @@ def describe(plan: Plan, split: Split, device: str) -> dict[str, Any]:
         "seq_len": config.seq_len,
         "learning_rate": config.lr,
         "steps": config.steps,
-        "epochs": round(config.steps / training_rows(config, split).steps_per_epoch, 3),
+        "epochs": round(
+            config.steps
+            / training_rows(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed).steps_per_epoch,
+            3,
+        ),
         "time": config.time,
         "chars_per_second": plan.chars_per_second,
         "train_tokens": len(split.train),
@@ -186,7 +191,7 @@ def make_plan(
         config = with_hidden(config, split, device, elapsed, reasons, check)
     config = with_rest_of_model(config, device, reasons)
     architecture = architecture_of(config, split)
-    epoch = training_rows(config, split).steps_per_epoch
+    epoch = training_rows(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed).steps_per_epoch
     steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
     scoring, speed = scoring_cost(architecture, config, split, device), 0.0
     bounded = steps is not None

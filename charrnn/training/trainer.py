@@ -13,32 +13,37 @@ from typing import Any
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
+from charrnn.dataset.batches import training_rows
 from charrnn.dataset.dataset import Split
 from charrnn.engines.base import Inference
 from charrnn.engines.select import inference
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
 from charrnn.generation.generate import write_texts
+from charrnn.runs.events import Event
 from charrnn.runs.run_dir import Run
-from charrnn.training.calibration import training_rows, usable
+from charrnn.training.evaluation import exact, figures, look, perplexity
 from charrnn.training.learner import Learner, Step
 from charrnn.training.plan import Plan, describe
-from charrnn.training.progress import Progress
+from charrnn.training.resume import Progress
 from charrnn.training.schedule import Course, learning_rate
-from charrnn.training.stop import Stop, StopRequested
-from charrnn.training.validation import FIT_TOKENS, exact, figures, fit_temperature, look, perplexity, tempered
+from charrnn.training.signals import Stop, StopRequested
+from charrnn.training.temperature import FIT_TOKENS, fit_temperature, tempered
+from charrnn.training.throughput import usable
 
 FALL = 0.15
 """Nats per symbol that a fall of the learning rate from its highest to zero may bring; Tiny Shakespeare gives 0.1."""
+
 
 ASTRAY, AIM = 0.1, 0.5
 """Where the rows' end is so many epochs away from a run's last step, they go on from elsewhere, but once only: so many
 epochs before the end. Going on from elsewhere costs the state, and what is skipped or read again (0.008 nats where
 it happens eight times in two epochs of Tiny Shakespeare), and not ending at the end costs more (0.015)."""
 
-_SAMPLE = SampleConfig(temp=0.8, length=240)
-_RECORDS = 12  # in a sample
 
-Event = dict[str, Any]
+_SAMPLE = SampleConfig(temp=0.8, length=240)
+
+
+_RECORDS = 12  # in a sample
 
 
 class Trainer:
@@ -74,7 +79,7 @@ class Trainer:
         config = plan.config
         assert config.steps is not None
         self.learner = Learner(plan.architecture, config, device)
-        self.rows = training_rows(config, split)
+        self.rows = training_rows(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
         self.progress = Progress(Course(config.steps), config.steps)
         if resumed is None:
             self.learner.expect(split.train.ids)

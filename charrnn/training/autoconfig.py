@@ -16,28 +16,40 @@ from charrnn.errors import InputError
 from charrnn.machine import processors
 from charrnn.network.architecture import Architecture
 from charrnn.network.cells import CELLS
-from charrnn.training.calibration import calibrate
+from charrnn.training.throughput import calibrate
 
 SIZES = [32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024]
 """Hidden sizes the plan chooses among."""
+
 
 PERSISTENT = 128
 """Of which H and the embedding's width are multiples on CUDA: cuDNN's persistent kernels for LSTM in float16 want that,
 and rows by the eight, 128 at most; elsewhere it does no harm."""
 
+
 # The size of a layer: a weight wants to read some symbols, as a small model that has read much beats a large
 # one that has not; and a text can fill only so many weights, though with dropout more than it has symbols.
 WEIGHTS_PER_SYMBOL = 10.0
+
+
 SYMBOLS_PER_WEIGHT = 3.5
+
+
 UNTIMED = 256  # the most where no time is given
+
+
 DEEP = 500_000  # weights of one layer, from which on two smaller ones learn more in the same time
+
 
 MOST_EPOCHS = 30
 """Where there is a time to keep, and the text is short enough to be read that often."""
 
+
 # A text that is read often is learnt by heart, unless some of the model is left out of each step: of the units, from
 # so many epochs on and so much more each time they double; of the recurrent weights, later and faster.
 _DROPOUT, _WEIGHT_DROP = (2.4, 0.15), (7.0, 0.2)
+
+
 _MOST_LEFT_OUT = 0.5
 
 

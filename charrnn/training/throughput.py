@@ -8,22 +8,36 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.config.train import TrainConfig
-from charrnn.dataset.batches import Rows
+from charrnn.dataset.batches import training_rows
 from charrnn.dataset.dataset import Split
 from charrnn.engines.select import inference
 from charrnn.network.architecture import Architecture
+from charrnn.training.evaluation import VAL_STREAMS
 from charrnn.training.learner import Learner
-from charrnn.training.validation import FIT_TOKENS, FITS, VAL_STREAMS
+from charrnn.training.temperature import FIT_TOKENS, FITS
 
 EVALUATIONS = 20
 """Evaluations in a run, where the user does not say."""
 
+
 _EVAL_SHARE = 0.03  # of the time, for all evaluations while training
+
+
 _EXACT_SHARE = 0.10  # of the time, for the exact figures of the finished model
+
+
 _ENOUGH = 20_000  # symbols of an evaluation, where there is the time
+
+
 _CALIBRATION, _CALIBRATION_SHARE = 0.5, 0.01  # seconds of steps for each number of threads, or less in short runs
+
+
 _TURN = 3  # steps
+
+
 _SCORING = 0.1  # seconds of scoring, to know how long it takes
+
+
 _SAVING = 0.3  # seconds at the end of a run
 
 
@@ -38,7 +52,7 @@ def calibrate(
     """Symbols a second that training reads here with each number of threads, measured on a learner that is
     thrown away. They take turns, so that a busy machine is equally unfair to all."""
     learner = Learner(architecture, config, device)
-    rows = training_rows(config, split)
+    rows = training_rows(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
     took: dict[int, list[float]] = {count: [] for count in threads}
     begin, step = time.monotonic(), 0
     most, enough = 200 * len(threads), min(_CALIBRATION, _CALIBRATION_SHARE * (config.time or math.inf))
@@ -65,20 +79,6 @@ def usable(budget: float, end: float) -> float:
     """Of the seconds that a run may take, those that are planned for; its end, of which less is known, takes about
     `end` of them."""
     return budget - min(0.02 * budget, 0.5 + 0.3 * end)
-
-
-def training_rows(config: TrainConfig, split: Split) -> Rows:
-    """The rows that a plan's steps learn from."""
-    assert config.batch is not None
-    assert config.seq_len is not None
-    return Rows(
-        split.train,
-        start=split.tokenizer.size,
-        newline=split.tokenizer.newline,
-        batch=config.batch,
-        seq_len=config.seq_len,
-        seed=config.seed,
-    )
 
 
 @dataclass(frozen=True)
