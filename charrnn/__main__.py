@@ -30,7 +30,7 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
     from typer.exceptions import TyperException
 
     from charrnn.cli import parse, sentence
-    from charrnn.console import Console, drop
+    from charrnn.console.streams import Console, drop
     from charrnn.errors import CharRNNError
     from charrnn.version import __version__
 

@@ -15,11 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.console import Console, drop
-from charrnn.console.escape import TerminalText, escape, escape_json, escape_line
+from charrnn.cli.eval_writers import show_scores
+from charrnn.console.display import PlainDisplay, display
+from charrnn.console.format import Smooth, closing, perplexity, tell_plan
 from charrnn.console.progress import progress
-from charrnn.console.tables import show_scores, show_table
-from charrnn.console.training import PlainDisplay, Smooth, closing, display, perplexity, tell_plan
+from charrnn.console.streams import Console, drop
+from charrnn.console.tables import show_table
+from charrnn.console.terminal_text import TerminalText, escape, escape_json, escape_line
 from charrnn.errors import OutputError
 from charrnn.scoring.score import Score
 
@@ -172,7 +174,7 @@ def test_flushed_as_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         sys, "stdout", Stream(io.BufferedWriter(io.FileIO(os.open("out", os.O_CREAT | os.O_RDWR), "w")))
     )
-    monkeypatch.setattr("charrnn.console.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("charrnn.console.streams.time.monotonic", lambda: now[0])
     console = Console()
     written = []
     for wait, flush in ((0, False), (0.01, False), (0.005, False), (0.01, False), (0.001, False), (0, True)):
@@ -447,7 +449,7 @@ def test_steps_are_told_of_when_all_is_quiet(capfdbinary: Capture, monkeypatch: 
         "chars_per_second": 34567.0,
     }  # fmt: skip
     now = [0.0]
-    monkeypatch.setattr("charrnn.console.training.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("charrnn.console.display.time.monotonic", lambda: now[0])
     with display(Console(), None, json=False) as shown:  # type: ignore[arg-type]
         for _ in range(100):
             now[0] += 0.3

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from charrnn.console.escape import TerminalText, escape, escape_json
+from charrnn.console.terminal_text import TerminalText, escape, escape_json
 
 PAIRS = [
     ("plain, é 日😀 text\n\t", "plain, é 日😀 text\n\t"),

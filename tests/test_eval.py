@@ -508,7 +508,7 @@ def test_a_slow_feed_is_answered_at_once() -> None:
 
 def test_records_are_written_at_once(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
     """CL-27: --flush, each by itself."""
-    from charrnn.console import Console
+    from charrnn.console.streams import Console
 
     flushed = []
 

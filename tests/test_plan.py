@@ -15,10 +15,10 @@ from charrnn.cli import parse
 from charrnn.config.options import merge
 from charrnn.config.params import seconds
 from charrnn.config.train import PRESETS, TrainConfig
+from charrnn.console.format import count
 from charrnn.dataset.dataset import Split
 from charrnn.errors import InputError
 from charrnn.network.architecture import Architecture
-from charrnn.report import count
 from charrnn.training import autoconfig as recipe
 from charrnn.training import plan as planning
 from charrnn.training import throughput as calibration

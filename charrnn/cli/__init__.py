@@ -20,7 +20,7 @@ from charrnn.config.options import flag
 from charrnn.config.params import Choice, Flag, Names
 from charrnn.config.sample import SampleConfig
 from charrnn.config.train import TrainConfig
-from charrnn.console import Console
+from charrnn.console.streams import Console
 from charrnn.errors import OutputError
 from charrnn.machine import share_processors
 from charrnn.version import __version__

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from charrnn.console import Console
 from charrnn.console.progress import progress
+from charrnn.console.streams import Console
 from charrnn.console.tables import show_table
 from charrnn.corpus.catalog import DEFAULT, Recipe, known
 from charrnn.errors import UsageError

@@ -11,8 +11,8 @@ from typing import Any
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.eval import EvalConfig
 from charrnn.config.options import merge
-from charrnn.console import Console
 from charrnn.console.progress import progress
+from charrnn.console.streams import Console
 from charrnn.corpus.formats import fasta, field_of, is_fasta, json_object, lines
 from charrnn.corpus.inputs import PACKED, open_source, read_pieces
 from charrnn.corpus.records import ended
@@ -108,7 +108,7 @@ class _Evaluation:
                     self._put_out("total", total)
         finally:
             if table and rows:
-                from charrnn.console.tables import show_scores
+                from charrnn.cli.eval_writers import show_scores
 
                 show_scores(console, rows)
         console.flush()

@@ -7,7 +7,7 @@ from typing import Any
 
 from charrnn.config.options import merge
 from charrnn.config.sample import SampleConfig
-from charrnn.console import Console
+from charrnn.console.streams import Console
 from charrnn.corpus.inputs import open_source, read_pieces
 from charrnn.dataset.dataset import Ids
 from charrnn.engines.select import engine_of

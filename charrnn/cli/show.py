@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from charrnn.checkpoint import format as checkpoint
-from charrnn.console import Console
-from charrnn.report import count, curve
+from charrnn.console.format import count, curve
+from charrnn.console.streams import Console
 from charrnn.runs.locate import find_model
 from charrnn.runs.run_dir import Run
 

@@ -13,9 +13,10 @@ from typing import Any
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.options import kinds, merge, read_toml
 from charrnn.config.train import TrainConfig
-from charrnn.console import Console
+from charrnn.console.display import display
+from charrnn.console.format import tell_plan
 from charrnn.console.progress import progress
-from charrnn.console.training import display, tell_plan
+from charrnn.console.streams import Console
 from charrnn.corpus import reader as reading
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import fingerprint

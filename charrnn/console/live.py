@@ -15,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.config.params import seconds
-from charrnn.console import Console, drop
-from charrnn.console.escape import escape, escape_line
-from charrnn.console.training import Event, Smooth, closing, perplexity, tell_plan
-from charrnn.report import count, curve
+from charrnn.console.format import Smooth, closing, count, curve, perplexity, tell_plan
+from charrnn.console.streams import Console, drop
+from charrnn.console.terminal_text import escape, escape_line
+from charrnn.runs.events import Event
 
 if TYPE_CHECKING:
     from charrnn.training.learner import Step

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator
 
-from charrnn.console import Console
+from charrnn.console.streams import Console
 
 
 @contextlib.contextmanager
