@@ -1,11 +1,11 @@
-// The interface: passes calls on to the functions of the instruction set chosen.
+// The C API: passes calls on to the functions of the instruction set chosen.
 #include <stdlib.h>
 
 #include "dispatch.h"
 
 namespace {
 
-// Which functions a layer, a head and so on are for.
+// The functions for the precision of a layer, a model and so on.
 template <typename Call> const Kernels &of(const Call *call) { return kernels_of(call->precision); }
 
 }  // namespace
@@ -17,13 +17,13 @@ struct charrnn_model {
 
 struct charrnn_writer {
     int32_t precision;
-    void *writer;
+    void *sampler;
 };
 
 int32_t charrnn_interface(void) { return CHARRNN_INTERFACE; }
 
-int64_t charrnn_layer_kept(const charrnn_layer *layer) { return of(layer).layer_kept(layer); }
-int64_t charrnn_layer_work(const charrnn_layer *layer) { return of(layer).layer_work(layer); }
+int64_t charrnn_layer_kept(const charrnn_layer *layer) { return of(layer).layer_saved_size(layer); }
+int64_t charrnn_layer_work(const charrnn_layer *layer) { return of(layer).layer_work_size(layer); }
 
 void charrnn_layer_forward(const charrnn_layer *layer, float *state) { of(layer).layer_forward(layer, state); }
 
@@ -33,13 +33,13 @@ void charrnn_layer_backward(const charrnn_layer *layer, const float *dh, int64_t
     of(layer).layer_backward(layer, dh, distance, dstate_after, dx, weight_ih, weight_hh, bias_ih, bias_hh, dstate);
 }
 
-int64_t charrnn_head_work(const charrnn_head *head) { return of(head).head_work(head); }
+int64_t charrnn_head_work(const charrnn_head *head) { return of(head).softmax_xent_work_size(head); }
 
 double charrnn_head_loss(const charrnn_head *head, float *dx, int64_t distance, float *weight, float *bias) {
-    return of(head).head_loss(head, dx, distance, weight, bias);
+    return of(head).softmax_xent_loss(head, dx, distance, weight, bias);
 }
 
-int64_t charrnn_update_work(const charrnn_update *update) { return kernels_of(CHARRNN_FLOAT32).update_work(update); }
+int64_t charrnn_update_work(const charrnn_update *update) { return kernels_of(CHARRNN_FLOAT32).optimizer_work_size(update); }
 
 double charrnn_gradient_norm(const charrnn_update *update) { return kernels_of(CHARRNN_FLOAT32).gradient_norm(update); }
 
@@ -66,32 +66,32 @@ void charrnn_model_free(charrnn_model *model) {
 
 int32_t charrnn_score(charrnn_model *model, const int32_t *ids, int32_t batch, int32_t steps, float *const *state,
                       double *nats) {
-    return of(model).score(model->model, ids, batch, steps, state, nats);
+    return of(model).model_score(model->model, ids, batch, steps, state, nats);
 }
 
 int32_t charrnn_step(charrnn_model *model, const int32_t *ids, int32_t batch, float *const *state, float *logits) {
-    return of(model).step(model->model, ids, batch, state, logits);
+    return of(model).model_step(model->model, ids, batch, state, logits);
 }
 
 charrnn_writer *charrnn_writer_new(charrnn_model *model, const charrnn_writing *writing) {
-    charrnn_writer *writer = static_cast<charrnn_writer *>(malloc(sizeof(charrnn_writer)));
-    if (!writer) return nullptr;
-    writer->precision = model->precision;
-    writer->writer = of(model).writer_new(model->model, writing);
-    if (writer->writer) return writer;
-    free(writer);
+    charrnn_writer *sampler = static_cast<charrnn_writer *>(malloc(sizeof(charrnn_writer)));
+    if (!sampler) return nullptr;
+    sampler->precision = model->precision;
+    sampler->sampler = of(model).sampler_new(model->model, writing);
+    if (sampler->sampler) return sampler;
+    free(sampler);
     return nullptr;
 }
 
-void charrnn_writer_free(charrnn_writer *writer) {
-    if (!writer) return;
-    free(writer->writer);
-    free(writer);
+void charrnn_writer_free(charrnn_writer *sampler) {
+    if (!sampler) return;
+    free(sampler->sampler);
+    free(sampler);
 }
 
-int64_t charrnn_write(charrnn_writer *writer, int64_t nanoseconds, int64_t room, int64_t *texts, int32_t *ids,
+int64_t charrnn_write(charrnn_writer *sampler, int64_t nanoseconds, int64_t room, int64_t *texts, int32_t *ids,
                       uint8_t *last) {
-    return of(writer).write(writer->writer, nanoseconds, room, texts, ids, last);
+    return of(sampler).sampler_advance(sampler->sampler, nanoseconds, room, texts, ids, last);
 }
 
-void charrnn_writer_finish(charrnn_writer *writer, int64_t text) { of(writer).writer_finish(writer->writer, text); }
+void charrnn_writer_finish(charrnn_writer *sampler, int64_t text) { of(sampler).sampler_finish(sampler->sampler, text); }

@@ -1,18 +1,18 @@
-// Parts of one allocation.
+// One allocation cut into parts.
 #pragma once
 #include <stdint.h>
 
 namespace {
 
-// Hands out parts of one allocation; without one, it counts what would be needed.
+// Hands out 64-byte aligned parts of a block of memory, one after another; without memory it counts how many bytes they need.
 class Arena {
   public:
     explicit Arena(void *memory) : memory_(static_cast<char *>(memory)) {}
 
-    template <typename Number> Number *take(int64_t count) {
+    template <typename Item> Item *take(int64_t count) {
         char *part = memory_ ? memory_ + used_ : nullptr;
-        used_ += (count * (int64_t)sizeof(Number) + 63) / 64 * 64;
-        return reinterpret_cast<Number *>(part);
+        used_ += (count * (int64_t)sizeof(Item) + 63) / 64 * 64;
+        return reinterpret_cast<Item *>(part);
     }
 
     int64_t used() const { return used_; }

@@ -1,4 +1,4 @@
-// Chooses the instruction set.
+// The choice of the instruction set, once, when the library is loaded.
 #include "dispatch.h"
 
 #include <stdlib.h>
@@ -18,7 +18,7 @@ namespace {
 struct Choice {
     const char *name;
     const Kernels *kernels[2];  // by precision
-    bool has_bfloat16, runs;
+    bool has_bfloat16, supported;
 };
 
 #if defined(__x86_64__)
@@ -27,7 +27,7 @@ const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_suppo
                         __builtin_cpu_supports("avx512vl");
 #endif
 
-// The best last.
+// The fastest last.
 const Choice choices[] = {
 #if defined(__x86_64__)
     {"baseline", {&baseline_kernels, &baseline_half_kernels}, false, true},
@@ -45,12 +45,12 @@ const Choice choices[] = {
 };
 
 const Choice &choose() {
-    const char *wanted = getenv("CHARRNN_ISA");
+    const char *requested = getenv("CHARRNN_ISA");
     const Choice *best = nullptr;
     for (const Choice &choice : choices) {
-        if (!choice.runs) continue;
+        if (!choice.supported) continue;
         best = &choice;
-        if (wanted && !strcmp(wanted, choice.name)) break;
+        if (requested && !strcmp(requested, choice.name)) break;
     }
     return *best;
 }
@@ -67,7 +67,7 @@ const char *charrnn_isas(void) {
     static char names[64];
     names[0] = 0;
     for (const Choice &choice : choices) {
-        if (!choice.runs) continue;
+        if (!choice.supported) continue;
         if (names[0]) strcat(names, " ");
         strcat(names, choice.name);
     }

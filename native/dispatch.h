@@ -1,27 +1,27 @@
-// The functions that are compiled once for each instruction set and precision.
+// The compute functions, of which there is a copy for each instruction set and precision.
 #pragma once
 #include "charrnn.h"
 
 struct Kernels {
-    int64_t (*layer_kept)(const charrnn_layer *);
-    int64_t (*layer_work)(const charrnn_layer *);
+    int64_t (*layer_saved_size)(const charrnn_layer *);
+    int64_t (*layer_work_size)(const charrnn_layer *);
     void (*layer_forward)(const charrnn_layer *, float *);
     void (*layer_backward)(const charrnn_layer *, const float *, int64_t, const float *, float *, float *, float *,
                            float *, float *, float *);
-    int64_t (*head_work)(const charrnn_head *);
-    double (*head_loss)(const charrnn_head *, float *, int64_t, float *, float *);
-    int64_t (*update_work)(const charrnn_update *);
+    int64_t (*softmax_xent_work_size)(const charrnn_head *);
+    double (*softmax_xent_loss)(const charrnn_head *, float *, int64_t, float *, float *);
+    int64_t (*optimizer_work_size)(const charrnn_update *);
     double (*gradient_norm)(const charrnn_update *);
     void (*adamw)(const charrnn_update *);
     void *(*model_new)(int32_t, int32_t, int32_t, int32_t, int32_t, const int32_t *, const float *,
                        const charrnn_weights *, const float *, const float *);
     void (*model_free)(void *);
-    int32_t (*score)(void *, const int32_t *, int32_t, int32_t, float *const *, double *);
-    int32_t (*step)(void *, const int32_t *, int32_t, float *const *, float *);
-    void *(*writer_new)(void *, const charrnn_writing *);
-    int64_t (*write)(void *, int64_t, int64_t, int64_t *, int32_t *, uint8_t *);
-    void (*writer_finish)(void *, int64_t);
+    int32_t (*model_score)(void *, const int32_t *, int32_t, int32_t, float *const *, double *);
+    int32_t (*model_step)(void *, const int32_t *, int32_t, float *const *, float *);
+    void *(*sampler_new)(void *, const charrnn_writing *);
+    int64_t (*sampler_advance)(void *, int64_t, int64_t, int64_t *, int32_t *, uint8_t *);
+    void (*sampler_finish)(void *, int64_t);
 };
 
-// Those of the instruction set chosen.
+// Return the functions of the instruction set chosen.
 const Kernels &kernels_of(int precision);

@@ -1,4 +1,4 @@
-// Logits to one id, after all controls.
+// Logits to one id: temperature, top-k, top-p and min-p, then the inverse of the distribution function.
 #pragma once
 #include <math.h>
 
@@ -7,24 +7,24 @@
 
 namespace {
 
-struct Controls {
+struct SamplingParams {
     float temperature, min_p;
     double top_p;
-    int top_k;  // 0: all
+    int top_k;  // 0: no limit
 };
 
-// Symbols ordered by their logits, the likeliest first, the lower id first among equals: as many as are asked for.
+// A heap of ids: next() gives the likeliest first, of equal ones the lower id. Only as many are ordered as are asked for.
 class Ranking {
   public:
-    Ranking(const float *logits, int *ids, int count) : logits_(logits), heap_(ids), left_(count) {
+    Ranking(const float *logits, int *ids, int count) : logits_(logits), heap_(ids), size_(count) {
         for (int place = count / 2 - 1; place >= 0; place--) sift(place);
     }
 
-    // The next one. It stands where the heap ended.
+    // The next id; it also takes the place behind the heap's end.
     int next() {
         const int best = heap_[0];
-        heap_[0] = heap_[--left_];
-        heap_[left_] = best;
+        heap_[0] = heap_[--size_];
+        heap_[size_] = best;
         sift(0);
         return best;
     }
@@ -33,8 +33,8 @@ class Ranking {
     bool before(int x, int y) const { return logits_[x] > logits_[y] || (logits_[x] == logits_[y] && x < y); }
 
     void sift(int place) {
-        for (int child; (child = 2 * place + 1) < left_; place = child) {
-            if (child + 1 < left_ && before(heap_[child + 1], heap_[child])) child++;
+        for (int child; (child = 2 * place + 1) < size_; place = child) {
+            if (child + 1 < size_ && before(heap_[child + 1], heap_[child])) child++;
             if (!before(heap_[child], heap_[place])) return;
             const int id = heap_[place];
             heap_[place] = heap_[child];
@@ -43,72 +43,73 @@ class Ranking {
     }
 
     const float *logits_;
-    int *heap_, left_;
+    int *heap_, size_;
 };
 
-// Sets all odds to zero but those that top-k and top-p keep; top-p's share is of what top-k keeps.
-inline void keep_likeliest(const float *logits, int vocabulary, const Controls &controls, float *odds, int *ids) {
+// Set all probabilities to zero but those that top-k and top-p keep; top-p's share is of what top-k keeps. ids: (V), workspace.
+inline void apply_top_k_top_p(const float *logits, int vocabulary, const SamplingParams &params, float *probs, int *ids) {
     int count = 0, ranked = 0, kept = 0;
-    double total = 0, before = 0;
+    double total = 0, cumulated = 0;
     for (int v = 0; v < vocabulary; v++)
-        if (odds[v] > 0) {
+        if (probs[v] > 0) {
             ids[count++] = v;
-            total += odds[v];
+            total += probs[v];
         }
     Ranking ranking(logits, ids, count);
-    int most = count;
-    if (controls.top_k && controls.top_k < count)
-        for (most = controls.top_k, total = 0; ranked < most; ranked++) total += odds[ranking.next()];
-    for (; kept < most && before / total < controls.top_p; kept++) {
+    int limit = count;
+    if (params.top_k && params.top_k < count)
+        for (limit = params.top_k, total = 0; ranked < limit; ranked++) total += probs[ranking.next()];
+    for (; kept < limit && cumulated / total < params.top_p; kept++) {
         if (kept == ranked) ranking.next(), ranked++;
-        before += odds[ids[count - 1 - kept]];
+        cumulated += probs[ids[count - 1 - kept]];
     }
-    for (int place = 0; place < count - kept; place++) odds[ids[place]] = 0;
+    for (int place = 0; place < count - kept; place++) probs[ids[place]] = 0;
 }
 
-// Draws a symbol; -1 where a logit is not finite. automaton: what each symbol leads to, as long as the logits are with
-// their padding, which is never drawn. Spoils the logits; odds (V') and ids (V) are to work in.
-inline int draw(float *logits, int vocabulary, const int32_t *automaton, const Controls &controls, double uniform,
-                float *odds, int *ids) {
+// Draw an id; return -1 where a logit is not finite. dfa: (V'), the state that each id leads to; FORBIDDEN ids and the padding
+// are not drawn. The logits are overwritten; probs (V') and ids (V): workspaces. The probabilities are not normalized: the
+// likeliest one's is 1.
+inline int draw(float *logits, int vocabulary, const int32_t *dfa, const SamplingParams &params, double uniform,
+                float *probs, int *ids) {
     const int V = padded(vocabulary);
-    const Vector least = all(-INFINITY);
-    Vector strange{}, most = least;
+    const Vector minus_infinity = broadcast(-INFINITY);
+    Vector not_finite{}, maxima = minus_infinity;
     for (int v = 0; v < V; v += LANES) {
-        Integers next;
-        memcpy(&next, automaton + v, sizeof next);
-        const Vector logit = load(logits + v), drawn = next == (int32_t)CHARRNN_NEVER ? least : logit;
-        strange += logit - logit;
-        most = drawn > most ? drawn : most;
-        store(logits + v, drawn);
+        IntVector next;
+        memcpy(&next, dfa + v, sizeof next);
+        const Vector logit = load(logits + v), allowed = next == (int32_t)CHARRNN_NEVER ? minus_infinity : logit;
+        not_finite += logit - logit;
+        maxima = allowed > maxima ? allowed : maxima;
+        store(logits + v, allowed);
     }
-    float greatest = most[0];
+    float maximum = maxima[0];
     for (int lane = 0; lane < LANES; lane++) {
-        if (strange[lane] != 0) return -1;
-        greatest = most[lane] > greatest ? most[lane] : greatest;
+        if (not_finite[lane] != 0) return -1;
+        maximum = maxima[lane] > maximum ? maxima[lane] : maximum;
     }
-    if (controls.temperature < 1e-6f) {
+    if (params.temperature < 1e-6f) {
         int v = 0;
-        while (logits[v] != greatest) v++;
+        while (logits[v] != maximum) v++;
         return v;
     }
     for (int v = 0; v < V; v += LANES) {
-        const Vector x = (load(logits + v) - all(greatest)) / all(controls.temperature);
-        store(odds + v, x < -87.0f ? Vector{} : exponential(x));
+        const Vector x = (load(logits + v) - broadcast(maximum)) / broadcast(params.temperature);
+        store(probs + v, x < -87.0f ? Vector{} : exp(x));
     }
-    if ((controls.top_k && controls.top_k < vocabulary) || controls.top_p < 1)
-        keep_likeliest(logits, vocabulary, controls, odds, ids);
-    if (controls.min_p > 0)  // the greatest of the odds is 1
+    if ((params.top_k && params.top_k < vocabulary) || params.top_p < 1)
+        apply_top_k_top_p(logits, vocabulary, params, probs, ids);
+    if (params.min_p > 0)  // the likeliest has 1
         for (int v = 0; v < V; v += LANES) {
-            const Vector here = load(odds + v);
-            store(odds + v, here < controls.min_p ? Vector{} : here);
+            const Vector prob = load(probs + v);
+            store(probs + v, prob < params.min_p ? Vector{} : prob);
         }
     double total = 0, sum = 0;
-    for (int v = 0; v < vocabulary; v++) total += odds[v];
-    const double mark = uniform * total;
+    for (int v = 0; v < vocabulary; v++) total += probs[v];
+    const double threshold = uniform * total;
     for (int v = 0; v < vocabulary; v++)
-        if ((sum += odds[v]) > mark) return v;
-    for (int v = vocabulary - 1;; v--)  // were the product rounded up to the total
-        if (odds[v] > 0) return v;
+        if ((sum += probs[v]) > threshold) return v;
+    for (int v = vocabulary - 1;; v--)  // the threshold may have been rounded up to the total
+        if (probs[v] > 0) return v;
 }
 
 }  // namespace

@@ -1,182 +1,190 @@
-// A whole model that reads ids: what each cost, or the logits after it.
+// Inference by a whole model: the nats of ids, or the logits after them.
 #pragma once
 #include "model.h"
 #include "softmax_xent.h"
 
 namespace {
 
-const int ROWS = 512;  // read between two looks at the softmax
+const int ROWS = 512;  // batch rows times time steps that the layers run before the softmax
 
-// Buffers for some steps of all layers.
-struct Reading {
-    float **h, **c;  // of each layer ((T + 1) * B, H'); c is null but for LSTM
-    float *drives, *features, *logits, *lowered;
+// Activations of some time steps in all layers.
+struct InferenceBuffers {
+    float **h, **c;  // of each layer ((T + 1) * B, H'); c NULL but for LSTM
+    float *projections, *features, *logits, *packed_lhs;
     unsigned char *resets;
     int32_t *ids;
 
-    template <typename Cell> Reading(Cell, Arena &arena, const Model &model, int batch, int steps, int threads) {
+    template <typename Cell>
+    InferenceBuffers(Cell, Arena &arena, const Model &model, int batch, int steps, int threads) {
         const int64_t rows = (int64_t)batch * steps;
         h = arena.take<float *>(model.L);
         c = arena.take<float *>(model.L);
         for (int layer = 0; layer < model.L; layer++) {
             const int H = padded(model.hidden[layer]);
-            float *hs = arena.take<float>((rows + batch) * H);
-            float *cs = model.cell == CHARRNN_LSTM ? arena.take<float>((rows + batch) * H) : nullptr;
-            if (h) h[layer] = hs, c[layer] = cs;
+            float *layer_h = arena.take<float>((rows + batch) * H);
+            float *layer_c = model.cell == CHARRNN_LSTM ? arena.take<float>((rows + batch) * H) : nullptr;
+            if (h) h[layer] = layer_h, c[layer] = layer_c;
         }
-        drives = model.table && model.L == 1 ? nullptr : arena.take<float>(rows * Cell::GATES * padded(model.widest));
+        const bool only_table = model.table && model.L == 1;
+        projections = only_table ? nullptr : arena.take<float>(rows * Cell::GATES * padded(model.max_hidden));
         features = model.L == 1 ? nullptr : arena.take<float>(rows * padded(model.F));
-        logits = arena.take<float>((int64_t)threads * rows_at_a_time(model.V) * padded(model.V));
-        const int most = model.widest > model.E ? model.widest : model.E;
-        const int64_t high = rows > threads * (int64_t)batch ? rows : threads * (int64_t)batch;
-        lowered = arena.take<float>(lowered_size(high, most > model.F ? most : model.F));
+        logits = arena.take<float>((int64_t)threads * logit_rows(model.V) * padded(model.V));
+        const int inputs = model.max_hidden > model.E ? model.max_hidden : model.E;
+        const int64_t lhs_rows = rows > threads * (int64_t)batch ? rows : threads * (int64_t)batch;
+        packed_lhs = arena.take<float>(packed_lhs_size(lhs_rows, inputs > model.F ? inputs : model.F));
         resets = arena.take<unsigned char>(rows);
         ids = arena.take<int32_t>(rows);
     }
 };
 
-// All layers read `steps` ids a row; ids, resets and the states before are in place.
+// Run all layers over `steps` ids of each row; ids, resets and the states before are in the buffers.
 template <typename Cell>
-void read(Cell, Team &team, const Model &model, const Reading &reading, int batch, int steps, bool any_reset) {
+void run_layers(Cell, ThreadTeam &team, const Model &model, const InferenceBuffers &buffers, int batch, int steps,
+                bool any_reset) {
     const int rows = batch * steps;
     for (int layer = 0; layer < model.L; layer++) {
         const int H = padded(model.hidden[layer]), inputs = model.inputs(layer);
         const int64_t gates = (int64_t)Cell::GATES * H;
-        const Packed &packed = model.layers[layer];
-        const bool chosen = layer == 0 && model.table;
-        if (!chosen) {
-            const Rows below = layer ? Rows{reading.h[layer - 1] + (int64_t)batch * padded(inputs), padded(inputs)}
-                                     : Rows{model.embeddings, inputs, reading.ids};
-            multiply_rows(team, rows, (int)gates, inputs, below, packed.input, packed.bias, reading.drives, gates,
-                          reading.lowered);
+        const PackedLayer &packed = model.layers[layer];
+        const bool from_table = layer == 0 && model.table;
+        if (!from_table) {
+            const RowView x = layer ? RowView{buffers.h[layer - 1] + (int64_t)batch * padded(inputs), padded(inputs)}
+                                    : RowView{model.embeddings, inputs, buffers.ids};
+            gemm(team, rows, (int)gates, inputs, x, packed.weight_ih, packed.bias, buffers.projections, gates,
+                 buffers.packed_lhs);
             team.barrier();
         }
-        const Chunk chunk{batch, steps, model.hidden[layer], any_reset ? reading.resets : nullptr,
-                          reading.h[layer], reading.c[layer], model.zeros};
-        const Rows drive = chosen ? Rows{model.table, gates, reading.ids} : Rows{reading.drives, gates};
-        run_forward<Cell>(team, model.cell, chunk, packed, drive, nullptr, reading.lowered);
+        const Sequence sequence{batch, steps, model.hidden[layer], any_reset ? buffers.resets : nullptr,
+                                buffers.h[layer], buffers.c[layer], model.zeros};
+        const RowView projection =
+            from_table ? RowView{model.table, gates, buffers.ids} : RowView{buffers.projections, gates};
+        run_forward<Cell>(team, model.cell, sequence, packed, projection, nullptr, buffers.packed_lhs);
     }
 }
 
-// What the head reads: the sum of the layers' h, or one beside the other. Makes rows begin to end, counted from `first`.
-INLINE Rows feature_rows(const Model &model, const Reading &reading, int64_t first, Share rows) {
-    if (model.L == 1) return {reading.h[0] + first * padded(model.hidden[0]), padded(model.hidden[0])};
+// The input of the softmax layer: the sum of the layers' h, or their concatenation. Fills the given rows, counted from row
+// `first` of h.
+FORCE_INLINE RowView head_input(const Model &model, const InferenceBuffers &buffers, int64_t first, Range rows) {
+    if (model.L == 1) return {buffers.h[0] + first * padded(model.hidden[0]), padded(model.hidden[0])};
     const int64_t width = padded(model.F);
     for (int row = rows.begin; row < rows.end; row++) {
-        float *to = reading.features + row * width;
+        float *to = buffers.features + row * width;
         for (int layer = 0; layer < model.L; layer++) {
             const int H = model.hidden[layer];
-            const float *from = reading.h[layer] + (first + row) * padded(H);
-            if (!model.summed) {
+            const float *from = buffers.h[layer] + (first + row) * padded(H);
+            if (!model.sums_layers) {
                 memcpy(to, from, H * sizeof(float));
                 to += H;
             } else if (layer == 0) {
                 memcpy(to, from, padded(H) * sizeof(float));
             } else {
-                for (int unit = 0; unit < padded(H); unit += LANES) store(to + unit, load(to + unit) + load(from + unit));
+                for (int unit = 0; unit < padded(H); unit += LANES)
+                    store(to + unit, load(to + unit) + load(from + unit));
             }
         }
     }
-    return {reading.features, width};
+    return {buffers.features, width};
 }
 
-INLINE void load_state(const Model &model, const Reading &reading, int batch, float *const *state) {
+FORCE_INLINE void load_state(const Model &model, const InferenceBuffers &buffers, int batch, float *const *state) {
     for (int layer = 0; layer < model.L; layer++) {
-        spread(state[layer], batch, model.hidden[layer], reading.h[layer]);
-        if (reading.c[layer])
-            spread(state[layer] + (int64_t)batch * model.hidden[layer], batch, model.hidden[layer], reading.c[layer]);
+        pad_state(state[layer], batch, model.hidden[layer], buffers.h[layer]);
+        if (buffers.c[layer])
+            pad_state(state[layer] + (int64_t)batch * model.hidden[layer], batch, model.hidden[layer], buffers.c[layer]);
     }
 }
 
-INLINE void save_state(const Model &model, const Reading &reading, int batch, int steps, float *const *state) {
+FORCE_INLINE void save_state(const Model &model, const InferenceBuffers &buffers, int batch, int steps,
+                             float *const *state) {
     for (int layer = 0; layer < model.L; layer++) {
         const int hidden = model.hidden[layer];
         const int64_t last = (int64_t)steps * batch * padded(hidden);
-        gather(reading.h[layer] + last, batch, hidden, state[layer]);
-        if (reading.c[layer]) gather(reading.c[layer] + last, batch, hidden, state[layer] + (int64_t)batch * hidden);
+        unpad_state(buffers.h[layer] + last, batch, hidden, state[layer]);
+        if (buffers.c[layer]) unpad_state(buffers.c[layer] + last, batch, hidden, state[layer] + (int64_t)batch * hidden);
     }
 }
 
 template <typename Cell>
 int score(Cell cell, Model &model, const int32_t *ids, int batch, int steps, float *const *state, double *nats) {
-    const int some = ROWS / batch < 1 ? 1 : ROWS / batch < steps ? ROWS / batch : steps;
-    const int threads = model.team(batch, steps);
+    const int block = ROWS / batch < 1 ? 1 : ROWS / batch < steps ? ROWS / batch : steps;
+    const int threads = model.useful_threads(batch, steps);
     Arena measure(nullptr);
-    Reading(cell, measure, model, batch, some, threads);
-    void *memory = model.grown(measure.used());
+    InferenceBuffers(cell, measure, model, batch, block, threads);
+    void *memory = model.reserve(measure.used());
     if (!memory) return -1;
     Arena arena(memory);
-    const Reading reading(cell, arena, model, batch, some, threads);
-    load_state(model, reading, batch, state);
-    in_team(threads, [&](Team &team) {
-        const Flush flush;
-        for (int first = 0; first < steps; first += some) {
-            const int count = steps - first < some ? steps - first : some, rows = count * batch;
-            const Share mine = team.share(rows);
-            bool any_reset = false;  // each thread looks for itself
+    const InferenceBuffers buffers(cell, arena, model, batch, block, threads);
+    load_state(model, buffers, batch, state);
+    run_parallel(threads, [&](ThreadTeam &team) {
+        const ScopedFlushToZero flush;
+        for (int first = 0; first < steps; first += block) {
+            const int count = steps - first < block ? steps - first : block, rows = count * batch;
+            const Range range = team.range(rows);
+            bool any_reset = false;  // each thread finds out for itself
             for (int row = 0; row < rows; row++) {
                 const int id = ids[(int64_t)(row % batch) * steps + first + row / batch];
                 any_reset |= id == model.V;
-                if (row < mine.begin || row >= mine.end) continue;
-                reading.ids[row] = id;
-                reading.resets[row] = id == model.V;
+                if (row < range.begin || row >= range.end) continue;
+                buffers.ids[row] = id;
+                buffers.resets[row] = id == model.V;
             }
-            if (first && team.number == 0)  // goes on from where it was
+            if (first && team.rank == 0)  // from the state after the previous block
                 for (int layer = 0; layer < model.L; layer++) {
                     const int64_t H = padded(model.hidden[layer]), size = batch * H * sizeof(float);
-                    memmove(reading.h[layer], reading.h[layer] + some * batch * H, size);
-                    if (reading.c[layer]) memmove(reading.c[layer], reading.c[layer] + some * batch * H, size);
+                    memmove(buffers.h[layer], buffers.h[layer] + block * batch * H, size);
+                    if (buffers.c[layer]) memmove(buffers.c[layer], buffers.c[layer] + block * batch * H, size);
                 }
             team.barrier();
-            read(cell, team, model, reading, batch, count, any_reset);
-            const Rows features = feature_rows(model, reading, 0, mine);
-            const int group = rows_at_a_time(model.V);
-            float *logits = reading.logits + (int64_t)team.number * group * padded(model.V);
-            for (int begin = mine.begin; begin < mine.end; begin += group) {
-                const Share here{begin, begin + group < mine.end ? begin + group : mine.end};
-                const Rows left = lowered(features, begin, here.end - begin, model.F,
-                                          reading.lowered + lowered_size(begin, model.F));
-                multiply_rows(here, Share{0, blocks(model.V)}, padded(model.V), model.F, left, model.head, model.head_bias,
-                              logits - begin * (int64_t)padded(model.V), padded(model.V));
-                for (int m = here.begin; m < here.end; m++) {
+            run_layers(cell, team, model, buffers, batch, count, any_reset);
+            const RowView features = head_input(model, buffers, 0, range);
+            const int group_rows = logit_rows(model.V), V = padded(model.V);
+            float *logits = buffers.logits + (int64_t)team.rank * group_rows * V;
+            for (int begin = range.begin; begin < range.end; begin += group_rows) {
+                const Range group{begin, begin + group_rows < range.end ? begin + group_rows : range.end};
+                const RowView lhs = pack_lhs(features, begin, group.end - begin, model.F,
+                                             buffers.packed_lhs + packed_lhs_size(begin, model.F));
+                gemm(group, Range{0, column_blocks(model.V)}, V, model.F, lhs, model.head, model.head_bias,
+                     logits - begin * (int64_t)V, V);
+                for (int m = group.begin; m < group.end; m++) {
                     double total, &to = nats[(int64_t)(m % batch) * steps + first + m / batch];
-                    to = reading.resets[m] ? 0.0
-                                           : cost(logits + (int64_t)(m - begin) * padded(model.V), model.V, reading.ids[m], total);
+                    to = buffers.resets[m] ? 0.0
+                                           : negative_log_likelihood(logits + (int64_t)(m - begin) * V, model.V,
+                                                                     buffers.ids[m], total);
                 }
             }
             team.barrier();
         }
     });
-    const int rest = steps % some ? steps % some : some;
-    save_state(model, reading, batch, rest, state);
+    const int last_steps = steps % block ? steps % block : block;
+    save_state(model, buffers, batch, last_steps, state);
     return 0;
 }
 
 template <typename Cell>
 int step(Cell cell, Model &model, const int32_t *ids, int batch, float *const *state, float *logits) {
-    const int threads = model.team(batch, 1);
+    const int threads = model.useful_threads(batch, 1);
     Arena measure(nullptr);
-    Reading(cell, measure, model, batch, 1, threads);
-    void *memory = model.grown(measure.used());
+    InferenceBuffers(cell, measure, model, batch, 1, threads);
+    void *memory = model.reserve(measure.used());
     if (!memory) return -1;
     Arena arena(memory);
-    const Reading reading(cell, arena, model, batch, 1, threads);
-    load_state(model, reading, batch, state);
+    const InferenceBuffers buffers(cell, arena, model, batch, 1, threads);
+    load_state(model, buffers, batch, state);
     bool any_reset = false;
     for (int row = 0; row < batch; row++) {
-        reading.ids[row] = ids[row];
-        reading.resets[row] = ids[row] == model.V;
+        buffers.ids[row] = ids[row];
+        buffers.resets[row] = ids[row] == model.V;
         any_reset |= ids[row] == model.V;
     }
-    in_team(threads, [&](Team &team) {
-        const Flush flush;
-        read(cell, team, model, reading, batch, 1, any_reset);
-        const Rows features = feature_rows(model, reading, batch, Share{0, team.number == 0 ? batch : 0});
+    run_parallel(threads, [&](ThreadTeam &team) {
+        const ScopedFlushToZero flush;
+        run_layers(cell, team, model, buffers, batch, 1, any_reset);
+        const RowView features = head_input(model, buffers, batch, Range{0, team.rank == 0 ? batch : 0});
         team.barrier();
-        multiply_rows(team, batch, model.V, model.F, features, model.head, model.head_bias, logits, model.V,
-                      reading.lowered);
+        gemm(team, batch, model.V, model.F, features, model.head, model.head_bias, logits, model.V,
+             buffers.packed_lhs);
     });
-    save_state(model, reading, batch, 1, state);
+    save_state(model, buffers, batch, 1, state);
     return 0;
 }
 

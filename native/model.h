@@ -1,4 +1,4 @@
-// A whole model's weights, packed for reading ids.
+// A whole model for inference: its weights, packed, and the memory that calls work in.
 #pragma once
 #include <stdlib.h>
 
@@ -6,55 +6,59 @@
 
 namespace {
 
-const int64_t TABLE = 1 << 24;  // floats of the largest table of first-layer drives; beyond, they are made for the ids read
-const int64_t ENOUGH = 100000;  // multiply-adds of a step that are worth a barrier; and of a call, worth waking a thread
-const int64_t AWAKE = 4000000;
+const int64_t MAX_TABLE = 1 << 24;        // floats of the table of first-layer projections; a larger one is not made
+const int64_t MIN_STEP_MADDS = 100000;    // multiply-adds of a time step that are worth a barrier
+const int64_t MIN_CALL_MADDS = 4000000;   // multiply-adds of a call that are worth waking a thread
 
 struct Model {
-    int cell, threads, V, E, L, F, widest;
-    bool summed;
+    int cell, threads, V, E, L, F, max_hidden;
+    bool sums_layers;
     int *hidden;
-    Packed *layers;
-    float *embeddings, *table;  // (V + 1, E); (V + 1, GATES * H') or null
-    float *head, *head_bias;    // packed for (F,) -> V; padded
+    PackedLayer *layers;
+    float *embeddings;  // (V + 1, E)
+    float *table;       // (V + 1, GATES * H'): the first layer's projection of every id; NULL where it would be too large
+    float *head;        // packed right-hand side (F, V)
+    float *head_bias;   // (V')
     float *zeros;
-    void *memory;
-    void *work;  // grows
+    void *memory;  // of all the above
+    void *work;    // see reserve()
     int64_t work_size;
 
     int inputs(int layer) const { return layer ? hidden[layer - 1] : E; }
 
-    template <typename Cell> void lay_out(Cell, Arena &arena, const int *sizes) {
+    // Take all parts from the arena; without memory, only count them.
+    template <typename Cell> void allocate(Cell, Arena &arena, const int *sizes) {
         hidden = arena.take<int>(L);
-        layers = arena.take<Packed>(L);
+        layers = arena.take<PackedLayer>(L);
         if (hidden) memcpy(hidden, sizes, L * sizeof(int));
-        F = widest = 0;
-        summed = true;
+        F = max_hidden = 0;
+        sums_layers = true;
         for (int layer = 0; layer < L; layer++) {
-            const Packed packed = Packed::take<Cell>(arena, layer ? sizes[layer - 1] : E, sizes[layer]);
+            const PackedLayer packed = PackedLayer::take<Cell>(arena, layer ? sizes[layer - 1] : E, sizes[layer]);
             if (layers) layers[layer] = packed;
-            if (sizes[layer] > widest) widest = sizes[layer];
-            if (sizes[layer] != sizes[0]) summed = false;
+            if (sizes[layer] > max_hidden) max_hidden = sizes[layer];
+            if (sizes[layer] != sizes[0]) sums_layers = false;
             F += sizes[layer];
         }
-        if (summed) F = sizes[0];
+        if (sums_layers) F = sizes[0];
         const int64_t gates = (int64_t)Cell::GATES * padded(sizes[0]);
         embeddings = arena.take<float>((int64_t)(V + 1) * E);
-        table = (V + 1) * gates <= TABLE ? arena.take<float>((V + 1) * gates) : nullptr;
-        head = arena.take<float>((int64_t)places(F) * padded(V));
+        table = (V + 1) * gates <= MAX_TABLE ? arena.take<float>((V + 1) * gates) : nullptr;
+        head = arena.take<float>((int64_t)packed_depth(F) * padded(V));
         head_bias = arena.take<float>(padded(V));
-        zeros = arena.take<float>(padded(widest));
+        zeros = arena.take<float>(padded(max_hidden));
     }
 
-    // Threads that a call pays for: no result depends on it.
-    int team(int batch, int steps) const {
+    // The threads that a call is worth: no result depends on it.
+    int useful_threads(int batch, int steps) const {
         int64_t step = 0;
         for (int layer = 0; layer < L; layer++) step += (int64_t)hidden[layer] * (inputs(layer) + hidden[layer]);
         step *= batch * (cell == CHARRNN_GRU ? 3 : cell == CHARRNN_LSTM ? 4 : 1);
-        return step < ENOUGH || step * steps < AWAKE ? 1 : threads;
+        return step < MIN_STEP_MADDS || step * steps < MIN_CALL_MADDS ? 1 : threads;
     }
 
-    void *grown(int64_t size) {
+    // At least so many bytes to work in, good until the next call; NULL where there is no memory.
+    void *reserve(int64_t size) {
         if (size > work_size) {
             free(work);
             work = nullptr;
@@ -73,8 +77,8 @@ void model_free(Model *model) {
     free(model);
 }
 
-Model *model_new(int cell, int threads, int vocabulary, int embedding, int layers, const int *hidden, const float *embeddings,
-                 const charrnn_weights *weights, const float *head_weight, const float *head_bias) {
+Model *model_new(int cell, int threads, int vocabulary, int embedding, int layers, const int *hidden,
+                 const float *embeddings, const charrnn_weights *weights, const float *head_weight, const float *head_bias) {
     Model *model = static_cast<Model *>(calloc(1, sizeof(Model)));
     if (!model) return nullptr;
     model->cell = cell;
@@ -83,34 +87,35 @@ Model *model_new(int cell, int threads, int vocabulary, int embedding, int layer
     model->E = embedding;
     model->L = layers;
     Arena measure(nullptr);
-    with_cell(cell, [&](auto kind) { model->lay_out(kind, measure, hidden); });
+    with_cell(cell, [&](auto type) { model->allocate(type, measure, hidden); });
     if (posix_memalign(&model->memory, 64, measure.used())) {
         free(model);
         return nullptr;
     }
     Arena arena(model->memory);
-    with_cell(cell, [&](auto kind) { model->lay_out(kind, arena, hidden); });
-    memset(model->zeros, 0, padded(model->widest) * sizeof(float));
+    with_cell(cell, [&](auto type) { model->allocate(type, arena, hidden); });
+    memset(model->zeros, 0, padded(model->max_hidden) * sizeof(float));
     memcpy(model->embeddings, embeddings, (int64_t)(vocabulary + 1) * embedding * sizeof(float));
     memset(model->head_bias, 0, padded(vocabulary) * sizeof(float));
     memcpy(model->head_bias, head_bias, vocabulary * sizeof(float));
-    float *lowering = static_cast<float *>(model->grown(lowered_size(vocabulary + 1, embedding) * (int64_t)sizeof(float)));
-    if (lowered_size(vocabulary + 1, embedding) && !lowering) {
+    const int64_t lhs_size = packed_lhs_size(vocabulary + 1, embedding);
+    float *lhs = static_cast<float *>(model->reserve(lhs_size * (int64_t)sizeof(float)));
+    if (lhs_size && !lhs) {
         model_free(model);
         return nullptr;
     }
-    in_team(threads, [&](Team &team) {
-        const Flush flush;
-        pack_rows<1>(team, head_weight, vocabulary, model->F, model->head);
-        with_cell(cell, [&](auto kind) {
-            using Cell = decltype(kind);
+    run_parallel(threads, [&](ThreadTeam &team) {
+        const ScopedFlushToZero flush;
+        pack_transposed<1>(team, head_weight, vocabulary, model->F, model->head);
+        with_cell(cell, [&](auto type) {
+            using Cell = decltype(type);
             for (int layer = 0; layer < layers; layer++)
                 model->layers[layer].template pack<Cell>(team, model->inputs(layer), hidden[layer], weights[layer]);
             team.barrier();
             const int64_t gates = (int64_t)Cell::GATES * padded(hidden[0]);
             if (model->table)
-                multiply_rows(team, vocabulary + 1, (int)gates, embedding, {model->embeddings, embedding},
-                              model->layers[0].input, model->layers[0].bias, model->table, gates, lowering);
+                gemm(team, vocabulary + 1, (int)gates, embedding, {model->embeddings, embedding},
+                     model->layers[0].weight_ih, model->layers[0].bias, model->table, gates, lhs);
         });
     });
     return model;

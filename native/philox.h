@@ -1,4 +1,4 @@
-// Random numbers that are a function of where they are used.
+// Counter-based random numbers: a pure function of the seed and of where the number is used.
 #pragma once
 #include <stdint.h>
 
@@ -6,10 +6,11 @@
 
 namespace {
 
-// The draw for a place in a text, in [0, 1): as NumPy's Generator(Philox(key=[seed, purpose], counter=[0, text, 0, 0]))
-// has it. Philox 4x64 with ten rounds (Salmon et al. 2011).
-INLINE double uniform(uint64_t seed, uint64_t purpose, uint64_t text, uint64_t position) {
-    uint64_t key0 = seed, key1 = purpose, a = position / 4 + 1, b = text, c = 0, d = 0;
+// Return the uniform number in [0, 1) for a position in a text, the one that NumPy's
+// Generator(Philox(key=[seed, stream], counter=[0, text, 0, 0])).random() gives there. Philox 4x64 with ten rounds
+// (Salmon et al. 2011).
+FORCE_INLINE double uniform(uint64_t seed, uint64_t stream, uint64_t text, uint64_t position) {
+    uint64_t key0 = seed, key1 = stream, a = position / 4 + 1, b = text, c = 0, d = 0;
     for (int round = 0; round < 10; round++) {
         const unsigned __int128 first = (unsigned __int128)0xD2E7470EE14C6C93u * a;
         const unsigned __int128 second = (unsigned __int128)0xCA5A826395121157u * c;

@@ -1,4 +1,4 @@
-// The softmax over symbols: logits = W x + b, cost = ln sum(exp(logits)) - logits[target], in nats.
+// Softmax cross-entropy: logits = W x + b, loss = -ln p(target) = ln sum(exp(logits)) - logits[target], in nats.
 #pragma once
 #include <math.h>
 
@@ -8,129 +8,129 @@
 
 namespace {
 
-// Rows of logits that are made at a time: few enough to stay in the cache.
-INLINE int rows_at_a_time(int vocabulary) {
-    const int rows = (1 << 14) / padded(vocabulary), least = rows_of_tile<1>();
-    return rows < least ? least : rows > 8 * least ? 8 * least : rows;
+// Rows of logits that are computed at a time: few enough to stay in the cache.
+FORCE_INLINE int logit_rows(int vocabulary) {
+    const int rows = (1 << 14) / padded(vocabulary), tile = tile_rows<1>();
+    return rows < tile ? tile : rows > 8 * tile ? 8 * tile : rows;
 }
 
-// -ln p of a symbol, in nats. Leaves exp(logits - greatest) in place of the logits, zero in the padding, and their
-// sum in `total`.
-INLINE double cost(float *logits, int vocabulary, int target, double &total) {
+// Return -ln p(target), in nats. exp(logits - their maximum) replaces the logits, zero in the padding; total: their sum.
+FORCE_INLINE double negative_log_likelihood(float *logits, int vocabulary, int target, double &total) {
     const int V = padded(vocabulary);
-    const double chosen = logits[target];
+    const double target_logit = logits[target];
     for (int v = vocabulary; v < V; v++) logits[v] = -INFINITY;
-    Vector most = load(logits);
+    Vector maxima = load(logits);
     for (int v = LANES; v < V; v += LANES) {
-        const Vector here = load(logits + v);
-        most = here > most ? here : most;
+        const Vector logit = load(logits + v);
+        maxima = logit > maxima ? logit : maxima;
     }
-    float greatest = most[0];
-    for (int lane = 1; lane < LANES; lane++) greatest = most[lane] > greatest ? most[lane] : greatest;
+    float maximum = maxima[0];
+    for (int lane = 1; lane < LANES; lane++) maximum = maxima[lane] > maximum ? maxima[lane] : maximum;
     total = 0;
     for (int v = 0; v < V;) {
-        Sum sum;  // of not too many in float32
+        LaneSum sum;  // float32, so of few numbers
         for (const int end = v + 4096 < V ? v + 4096 : V; v < end; v += LANES) {
-            const Vector e = exponential(load(logits + v) - all(greatest));
+            const Vector e = exp(load(logits + v) - broadcast(maximum));
             store(logits + v, e);
             sum.add(v, e);
         }
         total += sum.total();
     }
     for (int v = vocabulary; v < V; v++) logits[v] = 0;
-    return log(total) - (chosen - greatest);
+    return log(total) - (target_logit - maximum);
 }
 
-struct HeadWork {
-    float *forward, *backward;  // W packed for (F,) -> V, and for (V,) -> F
-    float *logits;              // some rows at a time, then their gradients
-    float *lowered;             // for each thread
-    float *biases;
-    double *costs;
-    float *outer;
-    int chunk;  // rows whose logits are held at a time
+struct SoftmaxWorkspace {
+    float *forward, *backward;  // W as packed right-hand side (F, V) and (V, F)
+    float *logits;              // of `block_rows` rows, then their gradients
+    float *packed_lhs;          // for each thread
+    float *dbias;
+    double *losses;
+    float *weight_gradient;
+    int block_rows;  // rows whose logits are kept at a time
 
-    static int64_t lowered_size(const charrnn_head &head) {
+    static int64_t packed_lhs_size(const charrnn_head &head) {
         const int widest = head.features > head.vocabulary ? head.features : head.vocabulary;
-        return ::lowered_size(rows_at_a_time(head.vocabulary), widest);
+        return ::packed_lhs_size(logit_rows(head.vocabulary), widest);
     }
 
-    HeadWork(Arena &arena, const charrnn_head &head) {
+    SoftmaxWorkspace(Arena &arena, const charrnn_head &head) {
         const int F = head.features, V = padded(head.vocabulary);
-        const int64_t most = ((int64_t)1 << 22) / V, least = 64;
-        chunk = (int)(most < least ? least : most < head.rows ? most : head.rows);
-        forward = arena.take<float>((int64_t)places(F) * V);
-        backward = arena.take<float>(panel_size(head.vocabulary, 1) * blocks(F));
-        logits = arena.take<float>((int64_t)chunk * V);
-        lowered = arena.take<float>(head.threads * lowered_size(head));
-        biases = arena.take<float>(V);
-        costs = arena.take<double>(head.rows);
-        outer = arena.take<float>(outer_work(1, head.vocabulary, F));
+        const int64_t limit = ((int64_t)1 << 22) / V, least = 64;
+        block_rows = (int)(limit < least ? least : limit < head.rows ? limit : head.rows);
+        forward = arena.take<float>((int64_t)packed_depth(F) * V);
+        backward = arena.take<float>(panel_size(head.vocabulary, 1) * column_blocks(F));
+        logits = arena.take<float>((int64_t)block_rows * V);
+        packed_lhs = arena.take<float>(head.threads * packed_lhs_size(head));
+        dbias = arena.take<float>(V);
+        losses = arena.take<double>(head.rows);
+        weight_gradient = arena.take<float>(weight_gradient_work(1, head.vocabulary, F));
     }
 };
 
-double head_loss(const charrnn_head *head, float *dx, int64_t distance, float *dweight, float *dbias) {
+double softmax_xent_loss(const charrnn_head *head, float *dx, int64_t distance, float *dweight, float *dbias) {
     const int F = head->features, V = padded(head->vocabulary), rows = head->rows;
     Arena arena(head->work);
-    const HeadWork work(arena, *head);
+    const SoftmaxWorkspace work(arena, *head);
     const float scale = 1.0f / (float)rows;
-    in_team(head->threads, [&](Team &team) {
-        const Flush flush;
-        pack_rows<1>(team, head->weight, head->vocabulary, F, work.forward);
-        const Share columns = team.share(blocks(head->vocabulary));
+    run_parallel(head->threads, [&](ThreadTeam &team) {
+        const ScopedFlushToZero flush;
+        pack_transposed<1>(team, head->weight, head->vocabulary, F, work.forward);
+        const Range columns = team.range(column_blocks(head->vocabulary));
         if (dx) {
-            pack(
-                team.share(blocks(F)), [&](int v) { return head->weight + (int64_t)v * F; }, head->vocabulary, F,
+            pack_rhs(
+                team.range(column_blocks(F)), [&](int v) { return head->weight + (int64_t)v * F; }, head->vocabulary, F,
                 work.backward);
-            for (int block = columns.begin; block < columns.end; block++) store(work.biases + block * LANES, Vector{});
+            for (int block = columns.begin; block < columns.end; block++) store(work.dbias + block * LANES, Vector{});
         }
-        for (int first = 0; first < rows; first += work.chunk) {
-            const int count = rows - first < work.chunk ? rows - first : work.chunk;
+        for (int first = 0; first < rows; first += work.block_rows) {
+            const int count = rows - first < work.block_rows ? rows - first : work.block_rows;
             team.barrier();
-            const Share share = team.share(count);
-            const Rows x{head->x + first * head->distance, head->distance};
-            const int group = rows_at_a_time(head->vocabulary);
-            float *scratch = work.lowered + team.number * HeadWork::lowered_size(*head);
-            for (int begin = share.begin; begin < share.end; begin += group) {
-                const Share some{begin, begin + group < share.end ? begin + group : share.end};
-                const int height = some.end - some.begin;
-                multiply_rows(some, Share{0, blocks(head->vocabulary)}, head->vocabulary, F,
-                              lowered(x, begin, height, F, scratch), work.forward, head->bias, work.logits, V);
-                for (int m = some.begin; m < some.end; m++) {
+            const Range range = team.range(count);
+            const RowView x{head->x + first * head->distance, head->distance};
+            const int group_rows = logit_rows(head->vocabulary);
+            float *lhs = work.packed_lhs + team.rank * SoftmaxWorkspace::packed_lhs_size(*head);
+            for (int begin = range.begin; begin < range.end; begin += group_rows) {
+                const Range group{begin, begin + group_rows < range.end ? begin + group_rows : range.end};
+                const int height = group.end - group.begin;
+                gemm(group, Range{0, column_blocks(head->vocabulary)}, head->vocabulary, F,
+                     pack_lhs(x, begin, height, F, lhs), work.forward, head->bias, work.logits, V);
+                for (int m = group.begin; m < group.end; m++) {
                     float *row = work.logits + (int64_t)m * V;
                     double total;
-                    work.costs[first + m] = cost(row, head->vocabulary, head->targets[first + m], total);
+                    work.losses[first + m] = negative_log_likelihood(row, head->vocabulary, head->targets[first + m], total);
                     if (!dx) continue;
-                    const Vector factor = all((float)(scale / total));
+                    const Vector factor = broadcast((float)(scale / total));
                     for (int v = 0; v < V; v += LANES) store(row + v, load(row + v) * factor);
                     row[head->targets[first + m]] -= scale;
                 }
                 if (dx)
-                    multiply_rows(some, Share{0, blocks(F)}, F, head->vocabulary,
-                                  lowered({work.logits, V}, begin, height, head->vocabulary, scratch), work.backward,
-                                  nullptr, dx + first * distance, distance);
+                    gemm(group, Range{0, column_blocks(F)}, F, head->vocabulary,
+                         pack_lhs({work.logits, V}, begin, height, head->vocabulary, lhs), work.backward, nullptr,
+                         dx + first * distance, distance);
             }
             if (!dx) continue;
             team.barrier();
             for (int block = columns.begin; block < columns.end; block++) {
-                Vector sum = load(work.biases + block * LANES);
+                Vector sum = load(work.dbias + block * LANES);
                 for (int m = 0; m < count; m++) sum += load(work.logits + (int64_t)m * V + block * LANES);
-                store(work.biases + block * LANES, sum);
+                store(work.dbias + block * LANES, sum);
             }
-            outer(team, 1, in_order, head->vocabulary, F, count, {work.logits, V}, 0, x, dweight, first == 0, work.outer);
+            weight_gradient(team, 1, identity_order, head->vocabulary, F, count, {work.logits, V}, 0, x, dweight,
+                            first == 0, work.weight_gradient);
         }
         if (dx)
             for (int block = columns.begin; block < columns.end; block++)
-                store(dbias + block * LANES, load(work.biases + block * LANES), head->vocabulary - block * LANES);
+                store(dbias + block * LANES, load(work.dbias + block * LANES), head->vocabulary - block * LANES);
     });
     double sum = 0;
-    for (int row = 0; row < rows; row++) sum += work.costs[row];
+    for (int row = 0; row < rows; row++) sum += work.losses[row];
     return sum / rows;
 }
 
-int64_t head_work(const charrnn_head *head) {
+int64_t softmax_xent_work_size(const charrnn_head *head) {
     Arena arena(nullptr);
-    HeadWork(arena, *head);
+    SoftmaxWorkspace(arena, *head);
     return arena.used();
 }
 

@@ -1,5 +1,5 @@
-// A pool of threads that is made when first needed. One call at a time uses it; a call from another thread
-// meanwhile, and a forked process before its own first call, find it busy or gone and do well without.
+// The pool is created when it is first needed. One call at a time uses it: a call from another thread meanwhile runs on
+// the caller's thread alone. A forked process has none of the threads and starts its own.
 #include "thread_pool.h"
 
 #include <atomic>
@@ -7,7 +7,7 @@
 #include <signal.h>
 #include <time.h>
 
-int64_t now() {
+int64_t monotonic_ns() {
     timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
@@ -15,10 +15,10 @@ int64_t now() {
 
 namespace {
 
-const int MOST = 256;
-const int64_t SPIN = 50000;  // nanoseconds to wait awake: longer would take the processor from who is waited for
+const int MAX_THREADS = 256;
+const int64_t SPIN_NS = 50000;  // busy waiting before sleeping: longer would keep the processor from the thread waited for
 
-inline void pause() {
+inline void cpu_relax() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -26,14 +26,14 @@ inline void pause() {
 #endif
 }
 
-// A number that threads wait to see changed: awake at first, then asleep.
-class Signal {
+// A counter whose change threads wait for: spinning at first, then asleep.
+class Event {
   public:
     uint32_t value() const { return value_.load(std::memory_order_acquire); }
 
-    void change() {
+    void notify() {
         value_.fetch_add(1, std::memory_order_seq_cst);
-        if (asleep_.load(std::memory_order_seq_cst)) {
+        if (sleeping_.load(std::memory_order_seq_cst)) {
             pthread_mutex_lock(&mutex_);
             pthread_cond_broadcast(&changed_);
             pthread_mutex_unlock(&mutex_);
@@ -41,78 +41,78 @@ class Signal {
     }
 
     void wait_while(uint32_t old) {
-        int64_t until = 0;
-        for (int round = 1; value() == old; round++) {
-            pause();
-            if (round % 256) continue;
-            if (!until) until = now() + SPIN;
-            if (now() < until) continue;
+        int64_t deadline = 0;
+        for (int spin = 1; value() == old; spin++) {
+            cpu_relax();
+            if (spin % 256) continue;
+            if (!deadline) deadline = monotonic_ns() + SPIN_NS;
+            if (monotonic_ns() < deadline) continue;
             pthread_mutex_lock(&mutex_);
-            asleep_.fetch_add(1, std::memory_order_seq_cst);
+            sleeping_.fetch_add(1, std::memory_order_seq_cst);
             while (value_.load(std::memory_order_seq_cst) == old) pthread_cond_wait(&changed_, &mutex_);
-            asleep_.fetch_sub(1, std::memory_order_seq_cst);
+            sleeping_.fetch_sub(1, std::memory_order_seq_cst);
             pthread_mutex_unlock(&mutex_);
         }
     }
 
   private:
     std::atomic<uint32_t> value_{0};
-    std::atomic<int> asleep_{0};
+    std::atomic<int> sleeping_{0};
     pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
     pthread_cond_t changed_ = PTHREAD_COND_INITIALIZER;
 };
 
-class Meeting {
+class Barrier {
   public:
     void wait_for(int count) {
-        const uint32_t round = met_.value();
+        const uint32_t generation = complete_.value();
         if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count) {
             arrived_.store(0, std::memory_order_relaxed);
-            met_.change();
+            complete_.notify();
         } else {
-            met_.wait_while(round);
+            complete_.wait_while(generation);
         }
     }
 
   private:
     std::atomic<int> arrived_{0};
-    Signal met_;
+    Event complete_;
 };
 
 struct Pool {
-    int started = 1;  // threads there are, the caller's included: all of them wake up for every job
-    int count = 1;    // of them at work
-    void (*work)(Team &, void *) = nullptr;
+    int started = 1;  // threads that exist, the caller's included: every job wakes all of them
+    int active = 1;   // threads that take part in the job
+    void (*work)(ThreadTeam &, void *) = nullptr;
     void *context = nullptr;
-    Signal job;
-    Meeting barrier, end;
-    pthread_mutex_t busy = PTHREAD_MUTEX_INITIALIZER;
+    Event job;
+    Barrier barrier, end;
+    pthread_mutex_t in_use = PTHREAD_MUTEX_INITIALIZER;
 };
 
 Pool *pool = nullptr;
 pthread_once_t once = PTHREAD_ONCE_INIT;
 
-void forget() { pool = new Pool; }  // a forked process has none of the threads
+void reset_after_fork() { pool = new Pool; }
 
-void make() {
+void create_pool() {
     pool = new Pool;
-    pthread_atfork(nullptr, nullptr, forget);
+    pthread_atfork(nullptr, nullptr, reset_after_fork);
 }
 
 struct Worker {
     Pool *pool;
-    int number;
+    int rank;
     uint32_t seen;
 };
 
-void *live(void *argument) {
+void *worker_main(void *argument) {
     const Worker me = *static_cast<Worker *>(argument);
     delete static_cast<Worker *>(argument);
     for (uint32_t seen = me.seen;;) {
         me.pool->job.wait_while(seen);
         seen = me.pool->job.value();
-        if (me.number < me.pool->count) {
-            Team team(me.number, me.pool->count);
+        if (me.rank < me.pool->active) {
+            ThreadTeam team(me.rank, me.pool->active);
             me.pool->work(team, me.pool->context);
         }
         me.pool->end.wait_for(me.pool->started);
@@ -120,47 +120,48 @@ void *live(void *argument) {
     return nullptr;
 }
 
-// As many threads as wanted, or as can be had. They leave signals to those of the program.
-int start(int count) {
-    sigset_t every, before;
-    sigfillset(&every);
-    pthread_sigmask(SIG_SETMASK, &every, &before);
+// Start threads until there are `count`, or as many as the system gives. Signals are left to the program's own threads.
+// Return how many can work.
+int start_workers(int count) {
+    sigset_t all, previous;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &previous);
     while (pool->started < count) {
         pthread_t thread;
         Worker *worker = new Worker{pool, pool->started, pool->job.value()};
-        if (pthread_create(&thread, nullptr, live, worker)) {
+        if (pthread_create(&thread, nullptr, worker_main, worker)) {
             delete worker;
             break;
         }
         pthread_detach(thread);
         pool->started++;
     }
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    pthread_sigmask(SIG_SETMASK, &previous, nullptr);
     return pool->started < count ? pool->started : count;
 }
 
 }  // namespace
 
-void Team::barrier() {
-    if (count > 1) pool->barrier.wait_for(count);
+void ThreadTeam::barrier() {
+    if (size > 1) pool->barrier.wait_for(size);
 }
 
-void run_in_team(int count, void (*work)(Team &, void *), void *context) {
-    pthread_once(&once, make);
-    Team alone(0, 1);
-    if (count <= 1 || pthread_mutex_trylock(&pool->busy)) return work(alone, context);
-    Pool *mine = pool;
-    count = start(count < MOST ? count : MOST);
+void run_on_pool(int count, void (*work)(ThreadTeam &, void *), void *context) {
+    pthread_once(&once, create_pool);
+    ThreadTeam caller_only(0, 1);
+    if (count <= 1 || pthread_mutex_trylock(&pool->in_use)) return work(caller_only, context);
+    Pool *current = pool;
+    count = start_workers(count < MAX_THREADS ? count : MAX_THREADS);
     if (count <= 1) {
-        work(alone, context);
+        work(caller_only, context);
     } else {
-        mine->count = count;
-        mine->work = work;
-        mine->context = context;
-        mine->job.change();
-        Team team(0, count);
+        current->active = count;
+        current->work = work;
+        current->context = context;
+        current->job.notify();
+        ThreadTeam team(0, count);
         work(team, context);
-        mine->end.wait_for(mine->started);
+        current->end.wait_for(current->started);
     }
-    pthread_mutex_unlock(&mine->busy);
+    pthread_mutex_unlock(&current->in_use);
 }

@@ -1,33 +1,34 @@
-// Threads of our own: a team runs one function side by side and meets at barriers.
+// A thread pool: a team of threads runs one function together and synchronizes at barriers.
 #pragma once
 #include <stdint.h>
 
-// Nanoseconds of a clock that only goes forward.
-int64_t now();
+// Nanoseconds of a clock that never goes back.
+int64_t monotonic_ns();
 
-// What is one thread's part of some things.
-struct Share {
+// The items begin <= i < end.
+struct Range {
     int begin, end;
 };
 
-// One thread's view of those that run a function with it.
-class Team {
+// One thread's view of the threads that run a function together; `rank` is its own number, `size` how many there are.
+class ThreadTeam {
   public:
-    Team(int number, int count) : number(number), count(count) {}
+    ThreadTeam(int rank, int size) : rank(rank), size(size) {}
 
-    // Where all wait until all have come.
+    // Wait until all threads of the team have come here.
     void barrier();
 
-    Share share(int things) const {
-        return {(int)((int64_t)things * number / count), (int)((int64_t)things * (number + 1) / count)};
+    // This thread's part of `items` items.
+    Range range(int items) const {
+        return {(int)((int64_t)items * rank / size), (int)((int64_t)items * (rank + 1) / size)};
     }
 
-    const int number, count;
+    const int rank, size;
 };
 
-// Runs work(team, context) on `count` threads, the caller's among them, and returns when all are done.
-void run_in_team(int count, void (*work)(Team &, void *), void *context);
+// Run work(team, context) on `count` threads, the caller's among them, and return when all are done.
+void run_on_pool(int count, void (*work)(ThreadTeam &, void *), void *context);
 
-template <typename Work> void in_team(int count, Work &&work) {
-    run_in_team(count, [](Team &team, void *context) { (*static_cast<Work *>(context))(team); }, &work);
+template <typename Work> void run_parallel(int count, Work &&work) {
+    run_on_pool(count, [](ThreadTeam &team, void *context) { (*static_cast<Work *>(context))(team); }, &work);
 }
