@@ -15,7 +15,7 @@ def stages(model: str, begun: float) -> dict[str, float]:
     from typer.exceptions import TyperException  # noqa: F401  (as the command does)
 
     times["import typer"] = time.perf_counter()
-    import charrnn.cli
+    import charrnn.cli.app
 
     times["import the command line"] = time.perf_counter()
     import numpy as np

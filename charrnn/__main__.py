@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None, started: float) -> int:
     from typer.exceptions import TyperException
 
-    from charrnn.cli import parse, sentence
+    from charrnn.cli.app import parse, sentence
     from charrnn.console.streams import Console, drop
     from charrnn.errors import CharRNNError
     from charrnn.version import __version__

@@ -240,7 +240,9 @@ def test_a_bug_is_called_one(run: Program, text: str, monkeypatch: pytest.Monkey
     assert {path: path.read_bytes() for path in Path("run").glob("*.safetensors")} == before
 
 
-@pytest.mark.parametrize("where", ["charrnn.cli.parse", "charrnn.cli.importlib.import_module", "charrnn.cli._AsTyped"])
+@pytest.mark.parametrize(
+    "where", ["charrnn.cli.app.parse", "charrnn.cli.app.importlib.import_module", "charrnn.cli.options._AsTyped"]
+)
 def test_an_interruption_while_starting(where: str, run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     """CL-08, CL-11: no traceback, even where nothing can be saved yet."""
 
@@ -383,7 +385,7 @@ def test_help_comes_at_once(line: list[str], environ: dict[str, str]) -> None:
     """CL-14, CL-22: nothing heavy is imported, and half a second is not even needed."""
     done = outside(*line, environ=environ, program="-X importtime -m charrnn")
     imported = set(re.findall(r"^import time:.*\| +([\w.]+)$", done.err.decode(), re.MULTILINE))
-    assert "charrnn.cli" in imported
+    assert "charrnn.cli.app" in imported
     assert not {"torch", "numpy", "pydantic", "tqdm"} & imported
     assert "rich" not in imported or environ  # Typer's completions go through it
     took = []

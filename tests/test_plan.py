@@ -11,7 +11,7 @@ import pytest
 from trainings import TEXT, arguments, snapshot, split_of, tensors
 
 from charrnn.__main__ import main
-from charrnn.cli import parse
+from charrnn.cli.app import parse
 from charrnn.config.options import merge
 from charrnn.config.params import seconds
 from charrnn.config.train import PRESETS, TrainConfig

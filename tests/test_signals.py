@@ -13,9 +13,9 @@ from trainings import TEXT, Child, arguments, children, snapshot
 
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
-from charrnn.cli import train as command
 from charrnn.runs.run_dir import Run
 from charrnn.training import evaluation as validation
+from charrnn.training import session as command
 from charrnn.training import trainer as loop
 from charrnn.training.learner import Learner
 from charrnn.training.signals import SIGNALS, Stop, StopRequested

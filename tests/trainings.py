@@ -229,7 +229,7 @@ def children() -> Iterator[Callable[..., Child]]:
 
 def _servers() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "charrnn.cli", "charrnn.cli.train", "charrnn.training.trainer"])
+    context.set_forkserver_preload(["pytest", "charrnn.cli.app", "charrnn.cli.train", "charrnn.training.trainer"])
     return context
 
 

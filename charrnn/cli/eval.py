@@ -1,7 +1,6 @@
 """`charrnn eval`: what texts cost under a model, a row a text."""
 
 import contextlib
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -9,12 +8,13 @@ from itertools import chain
 from typing import Any
 
 from charrnn.checkpoint.format import Checkpoint
+from charrnn.cli.eval_writers import finite, format_number, metrics_of
 from charrnn.config.eval import EvalConfig
 from charrnn.config.options import merge
 from charrnn.console.progress import progress
 from charrnn.console.streams import Console
 from charrnn.corpus.formats import fasta, field_of, is_fasta, json_object, lines
-from charrnn.corpus.inputs import PACKED, open_source, read_pieces
+from charrnn.corpus.inputs import PACKED, in_pieces, source_chunks
 from charrnn.corpus.records import ended
 from charrnn.corpus.tables import Column
 from charrnn.engines.base import Inference
@@ -25,24 +25,6 @@ from charrnn.model import read_models
 from charrnn.scoring.batching import LANES
 from charrnn.scoring.score import Score
 from charrnn.scoring.scorer import score_records, score_streams, score_texts, score_windows
-
-_PIECE = 1 << 16  # bytes read at a time
-_LITTLE = 1 << 12  # bytes handed to what takes seconds for them
-
-FIGURES = (
-    "nats",
-    "tokens",
-    "oov",
-    "chars",
-    "bytes",
-    "words",
-    "perplexity",
-    "perplexity_without_oov",
-    "bits_per_char",
-    "bits_per_byte",
-    "byte_perplexity",
-    "word_perplexity",
-)
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
@@ -101,7 +83,7 @@ class _Evaluation:
                         self._put_out(file, scores)
             total = [sum(ways, Score()) for ways in zip(*(scores for _, scores in rows), strict=True)]
             if config.metric and rows:
-                console.write(b"\t".join(_number(getattr(score, config.metric)) for score in total) + b"\n")
+                console.write(b"\t".join(format_number(getattr(score, config.metric)) for score in total) + b"\n")
             elif len(rows) > 1:
                 rows.append(("total", total))
                 if not table:
@@ -134,13 +116,13 @@ class _Evaluation:
                 texts = [[*text] for text in self._texts(file, lambda count: None)]
                 known = self._score(engine, texts, file)
                 learning = DynamicEngine(self.model.architecture, self.model.weights, rate=config.dynamic_rate)
-                slowly = (_in_pieces(text, advance) for text in texts)
+                slowly = (in_pieces(text, advance) for text in texts)
                 yield [known, self._score(learning, slowly, file, lanes=1)] if known.tokens else [known]
         elif self.separator or config.window or config.streams > 1 or any(map(is_fasta, files)):
             for file in files:
                 yield [self._score(engine, self._texts(file, advance), file)]
         else:  # side by side
-            whole_files = (_pieces(file, advance) for file in files)
+            whole_files = (source_chunks(file, advance) for file in files)
             scores = score_texts(
                 engine, tokenizer, whole_files, unknown=config.unknown, errors=config.errors,
                 name=lambda index: _called(files[index]),
@@ -168,7 +150,7 @@ class _Evaluation:
 
     def _texts(self, file: str, advance: Callable[[int], None]) -> Iterator[Iterable[bytes]]:
         """The sequences of a FASTA file; any other is one text."""
-        pieces = _pieces(file, advance)
+        pieces = source_chunks(file, advance)
         if is_fasta(file):
             yield from ([sequence] for _, sequence in fasta(pieces, _called(file)))
         else:
@@ -178,13 +160,13 @@ class _Evaluation:
         """A row: what a text costs, and with --dynamic what it costs weights that learn."""
         known, *learning = scores
         if self.config.json:
-            more = {"dynamic": _figures(learning[0])} if learning else {}
-            self.console.write_json({"file": file, **_figures(known), **more}, flush=self.config.flush)
+            more = {"dynamic": metrics_of(learning[0])} if learning else {}
+            self.console.write_json({"file": file, **metrics_of(known), **more}, flush=self.config.flush)
         else:
             figures: list[float] = [known.perplexity, known.bits_per_char, known.bits_per_byte, known.tokens, known.oov]
             for score in learning:
                 figures += [score.perplexity, score.bits_per_char, score.bits_per_byte]
-            row = b"\t".join([*map(_number, figures), os.fsencode(file)]) + b"\n"
+            row = b"\t".join([*map(format_number, figures), os.fsencode(file)]) + b"\n"
             self.console.write(row, flush=self.config.flush)
 
     def lines(self, files: list[str]) -> None:
@@ -198,7 +180,7 @@ class _Evaluation:
             for file in files:
                 number = 0
                 column = Column(self.config.tsv) if self.config.tsv is not None else None
-                for block in lines(_pieces(file, advance)):
+                for block in lines(source_chunks(file, advance)):
                     total += self._score_lines(block, file, number, column)
                     number += len(block)
                     self.console.flush()  # what comes next may be long in coming
@@ -238,15 +220,15 @@ class _Evaluation:
             if index in headings:
                 self._put_out_heading(lines[index])
             elif config.metric is not None:
-                self._write(_number(getattr(score, config.metric)))
+                self._write(format_number(getattr(score, config.metric)))
             elif config.jsonl is not None:
-                perplexity = _finite(score.perplexity) if score.tokens else None
+                perplexity = finite(score.perplexity) if score.tokens else None
                 self.console.write_json({**objects.pop(index), "perplexity": perplexity}, flush=config.flush)
             elif config.json:
-                self.console.write_json({"line": before + index + 1, **_figures(score)}, flush=config.flush)
+                self.console.write_json({"line": before + index + 1, **metrics_of(score)}, flush=config.flush)
             else:
                 figures = (score.perplexity, score.tokens, score.oov)
-                self._write(b"\t".join([*map(_number, figures), lines[index]]))
+                self._write(b"\t".join([*map(format_number, figures), lines[index]]))
         return total
 
     def _put_out_heading(self, line: bytes) -> None:
@@ -278,34 +260,3 @@ def _always(name: str, index: int) -> str:
 
 def _called(file: str) -> str:
     return "stdin" if file == "-" else quote(file)
-
-
-def _pieces(file: str, advance: Callable[[int], None]) -> Iterator[bytes]:
-    """The bytes of a source, opened when they are first asked for; `advance` is told how many have come."""
-    with open_source(file) as stream:
-        for piece in read_pieces(stream, _PIECE, file):
-            advance(len(piece))
-            yield piece
-
-
-def _in_pieces(text: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
-    """A text again, little by little; `advance` is told how much has gone."""
-    for data in text:
-        for begin in range(0, len(data), _LITTLE):
-            yield data[begin : begin + _LITTLE]
-            advance(len(data[begin : begin + _LITTLE]))
-
-
-def _figures(score: Score) -> dict[str, Any]:
-    return {name: _finite(getattr(score, name)) for name in FIGURES}
-
-
-def _finite(value: float) -> float | None:
-    """JSON has no infinity."""
-    return value if math.isfinite(value) else None
-
-
-def _number(value: float) -> bytes:
-    if isinstance(value, int):
-        return str(value).encode()
-    return (f"{value:.6f}" if abs(value) < 1e15 else f"{value:.6e}").encode()

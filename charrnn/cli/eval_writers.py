@@ -1,14 +1,12 @@
-"""TODO charrnn.cli.eval_writers."""
+"""Rows of scores: tables for people, tab-separated columns and JSON for programs."""
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from charrnn.console.streams import Console
-
-if TYPE_CHECKING:
-    from charrnn.scoring.score import Score
 from charrnn.console.tables import show_table
+from charrnn.scoring.score import Score
 
 
 def show_scores(console: Console, rows: Sequence[tuple[str, Sequence["Score"]]]) -> None:
@@ -37,3 +35,34 @@ def _costs(score: "Score") -> tuple[str, str, str]:
 
 def _bits(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+FIGURES = (
+    "nats",
+    "tokens",
+    "oov",
+    "chars",
+    "bytes",
+    "words",
+    "perplexity",
+    "perplexity_without_oov",
+    "bits_per_char",
+    "bits_per_byte",
+    "byte_perplexity",
+    "word_perplexity",
+)
+
+
+def metrics_of(score: Score) -> dict[str, Any]:
+    return {name: finite(getattr(score, name)) for name in FIGURES}
+
+
+def finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if math.isfinite(value) else None
+
+
+def format_number(value: float) -> bytes:
+    if isinstance(value, int):
+        return str(value).encode()
+    return (f"{value:.6f}" if abs(value) < 1e15 else f"{value:.6e}").encode()

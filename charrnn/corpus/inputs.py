@@ -4,7 +4,7 @@ import contextlib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 from charrnn.errors import InputError
@@ -75,3 +75,25 @@ def _reading_errors() -> tuple[type[Exception], ...]:
 
 def _name(stream: Any, name: str) -> str:
     return name or str(getattr(stream, "name", "input"))
+
+
+_PIECE = 1 << 16  # bytes read at a time
+
+
+_LITTLE = 1 << 12  # bytes handed to what takes seconds for them
+
+
+def source_chunks(file: str, advance: Callable[[int], None]) -> Iterator[bytes]:
+    """The bytes of a source, opened when they are first asked for; `advance` is told how many have come."""
+    with open_source(file) as stream:
+        for piece in read_pieces(stream, _PIECE, file):
+            advance(len(piece))
+            yield piece
+
+
+def in_pieces(text: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
+    """A text again, little by little; `advance` is told how much has gone."""
+    for data in text:
+        for begin in range(0, len(data), _LITTLE):
+            yield data[begin : begin + _LITTLE]
+            advance(len(data[begin : begin + _LITTLE]))

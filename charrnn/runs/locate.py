@@ -50,3 +50,9 @@ def find_model(name: str | None, *, root: Path = ROOT) -> Path:
     raise CheckpointError(
         f"no model {quote(name[:200])}: there is no such file, run's folder or run in {quote(root)}; {advice}"
     )
+
+
+def latest_run() -> Path | None:
+    """The run under `checkpoints/` that was saved last."""
+    files = list(ROOT.glob("*/last.safetensors"))
+    return max(files, key=lambda file: file.stat().st_mtime_ns).parent if files else None
