@@ -8,7 +8,8 @@ from pathlib import Path
 from pydoc_data.topics import topics
 
 import pytest
-from tiny import char, drawn, saved, shell
+
+from tests.tiny import char, drawn, saved, shell
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 

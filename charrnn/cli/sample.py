@@ -9,7 +9,7 @@ from charrnn.config.options import merge
 from charrnn.config.sample import SampleConfig
 from charrnn.console.streams import Console
 from charrnn.corpus.inputs import open_source, read_pieces
-from charrnn.dataset.dataset import Ids
+from charrnn.engines.base import Ids
 from charrnn.engines.select import engine_of
 from charrnn.errors import InputError
 from charrnn.files import quote

@@ -19,6 +19,10 @@ from charrnn.network.architecture import Architecture
 Array = npt.NDArray[Any]
 
 
+Ids = npt.NDArray[Any]
+"""Token ids; integers."""
+
+
 State = tuple[Array, ...]
 """One array per layer, float, shape (S, B, H): `h`, and for LSTM then `c`. A value: engines never
 change a state they were handed."""

@@ -7,8 +7,7 @@ import numpy as np
 
 from charrnn.config.sample import SampleConfig
 from charrnn.corpus.records import Ends, with_starts
-from charrnn.dataset.dataset import Ids
-from charrnn.engines.base import Inference, Request, Written
+from charrnn.engines.base import Ids, Inference, Request, Written
 from charrnn.generation.constraints import automaton_of
 from charrnn.generation.sampling import sampler_of
 from charrnn.scoring.batching import read_prompt

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.dataset.dataset import Ids
-from charrnn.engines.base import Array, Inference, State
+from charrnn.engines.base import Array, Ids, Inference, State
 from charrnn.errors import NonFiniteError
 from charrnn.scoring.score import Score
 from charrnn.tokenizers.tokenizer import Tokenizer

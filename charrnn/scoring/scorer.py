@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from charrnn.corpus.records import Ends, ended, with_starts
-from charrnn.dataset.dataset import Ids
-from charrnn.engines.base import Inference
+from charrnn.engines.base import Ids, Inference
 from charrnn.errors import InputError
 from charrnn.scoring.batching import LANES, score_ids
 from charrnn.scoring.score import Score

@@ -1,0 +1,589 @@
+"""The checkpoint file: whole, ours, and in range, or refused in one sentence."""
+
+import ast
+import hashlib
+import io
+import itertools
+import json
+import os
+import pickle
+import random
+import subprocess
+import sys
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import charrnn
+from charrnn.checkpoint import format as checkpoint
+from charrnn.checkpoint import header
+from charrnn.checkpoint.format import FORMAT_VERSION, Checkpoint
+from charrnn.engines.select import inference
+from charrnn.errors import CheckpointError, NonFiniteError
+from charrnn.network.architecture import Architecture
+from charrnn.tokenizers.byte import ByteTokenizer
+from charrnn.tokenizers.char import CharTokenizer
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+LSTM = Architecture("lstm", 20, (8,), 8)
+
+Array = np.ndarray[Any, Any]
+
+
+def sample(architecture: Architecture = LSTM, step: int = 7) -> Checkpoint:
+    rng = np.random.default_rng(step)
+    shapes = architecture.shapes()
+    return Checkpoint(
+        architecture,
+        CharTokenizer(np.arange(97, 97 + architecture.vocabulary - 1, dtype=np.uint32)),
+        {name: rng.standard_normal(shape, np.float32) for name, shape in shapes.items()},
+        {"step": step, "metrics": {"nats": 1.5}, "corpus": {"sha256": "0f" * 32}},
+        {"moments": np.full((3, 4), step, np.float32), "step": np.array(step)},
+    )
+
+
+def sealed(document: dict[str, Any], tensors: dict[str, Array], extra: str = "") -> bytes:
+    """A safetensors file with a digest that holds, whatever else is wrong; the format written once more."""
+    names = {np.float32: "F32", np.float16: "F16", np.int64: "I64", np.uint32: "U32", np.uint8: "U8"}
+    document = document | {"sha256": "0" * 64}
+    header: dict[str, Any] = {"__metadata__": {"charrnn": json.dumps(document)}}
+    end = 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + tensor.nbytes
+        kind = names[tensor.dtype.type]
+        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = (json.dumps(header)[:-1] + extra + "}").encode()
+    data = len(text).to_bytes(8, "little") + text + b"".join(tensor.tobytes() for tensor in tensors.values())
+    return data.replace(b"0" * 64, hashlib.sha256(data).hexdigest().encode(), 1)
+
+
+def parts(model: Checkpoint) -> tuple[dict[str, Any], dict[str, Array]]:
+    """What `sealed` takes to make this model's file."""
+    document = {
+        "format_version": FORMAT_VERSION,
+        "program_version": "0.1.0",
+        "tokenizer": model.tokenizer.name,
+        "config": model.architecture.to_json(),
+        "info": model.info,
+    }
+    return document, {"tokenizer.vocabulary": model.tokenizer.table, **model.weights}
+
+
+def refused(path: Path) -> str:
+    """The message of the refusal to read `path`: one line that names it."""
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.read(path)
+    message = str(caught.value)
+    assert caught.value.exit_code == 3
+    assert str(path) in message
+    assert "\n" not in message
+    assert len(message) < 500
+    return message
+
+
+def saved(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    model = sample()
+    model.weights["head.weight"] = np.asfortranarray(model.weights["head.weight"])
+    checkpoint.write(path, model)
+    for training in (True, False):
+        found = checkpoint.read(path, training=training)
+        assert found.architecture == model.architecture
+        assert found.info == model.info
+        assert found.tokenizer.table.tolist() == model.tokenizer.table.tolist()
+        assert list(found.weights) == list(model.architecture.shapes())
+        for name in model.weights:
+            np.testing.assert_array_equal(found.weights[name], model.weights[name])
+        assert found.training.keys() == (model.training.keys() if training else set())
+        for name in found.training:
+            np.testing.assert_array_equal(found.training[name], model.training[name])
+            assert found.training[name].dtype == model.training[name].dtype
+    assert header.peek(path)["info"] == model.info
+
+
+def test_bytes_need_no_vocabulary(tmp_path: Path) -> None:
+    architecture = Architecture("gru", 256, (4, 3), 2)
+    weights = {name: np.ones(shape, np.float32) for name, shape in architecture.shapes().items()}
+    model = Checkpoint(architecture, ByteTokenizer(), weights)
+    path = tmp_path / "m.safetensors"
+    checkpoint.write(path, model)
+    assert b"tokenizer.vocabulary" not in path.read_bytes()
+    assert checkpoint.read(path).tokenizer.name == "byte"
+    document, tensors = parts(model)
+    saved(path, sealed(document, tensors))
+    assert "tokenizer.vocabulary: expected none, found U32 [0]" in refused(path)
+
+
+def test_sealed_is_the_same_format(tmp_path: Path) -> None:
+    """What docs/format.md says, written and checked without the package."""
+    model = sample()
+    found = checkpoint.read(saved(tmp_path / "m.safetensors", sealed(*parts(model))))
+    assert found.info == model.info
+    path = saved(tmp_path / "n.safetensors", checkpoint.to_bytes(model))
+    page = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    for expected in (b"whole", b"corrupt"):
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, path], capture_output=True, check=True)
+        assert done.stdout.strip() == expected
+        saved(path, path.read_bytes() + b"?")
+
+
+def damage() -> dict[str, Callable[[bytes], bytes]]:
+    kinds: dict[str, Callable[[bytes], bytes]] = {
+        "nothing": lambda data: b"",
+        "appended": lambda data: data + b"\0",
+        "header zeroed": lambda data: data[:8] + bytes(1000) + data[1008:],
+        "length zeroed": lambda data: bytes(8) + data[8:],
+        "all zeros": lambda data: bytes(len(data)),
+        "digits in upper case": lambda data: data.replace(b"0f" * 32, b"0F" * 32),
+    }
+    for length in (1, 7, 8, 9, *range(1024, 5000, 1024)):
+        kinds[f"cut at {length}"] = lambda data, length=length: data[:length]  # type: ignore[misc]
+    return kinds
+
+
+@pytest.mark.parametrize("kind", damage())
+def test_ck09_damage_is_told(kind: str, tmp_path: Path) -> None:
+    """CK-09."""
+    data = checkpoint.to_bytes(sample())
+    damaged = damage()[kind](data)
+    assert damaged != data
+    assert "corrupt" in refused(saved(tmp_path / "m.safetensors", damaged))
+
+
+def test_ck09_every_flipped_bit_is_found(tmp_path: Path) -> None:
+    """CK-09."""
+    data = checkpoint.to_bytes(sample())
+    header = 8 + int.from_bytes(data[:8], "little")
+    draw = random.Random(9)  # noqa: S311
+    path = tmp_path / "m.safetensors"
+    for trial in range(1000):
+        bit = draw.randrange(8 * (header if trial % 2 else len(data)))
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        assert "corrupt" in refused(saved(path, bytes(damaged))), bit
+
+
+class Marker:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (self.path,)
+
+
+def foreign(marker: Path) -> dict[str, bytes]:
+    evil = pickle.dumps(Marker(str(marker)))
+    zipped, tarred = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(zipped, "w") as archive:
+        archive.writestr("archive/data.pkl", evil)
+        archive.writestr("archive/data/0", bytes(400))
+    with tarfile.open(fileobj=tarred, mode="w") as tar:
+        member = tarfile.TarInfo("storages")
+        member.size = len(evil)
+        tar.addfile(member, io.BytesIO(evil))
+    return {
+        "a zip archive, which is how PyTorch saves": zipped.getvalue(),
+        "a Python pickle, which is never opened": evil,
+        "a tar archive": tarred.getvalue(),
+        "a GGUF model": b"GGUF\x03\0\0\0" + bytes(64),
+        "a PNG picture": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(64),
+        "text": "To be, or not to be — ".encode() * 99,
+        "gzip-compressed": b"\x1f\x8b\x08" + bytes(64),
+    }
+
+
+@pytest.mark.parametrize("kind", foreign(Path()))
+def test_ck10_foreign_files_are_named_and_not_run(kind: str, tmp_path: Path) -> None:
+    """CK-10."""
+    marker = tmp_path / "marker"
+    message = refused(saved(tmp_path / "model.pt", foreign(marker)[kind]))
+    assert f"is not a charrnn checkpoint: it looks like {kind}" in message
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("place", [".", "/dev/zero", "/dev/null", "pipe"])
+def test_ck10_only_regular_files_are_read(place: str, tmp_path: Path) -> None:
+    """CK-10."""
+    os.mkfifo(tmp_path / "pipe")
+    assert "is not a charrnn checkpoint: it is no regular file" in refused(tmp_path / place)
+
+
+def test_ck10_another_programs_safetensors(tmp_path: Path) -> None:
+    """CK-10."""
+    data = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    message = refused(saved(tmp_path / "m", len(data).to_bytes(8, "little") + data + bytes(4)))
+    assert "is not a charrnn checkpoint" in message
+
+
+@pytest.mark.parametrize("name", ["absent", "nul\0"])
+def test_missing_files_are_told(name: str, tmp_path: Path) -> None:
+    saved(tmp_path / "last.safetensors", b"")
+    with pytest.raises(CheckpointError, match=r"cannot read .*(No such file.*there is 'last|null)"):
+        checkpoint.read(tmp_path / name)
+
+
+def test_ck11_nothing_can_run_a_file() -> None:
+    """CK-11."""
+    found = []
+    files = sorted(Path(charrnn.__file__).parent.rglob("*.py"))
+    for file, node in ((path, node) for path in files for node in ast.walk(ast.parse(path.read_bytes()))):
+        match node:
+            case ast.Import():
+                bad = any(name.name.split(".")[0] in BANNED for name in node.names)
+            case ast.ImportFrom():
+                bad = (node.module or "").split(".")[0] in BANNED
+            case ast.Call(func=ast.Name(id="eval" | "exec" | "__import__")):
+                bad = True
+            case ast.Attribute(value=ast.Name(id="torch" | "yaml"), attr="load"):
+                bad = True
+            case ast.keyword(arg="allow_pickle"):
+                bad = True
+            case ast.keyword(arg="shell", value=ast.Constant(value=value)):
+                bad = bool(value)
+            case _:
+                bad = False
+        if bad:
+            found.append((file.name, ast.unparse(node)))
+    assert len(files) > 5
+    assert not found
+
+
+BANNED = ("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml")
+
+
+def config(**changes: object) -> Callable[[dict[str, Any], dict[str, Array]], None]:
+    return lambda document, tensors: document["config"].update(changes)
+
+
+def of_document(**changes: object) -> Callable[[dict[str, Any], dict[str, Array]], None]:
+    return lambda document, tensors: document.update(changes)
+
+
+def of_tensors(**changes: Array | None) -> Callable[[dict[str, Any], dict[str, Array]], None]:
+    def change(document: dict[str, Any], tensors: dict[str, Array]) -> None:
+        for name, tensor in changes.items():
+            if tensor is None:
+                del tensors[name.replace("__", ".")]
+            else:
+                tensors[name.replace("__", ".")] = tensor
+
+    return change
+
+
+TWICE = np.array([97, 97, *range(98, 115)], np.uint32)
+HIGH = np.array([*range(97, 115), 0x110000], np.uint32)
+
+INCONSISTENT = {
+    "CK-12 hidden 10^7": (config(hidden=[10**7]), "hidden cannot be"),
+    "CK-12 hidden 65536": (config(hidden=[65536] * 64), "tensor head.weight: expected F32 [20, 65536]"),
+    "CK-12 vocabulary 2^31": (config(vocabulary=2**31), "vocabulary cannot be '2147483648'"),
+    "CK-12 vocabulary of all": (config(vocabulary=0x110001), "expected F32 [1114114, 8], found F32 [21, 8]"),
+    "CK-12 layers": (config(layers=-1), "config has the keys"),
+    "CK-12 no layers": (config(hidden=[]), "hidden cannot be"),
+    "CK-12 a long key": (config(**{"k" * 100_000: 1}), "config has the keys"),
+    "CK-12 hidden a string": (config(hidden="8"), "hidden cannot be '8'"),
+    "CK-12 hidden of strings": (config(hidden=["8"]), "hidden cannot be"),
+    "CK-12 hidden of floats": (config(hidden=[8.0]), "hidden cannot be"),
+    "CK-12 embedding true": (config(embedding=True), "embedding cannot be 'True'"),
+    "CK-12 embedding -1": (config(embedding=-1), "embedding cannot be '-1'"),
+    "CK-12 embedding huge": (config(embedding=int("7" * 4000)), "embedding cannot be"),
+    "CK-12 embedding NaN": (config(embedding=float("nan")), "corrupt"),
+    "CK-12 info infinite": (of_document(info={"loss": float("inf")}), "corrupt"),
+    "CK-12 cell": (config(cell="os.system"), "cell cannot be 'os.system'"),
+    "CK-12 cell a list": (config(cell=["lstm"]), "cell cannot be"),
+    "CK-12 no config": (of_document(config=None), "config is not an object"),
+    "CK-12 info": (of_document(info=[]), "lacks a tokenizer or info"),
+    "CK-12 tokenizer 5": (of_document(tokenizer=5), "lacks a tokenizer or info"),
+    "CK-12 tokenizer": (of_document(tokenizer="../x"), "tokenizer cannot be '../x'"),
+    "CK-12 version 0": (of_document(format_version=0), "corrupt"),
+    "CK-12 version a string": (of_document(format_version="1"), "corrupt"),
+    "CK-12 symbols twice": (of_tensors(tokenizer__vocabulary=TWICE), "cannot be used"),
+    "CK-12 no code point": (of_tensors(tokenizer__vocabulary=HIGH), "cannot be used"),
+    "CK-12 too few symbols": (
+        of_tensors(tokenizer__vocabulary=np.arange(9, dtype=np.uint32)),
+        "20 symbols in its config, 10 in its vocabulary",
+    ),
+    "CK-13 extra": (
+        of_tensors(bias=np.zeros(3, np.float32)),
+        "tensor bias: expected none, found F32 [3]",
+    ),
+    "CK-13 missing": (of_tensors(head__bias=None), "tensor head.bias: expected F32 [20], found none"),
+    "CK-13 dtype": (
+        of_tensors(head__bias=np.zeros(20, np.float16)),
+        "tensor head.bias: expected F32 [20], found F16 [20]",
+    ),
+    "CK-13 shape": (
+        of_tensors(head__bias=np.zeros((1, 20), np.float32)),
+        "tensor head.bias: expected F32 [20], found F32 [1, 20]",
+    ),
+    "CK-13 no vocabulary": (
+        of_tensors(tokenizer__vocabulary=None),
+        "tensor tokenizer.vocabulary: expected U32 [19], found none",
+    ),
+    "CK-13 vocabulary's dtype": (
+        of_tensors(tokenizer__vocabulary=np.arange(19, dtype=np.int64)),
+        "tensor tokenizer.vocabulary: expected U32 [19], found I64 [19]",
+    ),
+    "CK-13 vocabulary's shape": (
+        of_tensors(tokenizer__vocabulary=np.zeros((1, 19), np.uint32)),
+        "tensor tokenizer.vocabulary: expected U32 [19], found U32 [1, 19]",
+    ),
+    "CK-13 training dtype": (
+        of_tensors(train__x=np.zeros(3, np.float16)),
+        "tensor train.x: expected none, found F16 [3]",
+    ),
+    "CK-14 newer": (
+        of_document(format_version=FORMAT_VERSION + 1),
+        f"by a newer charrnn (format {FORMAT_VERSION + 1}; this program reads up to {FORMAT_VERSION})",
+    ),
+    "terminal escapes": (of_tensors(**{"\x1b]0;pwn\x07": np.zeros(3, np.float32)}), r"\x1b]0;pwn\x07"),
+}
+
+
+@pytest.mark.parametrize("case", INCONSISTENT)
+def test_ck12_ck13_ck14_inconsistent_files_are_refused(case: str, tmp_path: Path) -> None:
+    """CK-12."""
+    change, expected = INCONSISTENT[case]
+    document, tensors = parts(sample())
+    change(document, tensors)
+    assert expected in refused(saved(tmp_path / "m.safetensors", sealed(document, tensors)))
+
+
+OFFSETS = {
+    "overlap": '"train.x":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}',
+    "hole": '"train.x":{"dtype":"U8","shape":[0],"data_offsets":[9999999,9999999]}',
+    "beyond": '"train.x":{"dtype":"U8","shape":[4611686018427387904],"data_offsets":[0,4611686018427387904]}',
+    "overflow": '"train.x":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}',
+    "too large for anything": '"train.x":{"dtype":"U8","shape":[1%s],"data_offsets":[0,0]}' % ("0" * 99),
+    "negative": '"train.x":{"dtype":"U8","shape":[-1],"data_offsets":[0,0]}',
+    "many dimensions": '"train.x":{"dtype":"U8","shape":[%s0],"data_offsets":[END,END]}' % ("1," * 99),
+    "no shape": '"train.x":{"dtype":"U8","data_offsets":[0,0]}',
+    "null": '"train.x":null',
+    "twice": '"head.bias":{"dtype":"F32","shape":[20],"data_offsets":[0,80]}',
+    "nested": '"train.x":' + "[" * 400_000 + "]" * 400_000,
+}
+
+
+@pytest.mark.parametrize("case", OFFSETS)
+def test_se05_hostile_headers_are_refused(case: str, tmp_path: Path) -> None:
+    """SE-05."""
+    document, tensors = parts(sample())
+    end = sum(tensor.nbytes for tensor in tensors.values())
+    extra = "," + OFFSETS[case].replace("END", str(end))
+    message = refused(saved(tmp_path / "m.safetensors", sealed(document, tensors, extra)))
+    assert "corrupt" in message
+
+
+def huge(folder: Path) -> list[Path]:
+    """Files that would cost much if they were believed."""
+    document, tensors = parts(sample())
+    claims = []
+    for number, case in enumerate(["CK-12 hidden 65536", "CK-12 vocabulary of all", "CK-12 embedding huge"]):
+        changed = json.loads(json.dumps(document))
+        INCONSISTENT[case][0](changed, tensors)
+        claims.append(saved(folder / f"claim-{number}", sealed(changed, tensors)))
+    many = ",".join(f'"{i}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}' for i in range(10**6))
+    few = ",".join(f'"{i}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}' for i in range(1001))
+    nested = sealed({**document, "info": 0}, {}).replace(b'\\"info\\": 0', b'\\"info\\": ' + b"[" * 800_000)
+    nested = (len(nested) - 8).to_bytes(8, "little") + nested[8:]
+    long = saved(folder / "long", (99 << 20).to_bytes(8, "little") + b'{"__metadata__":{"charrnn":"')
+    os.truncate(long, 100 << 20)
+    return [
+        *claims,
+        long,
+        saved(folder / "many", sealed(document, {}, "," + many)),
+        saved(folder / "few", sealed(document, {}, "," + few)),
+        saved(folder / "nested", nested),
+    ]
+
+
+READ_ELSEWHERE = """
+import resource, sys, time
+from charrnn.checkpoint import format as checkpoint
+from charrnn.errors import CheckpointError
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for path in sys.argv[1:]:
+    start = time.perf_counter()
+    try:
+        checkpoint.read(path)
+    except CheckpointError as error:
+        assert time.perf_counter() - start < 2, path
+        print(error)
+unit = 1 if sys.platform == "darwin" else 1024
+assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit < 200e6
+"""
+
+
+def test_ck12_se05_refusing_is_quick_and_small(tmp_path: Path) -> None:
+    """CK-12."""
+    command: list[str | Path] = [sys.executable, "-c", READ_ELSEWHERE, *huge(tmp_path)]
+    lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
+    assert len(lines) == 7, lines
+    assert "a header of 103809024 bytes; at most 1000000" in lines[3]
+    assert "1001 tensors; at most 1000" in lines[5]
+
+
+@pytest.mark.parametrize("file", sorted(FIXTURES.glob("*.safetensors")), ids=lambda file: file.stem)
+def test_ck14_files_of_every_version_load_and_score_the_same(file: Path) -> None:
+    """CK-14."""
+    table = file.with_name(file.name[: len("format-1")] + ".json")
+    expected = json.loads(table.read_text(encoding="utf-8"))[file.stem]
+    model = checkpoint.read(file, training=True)
+    assert model.info["step"] == 7
+    assert model.training.get("step", 7) == 7
+    assert model.separator == expected.get("separator", "").encode()
+    ids = np.concatenate([[model.architecture.start], model.tokenizer.encode(expected["text"].encode())])[None]
+    assert ids[0].tolist() == expected["ids"]
+    engine = inference(model.architecture, model.weights)
+    nats, _ = engine.score(ids, engine.zero_state(1))
+    assert nats.sum() == pytest.approx(expected["nats"], rel=1e-6)
+
+
+def test_ck14_a_newer_digest_is_no_mystery(tmp_path: Path) -> None:
+    """CK-14."""
+    document, tensors = parts(sample())
+    data = sealed({**document, "format_version": 9}, tensors)
+    message = refused(saved(tmp_path / "m", data + b"?"))
+    assert "corrupt" in message
+    assert "or was written by a newer charrnn (format 9)" in message
+
+
+def test_ck15_no_path_is_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CK-15."""
+    path = tmp_path / "m.safetensors"
+    checkpoint.write(path, sample())
+    data = path.read_bytes()
+    for inside in (tmp_path, Path.cwd(), Path.home(), Path(charrnn.__file__).parent, Path(sys.prefix)):
+        assert os.fsencode(inside) + b"/" not in data
+    assert b"/" not in data[: 8 + int.from_bytes(data[:8], "little")]
+    (tmp_path / "else").mkdir()
+    path.rename(tmp_path / "else" / "n")
+    monkeypatch.chdir(tmp_path / "else")
+    assert checkpoint.read("n").info["step"] == 7
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["head.bias", "train.moments"])
+def test_ck22_numbers_that_are_not_finite_are_not_saved(value: float, name: str, tmp_path: Path) -> None:
+    """CK-22."""
+    path = tmp_path / "m.safetensors"
+    checkpoint.write(path, sample())
+    before = path.read_bytes()
+    model = sample()
+    tensors = model.weights if name == "head.bias" else model.training
+    tensors[name.removeprefix("train.")].flat[3] = value
+    with pytest.raises(NonFiniteError, match=f"weight {name} is not finite; not saved") as caught:
+        checkpoint.write(path, model)
+    assert caught.value.exit_code == 5
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["m.safetensors"]
+
+
+def test_nu06_such_numbers_load(tmp_path: Path) -> None:
+    document, tensors = parts(sample())
+    tensors["head.bias"] = np.full(20, np.nan, np.float32)
+    model = checkpoint.read(saved(tmp_path / "m.safetensors", sealed(document, tensors)))
+    assert np.isnan(model.weights["head.bias"]).all()
+
+
+def test_ck23_a_reader_sees_whole_files_only(tmp_path: Path) -> None:
+    """CK-23."""
+    path = tmp_path / "m.safetensors"
+    small, large = sample(step=1), sample(Architecture("lstm", 20, (64,), 64), step=2)
+    checkpoint.write(path, small)
+    done = threading.Event()
+
+    def overwrite() -> None:
+        for model in itertools.islice(itertools.cycle([large, small]), 100):
+            checkpoint.write(path, model)
+        done.set()
+
+    writer = threading.Thread(target=overwrite)
+    writer.start()
+    seen = []
+    while not done.is_set():
+        model = checkpoint.read(path)
+        assert model.architecture.hidden == ((8,) if model.info["step"] == 1 else (64,))
+        seen.append(model.info["step"])
+    writer.join()
+    assert set(seen) == {1, 2}
+
+
+def test_ck24_equal_models_give_equal_bytes(tmp_path: Path) -> None:
+    """CK-24."""
+    assert checkpoint.to_bytes(sample()) == checkpoint.to_bytes(sample())
+    written = []
+    for seed in ("1", "2"):
+        folder = tmp_path / seed
+        folder.mkdir()
+        command: list[str | Path] = [sys.executable, FIXTURES / "format_1.py", folder]
+        subprocess.run(command, check=True, env={**os.environ, "PYTHONHASHSEED": seed})
+        written.append({file.name: file.read_bytes() for file in folder.iterdir()})
+    assert written[0] == written[1]
+    assert len(written[0]) == 4
+
+
+AUDITED = """
+import sys
+from charrnn.checkpoint import format as checkpoint
+from charrnn.errors import CheckpointError
+checkpoint.read(sys.argv[1])  # whatever is imported late is imported now
+seen = []
+names = ("open", "import", "exec", "compile", "socket.", "subprocess.", "os.", "ctypes.", "urllib.")
+watching = True
+def watch(event, arguments):
+    if watching and event.startswith(names):
+        seen.append((event, str(arguments[0])))
+sys.addaudithook(watch)
+for path in sys.argv[2:]:
+    try:
+        checkpoint.read(path, training=True)
+    except CheckpointError as error:
+        str(error)
+watching = False
+print(seen)
+"""
+
+
+def test_se04_nothing_inside_is_opened_imported_or_fetched(tmp_path: Path) -> None:
+    """SE-04."""
+    hostile = ["/etc/passwd", "../../x", "https://example.org/x", "antigravity", "file:///etc/passwd"]
+    document, tensors = parts(sample())
+    paths: list[Path] = []
+    for number, text in enumerate(hostile):
+        for change in (
+            of_document(info={"corpus": text, "config": [text], text: {"path": text}}),
+            of_document(tokenizer=text),
+            of_document(program_version=text),
+            config(cell=text),
+            of_tensors(**{f"train.{text}": np.zeros(2, np.float32)}),
+            of_tensors(**{text: np.zeros(2, np.float32)}),
+        ):
+            changed = json.loads(json.dumps(document)), dict(tensors)
+            change(*changed)
+            paths.append(saved(tmp_path / f"{number}-{len(paths)}", sealed(*changed)))
+    command: list[str | Path] = [
+        sys.executable,
+        "-c",
+        AUDITED,
+        FIXTURES / "format-1-lstm.safetensors",
+        *paths,
+    ]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    events = ast.literal_eval(printed)
+    assert {name for name, _ in events} == {"open"}
+    assert [Path(path) for _, path in events if not path.isdigit()] == paths

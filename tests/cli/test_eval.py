@@ -1,0 +1,607 @@
+"""`charrnn eval`: perplexity in pipelines."""
+
+import io
+import json
+import math
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from select import select
+
+import numpy as np
+import pytest
+
+from charrnn.checkpoint.format import Checkpoint
+from charrnn.config.eval import METRICS
+from charrnn.engines.native import lib as core
+from charrnn.tokenizers.byte import ByteTokenizer
+from charrnn.tokenizers.tokenizer import Tokenizer
+from tests import tiny
+
+KEYS = ["file", "nats", "tokens", "oov", "chars", "bytes", "words", "perplexity", "perplexity_without_oov"]
+KEYS += ["bits_per_char", "bits_per_byte", "byte_perplexity", "word_perplexity"]
+NUMBER = re.compile(rb"[0-9.e+-]+|inf")
+
+LETTERS = {bytes([letter]): 4.0 for letter in b"the king\n"}
+
+
+TOKENIZERS: dict[str, Tokenizer] = {"char": tiny.char(), "byte": ByteTokenizer(), "pieces": tiny.pieces()}
+
+
+@pytest.fixture
+def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
+    """The program, in this process."""
+    return tiny.Program(capfdbinary, monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def _models(tmp_path: Path) -> None:
+    """`char` and `byte` have weights at random, `letters` knows how often letters occur."""
+    runs: dict[str, Checkpoint] = {
+        **{name: tiny.drawn(tokenizer) for name, tokenizer in TOKENIZERS.items()},
+        "letters": tiny.unigram(tiny.char(), LETTERS),
+    }
+    for name, model in runs.items():
+        (tmp_path / "checkpoints" / name).mkdir(parents=True)
+        tiny.saved(tmp_path / "checkpoints" / name / "model.safetensors", model)
+
+
+def rows(data: bytes) -> list[list[bytes]]:
+    assert data.endswith(b"\n")
+    return [line.split(b"\t") for line in data[:-1].split(b"\n")]
+
+
+def objects(data: bytes) -> list[dict[str, object]]:
+    """JSON Lines; the standard's JSON, which knows neither NaN nor infinity."""
+
+    def refuse(name: str) -> float:
+        raise AssertionError(name)
+
+    return [json.loads(line, parse_constant=refuse) for line in data.decode().split("\n")[:-1]]
+
+
+TEXT = "\ufeffthe cat sat.\r\non the\tmat, né 日\n".encode()
+
+
+@pytest.mark.parametrize("model", ["char", "byte", "pieces"])
+def test_json_has_the_figures_and_their_formulas(model: str, run: tiny.Program) -> None:
+    """EV-04, CL-19."""
+    Path("t.txt").write_bytes(TEXT)
+    ran = run("eval", "-m", model, "--json", "t.txt")
+    [found] = objects(ran.out)
+    assert (ran.code, ran.err) == (0, b"")
+    assert list(found) == KEYS
+    value = {name: figure for name, figure in found.items() if isinstance(figure, int | float)}
+    assert value["bytes"] == len(TEXT)
+    plain = TEXT.decode("utf-8" if model == "byte" else "utf-8-sig")
+    assert (value["chars"], value["words"]) == (len(plain), len(plain.split()))
+    assert value["tokens"] == len(TOKENIZERS[model].encode(TEXT))
+    nats = value["nats"]
+    assert value["perplexity"] == pytest.approx(math.exp(nats / value["tokens"]), rel=1e-12)
+    assert value["bits_per_char"] == pytest.approx(nats / math.log(2) / value["chars"], rel=1e-12)
+    assert value["bits_per_byte"] == pytest.approx(nats / math.log(2) / value["bytes"], rel=1e-12)
+    assert value["byte_perplexity"] == pytest.approx(2 ** value["bits_per_byte"], rel=1e-12)
+    assert value["word_perplexity"] == pytest.approx(math.exp(nats / value["words"]), rel=1e-12)
+
+
+def test_one_text_or_several(run: tiny.Program) -> None:
+    """EV-06."""
+    Path("a").write_bytes(b"the king\n")
+    Path("b").write_bytes(b"zzz\n" * 9)
+    separate = rows(run("eval", "-m", "char", "a", "b").out)
+    assert [row[-1] for row in separate] == [b"a", b"b", b"total"]
+    assert [int(row[3]) for row in separate] == [9, 36, 45]
+    a, b, total = (math.log(float(row[0])) for row in separate)
+    assert total == pytest.approx((9 * a + 36 * b) / 45, abs=1e-6)
+    for arguments in (["-"], []):
+        [one] = rows(run("eval", "-m", "char", *arguments, stdin=b"the king\n" + b"zzz\n" * 9).out)
+        assert one[-1] == b"-"
+        assert one[3] == b"45"
+        assert float(one[0]) != pytest.approx(math.exp(total), rel=1e-4)  # the state is carried
+    found = objects(run("eval", "-m", "char", "a", "b", "--json").out)
+    assert [row["file"] for row in found] == ["a", "b", "total"]
+    assert [list(row) for row in found] == [KEYS] * 3
+
+
+def test_a_row(run: tiny.Program) -> None:
+    """EV-10: perplexity, bits per character, bits per byte, tokens, unknown, file."""
+    Path("é").write_bytes("né Ü".encode())
+    [row] = rows(run("eval", "-m", "char", "é").out)
+    [found] = objects(run("eval", "-m", "char", "é", "--json").out)
+    names = ("perplexity", "bits_per_char", "bits_per_byte")
+    assert row == [*(f"{found[name]:.6f}".encode() for name in names), b"4", b"1", "é".encode()]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_bare_number(metric: str, run: tiny.Program) -> None:
+    Path("a").write_bytes(b"the cat\n")
+    Path("b").write_bytes(b"sat\n")
+    [*_, total] = objects(run("eval", "-m", "char", "a", "b", "--json").out)
+    ran = run("eval", "-m", "char", "a", "b", "--metric", metric)
+    assert ran.out.endswith(b"\n")
+    assert float(ran.out) == pytest.approx(total[metric], abs=1e-6)
+    by_line = run("eval", "-m", "char", "a", "b", "--lines", "--metric", metric).out.split()
+    assert len(by_line) == 2
+    if metric in ("nats", "tokens", "oov"):
+        alone = [float(run("eval", "-m", "char", name, "--metric", metric).out) for name in "ab"]
+        assert [float(each) for each in by_line] == pytest.approx(alone, abs=2e-6)
+
+
+LINES = [b"the cat", b"", b"  \t ", b"qzx vvk", b"the cat", "né 日 😀".encode(), b"a" * 5000, b"\r", b"."]
+
+
+@pytest.mark.parametrize("model", ["char", "byte", "pieces"])
+@pytest.mark.parametrize("last", [b"", b"\n"], ids=["unterminated", "terminated"])
+def test_a_record_a_line(model: str, last: bytes, run: tiny.Program) -> None:
+    """EV-07, EV-08: in order, each from nothing, its newline scored even where the file lacks it."""
+    ran = run("eval", "-m", model, "--lines", stdin=b"\n".join(LINES) + last)
+    found = [line.split(b"\t", 3) for line in ran.out.split(b"\n")[:-1]]
+    assert [row[3] for row in found] == LINES
+    assert float(found[0][0]) == pytest.approx(float(found[4][0]), rel=1e-6)
+    assert [int(row[1]) for row in found] == [len(TOKENIZERS[model].encode(line + b"\n")) for line in LINES]
+    for line, row in zip(LINES, found, strict=True):
+        [alone] = rows(run("eval", "-m", model, "-", stdin=line + b"\n").out)
+        assert float(row[0]) == pytest.approx(float(alone[0]), rel=1e-6)
+
+
+@pytest.mark.parametrize("size", [100_000, pytest.param(10_000_000, marks=pytest.mark.slow)])
+def test_a_long_line(size: int, run: tiny.Program) -> None:
+    """EV-07."""
+    found = rows(run("eval", "-m", "letters", "--lines", stdin=b"a\n" + b"b" * size + b"\nc").out)
+    assert [int(row[1]) for row in found] == [2, size + 1, 2]
+    assert [len(row[3]) for row in found] == [1, size, 1]
+
+
+@pytest.mark.parametrize("mark", ["\r", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029"])
+def test_a_line_ends_at_a_newline_alone(mark: str, run: tiny.Program) -> None:
+    """EV-09."""
+    line = f"a{mark}b".encode()
+    found = rows(run("eval", "-m", "char", "--lines", stdin=line + b"\nc\n").out)
+    assert [row[3] for row in found] == [line, b"c"]
+
+
+def test_rows_are_for_sort_and_awk(run: tiny.Program) -> None:
+    """EV-10: numbers that match the pattern, and the line's bytes as they are."""
+    data = b"\n".join([*LINES, b"tab\tin it", "Ü".encode() * 3, b"\x1b[31m"]) + b"\n"
+    ran = run("eval", "-m", "char", "--lines", stdin=data)
+    for row, line in zip(ran.out.split(b"\n"), data.split(b"\n")[:-1], strict=False):
+        *numbers, text = row.split(b"\t", 3)
+        assert text == line
+        assert all(NUMBER.fullmatch(number) for number in numbers)
+
+
+def test_the_likeliest_line_first() -> None:
+    """EV-10, as in the README."""
+    script = "printf 'qzx vvk\\nthe king\\n' | charrnn eval -m letters --lines | "
+    found = tiny.shell(script + "sort -g")
+    assert [row[3] for row in rows(found.out)] == [b"the king", b"qzx vvk"]
+    assert tiny.shell(script + "awk '$1<20' | cut -f4").out == b"the king\n"
+
+
+def test_lines_and_records_align_under_paste() -> None:
+    """EV-07."""
+    Path("t").write_bytes(b"\n".join([b"a", b"", b" ", b"b" * 300, b"c"]))
+    found = tiny.shell("paste t <(charrnn eval -m char --lines t | cut -f4) | awk -F'\\t' '$1 != $2'; wc -l < t")
+    assert found.out.strip() == b"4"
+
+
+@pytest.mark.parametrize("model", ["char", "pieces"])
+def test_permuted_lines_give_permuted_records(model: str, run: tiny.Program) -> None:
+    """EV-12."""
+    rng = np.random.default_rng(0)
+    lines = [bytes(rng.choice(list(b"the cat sat"), rng.integers(0, 60))) for _ in range(300)]
+    order = rng.permutation(300)
+    first = rows(run("eval", "-m", model, "--lines", stdin=b"\n".join(lines) + b"\n").out)
+    again = rows(run("eval", "-m", model, "--lines", stdin=b"".join(lines[n] + b"\n" for n in order)).out)
+    for n, row in zip(order, again, strict=True):
+        assert float(row[0]) == pytest.approx(float(first[n][0]), rel=1e-6)
+        assert row[1:] == first[n][1:]
+
+
+def test_json_lines(run: tiny.Program) -> None:
+    """EV-11."""
+    given = [
+        '{"id": 1, "text": "the cat", "ключ": "é\\u0000😀", "n": [1, 2.5, null, true]}',
+        '{"text": "", "id": 2}',
+        '{"id": 3}',
+        '{"text": null, "perplexity": "old", "z": {"a": 1e300}}',
+        '{"text": 5}',
+        '{"a": "\\ud800 \\u001b \\u009b", "text": "the cat"}\r',
+        ' {"text": "qzx\\nÜ"} ',
+    ]
+    found = objects(run("eval", "-m", "char", "--jsonl", "text", stdin="\n".join(given).encode()).out)
+    assert len(found) == len(given)
+    for before, after in zip(map(json.loads, given), found, strict=True):
+        perplexity = after.get("perplexity")
+        assert list(after) == list(before | {"perplexity": 0})
+        assert after == before | {"perplexity": perplexity}
+        if before.get("text") and isinstance(before["text"], str):
+            text = before["text"].encode()
+            assert isinstance(perplexity, float)
+            assert perplexity == pytest.approx(
+                float(run("eval", "-m", "char", "--metric", "perplexity", stdin=text).out)
+            )
+        else:
+            assert perplexity is None
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (b"no", "no JSON: Expecting value"),
+        (b"", "no JSON: "),
+        (b"[1]", "no JSON object"),
+        (b'{"text": "a", "x": NaN}', "NaN is out of range"),
+        (b'{"text": "a", "x": 1e999}', "1e999 is out of range"),
+        (b"\xff", "no JSON: "),
+        (b'{"text":' * 100_000, "nested too deeply"),
+        (b'{"text": "\\ud800"}', "invalid UTF-8 at byte 0"),
+    ],
+    ids=lambda each: repr(each[:20]),
+)
+def test_bad_json(line: bytes, complaint: str, run: tiny.Program) -> None:
+    """EV-11: told with its line; the objects before it have been put out."""
+    Path("f.jsonl").write_bytes(b'{"text": "a"}\n{"text": "b"}\n' + line + b'\n{"text": "c"}\n')
+    ran = run("eval", "-m", "char", "--jsonl", "text", "f.jsonl")
+    assert ran.code == 4
+    assert [each["text"] for each in objects(ran.out)] == ["a", "b"]
+    assert ran.complaint.startswith("Error: 'f.jsonl', line 3: ")
+    assert complaint in ran.complaint
+    assert len(ran.complaint) < 200
+
+
+def test_unknown_characters(run: tiny.Program) -> None:
+    """EV-13."""
+    text = "ab ÜÖ".encode()
+    ran = run("eval", "-m", "char", "--json", stdin=text)
+    [found] = objects(ran.out)
+    assert ran.code == 0
+    assert (found["tokens"], found["oov"]) == (5, 2)
+    assert isinstance(found["perplexity"], float)
+    assert isinstance(found["perplexity_without_oov"], float)
+    assert found["perplexity"] > 100 * found["perplexity_without_oov"]
+    assert ran.err == b"Warning: 2 of 5 symbols are unknown to the model\n"
+    [only] = objects(run("eval", "-m", "char", "--json", stdin="ÜÖ".encode()).out)
+    assert only["perplexity_without_oov"] is None
+    ran = run("eval", "-m", "char", "--json", "--unknown", "skip", stdin=text)
+    [skipped] = objects(ran.out)
+    assert (skipped["tokens"], skipped["oov"], skipped["chars"]) == (3, 2, 5)
+    assert skipped["perplexity"] == skipped["perplexity_without_oov"]
+    assert ran.err == b"Warning: 2 of 5 symbols are unknown to the model\n"
+    ran = run("eval", "-m", "char", "--unknown", "error", stdin=text)
+    assert ran.code == 4
+    assert ran.error.startswith("Error: stdin: the model has never seen the character @ 3; --unknown score counts")
+    assert run("eval", "-m", "char", stdin=b"a" * 200 + "Ü".encode()).err == b""  # less than 1 %
+
+
+@pytest.mark.parametrize(("model", "text"), [("char", b""), ("byte", b""), ("char", "\ufeff".encode())])
+@pytest.mark.parametrize("more", [[], ["--json"], ["--metric", "nats"], ["--window", "3"], ["--streams", "3"]], ids=str)
+def test_nothing_to_score(model: str, text: bytes, more: list[str], run: tiny.Program) -> None:
+    """EV-14."""
+    ran = run("eval", "-m", model, "-q", *more, stdin=text)
+    assert (ran.code, ran.error) == (4, "Error: stdin: no tokens to score")
+    Path("empty\x1b").write_bytes(text)
+    Path("full").write_bytes(b"a")
+    ran = run("eval", "-m", model, "-q", *more, "empty\x1b", "full")
+    assert (ran.code, ran.complaint) == (4, "Error: 'empty\\x1b': no tokens to score")
+    assert ran.out.count(b"\n") == 1
+
+
+def test_no_lines(run: tiny.Program) -> None:
+    """EV-14."""
+    assert run("eval", "-m", "char", "--lines") == tiny.Ran(0, b"", b"")
+    assert run("eval", "-m", "char", "--jsonl", "text") == tiny.Ran(0, b"", b"")
+
+
+def test_a_perplexity_that_is_no_float(run: tiny.Program, tmp_path: Path) -> None:
+    """EV-15."""
+    model = tiny.saved(tmp_path / "sure.safetensors", tiny.reciting(tiny.char(), b"ab", strength=2000))
+    ran = run("eval", "-m", model, stdin=b"ba" * 50)
+    assert (ran.code, rows(ran.out)[0][0], ran.err) == (0, b"inf", b"")
+    [found] = objects(run("eval", "-m", model, "--json", stdin=b"ba" * 50).out)
+    assert found["perplexity"] is None
+    assert found["nats"] == pytest.approx(200_000)
+    [found] = objects(run("eval", "-m", model, "--jsonl", "t", stdin=b'{"t": "ba"}').out)
+    assert found == {"t": "ba", "perplexity": None}
+    long = rows(run("eval", "-m", model, "--lines", stdin=b"aba" + b"b" * 3 + b"\n").out)[0]
+    assert NUMBER.fullmatch(long[0])
+
+
+def test_dropout_is_for_training(run: tiny.Program, tmp_path: Path) -> None:
+    """EV-18: a model trained with dropout is scored without; and nothing is held for gradients."""
+    model = tiny.drawn(tiny.char())
+    model.info["plan"] = {"dropout": 0.9}
+    path = tiny.saved(tmp_path / "m.safetensors", model)
+    for engine in ("numpy", "torch"):
+        first, again = (run("eval", "-m", path, "--engine", engine, "--json", stdin=TEXT * 9).out for _ in range(2))
+        assert first == again
+        [found] = objects(first)
+        assert found["perplexity"] == pytest.approx(
+            float(run("eval", "-m", "char", "--metric", "perplexity", stdin=TEXT * 9).out), rel=1e-5
+        )
+
+
+def test_the_state_is_forgotten(run: tiny.Program) -> None:
+    text = b"the cat sat on the mat.\n" * 10
+    [whole] = rows(run("eval", "-m", "char", stdin=text).out)
+    [cut] = rows(run("eval", "-m", "char", "--window", "24", stdin=text).out)
+    by_line = [float(each) for each in run("eval", "-m", "char", "--lines", "--metric", "nats", stdin=text).out.split()]
+    assert math.log(float(cut[0])) == pytest.approx(sum(by_line) / 240, abs=1e-6)
+    assert whole[0] != cut[0]
+    assert whole[3] == cut[3] == b"240"
+    ran = run("eval", "-m", "char", "--streams", "10", stdin=text)
+    assert rows(ran.out) == [cut]
+    assert ran.err == b"scored as 10 separate pieces a text: an approximation\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--window", "2", "--streams", "2"], "contradict"),
+        (["--window", "2", "--lines"], "--window and --streams do not go with --lines, --jsonl or --tsv"),
+        (["--streams", "2", "--jsonl", "t"], "--window and --streams do not go with --lines, --jsonl or --tsv"),
+        (["--metric", "bits"], "--metric must be one of"),
+        (["--metric", "perplexty"], "did you mean 'perplexity'?"),
+        (["--window", "-1"], "--window must be a whole number"),
+        (["--streams", "0"], "--streams must be a whole number"),
+        (["--unknown", "nearest"], "--unknown must be one of"),
+        (["--device", "tpu"], "--device must be auto, cpu, cuda or cuda:N"),
+    ],
+    ids=str,
+)
+def test_usage(arguments: list[str], complaint: str, run: tiny.Program) -> None:
+    ran = run("eval", "-m", "char", *arguments, stdin=b"a")
+    assert ran.code == 2
+    assert complaint in ran.error
+
+
+@pytest.mark.parametrize("more", [[], ["--lines"], ["--window", "2"], ["--streams", "2"]], ids=str)
+def test_invalid_utf8(more: list[str], run: tiny.Program) -> None:
+    """IN-03: refused with its place, or read as U+FFFD and counted."""
+    Path("good").write_bytes(b"a\nb\n")
+    Path("bad").write_bytes(b"ab\na\xffb\n")
+    ran = run("eval", "-m", "char", "-q", *more, "good", "bad")
+    assert ran.code == 4
+    where = (
+        "'bad', line 2: invalid UTF-8 at byte 1 (line 1)"
+        if more == ["--lines"]
+        else "'bad': invalid UTF-8 at byte 4 (line 2)"
+    )
+    assert ran.complaint == f"Error: {where}"
+    assert ran.out.count(b"\n") == (3 if more == ["--lines"] else 1)  # what came before has been put out
+    ran = run("eval", "-m", "char", "--errors", "replace", *more, "bad")
+    assert ran.code == 0
+    assert b"Warning: places with invalid UTF-8, read as U+FFFD: 1\n" in ran.err
+    assert run("eval", "-m", "byte", "-q", *more, "good", "bad").code == 0
+
+
+@pytest.mark.parametrize("value", [math.nan, 3e38])
+@pytest.mark.parametrize("more", [[], ["--lines"], ["--json"], ["--metric", "nats"]], ids=str)
+def test_a_model_that_is_not_finite(value: float, more: list[str], run: tiny.Program, tmp_path: Path) -> None:
+    """NU-06."""
+    model = tiny.drawn(tiny.char())
+    model.weights["head.bias"][:] = 3e38
+    path = tiny.poisoned(tmp_path / "m.safetensors", model, value)
+    ran = run("eval", "-m", path, *more, stdin=b"the cat\n")
+    if math.isnan(value):
+        assert (ran.code, ran.error) == (5, "Error: the model's figures are not finite: its weights are unusable")
+    else:
+        assert ran.code in (0, 5)
+
+
+def test_stdin_is_a_terminal(run: tiny.Program) -> None:
+    """CL-17: says how, and does not wait."""
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "r") as terminal:
+        for arguments in ([], ["-"], ["--lines"], ["-", "file"]):
+            ran = run("eval", "-m", "char", *arguments, stdin=terminal)
+            assert (ran.code, ran.error) == (
+                2, "Error: no text: name a file, or pipe one in: cat FILE | charrnn eval"
+            )  # fmt: skip
+    os.close(master)
+
+
+def test_input_of_every_kind(run: tiny.Program) -> None:
+    """CL-18: -, /dev/stdin, <(...), a FIFO and a packed file; closed stdin is told."""
+    os.mkfifo("fifo")
+    writer = threading.Thread(target=lambda: Path("fifo").write_bytes(b"the cat\n"))
+    writer.start()
+    expected = run("eval", "-m", "char", "-", stdin=b"the cat\n").out.rpartition(b"\t")[0]
+    assert run("eval", "-m", "char", "fifo").out == expected + b"\tfifo\n"
+    writer.join()
+    script = """
+        echo 'the cat' | charrnn eval -m char /dev/stdin
+        charrnn eval -m char <(echo 'the cat')
+        echo 'the cat' | gzip > t.gz; charrnn eval -m char t.gz
+        charrnn eval -m char <&-; echo $?
+    """
+    ran = tiny.shell(script)
+    lines = ran.out.splitlines()
+    assert [line.rpartition(b"\t")[0] for line in lines[:3]] == [expected] * 3
+    assert lines[3:] == [b"4"]
+    assert ran.err == b"Error: cannot read stdin: it is closed\n"
+
+
+@pytest.mark.parametrize("more", [[], ["--lines"], ["--window", "9"]], ids=str)
+def test_a_missing_file(more: list[str], run: tiny.Program) -> None:
+    Path("good").write_bytes(b"a\n")
+    ran = run("eval", "-m", "char", *more, "good", "gone\x1b[31m\n")
+    assert ran.code == 4
+    assert ran.complaint == "Error: cannot read 'gone\\x1b[31m\\n': No such file or directory"
+    assert ran.out.count(b"\n") == 1
+
+
+def test_many_files_are_not_open_at_once() -> None:
+    """RS-04."""
+    Path("texts").mkdir()
+    for n in range(300):
+        Path("texts", f"{n}").write_bytes(b"the cat\n" * 2)
+    ran = tiny.shell("ulimit -n 100; charrnn eval -m char texts/*")
+    assert (ran.code, ran.err) == (0, b"")
+    assert len(rows(ran.out)) == 301
+
+
+@pytest.mark.parametrize("more", ["", "--lines", "--json", "--metric nats"])
+def test_output_that_cannot_be_written(more: str) -> None:
+    """CL-07."""
+    script = "echo 'the cat' | charrnn eval -m char "
+    full = tiny.shell(script + more + " > /dev/full")
+    assert full == tiny.Ran(1, b"", b"Error: cannot write to stdout: No space left on device\n")
+    closed = tiny.shell(script + more + " >&-")
+    assert closed == tiny.Ran(1, b"", b"Error: cannot write to stdout: it is closed\n")
+
+
+def test_a_reader_that_goes_away() -> None:
+    """CL-06."""
+    ran = tiny.shell("yes 'the cat' | charrnn eval -m char --lines | head -1; echo ${PIPESTATUS[1]}")
+    first, code = ran.out.splitlines()
+    assert first.endswith(b"\tthe cat")
+    assert (code, ran.err) == (b"141", b"")
+
+
+@pytest.mark.parametrize("more", [["--lines"], ["--lines", "--json"]], ids=str)
+def test_an_interrupt(more: list[str]) -> None:
+    """CL-11: what is on stdout are whole records."""
+    with tiny.start("eval", "-m", "char", *more) as process:
+        assert process.stdin is not None
+        feeder = threading.Thread(target=_feed, args=(process.stdin, b"the cat sat\n" * 100))
+        feeder.start()
+        ran = tiny.interrupted(process, 0.2)
+        feeder.join()
+    assert (ran.code, ran.err) == (130, b"")
+    assert ran.out.endswith(b"}\n" if "--json" in more else b"\tthe cat sat\n")
+    assert ran.out.count(b"\n") > 10
+
+
+def _feed(pipe: io.RawIOBase, data: bytes) -> None:
+    try:
+        while True:
+            pipe.write(data)
+    except (OSError, ValueError):
+        pass
+
+
+def test_a_slow_feed_is_answered_at_once() -> None:
+    """EV-16, CL-27: a line's record comes while the next line is still awaited."""
+    with tiny.start("eval", "-m", "char", "--lines", stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for number, line in enumerate([b"the cat\n", b"sat\n", b"on\nthe\n", b"mat\n"]):
+            process.stdin.write(line)
+            begun = time.monotonic()
+            answer = b""
+            while answer.count(b"\n") < line.count(b"\n"):
+                assert select([process.stdout], [], [], 20)[0]
+                answer += os.read(process.stdout.fileno(), 1 << 16)
+            if number:  # the program has started
+                assert time.monotonic() - begun < 0.4
+            assert [row[3] for row in rows(answer)] == line.split(b"\n")[:-1]
+        process.stdin.close()
+    assert process.returncode == 0
+
+
+def test_records_are_written_at_once(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CL-27: --flush, each by itself."""
+    from charrnn.console.streams import Console
+
+    flushed = []
+
+    def write(self: Console, data: bytes, *, flush: bool = False) -> None:
+        flushed.append(flush)
+
+    monkeypatch.setattr(Console, "write", write)
+    for more in (["--lines"], ["--lines", "--json"], ["--jsonl", "t"]):
+        flushed.clear()
+        run("eval", "-m", "char", *more, "--flush", stdin=b'{"t": "a"}\n' * 5)
+        assert flushed[:5] == [True] * 5
+
+
+PEAK = """
+import sys
+from charrnn.__main__ import main
+main(sys.argv[1:])
+sys.stderr.write(open("/proc/self/status").read())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc")
+@pytest.mark.parametrize(
+    ("more", "megabytes"),
+    [
+        (["--lines"], 3),
+        (["--window", "64"], 3),
+        pytest.param([], 10, marks=pytest.mark.slow),
+        pytest.param(["--lines"], 30, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_memory_is_bounded(more: list[str], megabytes: int) -> None:
+    """EV-16: a text is neither held nor made into ids as a whole."""
+
+    def peak(times: int) -> int:
+        command = [sys.executable, "-c", PEAK, "eval", "-m", "letters", *more]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdin is not None
+            for _ in range(times):
+                process.stdin.write((b"the king in the knight the kitten " * 30 + b"\n") * 500)  # half a megabyte
+            process.stdin.close()
+            assert process.stderr is not None
+            return int(re.findall(r"VmHWM:\s*([0-9]+) kB", process.stderr.read().decode())[0])
+
+    assert peak(2 * megabytes) < peak(1) + 600 * megabytes
+
+
+def test_a_table_on_a_terminal() -> None:
+    """SE-03: file names and lines are shown, never sent."""
+    Path("a\x1b]0;pwn\x07").write_bytes(b"the cat\n")
+    Path("[red]b").write_bytes(b"sat")
+    ran = tiny.on_terminal("eval", "-m", "char", "a\x1b]0;pwn\x07", "[red]b")
+    assert ran.code == 0
+    for word in (b"perplexity", b"bits/char", b"a\\x1b]0;pwn\\x07", b"[red]b", b"total"):
+        assert word in ran.out
+    assert b"\x07" not in ran.out
+    assert b"\x1b]" not in ran.out
+
+
+def test_lines_on_a_terminal() -> None:
+    """SE-01."""
+    line = "a\x1b[2J\x9b31m\u202e\x07\t.\r".encode()
+    ran = tiny.on_terminal("eval", "-m", "char", "--lines", stdin=line + b"\nb\n")
+    assert [row[3:] for row in rows(ran.out)] == [[b"a\\x1b[2J\\x9b31m<U+202E>\\x07", b".\r"], [b"b"]]
+    piped = tiny.shell("printf 'a\\033[2J\\n' | charrnn eval -m char --lines | cut -f4")
+    assert piped.out == b"a\x1b[2J\n"
+
+
+def test_interrupt_of_a_long_text() -> None:
+    """CL-11: nothing is said of a text that was not scored to its end."""
+    with tiny.start("eval", "-m", "char") as process:
+        assert process.stdin is not None
+        feeder = threading.Thread(target=_feed, args=(process.stdin, b"the cat sat\n" * 100))
+        feeder.start()
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        feeder.join()
+    assert (process.returncode, out, err) == (130, b"", b"")
+
+
+@pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
+def test_bfloat16(run: tiny.Program) -> None:
+    """Another arithmetic, the same to a thousandth of a nat; the native engine's alone."""
+    figures = [
+        float(run("eval", "-m", "char", "--metric", "bits_per_char", "--precision", name, stdin=TEXT).out)
+        for name in ("float32", "auto", "bfloat16")
+    ]
+    assert figures[0] == figures[1] != figures[2]
+    assert figures[2] == pytest.approx(figures[0], rel=1e-3)
+    ran = run("eval", "-m", "char", "--precision", "bfloat16", "--engine", "numpy", stdin=TEXT)
+    assert ran.code == 2
+    assert ran.error == "Error: --precision bfloat16: the engine is numpy on cpu, which has float32"

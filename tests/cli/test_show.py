@@ -1,0 +1,116 @@
+"""`charrnn show` and `charrnn corpora`: what there is."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from charrnn.tokenizers.byte import ByteTokenizer
+from tests import tiny
+
+
+@pytest.fixture
+def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
+    """The program, in this process."""
+    return tiny.Program(capfdbinary, monkeypatch)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A run whose model says what models say."""
+    folder = tmp_path / "checkpoints" / "char"
+    folder.mkdir(parents=True)
+    model = tiny.drawn(tiny.char(), "lstm", (12, 8))
+    model.info.update(step=1234, epoch=1.5, corpus_sha256="ab" * 32, metrics={"perplexity": 4.5, "tokens": 99})
+    tiny.saved(folder / "model.safetensors", model)
+    return folder
+
+
+def test_a_card(run: tiny.Program, folder: Path) -> None:
+    ran = run("show", "char")
+    assert (ran.code, ran.err) == (0, b"")
+    card = dict(line.split(maxsplit=1) for line in ran.out.decode().splitlines())
+    assert card["model"] == "checkpoints/char/model.safetensors"
+    assert card["cell"] == "lstm 12+8"
+    assert card["symbols"] == f"{tiny.char().size} (char)"
+    assert card["trained"] == "1,234 steps, 1.5000 epochs"
+    assert card["corpus"] == "SHA-256 " + "ab" * 32
+    assert (card["perplexity"], card["tokens"]) == ("4.5000", "99")
+
+
+def test_a_card_as_json(run: tiny.Program, folder: Path) -> None:
+    """CL-19."""
+    found = json.loads(run("show", "--json").out)
+    assert list(found) == ["model", "config", "tokenizer", "separator", "parameters", "info"]
+    assert found["config"] == {
+        "cell": "lstm", "vocabulary": tiny.char().size, "hidden": [12, 8], "embedding": 6, "activation": "tanh"
+    }  # fmt: skip
+    assert found["info"]["metrics"] == {"perplexity": 4.5, "tokens": 99}
+
+
+def test_a_curve(run: tiny.Program, folder: Path) -> None:
+    """Drawn of what can be read of the log, and left out where there is too little."""
+    plain = run("show", "char").out
+    events = [{"event": "eval", "step": step, "nats": 300.0 - step, "tokens": 100} for step in (1, 50, 90)]
+    odd = [{"event": "eval"}, {"event": "eval", "step": "x", "nats": 1, "tokens": 0}, {"event": "step", "step": 3}]
+    odd += [
+        {"event": "eval", "step": 2, "nats": 1e9, "tokens": 1},
+        {"event": "eval", "step": 2, "nats": 1, "tokens": 0},
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in odd))
+    assert run("show", "char").out == plain
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in [*odd, *events]) + "[1")
+    out = run("show", "char").out.decode()
+    assert out.startswith(plain.decode())
+    assert out.endswith("\nvalidation perplexity from 19.886 to 8.166\n")
+    assert "⠀" in out
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        {}, {"step": "many", "epoch": None, "metrics": 5}, {"metrics": {"perplexity": [1], "tokens": None}},
+        {"metrics": {"perplexity": None}}, {"corpus_sha256": {"a": 1}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_file_that_says_something_else(info: dict[str, object], run: tiny.Program) -> None:
+    """CK-12: what a checkpoint tells of itself is not believed."""
+    model = tiny.drawn(ByteTokenizer())
+    model.info.clear()
+    model.info.update(info)
+    tiny.saved(Path("m"), model)
+    ran = run("show", "m")
+    assert (ran.code, ran.err) == (0, b"")
+    assert run("show", "m", "--json").code == 0
+
+
+def test_a_card_does_not_steer_a_terminal(tmp_path: Path) -> None:
+    """SE-03."""
+    model = tiny.drawn(ByteTokenizer())
+    model.info["corpus_sha256"] = "\x1b]0;pwn\x07\x9b"
+    tiny.saved(tmp_path / "m\x1b[2J", model)
+    ran = tiny.on_terminal("show", "m\x1b[2J")
+    assert ran.code == 0
+    assert b"m\\x1b[2J" in ran.out
+    assert b"\x1b" not in ran.out
+    assert b"\\x1b]0;pwn\\x07\\x9b" in ran.out
+
+
+def test_corpora(run: tiny.Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CL-19."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    rows = [line.split("\t") for line in run("corpora").out.decode().splitlines()]
+    found = [json.loads(line) for line in run("corpora", "--json").out.splitlines()]
+    assert [row[0] for row in rows] == [each["name"] for each in found] == sorted(row[0] for row in rows)
+    for row, each in zip(rows, found, strict=True):
+        assert list(each)[:4] == ["name", "title", "licence", "source"]
+        assert row == [each["name"], each["title"], row[2], each["licence"], each["source"]]
+        assert row[2] == "built in" if each["kind"] == "built-in" else row[2].startswith("to fetch, ")
+
+
+def test_corpora_on_a_terminal() -> None:
+    ran = tiny.on_terminal("corpora")
+    assert ran.code == 0
+    assert b"python-docs" in ran.out
+    assert b"charrnn train alone takes python-docs" in ran.err

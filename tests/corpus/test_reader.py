@@ -1,0 +1,418 @@
+"""Corpora from everything they may come from, read as often as need be, and never held in memory if they are large."""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.checkpoint import format as checkpoint
+from charrnn.corpus import documents as texts
+from charrnn.corpus import reader as reading
+from charrnn.corpus.documents import Documents, FileText, Readable, Spool, SpooledText, Text
+from charrnn.corpus.formats import Form
+from charrnn.corpus.reader import read_corpus
+from charrnn.dataset import encode as encoding
+from charrnn.dataset.dataset import Split
+from charrnn.dataset.id_cache import Store
+from charrnn.dataset.prepare import Preparation, prepare
+from charrnn.errors import InputError, OutputError
+from tests.tiny import COMMAND, Program, shell, start
+from tests.trainings import arguments, corpus_of
+
+TEXT = "Größe und Maß,\nnaïve 日本語 😀😀.\n".encode() * 12
+
+
+def data_of(text: Readable, begin: int = 0, end: int | None = None) -> bytes:
+    return b"".join(text.pieces(begin, end))
+
+
+@pytest.fixture
+def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Program:
+    return Program(capfdbinary, monkeypatch)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """What is read at a time, and what is held in memory, is next to nothing; returns the cache folder."""
+    monkeypatch.setattr(reading, "LARGE", 100)
+    for module in (texts, reading):
+        monkeypatch.setattr(module, "PIECE", 7)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "charrnn" / "ids"
+
+
+# --- texts that are read again and again ---------------------------------------------------------------
+
+
+def readables(tmp_path: Path, data: bytes) -> list[Readable]:
+    (tmp_path / "file").write_bytes(data)
+    made: list[Readable] = [Text("t", data), FileText(str(tmp_path / "file"))]
+    for limit in (0, 10, 10**6):
+        spool = Spool(limit)
+        spool.write(b"before")
+        for at in range(0, len(data), 5):
+            spool.write(data[at : at + 5])
+        spool.write(b"after")
+        made.append(SpooledText("s", spool, 6, len(data)))
+        documents = Documents("d", Spool(limit))
+        for line, part in enumerate((b"one", data, b"two"), 1):
+            documents.add(line, part)
+        [first, second, last] = documents
+        assert [data_of(first), data_of(last)] == [b"one", b"two"]
+        assert second.name == "d, line 2"
+        assert documents.size == len(data) + 6
+        made.append(second)
+    return made
+
+
+@pytest.mark.parametrize("piece", [1, 3, 1 << 20])
+def test_any_part_any_number_of_times(piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "PIECE", piece)
+    data = TEXT[:50]
+    for text in readables(tmp_path, data):
+        assert text.size == len(data)
+        for begin, end in ((0, None), (0, 0), (0, 1), (7, 30), (49, 50), (3, None), (0, 50)):
+            assert data_of(text, begin, end) == data[begin:end]
+            assert all(0 < len(part) <= piece for part in text.pieces(begin, end))
+
+
+@pytest.mark.parametrize("change", ["longer", "shorter", "newer", "replaced", "gone"])
+def test_in_17_a_file_that_changes_is_told(change: str, tmp_path: Path) -> None:
+    """IN-17: between two readings, or in the middle of one."""
+    path = tmp_path / "f"
+    path.write_bytes(TEXT)
+    text = FileText(str(path))
+    assert data_of(text) == TEXT
+    match change:
+        case "longer":
+            path.write_bytes(TEXT + b"x")
+        case "shorter":
+            path.write_bytes(TEXT[:-1])
+        case "newer":
+            os.utime(path, (1e9, 1e9))
+        case "replaced":
+            (tmp_path / "g").write_bytes(TEXT)
+            os.replace(tmp_path / "g", path)
+        case "gone":
+            path.unlink()
+    with pytest.raises(InputError, match=r"changed while it was being read|cannot read"):
+        data_of(text)
+
+
+def test_in_16_a_spool_has_no_name(tmp_path: Path) -> None:
+    """IN-16: nothing to see while it is there, nothing to remove when it is gone."""
+    spool = Spool(10, tmp_path)
+    for _ in range(100):
+        spool.write(b"0123456789")
+    assert spool.read(995, 1000) == b"56789"
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OutputError, match="cannot keep the text in"):
+        Spool(0, tmp_path / "missing").write(b"x")
+
+
+# --- everything it may come from -----------------------------------------------------------------------
+
+
+def test_the_same_corpus_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CL-18: plain, packed, from a pipe, from stdin; in memory or not."""
+    Path("a.txt").write_bytes(TEXT)
+    for ending, packer in (("gz", gzip), ("bz2", bz2), ("xz", lzma)):
+        Path(f"a.txt.{ending}").write_bytes(packer.compress(TEXT))
+    os.mkfifo("fifo")
+    expected = corpus_of(TEXT)
+    for limit in (0, 100, 10**6):
+        for name in ("a.txt", "a.txt.gz", "a.txt.bz2", "a.txt.xz", "fifo", "-"):
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(TEXT)))
+            if name == "fifo":
+                threading.Thread(target=Path("fifo").write_bytes, args=(TEXT,), daemon=True).start()
+            corpus = read_corpus([name], limit=limit)
+            assert corpus.sha256 == expected.sha256
+            assert [data_of(text) for text in corpus.texts] == [TEXT]
+            assert corpus.size == len(TEXT)
+            assert corpus.survey.chars.tolist() == [len(TEXT.decode())]
+            assert isinstance(next(corpus.texts), FileText) == (limit < len(TEXT) and name == "a.txt")
+
+
+def test_structured_sources_larger_than_memory() -> None:
+    """The same documents, whether they are held or not."""
+    Path("d.jsonl").write_bytes(b"".join(json.dumps({"t": f"text {n}" * 9}).encode() + b"\n" for n in range(50)))
+    found = [read_corpus(["d.jsonl"], Form(jsonl="t"), limit=limit) for limit in (0, 100, 10**6)]
+    assert len({corpus.sha256 for corpus in found}) == 1
+    for corpus in found:
+        assert [data_of(text).decode() for text in corpus.texts] == [f"text {n}" * 9 for n in range(50)]
+        assert [text.name for text in corpus.texts][9] == "d.jsonl, line 10"
+    whole = read_corpus(["d.jsonl"], Form(jsonl="t", separator=b"\n"), limit=0)
+    assert [data_of(text) for text in whole.texts] == ["".join(f"text {n}" * 9 + "\n" for n in range(50)).encode()]
+    assert whole.survey.records.tolist() == [50]
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        ("zcat a.gz | charrnn train - $more", 0),
+        ("charrnn train - $more < a.txt", 0),
+        ("charrnn train <(cat a.txt) $more", 0),
+        ("charrnn train /dev/stdin $more < a.txt", 0),
+        ("cat a.txt | charrnn train /dev/stdin $more", 0),
+        ("charrnn train - $more <&-", 4),
+    ],
+)
+def test_cl_18_pipes(script: str, code: int) -> None:
+    """CL-18, IN-16: and nothing is left beside the run."""
+    Path("a.txt").write_bytes(TEXT)
+    Path("a.gz").write_bytes(gzip.compress(TEXT))
+    more = " ".join(arguments("", "run", steps=2)[2:])
+    done = shell(f"more='{more}'\n{script}")
+    assert done.code == code, done.err
+    if code:
+        assert done.error == "Error: cannot read stdin: it is closed"
+        assert not Path("run").exists()
+    else:
+        assert done.out == b"run/model.safetensors\n"
+        left = {
+            ".lock",
+            "config.toml",
+            "last.safetensors",
+            "metrics.jsonl",
+            "model.safetensors",
+            "previous.safetensors",
+        }
+        assert {path.name for path in Path("run").iterdir()} == left
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_in_16_nothing_is_left_of_a_reading_that_ends(number: signal.Signals, tmp_path: Path) -> None:
+    """IN-16: removed on any exit."""
+    process = start("train", "-", "--out", "run", "--steps", "2")
+    assert process.stdin is not None
+    process.stdin.write(b"x" * 1000)
+    while not Path("run/.lock").exists():
+        assert process.poll() is None
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
+    assert not Path("run").exists() or [path.name for path in Path("run").iterdir()] == [".lock"]
+    assert Path("run").exists() == (number == signal.SIGKILL)
+
+
+# --- prepared in files -----------------------------------------------------------------------------------
+
+
+def equal(one: Split, other: Split) -> None:
+    assert one.tokenizer.table.tolist() == other.tokenizer.table.tolist()
+    for name in ("train", "val"):
+        a, b = getattr(one, name), getattr(other, name)
+        assert a.ids.dtype == b.ids.dtype
+        assert a.starts.dtype == b.starts.dtype == np.int64
+        assert (a.ids.tolist(), a.starts.tolist(), a.records) == (b.ids.tolist(), b.starts.tolist(), b.records)
+        assert (a.weights is None) == (b.weights is None)
+        assert a.weights is None or a.weights.tolist() == b.weights.tolist()
+    for name in ("train_counts", "val_counts", "train_end", "val_texts", "separator"):
+        assert getattr(one, name) == getattr(other, name)
+
+
+CASES: list[dict[str, Any]] = [
+    {},
+    {"tokenizer": "byte"},
+    {"tokenizer": "sentencepiece"},
+    {"separator": b"\n"},
+    {"separator": b"\n\n", "tokenizer": "byte"},
+    {"fraction": 0.5, "min_count": 3},
+    {"fraction": 0.0},
+]
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 5, 8, 1 << 20])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_in_04_in_19_files_or_memory(
+    case: dict[str, Any], piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IN-04, IN-19: the same split wherever it is kept and however it is read."""
+    separator = case.get("separator", b"")
+    how = Preparation(**{name: value for name, value in case.items() if name != "separator"})
+    held = (b"x\n" * 4 + TEXT, "\ufeffABC äöü\n".encode() * 9, b"end")
+    expected = prepare(corpus_of(*held, separator=separator), None, how)
+    for module in (texts, reading):
+        monkeypatch.setattr(module, "PIECE", piece)
+    store = Store(tmp_path)
+    for _ in range(2):
+        found = prepare(corpus_of(*held, separator=separator), None, how, store=store)
+        equal(found, expected)
+        assert isinstance(found.train.ids, np.memmap)
+    assert len(list(tmp_path.iterdir())) == 1
+    given = prepare(corpus_of(*held), corpus_of(b"other ABC\n"), Preparation(), store=store)
+    equal(given, prepare(corpus_of(*held), corpus_of(b"other ABC\n"), Preparation()))
+    assert len(list(tmp_path.iterdir())) == (3 if case == {} else 2) - (case == {})
+
+
+def test_the_smallest_type_that_holds_every_id(tmp_path: Path) -> None:
+    """IN-19: uint8, uint16, uint32 by the vocabulary."""
+    for count, dtype in ((100, np.uint8), (255, np.uint8), (256, np.uint16), (66_000, np.uint32)):
+        text = "".join(map(chr, range(0x10000, 0x10000 + count))).encode()
+        made = prepare(corpus_of(text), None, Preparation(fraction=0), store=Store(tmp_path))
+        assert made.train.ids.dtype == dtype
+        assert made.train.ids.tolist() == list(range(count))
+
+
+def test_every_answer_has_an_entry_of_its_own(tmp_path: Path) -> None:
+    made = [
+        (TEXT, {}, b""), (TEXT + b"x", {}, b""), (TEXT, {"tokenizer": "byte"}, b""), (TEXT, {"fraction": 0.2}, b""),
+        (TEXT, {"min_count": 2}, b""), (TEXT, {}, b"\n"), (TEXT, {"seed": 1}, b"\n"), (TEXT, {}, b" "),
+        (TEXT, {"tokenizer": "sentencepiece"}, b""), (TEXT, {"tokenizer": "sentencepiece", "vocab_size": 259}, b""),
+    ]  # fmt: skip
+    for text, how, separator in made:
+        prepare(corpus_of(text, separator=separator), None, Preparation(**how), store=Store(tmp_path))  # type: ignore[arg-type]
+    assert len(list(tmp_path.iterdir())) == len(made)
+
+
+@pytest.mark.parametrize(
+    ("data", "place"),
+    [
+        (TEXT + b"\xff" + TEXT, f"byte {len(TEXT)} (line 25)"),
+        (TEXT * 3 + b"\xe6\x97", f"byte {3 * len(TEXT)} (line 73)"),
+        (b"a\n\xed\xa0\x80" + TEXT, "byte 2 (line 2)"),
+        (TEXT + b"\xc0\x80", f"byte {len(TEXT)} (line 25)"),
+    ],
+)
+@pytest.mark.parametrize("separator", [b"", b"\n"])
+def test_in_03_the_place_is_that_in_the_file(
+    data: bytes, place: str, separator: bytes, small: Path, run: Program
+) -> None:
+    """IN-03: whatever part of the text it is in, however it is read; exit 4."""
+    Path("a.txt").write_bytes(data)
+    more = ["--records"] if separator else []
+    done = run(*arguments("a.txt", "run", *more, steps=2))
+    assert done.code == 4
+    assert done.error == f"Error: 'a.txt': invalid UTF-8 at {place}"
+    assert not Path("run").exists()
+    done = run(*arguments("a.txt", "run", *more, "--errors", "replace", steps=2))
+    assert done.code == 0
+    assert b"invalid pieces of UTF-8 are read as U+FFFD" in done.err
+
+
+# --- through the command -----------------------------------------------------------------------------------
+
+
+def model_bytes(folder: str) -> bytes:
+    return Path(folder, "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("more", [[], ["--records"], ["--tokenizer", "byte"], ["--tokenizer", "sentencepiece"]])
+def test_a_large_corpus_trains_the_same_model(
+    more: list[str], run: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IN-19: and the second run encodes nothing; a resumed one neither, nor does it need the files."""
+    Path("a.txt").write_bytes(TEXT * 3)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert run(*arguments("a.txt", "one", *more, steps=6)).code == 0
+    assert not Path("cache").exists()
+    monkeypatch.setattr(reading, "LARGE", 100)
+    assert run(*arguments("a.txt", "two", *more, steps=6)).code == 0
+    assert len(list(Path("cache/charrnn/ids").iterdir())) == 1
+    assert model_bytes("one") == model_bytes("two")
+    calls: list[str] = []
+    real = encoding.encode
+
+    def encode(*args: Any, **more: Any) -> Any:
+        calls.append("")
+        return real(*args, **more)
+
+    monkeypatch.setattr("charrnn.dataset.prepare.encode", encode)
+    assert run(*arguments("a.txt", "three", *more, steps=6)).code == 0
+    assert run("train", "--resume", "--out", "three", "--steps", "8").code == 0
+    assert calls == []
+    for path in sorted(Path("cache").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    assert run("train", "--resume", "--out", "two", "--steps", "8").code == 0
+    assert calls == ["", ""]
+    assert model_bytes("two") == model_bytes("three")
+
+
+def test_a_cache_that_cannot_be_written(small: Path, run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RS-04: one line, and no run."""
+    Path("a.txt").write_bytes(TEXT * 3)
+    Path("file").write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path("file").absolute()))
+    done = run(*arguments("a.txt", "run", steps=2))
+    assert done.code == 1
+    assert "cannot keep the ids of the text in '" in done.error
+    assert "file/charrnn/ids': Not a directory; $XDG_CACHE_HOME names another place" in done.error
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("change", ["cut", "longer", "replaced", "gone"])
+def test_in_17_a_corpus_that_changes_while_training(change: str, run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """IN-17: one warning; the run ends as it would have; resuming with the changed text is refused (CK-16)."""
+    from charrnn.training.trainer import Trainer
+
+    path = Path("a.txt")
+    path.write_bytes(TEXT)
+    assert run(*arguments("a.txt", "straight", steps=9)).code == 0
+    real = Trainer.train
+
+    def train(self: Trainer) -> Any:
+        match change:
+            case "cut":
+                path.write_bytes(TEXT[:40])
+            case "longer":
+                path.write_bytes(TEXT * 2)
+            case "replaced":
+                Path("b.txt").write_bytes(bytes(len(TEXT)))
+                os.replace("b.txt", path)
+            case "gone":
+                path.unlink()
+        return real(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "train", train)
+        done = run(*arguments("a.txt", "run", steps=9))
+    assert done.code == 0
+    assert done.err.count(b"Warning: ") == 1
+    assert b"'a.txt' has changed since it was read" in done.err
+    assert model_bytes("run") == model_bytes("straight")
+    again = run("train", "--resume", "--out", "run", "--steps", "12")
+    assert again.code == (4 if change == "gone" else 2)
+
+
+def test_a_failed_start_leaves_nothing(run: Program) -> None:
+    """What a start has made, it removes; what was there stays; and it can be tried again."""
+    Path("short.txt").write_bytes(b"ab")
+    Path("mine").mkdir()
+    Path("mine/notes.txt").write_bytes(b"mine")
+    for out in ("new", "mine"):
+        assert run(*arguments("short.txt", out, steps=2)).code == 4
+    assert not Path("new").exists()
+    assert Path("mine/notes.txt").read_bytes() == b"mine"
+    Path("short.txt").write_bytes(TEXT)
+    assert run(*arguments("short.txt", "mine", steps=2)).code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", ["byte", "char"])
+def test_in_19_four_gigabytes(tokenizer: str, tmp_path: Path) -> None:
+    """IN-19: a sparse file of 4 GB trains with less than 1 GB of memory."""
+    free = os.statvfs(tmp_path)
+    if free.f_bavail * free.f_frsize < 10e9:
+        pytest.skip("no room for 10 GB")
+    with Path("sparse").open("wb") as stream:
+        stream.write(TEXT)
+        stream.truncate(4 << 30)
+    command = [*COMMAND, *arguments("sparse", "run", "--tokenizer", tokenizer, "--val-limit", "2000", steps=3)]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    process = subprocess.Popen([*command, "--val-fraction", "0.0001"], env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)  # or it would be taken for running
+    assert process.returncode == 0
+    assert usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) < 1e9
+    assert checkpoint.read("run/model.safetensors").info["step"] == 3

@@ -1,0 +1,178 @@
+"""Texts that come out the same in any company, by each engine that samples on the CPU."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from charrnn.checkpoint.format import Checkpoint
+from charrnn.config.sample import SampleConfig
+from charrnn.engines.base import ENDS, NEVER, Inference
+from charrnn.engines.native import lib as core
+from charrnn.engines.select import inference
+from charrnn.generation.constraints import automaton_of
+from charrnn.generation.generate import Part, write_texts
+from charrnn.generation.prompts import encode_prompt
+from charrnn.scoring.batching import read_prompt
+from charrnn.tokenizers.byte import ByteTokenizer
+from tests import tiny
+
+ENGINES = ["numpy", *(["native"] if core.library() else [])]
+
+used = ""
+
+
+@pytest.fixture(autouse=True, params=ENGINES)
+def engine_used(request: pytest.FixtureRequest) -> None:
+    global used
+    used = request.param
+
+
+def engine_of(model: Checkpoint) -> Inference:
+    return inference(model.architecture, model.weights, name=used)
+
+
+def write(model: Checkpoint, *, prompt: bytes = b"", seed: int = 7, stop: bytes = b"", **controls: Any) -> list[bytes]:
+    """The texts, which must come whole and in order, without a character cut."""
+    texts = [b""] * controls.get("num", 1)
+    finished: list[int] = []
+    for part in parts(model, prompt=prompt, seed=seed, stop=stop, **controls):
+        assert part.index == len(finished)
+        texts[part.index] += part.data
+        if part.finished:
+            finished.append(part.index)
+    assert finished == list(range(len(texts)))
+    return texts
+
+
+def parts(
+    model: Checkpoint, *, prompt: bytes = b"", seed: int = 7, stop: bytes = b"", **controls: Any
+) -> Iterator[Part]:
+    engine, ids = engine_of(model), encode_prompt(model.tokenizer, prompt)
+    return write_texts(engine, model.tokenizer, ids, SampleConfig(**controls), seed=seed, stop=stop)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_a_text_is_the_same_in_any_company(cell: str) -> None:
+    """CL-26: the first of 3, or of 70 in two batches, is the one alone, to the last bit."""
+    model = tiny.drawn(tiny.char(), cell, (12, 8))
+    [alone] = write(model, prompt=b"the ", length=300)
+    three, seventy = (write(model, prompt=b"the ", length=300, num=num) for num in (3, 70))
+    assert three[0] == alone
+    assert seventy[:3] == three
+    assert len(set(seventy)) == 70
+    assert write(model, prompt=b"the ", length=300, seed=8) != [alone]
+    assert write(model, prompt=b"the ", length=100)[0] == alone.decode()[:100].encode()
+
+
+def test_rows_are_exact() -> None:
+    """CL-26: logits and state of a row do not depend on the rows beside it."""
+    model = tiny.drawn(tiny.char(), "lstm", (33, 17))
+    engine = engine_of(model)
+    ids = np.arange(70) % 20
+    state = engine.zero_state(70)
+    single = [engine.zero_state(1) for _ in ids]
+    for symbol in (model.architecture.start, 3, 5, 8):
+        logits, state = engine.step((ids + symbol) % (model.architecture.start + 1), state)
+        for row in (0, 1, 2, 69):
+            alone, single[row] = engine.step(
+                (ids[row : row + 1] + symbol) % (model.architecture.start + 1), single[row]
+            )
+            assert alone[0].tobytes() == logits[row].tobytes()
+
+
+def test_texts_that_end_early_do_not_disturb_others() -> None:
+    model = tiny.drawn(tiny.char())
+    plain = write(model, length=200, num=70)
+    stopped = write(model, length=200, num=70, stop=b"a")
+    assert stopped == [text.partition(b"a")[0] for text in plain]
+    assert len({len(text) for text in stopped}) > 5
+
+
+@pytest.mark.parametrize(
+    ("stop", "expected"),
+    [
+        (b"", b"abcabdabcabe" * 2),
+        (b"\n", b"abcabdabcabe" * 2),
+        (b"a", b""),
+        (b"abd", b"abc"),
+        (b"abe", b"abcabdabc"),
+        (b"bcabe", b"abcabda"),
+        (b"ea", b"abcabdabcab"),
+        (b"eb", b"abcabdabcabe" * 2),
+        (b"abcabdabcabeabcabdabcabe!", b"abcabdabcabe" * 2),
+        (b"abcabdabcabeabcabdabcabe", b""),
+    ],
+)
+def test_a_text_ends_before_its_stop_string(stop: bytes, expected: bytes) -> None:
+    """What may be its beginning is held back, and let go of when it is not."""
+    model = tiny.reciting(ByteTokenizer(), b"abcabdabcabe")
+    assert write(model, length=24, stop=stop) == [expected]
+    assert write(model, length=24, stop=stop, num=3) == [expected] * 3
+
+
+def test_symbols_are_counted() -> None:
+    model = tiny.reciting(tiny.char(), "日é.".encode())
+    *_, last = parts(model, length=8)
+    assert (last.symbols, last.finished) == (8, True)
+    *_, last = parts(model, length=8, stop=b".")
+    assert last.symbols == 3
+
+
+@pytest.mark.parametrize("length", range(1, 13))
+def test_no_character_is_cut(length: int) -> None:
+    """CL-27: but for the last, where the length cuts it."""
+    text = "é日😀aé日".encode()
+    model = tiny.reciting(ByteTokenizer(), text)
+    found = list(parts(model, length=length))
+    assert b"".join(part.data for part in found) == text[:length]
+    for part in found[:-1]:
+        part.data.decode()
+
+
+def test_a_long_prompt_is_read_as_if_written() -> None:
+    """IN-14: by chunks, to the same state as symbol by symbol."""
+    model = tiny.drawn(tiny.char(), "lstm")
+    engine = engine_of(model)
+    prompt = model.tokenizer.encode(b"the cat sat. " * 700)
+    logits, state = engine.step(np.array([model.architecture.start]), engine.zero_state(1))
+    for symbol in prompt:
+        logits, state = engine.step(np.array([symbol]), state)
+    found, after = read_prompt(engine, prompt)
+    assert found == pytest.approx(logits, rel=1e-4, abs=1e-5)
+    for layer, expected in zip(after, state, strict=True):
+        assert layer == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_no_prompt_starts_from_nothing() -> None:
+    """IN-14."""
+    model = tiny.unigram(tiny.char("ab"), {b"a": 3})
+    assert write(model, temp=0, length=3) == [b"aaa"]
+    assert write(model, length=0, num=2) == [b"", b""]
+
+
+def test_unknown_is_never_written() -> None:
+    model = tiny.unigram(tiny.char("ab"))
+    assert model.tokenizer.unknown is not None
+    model.weights["head.bias"][model.tokenizer.unknown] = 30
+    assert write(model, length=200)[0].strip(b"ab") == b""
+    assert write(model, length=20, temp=0) == [b"a" * 20]
+
+
+@pytest.mark.parametrize("end", [(), (0,), (1, 2), (1, 1), (0, 1, 0, 2), (1, 1, 2, 1, 1), (2, 0, 2, 0, 2, 1)], ids=str)
+def test_the_automaton_finds_the_end(end: tuple[int, ...]) -> None:
+    """As looking at all that is written does, after every symbol."""
+    automaton = automaton_of(4, 3, end)
+    assert (automaton[:, 3] == NEVER).all()
+    draws = np.random.default_rng(0)
+    for _ in range(200 if end else 1):
+        state, text = 0, []
+        for symbol in draws.integers(0, 3, 300).tolist():
+            text.append(symbol)
+            state = automaton[state, symbol]
+            ended = bool(end) and tuple(text[-len(end) :]) == end
+            assert (state == ENDS) == ended
+            if ended:
+                break
+    assert ended or not end or len(end) > 5

@@ -1,0 +1,267 @@
+"""What texts cost: every token once, exactly, however they are cut and whatever stands beside them."""
+
+import math
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from charrnn.checkpoint.format import Checkpoint
+from charrnn.engines.base import Inference
+from charrnn.engines.select import inference
+from charrnn.errors import InputError, NonFiniteError
+from charrnn.scoring import scorer as scoring_texts
+from charrnn.scoring.score import Score
+from charrnn.scoring.scorer import score_streams, score_texts, score_windows
+from charrnn.tokenizers.byte import ByteTokenizer
+from charrnn.tokenizers.tokenizer import Tokenizer
+from tests import tiny
+
+RNG = np.random.default_rng(0)
+TEXT = "".join(RNG.choice(list(tiny.TEXT), 700)).encode()
+WORDS = "the  cat sat.\non the\tmat, né 日\r\n".encode()
+
+TOKENIZERS: list[Tokenizer] = [tiny.char(), ByteTokenizer(), tiny.pieces()]
+tokenizers = pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda each: each.name)
+plain = pytest.mark.parametrize("tokenizer", TOKENIZERS[:2], ids=lambda each: each.name)  # of which texts can be cut
+
+
+def engine_of(model: Checkpoint) -> Inference:
+    return inference(model.architecture, model.weights)
+
+
+def cut(text: bytes, size: int) -> Iterator[bytes]:
+    return (text[at : at + size] for at in range(0, len(text), size))
+
+
+def score(
+    model: Checkpoint, *texts: bytes, size: int = 1 << 16, lanes: int = 64, unknown: str = "score"
+) -> list[Score]:
+    pieces: Iterable[Iterable[bytes]] = (cut(text, size) for text in texts)
+    return list(score_texts(engine_of(model), model.tokenizer, pieces, lanes=lanes, unknown=unknown))
+
+
+@tokenizers
+@pytest.mark.parametrize("text", [b"a", WORDS, TEXT], ids=["letter", "words", "long"])
+def test_even_odds_cost_the_size_of_the_vocabulary(tokenizer: Tokenizer, text: bytes) -> None:
+    """EV-01."""
+    model = tiny.unigram(tokenizer)
+    [found] = score(model, text)
+    assert found.oov == 0
+    assert found.perplexity == pytest.approx(tokenizer.size, rel=1e-6)
+
+
+def test_even_odds_over_65_symbols() -> None:
+    """EV-01."""
+    model = tiny.unigram(tiny.char("".join(map(chr, range(60, 124)))))
+    assert model.architecture.vocabulary == 65
+    assert f"{score(model, bytes(range(60, 124)))[0].perplexity:.6f}" == "65.000000"
+
+
+@tokenizers
+def test_the_same_as_a_plain_loop_in_float64(tokenizer: Tokenizer) -> None:
+    """EV-02."""
+    model = tiny.drawn(tokenizer, "lstm")
+    W = {name.removeprefix("layers.0."): weight.astype(float) for name, weight in model.weights.items()}
+    ids = model.tokenizer.encode(TEXT.decode()[:200].encode())
+    h = c = np.zeros(12)
+    nats = 0.0
+    for before, symbol in pairwise([model.architecture.start, *ids.tolist()]):
+        gates = W["weight_ih"] @ W["embedding"][before] + W["bias_ih"] + W["weight_hh"] @ h + W["bias_hh"]
+        i, f, g, o = np.split(gates, 4)
+        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
+        h = np.tanh(c) / (1 + np.exp(-o))
+        logits = W["head.weight"] @ h + W["head.bias"]
+        nats += math.log(np.exp(logits).sum()) - logits[symbol]
+    [found] = score(model, TEXT.decode()[:200].encode())
+    assert found.tokens == len(ids)
+    assert found.nats == pytest.approx(nats, rel=1e-6)
+
+
+@tokenizers
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_neither_cuts_nor_neighbours_matter(tokenizer: Tokenizer, cell: str) -> None:
+    """EV-03."""
+    model = tiny.drawn(tokenizer, cell)
+    [alone] = score(model, TEXT)
+    assert alone.tokens == len(tokenizer.encode(TEXT))
+    others = [TEXT[: 8 * n].decode(errors="ignore").encode() for n in range(63)]
+    for size in (1, 7, 64, 4096):
+        [found] = score(model, TEXT, size=size)
+        assert found.nats == pytest.approx(alone.nats, rel=1e-6)
+        assert (found.tokens, found.bytes, found.words) == (alone.tokens, alone.bytes, alone.words)
+    for lanes in (1, 5, 64):
+        found = score(model, *others[:20], TEXT, *others[20:], lanes=lanes, size=100)[20]
+        assert found.nats == pytest.approx(alone.nats, rel=1e-6)
+        assert found.tokens == alone.tokens
+
+
+@tokenizers
+def test_every_text_gets_its_own_score_in_order(tokenizer: Tokenizer) -> None:
+    """EV-12: what a text costs does not depend on its place."""
+    model = tiny.drawn(tokenizer)
+    texts = [
+        TEXT[n : n + length].decode(errors="ignore").encode() for n, length in enumerate([0, 1, 500, 0, 3, 7] * 40)
+    ]
+    expected = [score(model, text)[0] for text in texts[:24]]
+    order = RNG.permutation(24)
+    found = score(model, *(texts[n] for n in order))
+    for place, n in enumerate(order):
+        assert found[place].nats == pytest.approx(expected[n].nats, rel=1e-6)
+        assert found[place].tokens == expected[n].tokens
+        assert found[place].bytes == len(texts[n])
+    assert len(score(model, *texts, lanes=7)) == len(texts)
+
+
+def test_nothing_is_scored_for_nothing() -> None:
+    model = tiny.drawn(tiny.char())
+    assert score(model) == []
+    assert score(model, b"", "\ufeff".encode()) == [Score(), Score(bytes=3)]
+
+
+def test_the_formulas() -> None:
+    """EV-04: each figure by its definition, the lengths counted on the original text."""
+    model = tiny.drawn(tiny.char())
+    text = "\ufeff".encode() + WORDS
+    [found] = score(model, text)
+    plain = text.decode("utf-8-sig")
+    assert (found.tokens, found.chars, found.bytes, found.words) == (
+        len(plain), len(plain), len(text), len(plain.split())
+    )  # fmt: skip
+    assert found.perplexity == pytest.approx(math.exp(found.nats / found.tokens))
+    assert found.bits_per_char == pytest.approx(found.nats / math.log(2) / found.chars)
+    assert found.bits_per_byte == pytest.approx(found.nats / math.log(2) / found.bytes)
+    assert found.byte_perplexity == pytest.approx(2**found.bits_per_byte)
+    assert found.word_perplexity == pytest.approx(math.exp(found.nats / found.words))
+
+
+def test_bits_and_perplexity_agree() -> None:
+    """EV-05."""
+    [found] = score(tiny.drawn(ByteTokenizer()), bytes(range(256)))
+    assert found.bits_per_byte == pytest.approx(math.log2(found.perplexity))
+    [found] = score(tiny.drawn(tiny.char()), b"plain text, in ascii.\n")
+    assert found.bits_per_char == found.bits_per_byte == pytest.approx(math.log2(found.perplexity))
+
+
+@pytest.mark.parametrize(
+    ("unknown", "tokens", "nats"),
+    [("score", 5, 5 * math.log(3) + 2 * math.log(1_112_064 - 2)), ("skip", 3, 3 * math.log(3))],
+)
+def test_unknown_characters(unknown: str, tokens: int, nats: float) -> None:
+    """EV-13: both perplexities are of what was scored."""
+    model = tiny.unigram(tiny.char("ab"))
+    [found] = score(model, "aÜbÜa".encode(), unknown=unknown)
+    assert (found.tokens, found.oov, found.chars, found.bytes) == (tokens, 2, 5, 7)
+    assert found.nats == pytest.approx(nats, rel=1e-6)
+    assert found.perplexity == pytest.approx(math.exp(nats / tokens), rel=1e-6)
+    assert found.perplexity_without_oov == pytest.approx(3, rel=1e-6)
+
+
+def test_an_unknown_character_is_refused_at_its_place() -> None:
+    model = tiny.unigram(tiny.char("ab"))
+    pieces = [[b"ab", "é".encode()[:1], "é".encode()[1:]]]
+    scores = score_texts(engine_of(model), model.tokenizer, pieces, unknown="error", name=lambda n: f"text {n}")
+    with pytest.raises(InputError, match=r"^text 0: the model has never seen the character @ 2;"):
+        list(scores)
+
+
+def test_scores_add_up() -> None:
+    """EV-06: a total is weighted by tokens."""
+    model = tiny.drawn(tiny.char())
+    parts = score(model, b"a", "bé Ü\n".encode(), b"ccc cc")
+    total = sum(parts, Score())
+    assert total.nats == pytest.approx(sum(part.nats for part in parts))
+    assert (total.tokens, total.oov, total.oov_tokens, total.bytes, total.chars, total.words) == (12, 1, 1, 14, 12, 5)
+    assert total.perplexity == pytest.approx(math.exp(total.nats / 12))
+
+
+def test_a_figure_that_is_no_float_is_infinite() -> None:
+    """EV-15."""
+    huge = Score(nats=1e5, tokens=100, chars=100, bytes=100, words=10)
+    assert huge.perplexity == huge.byte_perplexity == huge.word_perplexity == math.inf
+    assert huge.bits_per_byte == pytest.approx(1000 / math.log(2))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite(value: float) -> None:
+    """NU-06."""
+    model = tiny.drawn(tiny.char())
+    model.weights["head.bias"][3] = value
+    with pytest.raises(NonFiniteError):
+        score(model, b"abc")
+
+
+@pytest.mark.parametrize("lanes", [1, 3, 64])
+def test_texts_before_a_bad_one_are_scored_whatever_is_read_side_by_side(lanes: int) -> None:
+    model = tiny.drawn(tiny.char())
+    texts = [[b"a" * 5000], [b"b"], [b"c", b"\xff", b"c"], [b"d"], [b"\xff"], *[[b"e"]] * 100]
+    expected = score(model, b"a" * 5000, b"b")
+    found: list[Score] = []
+    scores = score_texts(engine_of(model), model.tokenizer, texts, lanes=lanes, name=lambda index: f"text {index}")
+    with pytest.raises(InputError, match=r"^text 2: invalid UTF-8 at byte 1 \(line 1\)"):
+        found.extend(scores)
+    assert [each.nats for each in found] == pytest.approx([each.nats for each in expected], rel=1e-6)
+
+
+def test_texts_are_fetched_when_they_are_needed() -> None:
+    """EV-16: a text of any length, or any number of them, takes bounded memory."""
+    model = tiny.drawn(ByteTokenizer())
+    fetched = 0
+
+    def endless() -> Iterator[list[bytes]]:
+        nonlocal fetched
+        while True:
+            fetched += 1
+            yield [b"abc\n"]
+
+    scores = score_texts(engine_of(model), model.tokenizer, endless())
+    assert next(scores).tokens == 4
+    assert fetched < 20_000
+    before = fetched
+    assert [next(scores).tokens for _ in range(10)] == [4] * 10
+    assert fetched == before
+
+
+def test_check_is_called_and_may_end_it() -> None:
+    model = tiny.drawn(ByteTokenizer())
+    read = []
+
+    def check(tokens: int) -> None:
+        read.append(tokens)
+        if tokens > 8000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(score_texts(engine_of(model), model.tokenizer, [cut(bytes(100_000), 5000)], check=check))
+    assert read[0] == 0
+    assert read == sorted(read)
+
+
+@plain
+@pytest.mark.parametrize("window", [1, 5, 100, 10_000])
+@pytest.mark.parametrize("size", [3, 1 << 16])
+def test_windows_forget(tokenizer: Tokenizer, window: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = TEXT[:300].decode(errors="ignore").encode()
+    model = tiny.drawn(tokenizer)
+    ids = tokenizer.encode(text)
+    parts = [tokenizer.decode(ids[at : at + window]) for at in range(0, len(ids), window)]
+    expected = sum(score(model, *parts), Score())
+    for held in (1, 1 << 24):  # ids held side by side: bounded, and of no effect
+        monkeypatch.setattr(scoring_texts, "_HELD", held)
+        found = score_windows(engine_of(model), tokenizer, cut(text, size), window)
+        assert found.nats == pytest.approx(expected.nats, rel=1e-6)
+        assert (found.tokens, found.bytes, found.chars) == (len(ids), len(text), len(text.decode()))
+
+
+@plain
+@pytest.mark.parametrize("streams", [1, 3, 50, 4096])
+def test_streams_are_pieces_of_equal_length(tokenizer: Tokenizer, streams: int) -> None:
+    text = TEXT[:100].decode(errors="ignore").encode()
+    model = tiny.drawn(tokenizer)
+    ids = tokenizer.encode(text)
+    parts = [tokenizer.decode(part) for part in np.array_split(ids, streams) if len(part)]
+    found = score_streams(engine_of(model), tokenizer, cut(text, 7), streams)
+    assert found.nats == pytest.approx(sum(score(model, *parts), Score()).nats, rel=1e-6)
+    assert found.tokens == len(ids)
+    assert score_streams(engine_of(model), tokenizer, [], streams) == Score()

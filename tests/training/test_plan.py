@@ -1,0 +1,347 @@
+"""The plan: made once, repeatable as a command, kept within the time there is."""
+
+import json
+import shlex
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from charrnn.__main__ import main
+from charrnn.cli.app import parse
+from charrnn.config.options import merge
+from charrnn.config.params import seconds
+from charrnn.config.train import PRESETS, TrainConfig
+from charrnn.console.format import count
+from charrnn.dataset.dataset import Split
+from charrnn.errors import InputError
+from charrnn.network.architecture import Architecture
+from charrnn.training import autoconfig as recipe
+from charrnn.training import plan as planning
+from charrnn.training import throughput as calibration
+from charrnn.training.autoconfig import MOST_EPOCHS, symbols_of
+from charrnn.training.plan import NOT_IN_A_PLAN, Plan, command, describe, make_plan
+from charrnn.training.trainer import Trainer
+from tests.trainings import TEXT, arguments, snapshot, split_of, tensors
+
+Capture = pytest.CaptureFixture[bytes]
+
+SPLIT, LONG = split_of(TEXT * 40), split_of(TEXT * 30_000)
+
+
+@pytest.fixture
+def speed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Symbols a second of a machine that is calibrated in no time; for a layer of any size."""
+    speeds = [100_000.0]
+    for module in (planning, recipe):
+        monkeypatch.setattr(module, "calibrate", lambda *args: dict.fromkeys(args[4], speeds[0]))
+    return speeds
+
+
+def plan_of(split: Split = SPLIT, elapsed: float = 1.0, **options: Any) -> Plan:
+    return make_plan(TrainConfig(**options), split, device="cpu", elapsed=lambda: elapsed)
+
+
+def read_back(line: str) -> TrainConfig:
+    """What a command line means to `charrnn train`, without the environment."""
+    program, *words = shlex.split(line)
+    assert program == "charrnn"
+    parsed: Any = parse(words)
+    flags = dict(parsed.args[-1])
+    assert flags.pop("config") is None
+    flags["corpus"] = tuple(flags["corpus"] or ())
+    return merge(TrainConfig, flags, {})[0]
+
+
+ASKED: list[dict[str, Any]] = [
+    {"steps": 7},
+    {"epochs": 2.5},
+    {"time": 30.0},
+    {},
+    {"time": 30.0, "hidden": (64, 32), "cell": "lstm", "seed": 2**63 - 1},
+    {"steps": 9, "hidden": (24,), "layers": 3, "optimizer": "sgd", "tokenizer": "byte", "batch": 2},
+    {"steps": 9, "cell": "rnn", "activation": "relu", "lr": 0.0123456789, "dropout": 0.1 + 0.2, "weight_decay": 1e-12},
+    {"steps": 9, "eval_every": 0, "save_every": 0, "sample_every": 0, "patience": 0, "clip": 0.0, "val_limit": 77},
+    {"steps": 9, "corpus": ("a b.txt", "c'd\"e.txt", "$HOME/*.txt"), "val": "tür.txt", "errors": "replace"},
+    {"steps": 9, "threads": 2, "schedule": "cosine", "val_fraction": 1 / 3, "device": "cpu", "engine": "torch"},
+]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_the_command_repeats_the_plan(asked: dict[str, Any], speed: list[float]) -> None:
+    """Nothing in it is left to a second plan; read back, it means the same to the last digit."""
+    plan = plan_of(**asked)
+    again = read_back(command(plan.config))
+    shaping = {each.name for each in fields(TrainConfig)} - NOT_IN_A_PLAN - {"time", "epochs"}
+    assert {name: getattr(again, name) for name in shaping} == {name: getattr(plan.config, name) for name in shaping}
+    assert again.time is None
+    assert again.epochs is None
+    assert (again.corpus, again.val) == (plan.config.corpus, plan.config.val)
+    speed[0] = 1.0  # on a slow machine too
+    second = make_plan(again, SPLIT, device="cpu", elapsed=lambda: 99.0)
+    assert second.architecture == plan.architecture
+    assert {name: getattr(second.config, name) for name in shaping} == {
+        name: getattr(plan.config, name) for name in shaping
+    }
+    assert second.reasons == ()
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=str)
+def test_nothing_is_left_open(asked: dict[str, Any], speed: list[float]) -> None:
+    config = plan_of(**asked).config
+    open_still = {each.name for each in fields(config) if getattr(config, each.name) is None}
+    assert open_still <= {"time", "epochs", "val", "out", "vocab_size", "separator", "jsonl", "tsv"}
+    for name, value in asked.items():
+        assert getattr(config, name) == ((24, 24, 24) if asked.get("layers") and name == "hidden" else value)
+
+
+def test_a_plan_survives_being_stored(speed: list[float]) -> None:
+    plan = plan_of(time=30.0, out="a folder", corpus=("a file",))
+    stored = json.dumps(plan.to_json(), allow_nan=False)
+    assert "a folder" not in stored
+    assert "a file" not in stored
+    values = json.loads(stored)
+    config = TrainConfig(**values["config"])
+    again = Plan.from_json(values, plan.architecture, config)
+    assert again == replace(plan, config=replace(plan.config, out=None, corpus=()), chars_per_second=0.0, reasons=())
+
+
+@pytest.mark.parametrize("elapsed", [0.0, 7.0])
+@pytest.mark.parametrize("pace", [1e3, 1e5, 1e7])
+def test_the_steps_fit_the_time(pace: float, elapsed: float, speed: list[float]) -> None:
+    """Training, looking and closing come to the time given, and to little less."""
+    speed[0] = pace
+    plan = plan_of(LONG, elapsed, time=20.0, hidden=(16,))
+    assert plan.config.steps is not None
+    took = plan.config.steps * symbols_of(plan.config) / pace
+    assert elapsed + took + plan.looks + plan.end <= 20.0
+    assert elapsed + took + plan.looks + plan.end > 0.95 * 20.0 - symbols_of(plan.config) / pace
+    assert not plan.bounded
+    assert plan.chars_per_second == pace
+
+
+def test_no_time_at_all_is_one_step(speed: list[float]) -> None:
+    assert plan_of(elapsed=100.0, time=1.0).config.steps == 1
+
+
+def test_of_time_and_steps_the_lesser_holds(speed: list[float]) -> None:
+    split = split_of(TEXT * 1000)
+    alone = plan_of(split, time=10.0, hidden=(16,)).config.steps
+    assert alone is not None
+    assert plan_of(time=10.0, hidden=(16,), steps=3).config.steps == 3
+    assert plan_of(split, time=10.0, hidden=(16,), steps=10**9).config.steps == pytest.approx(alone, rel=0.05)
+    assert plan_of(time=10.0, hidden=(16,), steps=3).bounded
+    short = plan_of(time=10.0, hidden=(16,), epochs=1.0)
+    assert short.config.steps == len(SPLIT.train) // symbols_of(short.config)
+
+
+def test_a_text_that_is_read_often_is_learnt_with_dropout(speed: list[float]) -> None:
+    def dropout(**options: Any) -> float | None:
+        return plan_of(hidden=(16,), **options).config.dropout
+
+    def weight_drop(**options: Any) -> float | None:
+        return plan_of(hidden=(16,), **options).config.weight_drop
+
+    assert dropout(epochs=2.0) == dropout(epochs=0.1) == 0
+    assert dropout(epochs=4.0) == 0.1
+    assert dropout(epochs=8.0) == 0.25
+    found = [dropout(epochs=each) for each in (4.0, 10.0, 30.0, 100.0, 1e6)]
+    assert found == sorted(found)  # type: ignore[type-var]
+    assert found[-1] == 0.5
+    assert dropout(epochs=100.0, dropout=0.0) == 0
+    assert weight_drop(epochs=100.0, dropout=0.0) == 0.5
+    assert [weight_drop(epochs=each) for each in (7.0, 10.0, 20.0, 40.0)] == [0, 0.1, 0.3, 0.5]
+    assert weight_drop(epochs=100.0, weight_drop=0.2) == 0.2
+    assert weight_drop(epochs=100.0, cell="minlstm") == 0
+    assert dropout(time=300.0) == dropout(steps=plan_of(hidden=(16,), time=300.0).config.steps)
+
+
+def test_many_symbols_are_learnt_with_more_dropout() -> None:
+    """Most of such a model's weights are theirs, and weight drop leaves those alone."""
+    many = split_of("".join(chr(0x4E00 + n * n % 1999) for n in range(10_000)).encode())
+    few, more = (plan_of(split, hidden=(16,), epochs=8.0).config for split in (SPLIT, many))
+    assert few.dropout == 0.25
+    assert more.dropout == 0.35
+    assert more.weight_drop == few.weight_drop
+
+
+def test_a_short_text_is_not_read_for_ever(speed: list[float]) -> None:
+    """More time would make nothing better; whoever asks for more epochs gets them."""
+    speed[0] = 1e7
+    plan, asked = plan_of(time=300.0, hidden=(16,)), plan_of(time=300.0, hidden=(16,), epochs=1000.0)
+    epoch = len(SPLIT.train) // symbols_of(plan.config)
+    assert plan.config.steps == MOST_EPOCHS * epoch
+    assert plan.bounded
+    assert any(reason.startswith(f"steps {MOST_EPOCHS * epoch}: ") for reason in plan.reasons)
+    assert asked.config.steps == 1000 * epoch
+
+
+def test_a_large_layer_is_made_two(speed: list[float]) -> None:
+    """Where neither is asked for; they are smaller than it would be, and have about as many weights."""
+    split = split_of(TEXT * 5000)
+    one, two = plan_of(split, time=600.0, layers=1), plan_of(split, time=600.0)
+    assert (one.architecture.layers, two.architecture.layers) == (1, 2)
+    assert two.architecture.hidden[0] < one.architecture.hidden[0]
+    assert 0.5 < two.architecture.parameters / one.architecture.parameters < 1.5
+    assert any(reason.startswith("layers 2: ") for reason in two.reasons)
+    assert plan_of(split, time=600.0, hidden=(512,)).architecture.layers == 1
+    assert plan_of(split, time=10.0).architecture.layers == 1
+    assert plan_of(split_of(TEXT * 20), time=600.0).architecture.layers == 1
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets(preset: str, speed: list[float]) -> None:
+    """A time, and of the small one a size; what the user says goes before it; the command spells it out."""
+    times = {"tiny": 15.0, "quick": 60.0, "default": 300.0, "best": 900.0}
+    split = split_of(TEXT * 1000)
+    plan = plan_of(split, preset=preset)
+    assert plan.config.time == times[preset]
+    assert any(reason.startswith(f"time {seconds(times[preset])}: ") for reason in plan.reasons)
+    assert (plan.config.hidden == (64,)) == (preset == "tiny")
+    assert "--preset" not in command(plan.config)
+    asked = plan_of(split, preset=preset, hidden=(24,), time=7.0).config
+    assert (asked.hidden, asked.time) == ((24,), 7.0)
+    assert plan_of(split, preset=preset, steps=9).config.time is None
+
+
+def test_the_default_is_a_time(speed: list[float]) -> None:
+    assert plan_of().config.time == PRESETS["default"]["time"] == 300
+
+
+def test_more_text_and_more_time_never_make_a_smaller_model(speed: list[float]) -> None:
+    def hidden(copies: int, **options: Any) -> int:
+        return plan_of(split_of(TEXT * copies), **options).architecture.hidden[0]
+
+    by_time = [hidden(1000, time=each) for each in (5.0, 60.0, 3600.0)]
+    assert by_time == sorted(by_time)
+    assert by_time[0] < by_time[-1]
+    by_text = [hidden(copies, steps=5) for copies in (1, 40, 400)]
+    assert by_text == sorted(by_text)
+    assert by_text[0] < by_text[-1]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 17, 100, 1000])
+def test_in_10_a_short_text_is_planned_for(size: int) -> None:
+    """IN-10: whatever is left open never asks for more text than there is."""
+    plan = plan_of(split_of(b"x" * size, fraction=0.0), steps=1)
+    assert symbols_of(plan.config) <= size
+    for asked in ({"batch": 1}, {"seq_len": 1}):
+        assert symbols_of(plan_of(split_of(b"x" * size, fraction=0.0), steps=1, **asked).config) <= size
+
+
+@pytest.mark.parametrize(
+    ("asked", "needed"),
+    [({"batch": 10, "seq_len": 28}, "280"), ({"batch": 271}, "271"), ({"seq_len": 300}, "300")],
+)
+def test_in_10_a_text_too_short_is_refused(asked: dict[str, int], needed: str) -> None:
+    """IN-10: what there is, what is needed, and what to lower."""
+    with pytest.raises(InputError, match=f"has 270 symbols, and --batch .* needs {needed}; lower either"):
+        plan_of(split_of(TEXT), steps=1, **asked)
+
+
+def test_all_of_the_validation_text_is_scored_at_the_end() -> None:
+    """--val-limit is of evaluations while training; the finished model is scored exactly."""
+    plan = plan_of(steps=5, val_limit=10)
+    values = describe(plan, SPLIT, "cpu")
+    assert (values["eval_tokens"], values["exact_tokens"]) == (10, len(SPLIT.val))
+
+
+def test_memory_grows_with_the_model() -> None:
+    small, large = (plan_of(steps=1, hidden=(size,)) for size in (16, 512))
+    assert small.memory > 16 * small.architecture.parameters  # weights, gradients, two moments
+    assert large.memory > 10 * small.memory
+
+
+def test_calibration_measures_and_can_be_ended() -> None:
+    config = plan_of(steps=1, hidden=(8,)).config
+    architecture = Architecture("gru", SPLIT.tokenizer.size, (8,), 16)
+    speeds = calibration.calibrate(architecture, config, SPLIT, "cpu", [1, 2])
+    assert set(speeds) == {1, 2}
+    assert all(100 < speed < 1e9 for speed in speeds.values())
+
+    def enough() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        calibration.calibrate(architecture, config, SPLIT, "cpu", [1], enough)
+
+
+# --- from the command line -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = Path("corpus.txt")
+    path.write_bytes(TEXT)
+    return path
+
+
+@pytest.mark.parametrize("options", [[], ["--json"], ["--overwrite"], ["--resume"], ["--auto-resume"]])
+def test_a_dry_run_touches_nothing(options: list[str], corpus: Path, capfdbinary: Capture) -> None:
+    """Not even a folder for the run; and it may look at a run that is there."""
+    if "--resume" not in options:
+        assert main(arguments(corpus, "new", "--dry-run", *options)) == 0
+        assert [path.name for path in Path().iterdir()] == ["corpus.txt"]
+    assert main(arguments(corpus, "run", steps=2)) == 0
+    before = snapshot(Path())
+    capfdbinary.readouterr()
+    assert main(arguments(corpus, "run", "--dry-run", *options, steps=3)) == 0
+    assert snapshot(Path()) == before
+    out, err = capfdbinary.readouterr()
+    if "--json" in options:
+        event = json.loads(out)
+        assert event["event"] == "plan"
+        assert event["steps"] == 3
+    else:
+        assert out == b""
+        assert b"the same again: charrnn train " in err
+
+
+def test_the_printed_command_gives_the_same_model(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Capture
+) -> None:
+    """End to end: planned by time, repeated by steps, the same weights."""
+    monkeypatch.setattr(Trainer, "_keep_time", lambda self: None)  # a plan that is changed under way is another
+    assert main(["train", str(corpus), "--time", "2s", "--out", "first", "--patience", "0", "--cell", "lstm"]) == 0
+    told = [line for line in capfdbinary.readouterr().err.decode().splitlines() if "charrnn train" in line]
+    again = told[0].partition(": ")[2]
+    assert main([*shlex.split(again)[1:], "--out", "again"]) == 0
+    assert tensors(Path("first/last.safetensors")) == tensors(Path("again/last.safetensors"))
+
+
+def test_the_time_given_is_kept(corpus: Path, capfdbinary: Capture) -> None:
+    """--time is from the start of the command to the saved model."""
+    began = time.monotonic()
+    assert main(["train", str(corpus), "--time", "4s", "--epochs", "1e6", "--patience", "0", "--out", "run", "-q"]) == 0
+    assert 2 < time.monotonic() - began < 8
+    done = json.loads(Path("run/metrics.jsonl").read_bytes().splitlines()[-1])
+    assert done["event"] == "done"
+    assert done["seconds"] <= time.monotonic() - began
+
+
+# --- how quantities are told -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0"),
+        (7, "7"),
+        (999, "999"),
+        (999.4, "999"),
+        (999.6, "1k"),
+        (1000, "1k"),
+        (34_500, "34.5k"),
+        (999_499, "999k"),
+        (999_501, "1M"),
+        (1_234_567, "1.23M"),
+        (999_999_999, "1G"),
+        (-2_000_000, "-2M"),
+        (0.01234, "0.0123"),
+    ],
+)
+def test_quantities_have_three_digits_and_a_unit(number: float, text: str) -> None:
+    assert count(number) == text

@@ -1,0 +1,92 @@
+"""The temperature that a finished model is given."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from charrnn.__main__ import main
+from charrnn.checkpoint import format as checkpoint
+from charrnn.engines.numpy.inference import NumpyEngine
+from charrnn.training.evaluation import look
+from charrnn.training.temperature import FITS, LEAST_FIT, fit_temperature, tempered
+from tests import tiny
+from tests.trainings import arguments, split_of, tensors
+
+LETTERS = b"abcdefgh"
+ODDS = np.array([0.4, 0.2, 0.12, 0.1, 0.08, 0.05, 0.03, 0.02])
+
+
+def text(symbols: int) -> bytes:
+    """Letters drawn with those odds."""
+    return bytes(np.random.default_rng(5).choice(list(LETTERS), symbols, p=ODDS).tolist())
+
+
+def fitted(sharpness: float, symbols: int = 20_000) -> tuple[float, list[float]]:
+    """The temperature fitted to a model that knows the odds, all logits times `sharpness`; and what was tried."""
+    split = split_of(text(symbols), fraction=0.5)
+    model = tiny.unigram(
+        split.tokenizer,
+        {LETTERS[n : n + 1]: sharpness * math.log(ODDS[n]) for n in range(8)},
+    )
+    model.weights["head.bias"][split.tokenizer.unknown] = -1e3
+    tried = []
+
+    def engine(weights: dict[str, np.ndarray]) -> NumpyEngine:
+        tried.append(model.weights["head.bias"][0] / weights["head.bias"][0])
+        return NumpyEngine(model.architecture, weights)
+
+    found = fit_temperature(engine, model.weights, split, 5000, lambda tokens: None)  # type: ignore[arg-type]
+
+    def cost(temperature: float) -> float:
+        engine = NumpyEngine(model.architecture, tempered(model.weights, temperature))
+        return look(engine, split, 5000, lambda tokens: None).nats
+
+    if tried:
+        assert cost(found) < 1.0005 * min(map(cost, np.exp(np.linspace(-1, 1, 201))))
+    return found, tried
+
+
+@pytest.mark.parametrize("sharpness", [0.7, 0.95, 1.0, 1.1, 1.6, 2.3])
+def test_it_is_what_the_model_lacks(sharpness: float) -> None:
+    found, tried = fitted(sharpness)
+    assert found == pytest.approx(sharpness, rel=0.08)
+    assert 3 <= len(tried) <= FITS
+
+
+def test_it_has_bounds() -> None:
+    """A model that is sure of everything is not believed to be that wrong."""
+    assert fitted(20.0)[0] == pytest.approx(math.e)
+
+
+def test_few_symbols_tell_nothing() -> None:
+    assert fitted(2.0, 2 * LEAST_FIT - 2) == (1.0, [])
+
+
+def test_a_finished_model_has_it(tmp_path: Path) -> None:
+    """The best model's logits divided by it, and the figures are those of what was saved; going on changes no byte."""
+    corpus = tmp_path / "text"
+    corpus.write_bytes(text(12_000))
+    out = tmp_path / "run"
+    more = ["--hidden", "16", "--lr", "0.05", "--dropout", "0", "--patience", "0", "--schedule", "constant"]
+    assert main([*arguments(corpus, out, *more, steps=300)]) == 0
+    [done] = [
+        event
+        for line in (out / "metrics.jsonl").read_text().splitlines()
+        if (event := json.loads(line))["event"] == "done"
+    ]
+    temperature = done["temperature"]
+    assert temperature != 1
+    if done["best"] == 300:
+        last, best = (
+            checkpoint.read(out / "last.safetensors").weights,
+            checkpoint.read(out / "model.safetensors").weights,
+        )
+        assert np.allclose(best["head.weight"] * temperature, last["head.weight"], rtol=1e-6)
+        assert np.array_equal(best["embedding"], last["embedding"])
+    before = (out / "model.safetensors").read_bytes()
+    assert main(["train", "--resume", "--out", str(out)]) == 0
+    assert (out / "model.safetensors").read_bytes() == before
+    assert tensors(out / "model.safetensors")
