@@ -15,35 +15,48 @@ struct charrnn_model {
     void *model;
 };
 
-struct charrnn_writer {
+struct charrnn_sampler {
     int32_t precision;
     void *sampler;
 };
 
-int32_t charrnn_interface(void) { return CHARRNN_INTERFACE; }
+int32_t charrnn_abi_version(void) { return CHARRNN_ABI_VERSION; }
 
-int64_t charrnn_layer_kept(const charrnn_layer *layer) { return of(layer).layer_saved_size(layer); }
-int64_t charrnn_layer_work(const charrnn_layer *layer) { return of(layer).layer_work_size(layer); }
+const int32_t *charrnn_struct_sizes(void) {
+    static const int32_t sizes[] = {sizeof(charrnn_weights),   sizeof(charrnn_layer),           sizeof(charrnn_softmax_xent),
+                                    sizeof(charrnn_optimizer), sizeof(charrnn_sampler_request), 0};
+    return sizes;
+}
 
-void charrnn_layer_forward(const charrnn_layer *layer, float *state) { of(layer).layer_forward(layer, state); }
+int64_t charrnn_layer_saved_size(const charrnn_layer *layer) { return of(layer).layer_saved_size(layer); }
+int64_t charrnn_layer_work_size(const charrnn_layer *layer) { return of(layer).layer_work_size(layer); }
 
-void charrnn_layer_backward(const charrnn_layer *layer, const float *dh, int64_t distance, const float *dstate_after,
-                            float *dx, float *weight_ih, float *weight_hh, float *bias_ih, float *bias_hh,
+void charrnn_layer_forward(const charrnn_layer *layer, float *state_after) {
+    of(layer).layer_forward(layer, state_after);
+}
+
+void charrnn_layer_backward(const charrnn_layer *layer, const float *dh, int64_t dh_stride, const float *dstate_after,
+                            float *dx, float *dweight_ih, float *dweight_hh, float *dbias_ih, float *dbias_hh,
                             float *dstate) {
-    of(layer).layer_backward(layer, dh, distance, dstate_after, dx, weight_ih, weight_hh, bias_ih, bias_hh, dstate);
+    of(layer).layer_backward(layer, dh, dh_stride, dstate_after, dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh, dstate);
 }
 
-int64_t charrnn_head_work(const charrnn_head *head) { return of(head).softmax_xent_work_size(head); }
+int64_t charrnn_softmax_xent_work_size(const charrnn_softmax_xent *call) { return of(call).softmax_xent_work_size(call); }
 
-double charrnn_head_loss(const charrnn_head *head, float *dx, int64_t distance, float *weight, float *bias) {
-    return of(head).softmax_xent_loss(head, dx, distance, weight, bias);
+double charrnn_softmax_xent_loss(const charrnn_softmax_xent *call, float *dx, int64_t dx_stride, float *dweight,
+                                 float *dbias) {
+    return of(call).softmax_xent_loss(call, dx, dx_stride, dweight, dbias);
 }
 
-int64_t charrnn_update_work(const charrnn_update *update) { return kernels_of(CHARRNN_FLOAT32).optimizer_work_size(update); }
+int64_t charrnn_optimizer_work_size(const charrnn_optimizer *call) {
+    return kernels_of(CHARRNN_FLOAT32).optimizer_work_size(call);
+}
 
-double charrnn_gradient_norm(const charrnn_update *update) { return kernels_of(CHARRNN_FLOAT32).gradient_norm(update); }
+double charrnn_optimizer_gradient_norm(const charrnn_optimizer *call) {
+    return kernels_of(CHARRNN_FLOAT32).optimizer_gradient_norm(call);
+}
 
-void charrnn_adamw(const charrnn_update *update) { kernels_of(CHARRNN_FLOAT32).adamw(update); }
+void charrnn_optimizer_adamw(const charrnn_optimizer *call) { kernels_of(CHARRNN_FLOAT32).optimizer_adamw(call); }
 
 charrnn_model *charrnn_model_new(int32_t precision, int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding,
                                  int32_t layers, const int32_t *hidden, const float *embeddings,
@@ -64,34 +77,36 @@ void charrnn_model_free(charrnn_model *model) {
     free(model);
 }
 
-int32_t charrnn_score(charrnn_model *model, const int32_t *ids, int32_t batch, int32_t steps, float *const *state,
-                      double *nats) {
+int32_t charrnn_model_score(charrnn_model *model, const int32_t *ids, int32_t batch, int32_t steps, float *const *state,
+                            double *nats) {
     return of(model).model_score(model->model, ids, batch, steps, state, nats);
 }
 
-int32_t charrnn_step(charrnn_model *model, const int32_t *ids, int32_t batch, float *const *state, float *logits) {
+int32_t charrnn_model_step(charrnn_model *model, const int32_t *ids, int32_t batch, float *const *state, float *logits) {
     return of(model).model_step(model->model, ids, batch, state, logits);
 }
 
-charrnn_writer *charrnn_writer_new(charrnn_model *model, const charrnn_writing *writing) {
-    charrnn_writer *sampler = static_cast<charrnn_writer *>(malloc(sizeof(charrnn_writer)));
+charrnn_sampler *charrnn_sampler_new(charrnn_model *model, const charrnn_sampler_request *request) {
+    charrnn_sampler *sampler = static_cast<charrnn_sampler *>(malloc(sizeof(charrnn_sampler)));
     if (!sampler) return nullptr;
     sampler->precision = model->precision;
-    sampler->sampler = of(model).sampler_new(model->model, writing);
+    sampler->sampler = of(model).sampler_new(model->model, request);
     if (sampler->sampler) return sampler;
     free(sampler);
     return nullptr;
 }
 
-void charrnn_writer_free(charrnn_writer *sampler) {
+void charrnn_sampler_free(charrnn_sampler *sampler) {
     if (!sampler) return;
     free(sampler->sampler);
     free(sampler);
 }
 
-int64_t charrnn_write(charrnn_writer *sampler, int64_t nanoseconds, int64_t room, int64_t *texts, int32_t *ids,
-                      uint8_t *last) {
-    return of(sampler).sampler_advance(sampler->sampler, nanoseconds, room, texts, ids, last);
+int64_t charrnn_sampler_advance(charrnn_sampler *sampler, int64_t nanoseconds, int64_t capacity, int64_t *texts,
+                                int32_t *ids, uint8_t *last) {
+    return of(sampler).sampler_advance(sampler->sampler, nanoseconds, capacity, texts, ids, last);
 }
 
-void charrnn_writer_finish(charrnn_writer *sampler, int64_t text) { of(sampler).sampler_finish(sampler->sampler, text); }
+void charrnn_sampler_finish(charrnn_sampler *sampler, int64_t text) {
+    of(sampler).sampler_finish(sampler->sampler, text);
+}

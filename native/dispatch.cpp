@@ -18,7 +18,7 @@ namespace {
 struct Choice {
     const char *name;
     const Kernels *kernels[2];  // by precision
-    bool has_bfloat16, supported;
+    bool supported;
 };
 
 #if defined(__x86_64__)
@@ -30,17 +30,17 @@ const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_suppo
 // The fastest last.
 const Choice choices[] = {
 #if defined(__x86_64__)
-    {"baseline", {&baseline_kernels, &baseline_half_kernels}, false, true},
-    {"avx2", {&avx2_kernels, &avx2_half_kernels}, false, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
-    {"avx512", {&avx512_kernels, &avx2_half_kernels}, false, has_avx512},
-    {"avx512bf16", {&avx512_kernels, &avx512bf16_half_kernels}, true, has_avx512 && __builtin_cpu_supports("avx512bf16")},
+    {"baseline", {&baseline_kernels, &baseline_half_kernels}, true},
+    {"avx2", {&avx2_kernels, &avx2_half_kernels}, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
+    {"avx512", {&avx512_kernels, &avx2_half_kernels}, has_avx512},
+    {"avx512bf16", {&avx512_kernels, &avx512bf16_half_kernels}, has_avx512 && __builtin_cpu_supports("avx512bf16")},
 #elif defined(__aarch64__)
-    {"neon", {&baseline_kernels, &baseline_half_kernels}, false, true},
+    {"neon", {&baseline_kernels, &baseline_half_kernels}, true},
 #if defined(CHARRNN_NEONBF16)
-    {"neonbf16", {&baseline_kernels, &neonbf16_half_kernels}, true, (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0},
+    {"neonbf16", {&baseline_kernels, &neonbf16_half_kernels}, (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0},
 #endif
 #else
-    {"baseline", {&baseline_kernels, &baseline_half_kernels}, false, true},
+    {"baseline", {&baseline_kernels, &baseline_half_kernels}, true},
 #endif
 };
 
@@ -73,5 +73,3 @@ const char *charrnn_isas(void) {
     }
     return names;
 }
-
-int32_t charrnn_has_bfloat16(void) { return chosen.has_bfloat16; }

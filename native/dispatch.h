@@ -8,17 +8,17 @@ struct Kernels {
     void (*layer_forward)(const charrnn_layer *, float *);
     void (*layer_backward)(const charrnn_layer *, const float *, int64_t, const float *, float *, float *, float *,
                            float *, float *, float *);
-    int64_t (*softmax_xent_work_size)(const charrnn_head *);
-    double (*softmax_xent_loss)(const charrnn_head *, float *, int64_t, float *, float *);
-    int64_t (*optimizer_work_size)(const charrnn_update *);
-    double (*gradient_norm)(const charrnn_update *);
-    void (*adamw)(const charrnn_update *);
+    int64_t (*softmax_xent_work_size)(const charrnn_softmax_xent *);
+    double (*softmax_xent_loss)(const charrnn_softmax_xent *, float *, int64_t, float *, float *);
+    int64_t (*optimizer_work_size)(const charrnn_optimizer *);
+    double (*optimizer_gradient_norm)(const charrnn_optimizer *);
+    void (*optimizer_adamw)(const charrnn_optimizer *);
     void *(*model_new)(int32_t, int32_t, int32_t, int32_t, int32_t, const int32_t *, const float *,
                        const charrnn_weights *, const float *, const float *);
     void (*model_free)(void *);
     int32_t (*model_score)(void *, const int32_t *, int32_t, int32_t, float *const *, double *);
     int32_t (*model_step)(void *, const int32_t *, int32_t, float *const *, float *);
-    void *(*sampler_new)(void *, const charrnn_writing *);
+    void *(*sampler_new)(void *, const charrnn_sampler_request *);
     int64_t (*sampler_advance)(void *, int64_t, int64_t, int64_t *, int32_t *, uint8_t *);
     void (*sampler_finish)(void *, int64_t);
 };

@@ -77,7 +77,7 @@ inline int draw(float *logits, int vocabulary, const int32_t *dfa, const Samplin
     for (int v = 0; v < V; v += LANES) {
         IntVector next;
         memcpy(&next, dfa + v, sizeof next);
-        const Vector logit = load(logits + v), allowed = next == (int32_t)CHARRNN_NEVER ? minus_infinity : logit;
+        const Vector logit = load(logits + v), allowed = next == (int32_t)CHARRNN_FORBIDDEN ? minus_infinity : logit;
         not_finite += logit - logit;
         maxima = allowed > maxima ? allowed : maxima;
         store(logits + v, allowed);

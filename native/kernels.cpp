@@ -19,18 +19,18 @@ const Kernels KERNELS = {
     [](const charrnn_layer *layer, float *state) {
         with_cell(layer->cell, [&](auto cell) { layer_forward(cell, *layer, state); });
     },
-    [](const charrnn_layer *layer, const float *dh, int64_t distance, const float *dstate_after, float *dx,
+    [](const charrnn_layer *layer, const float *dh, int64_t dh_stride, const float *dstate_after, float *dx,
        float *dweight_ih, float *dweight_hh, float *dbias_ih, float *dbias_hh, float *dstate) {
         with_cell(layer->cell, [&](auto cell) {
-            layer_backward(cell, *layer, dh, distance, dstate_after, dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh,
+            layer_backward(cell, *layer, dh, dh_stride, dstate_after, dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh,
                            dstate);
         });
     },
     softmax_xent_work_size,
     softmax_xent_loss,
     optimizer_work_size,
-    gradient_norm,
-    adamw,
+    optimizer_gradient_norm,
+    optimizer_adamw,
     [](int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding, int32_t layers, const int32_t *hidden,
        const float *embeddings, const charrnn_weights *weights, const float *head_weight,
        const float *head_bias) -> void * {
@@ -46,8 +46,8 @@ const Kernels KERNELS = {
         Model &self = *static_cast<Model *>(model);
         return with_cell(self.cell, [&](auto cell) { return step(cell, self, ids, batch, state, logits); });
     },
-    [](void *model, const charrnn_writing *writing) -> void * {
-        return sampler_new(*static_cast<Model *>(model), *writing);
+    [](void *model, const charrnn_sampler_request *request) -> void * {
+        return sampler_new(*static_cast<Model *>(model), *request);
     },
     [](void *sampler, int64_t nanoseconds, int64_t capacity, int64_t *texts, int32_t *ids, uint8_t *last) {
         Sampler &self = *static_cast<Sampler *>(sampler);

@@ -37,7 +37,7 @@ template <typename Cell> struct ForwardWorkspace {
 };
 
 template <typename Cell> void layer_forward(Cell cell, const charrnn_layer &layer, float *state) {
-    Arena saved_arena(layer.kept), arena(layer.work);
+    Arena saved_arena(layer.saved), arena(layer.work);
     const SavedActivations saved = SavedActivations::take(cell, saved_arena, layer);
     const ForwardWorkspace<Cell> work(arena, layer);
     const Sequence sequence = saved.sequence(layer, work.zeros);
@@ -89,7 +89,7 @@ template <typename Cell> struct BackwardWorkspace {
 template <typename Cell>
 void layer_backward(Cell cell, const charrnn_layer &layer, const float *dh, int64_t dh_stride, const float *dstate_after,
                     float *dx, float *dweight_ih, float *dweight_hh, float *dbias_ih, float *dbias_hh, float *dstate) {
-    Arena saved_arena(layer.kept), arena(layer.work);
+    Arena saved_arena(layer.saved), arena(layer.work);
     const SavedActivations saved = SavedActivations::take(cell, saved_arena, layer);
     const BackwardWorkspace<Cell> work(arena, layer);
     const Sequence sequence = saved.sequence(layer, work.zeros);

@@ -1,5 +1,5 @@
 // Many texts generated side by side: ids are drawn and read, and where a text ends the next one takes its batch row. The
-// texts are those of charrnn/engines/stepping.py, up to rounding.
+// texts are those of charrnn/generation/sampling.py, up to rounding.
 #pragma once
 #include "draw.h"
 #include "inference.h"
@@ -36,13 +36,13 @@ struct Sampler {
     int *ranks;                               // V' for each thread
 
     template <typename Cell>
-    Sampler(Cell cell, Arena &arena, Model &model, const charrnn_writing &writing)
-        : model(&model), seed(writing.seed), stream(writing.purpose), text_count(writing.texts), length(writing.length),
-          max_batch((int)(writing.rows < writing.texts ? writing.rows : writing.texts)),
+    Sampler(Cell cell, Arena &arena, Model &model, const charrnn_sampler_request &request)
+        : model(&model), seed(request.seed), stream(request.stream), text_count(request.texts), length(request.length),
+          max_batch((int)(request.batch < request.texts ? request.batch : request.texts)),
           texts(arena.take<Text>(max_batch)), buffers(cell, arena, model, max_batch, 1, model.threads) {
         const double max_temperature = 1e30;
-        params = {(float)(writing.temperature < max_temperature ? writing.temperature : max_temperature),
-                  (float)writing.min_p, writing.top_p, (int)(writing.top_k < model.V ? writing.top_k : 0)};
+        params = {(float)(request.temperature < max_temperature ? request.temperature : max_temperature),
+                  (float)request.min_p, request.top_p, (int)(request.top_k < model.V ? request.top_k : 0)};
         const int V = padded(model.V);
         first_h = arena.take<float *>(model.L);
         first_c = arena.take<float *>(model.L);
@@ -52,7 +52,7 @@ struct Sampler {
             if (first_h) first_h[layer] = h, first_c[layer] = c;
         }
         first_logits = arena.take<float>(V);
-        dfa = arena.take<int32_t>((int64_t)writing.states * V);
+        dfa = arena.take<int32_t>((int64_t)request.dfa_states * V);
         logits = arena.take<float>((int64_t)max_batch * V);
         drawn = arena.take<int32_t>(max_batch);
         probs = arena.take<float>((int64_t)model.threads * V);
@@ -60,18 +60,18 @@ struct Sampler {
     }
 
     // Copy what the request gives.
-    void copy_request(const charrnn_writing &writing) {
+    void copy_request(const charrnn_sampler_request &request) {
         for (int layer = 0; layer < model->L; layer++) {
             const int hidden = model->hidden[layer];
-            pad_state(writing.state[layer], 1, hidden, first_h[layer]);
-            if (first_c[layer]) pad_state(writing.state[layer] + hidden, 1, hidden, first_c[layer]);
+            pad_state(request.state[layer], 1, hidden, first_h[layer]);
+            if (first_c[layer]) pad_state(request.state[layer] + hidden, 1, hidden, first_c[layer]);
         }
         memset(first_logits, 0, padded(model->V) * sizeof(float));
-        memcpy(first_logits, writing.logits, model->V * sizeof(float));
-        for (int state = 0; state < writing.states; state++)
+        memcpy(first_logits, request.logits, model->V * sizeof(float));
+        for (int state = 0; state < request.dfa_states; state++)
             for (int v = 0; v < padded(model->V); v++)
                 dfa[(int64_t)state * padded(model->V) + v] =
-                    v < model->V ? writing.automaton[(int64_t)state * model->V + v] : CHARRNN_NEVER;
+                    v < model->V ? request.dfa[(int64_t)state * model->V + v] : CHARRNN_FORBIDDEN;
     }
 
     int draw(int thread, float *from, const Text &text) const {
@@ -93,7 +93,7 @@ struct Sampler {
     bool emit(Text &text, int id, Output &output) {
         text.state = dfa[(int64_t)text.state * padded(model->V) + id];
         text.position++;
-        const bool last = text.state == CHARRNN_ENDS || text.position == length;
+        const bool last = text.state == CHARRNN_END || text.position == length;
         output.texts[output.count] = text.index;
         output.ids[output.count] = id;
         output.last[output.count++] = last;
@@ -164,18 +164,18 @@ template <typename Cell> int64_t advance(Cell cell, Sampler &sampler, int64_t na
     return finite ? output.count : -1;
 }
 
-Sampler *sampler_new(Model &model, const charrnn_writing &writing) {
+Sampler *sampler_new(Model &model, const charrnn_sampler_request &request) {
     return with_cell(model.cell, [&](auto cell) -> Sampler * {
         Arena measure(nullptr);
         measure.take<Sampler>(1);
-        Sampler(cell, measure, model, writing);
+        Sampler(cell, measure, model, request);
         void *memory;
         if (posix_memalign(&memory, 64, measure.used())) return nullptr;
         Arena arena(memory);
         Sampler *sampler = arena.take<Sampler>(1);
-        const Sampler built(cell, arena, model, writing);
+        const Sampler built(cell, arena, model, request);
         memcpy(static_cast<void *>(sampler), &built, sizeof built);
-        sampler->copy_request(writing);
+        sampler->copy_request(request);
         return sampler;
     });
 }

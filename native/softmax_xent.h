@@ -49,37 +49,37 @@ struct SoftmaxWorkspace {
     float *weight_gradient;
     int block_rows;  // rows whose logits are kept at a time
 
-    static int64_t packed_lhs_size(const charrnn_head &head) {
-        const int widest = head.features > head.vocabulary ? head.features : head.vocabulary;
-        return ::packed_lhs_size(logit_rows(head.vocabulary), widest);
+    static int64_t packed_lhs_size(const charrnn_softmax_xent &call) {
+        const int widest = call.features > call.vocabulary ? call.features : call.vocabulary;
+        return ::packed_lhs_size(logit_rows(call.vocabulary), widest);
     }
 
-    SoftmaxWorkspace(Arena &arena, const charrnn_head &head) {
-        const int F = head.features, V = padded(head.vocabulary);
+    SoftmaxWorkspace(Arena &arena, const charrnn_softmax_xent &call) {
+        const int F = call.features, V = padded(call.vocabulary);
         const int64_t limit = ((int64_t)1 << 22) / V, least = 64;
-        block_rows = (int)(limit < least ? least : limit < head.rows ? limit : head.rows);
+        block_rows = (int)(limit < least ? least : limit < call.rows ? limit : call.rows);
         forward = arena.take<float>((int64_t)packed_depth(F) * V);
-        backward = arena.take<float>(panel_size(head.vocabulary, 1) * column_blocks(F));
+        backward = arena.take<float>(panel_size(call.vocabulary, 1) * column_blocks(F));
         logits = arena.take<float>((int64_t)block_rows * V);
-        packed_lhs = arena.take<float>(head.threads * packed_lhs_size(head));
+        packed_lhs = arena.take<float>(call.threads * packed_lhs_size(call));
         dbias = arena.take<float>(V);
-        losses = arena.take<double>(head.rows);
-        weight_gradient = arena.take<float>(weight_gradient_work(1, head.vocabulary, F));
+        losses = arena.take<double>(call.rows);
+        weight_gradient = arena.take<float>(weight_gradient_work(1, call.vocabulary, F));
     }
 };
 
-double softmax_xent_loss(const charrnn_head *head, float *dx, int64_t distance, float *dweight, float *dbias) {
-    const int F = head->features, V = padded(head->vocabulary), rows = head->rows;
-    Arena arena(head->work);
-    const SoftmaxWorkspace work(arena, *head);
+double softmax_xent_loss(const charrnn_softmax_xent *call, float *dx, int64_t dx_stride, float *dweight, float *dbias) {
+    const int F = call->features, V = padded(call->vocabulary), rows = call->rows;
+    Arena arena(call->work);
+    const SoftmaxWorkspace work(arena, *call);
     const float scale = 1.0f / (float)rows;
-    run_parallel(head->threads, [&](ThreadTeam &team) {
+    run_parallel(call->threads, [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
-        pack_transposed<1>(team, head->weight, head->vocabulary, F, work.forward);
-        const Range columns = team.range(column_blocks(head->vocabulary));
+        pack_transposed<1>(team, call->weight, call->vocabulary, F, work.forward);
+        const Range columns = team.range(column_blocks(call->vocabulary));
         if (dx) {
             pack_rhs(
-                team.range(column_blocks(F)), [&](int v) { return head->weight + (int64_t)v * F; }, head->vocabulary, F,
+                team.range(column_blocks(F)), [&](int v) { return call->weight + (int64_t)v * F; }, call->vocabulary, F,
                 work.backward);
             for (int block = columns.begin; block < columns.end; block++) store(work.dbias + block * LANES, Vector{});
         }
@@ -87,27 +87,27 @@ double softmax_xent_loss(const charrnn_head *head, float *dx, int64_t distance, 
             const int count = rows - first < work.block_rows ? rows - first : work.block_rows;
             team.barrier();
             const Range range = team.range(count);
-            const RowView x{head->x + first * head->distance, head->distance};
-            const int group_rows = logit_rows(head->vocabulary);
-            float *lhs = work.packed_lhs + team.rank * SoftmaxWorkspace::packed_lhs_size(*head);
+            const RowView x{call->x + first * call->x_stride, call->x_stride};
+            const int group_rows = logit_rows(call->vocabulary);
+            float *lhs = work.packed_lhs + team.rank * SoftmaxWorkspace::packed_lhs_size(*call);
             for (int begin = range.begin; begin < range.end; begin += group_rows) {
                 const Range group{begin, begin + group_rows < range.end ? begin + group_rows : range.end};
                 const int height = group.end - group.begin;
-                gemm(group, Range{0, column_blocks(head->vocabulary)}, head->vocabulary, F,
-                     pack_lhs(x, begin, height, F, lhs), work.forward, head->bias, work.logits, V);
+                gemm(group, Range{0, column_blocks(call->vocabulary)}, call->vocabulary, F,
+                     pack_lhs(x, begin, height, F, lhs), work.forward, call->bias, work.logits, V);
                 for (int m = group.begin; m < group.end; m++) {
                     float *row = work.logits + (int64_t)m * V;
                     double total;
-                    work.losses[first + m] = negative_log_likelihood(row, head->vocabulary, head->targets[first + m], total);
+                    work.losses[first + m] = negative_log_likelihood(row, call->vocabulary, call->targets[first + m], total);
                     if (!dx) continue;
                     const Vector factor = broadcast((float)(scale / total));
                     for (int v = 0; v < V; v += LANES) store(row + v, load(row + v) * factor);
-                    row[head->targets[first + m]] -= scale;
+                    row[call->targets[first + m]] -= scale;
                 }
                 if (dx)
-                    gemm(group, Range{0, column_blocks(F)}, F, head->vocabulary,
-                         pack_lhs({work.logits, V}, begin, height, head->vocabulary, lhs), work.backward, nullptr,
-                         dx + first * distance, distance);
+                    gemm(group, Range{0, column_blocks(F)}, F, call->vocabulary,
+                         pack_lhs({work.logits, V}, begin, height, call->vocabulary, lhs), work.backward, nullptr,
+                         dx + first * dx_stride, dx_stride);
             }
             if (!dx) continue;
             team.barrier();
@@ -116,21 +116,21 @@ double softmax_xent_loss(const charrnn_head *head, float *dx, int64_t distance, 
                 for (int m = 0; m < count; m++) sum += load(work.logits + (int64_t)m * V + block * LANES);
                 store(work.dbias + block * LANES, sum);
             }
-            weight_gradient(team, 1, identity_order, head->vocabulary, F, count, {work.logits, V}, 0, x, dweight,
+            weight_gradient(team, 1, identity_order, call->vocabulary, F, count, {work.logits, V}, 0, x, dweight,
                             first == 0, work.weight_gradient);
         }
         if (dx)
             for (int block = columns.begin; block < columns.end; block++)
-                store(dbias + block * LANES, load(work.dbias + block * LANES), head->vocabulary - block * LANES);
+                store(dbias + block * LANES, load(work.dbias + block * LANES), call->vocabulary - block * LANES);
     });
     double sum = 0;
     for (int row = 0; row < rows; row++) sum += work.losses[row];
     return sum / rows;
 }
 
-int64_t softmax_xent_work_size(const charrnn_head *head) {
+int64_t softmax_xent_work_size(const charrnn_softmax_xent *call) {
     Arena arena(nullptr);
-    SoftmaxWorkspace(arena, *head);
+    SoftmaxWorkspace(arena, *call);
     return arena.used();
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from charrnn.engines.base import ENDS, NEVER, Array, Inference, Request, State, Written
-from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, Weights, Writing, addresses, library, number_of
+from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, SamplerRequest, Weights, addresses, library, number_of
 from charrnn.errors import NonFiniteError
 from charrnn.network.architecture import Architecture
 from charrnn.rng import Purpose
@@ -64,7 +64,7 @@ class NativeEngine(Inference):
         B, T = ids.shape
         symbols, after = self._checked(ids, state)
         nats = np.empty((B, T), np.float64)
-        if self._core.charrnn_score(self._model, symbols.ctypes.data, B, T, addresses(after), nats.ctypes.data):
+        if self._core.charrnn_model_score(self._model, symbols.ctypes.data, B, T, addresses(after), nats.ctypes.data):
             raise MemoryError
         return nats, after
 
@@ -73,7 +73,7 @@ class NativeEngine(Inference):
         (B,) = ids.shape
         symbols, after = self._checked(ids, state)
         logits = np.empty((B, self.architecture.vocabulary), np.float32)
-        if self._core.charrnn_step(self._model, symbols.ctypes.data, B, addresses(after), logits.ctypes.data):
+        if self._core.charrnn_model_step(self._model, symbols.ctypes.data, B, addresses(after), logits.ctypes.data):
             raise MemoryError
         return logits, after
 
@@ -110,21 +110,21 @@ class NativeSampler:
         assert table.shape == (len(table), V), "the automaton's shape"
         assert min(ENDS, NEVER) <= table.min() <= table.max() < len(table), "the automaton leads out of itself"
         assert not (table == NEVER).all(axis=1).any(), "the automaton has a state where nothing is drawn"
-        call = Writing(
+        call = SamplerRequest(
             config.num, config.length, request.batch, min(config.top_k, V), config.temp, config.top_p, config.min_p,
             request.seed, Purpose.SAMPLE, first.ctypes.data, addresses(begin), len(table), table.ctypes.data,
         )  # fmt: skip
-        self._writer = self._core.charrnn_writer_new(engine._model, call)
+        self._writer = self._core.charrnn_sampler_new(engine._model, call)
         if not self._writer:
             raise MemoryError
-        weakref.finalize(self, self._core.charrnn_writer_free, self._writer)
+        weakref.finalize(self, self._core.charrnn_sampler_free, self._writer)
         room = max(1 << 14, 16 * min(request.batch, config.num))
         self._written = Written(np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.bool_))
 
     def write(self, seconds: float) -> Written:
         """See `Sampler`."""
         to = (array.ctypes.data for array in self._written)
-        count = self._core.charrnn_write(self._writer, int(seconds * 1e9), len(self._written.ids), *to)
+        count = self._core.charrnn_sampler_advance(self._writer, int(seconds * 1e9), len(self._written.ids), *to)
         if count < 0:
             raise NonFiniteError
         texts, ids, last = (array[:count].copy() for array in self._written)
@@ -132,4 +132,4 @@ class NativeSampler:
 
     def finish(self, text: int) -> None:
         """See `Sampler`."""
-        self._core.charrnn_writer_finish(self._writer, text)
+        self._core.charrnn_sampler_finish(self._writer, text)

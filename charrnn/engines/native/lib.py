@@ -1,4 +1,4 @@
-"""The compiled core, `core.so` beside this package, through its C interface: see `native/charrnn.h`.
+"""The compiled core, `core.so` in this package, through its C API: see `native/charrnn.h`.
 
 It is optional: where it could not be built, `library()` is None and the other engines do its work.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-INTERFACE = 5
+ABI_VERSION = 6
 
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -40,56 +40,66 @@ class Weights(ctypes.Structure):
 
 
 class Layer(ctypes.Structure):
-    """`charrnn_layer`: a layer and some steps of it."""
+    """`charrnn_layer`: a layer and the time steps that it runs."""
 
     _fields_ = [
         *((name, _int32) for name in ("precision", "cell", "threads", "steps", "batch", "inputs", "hidden", "rows")),
         *((name, _Floats) for name in ("x", "index", "resets")),
         ("weights", Weights),
-        *((name, _Floats) for name in ("state", "kept", "work")),
+        *((name, _Floats) for name in ("state", "saved", "work")),
     ]
 
 
-class Head(ctypes.Structure):
-    """`charrnn_head`: the softmax over symbols."""
+class SoftmaxXent(ctypes.Structure):
+    """`charrnn_softmax_xent`: the input, weights and targets of softmax cross-entropy."""
 
     _fields_ = [
         *((name, _int32) for name in ("precision", "threads", "rows", "features", "vocabulary")),
         ("x", _Floats),
-        ("distance", _int64),
+        ("x_stride", _int64),
         *((name, _Floats) for name in ("weight", "bias", "targets", "work")),
     ]
 
 
-class Update(ctypes.Structure):
-    """`charrnn_update`: a step of AdamW."""
+_TENSORS = ("sizes", "weights", "gradients", "exp_avg", "exp_avg_sq", "decay_factors", "step_sizes")
+
+
+class AdamWStep(ctypes.Structure):
+    """`charrnn_optimizer`: a step of AdamW."""
 
     _fields_ = [
         *((name, _int32) for name in ("threads", "tensors")),
-        *((name, ctypes.c_void_p) for name in ("sizes", "weights", "gradients", "means", "squares", "kept", "rates")),
+        *((name, ctypes.c_void_p) for name in _TENSORS),
         *((name, ctypes.c_float) for name in ("scale", "beta1", "beta2", "correction", "epsilon")),
         ("work", ctypes.c_void_p),
     ]
 
 
-class Writing(ctypes.Structure):
-    """`charrnn_writing`: texts to be written."""
+class SamplerRequest(ctypes.Structure):
+    """`charrnn_sampler_request`: the texts to be generated."""
 
     _fields_ = [
         *((name, _int64) for name in ("texts", "length")),
-        ("rows", _int32),
+        ("batch", _int32),
         ("top_k", _int64),
         *((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")),
-        *((name, ctypes.c_uint64) for name in ("seed", "purpose")),
+        *((name, ctypes.c_uint64) for name in ("seed", "stream")),
         ("logits", _Floats),
         ("state", ctypes.POINTER(_Floats)),
-        ("states", _int32),
-        ("automaton", ctypes.c_void_p),
+        ("dfa_states", _int32),
+        ("dfa", ctypes.c_void_p),
     ]
 
 
 def _signature(function: object, result: object, *arguments: object) -> None:
     function.argtypes, function.restype = arguments, result  # type: ignore[attr-defined]
+
+
+def _has_our_structs(core: ctypes.CDLL) -> bool:
+    """Whether the structs of the core are as large as those above."""
+    sizes = core.charrnn_struct_sizes()
+    ours = map(ctypes.sizeof, (Weights, Layer, SoftmaxXent, AdamWStep, SamplerRequest))
+    return all(sizes[number] == size for number, size in enumerate((*ours, 0)))
 
 
 @functools.cache
@@ -98,23 +108,24 @@ def library() -> ctypes.CDLL | None:
     path = Path(__file__).parents[2] / "core.so"
     try:
         core = ctypes.CDLL(os.fspath(path))
-        if core.charrnn_interface() != INTERFACE:
+        _signature(core.charrnn_struct_sizes, ctypes.POINTER(_int32))
+        if core.charrnn_abi_version() != ABI_VERSION or not _has_our_structs(core):
             return None
     except (OSError, AttributeError):
         return None
-    layer, head, update, model = *map(ctypes.POINTER, (Layer, Head, Update)), ctypes.c_void_p
+    layer, xent, optimizer = map(ctypes.POINTER, (Layer, SoftmaxXent, AdamWStep))
+    model = sampler = ctypes.c_void_p
     _signature(core.charrnn_isa, ctypes.c_char_p)
     _signature(core.charrnn_isas, ctypes.c_char_p)
-    _signature(core.charrnn_has_bfloat16, _int32)
-    _signature(core.charrnn_layer_kept, _int64, layer)
-    _signature(core.charrnn_layer_work, _int64, layer)
+    _signature(core.charrnn_layer_saved_size, _int64, layer)
+    _signature(core.charrnn_layer_work_size, _int64, layer)
     _signature(core.charrnn_layer_forward, None, layer, _Floats)
     _signature(core.charrnn_layer_backward, None, layer, _Floats, _int64, *(_Floats,) * 7)
-    _signature(core.charrnn_head_work, _int64, head)
-    _signature(core.charrnn_head_loss, ctypes.c_double, head, _Floats, _int64, _Floats, _Floats)
-    _signature(core.charrnn_update_work, _int64, update)
-    _signature(core.charrnn_gradient_norm, ctypes.c_double, update)
-    _signature(core.charrnn_adamw, None, update)
+    _signature(core.charrnn_softmax_xent_work_size, _int64, xent)
+    _signature(core.charrnn_softmax_xent_loss, ctypes.c_double, xent, _Floats, _int64, _Floats, _Floats)
+    _signature(core.charrnn_optimizer_work_size, _int64, optimizer)
+    _signature(core.charrnn_optimizer_gradient_norm, ctypes.c_double, optimizer)
+    _signature(core.charrnn_optimizer_adamw, None, optimizer)
     _signature(
         core.charrnn_model_new,
         model,
@@ -126,12 +137,12 @@ def library() -> ctypes.CDLL | None:
     )
     _signature(core.charrnn_model_free, None, model)
     states = ctypes.POINTER(_Floats)
-    _signature(core.charrnn_score, _int32, model, _Floats, _int32, _int32, states, _Floats)
-    _signature(core.charrnn_step, _int32, model, _Floats, _int32, states, _Floats)
-    _signature(core.charrnn_writer_new, model, model, ctypes.POINTER(Writing))
-    _signature(core.charrnn_writer_free, None, model)
-    _signature(core.charrnn_write, _int64, model, _int64, _int64, *(ctypes.c_void_p,) * 3)
-    _signature(core.charrnn_writer_finish, None, model, _int64)
+    _signature(core.charrnn_model_score, _int32, model, _Floats, _int32, _int32, states, _Floats)
+    _signature(core.charrnn_model_step, _int32, model, _Floats, _int32, states, _Floats)
+    _signature(core.charrnn_sampler_new, sampler, model, ctypes.POINTER(SamplerRequest))
+    _signature(core.charrnn_sampler_free, None, sampler)
+    _signature(core.charrnn_sampler_advance, _int64, sampler, _int64, _int64, *(ctypes.c_void_p,) * 3)
+    _signature(core.charrnn_sampler_finish, None, sampler, _int64)
     return core
 
 
@@ -151,12 +162,6 @@ def pays() -> bool:
     """Whether the core is here and faster than the engines without it: vectors that no processor of
     the last ten years lacks, or instructions that the user has named."""
     return instruction_set() not in ("", "baseline") or (library() is not None and "CHARRNN_ISA" in os.environ)
-
-
-def has_bfloat16() -> bool:
-    """Whether the core is here and the processor multiplies in bfloat16; the core itself does so on any."""
-    core = library()
-    return core is not None and bool(core.charrnn_has_bfloat16())
 
 
 def runs(cell: str) -> bool:

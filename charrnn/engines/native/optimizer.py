@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from charrnn.config.train import TrainConfig
 from charrnn.engines.base import Array, Optimizer
-from charrnn.engines.native.lib import Update, aligned
+from charrnn.engines.native.lib import AdamWStep, aligned
 
 
 class Trainable(Protocol):
@@ -43,14 +43,14 @@ class AdamW:
             for arrays in (model.weights, model.gradients, self.means, self.squares)
         ]
         self._alive = sizes, places
-        self._call = Update(1, len(names), ctypes.addressof(sizes), *map(ctypes.addressof, places))
+        self._call = AdamWStep(1, len(names), ctypes.addressof(sizes), *map(ctypes.addressof, places))
 
     def norm(self) -> float:
         """The norm of all gradients together."""
         call = self._call
         call.threads = self.model.threads
-        call.work = self.model.work(self.model.core.charrnn_update_work(call))
-        return float(self.model.core.charrnn_gradient_norm(call))
+        call.work = self.model.work(self.model.core.charrnn_optimizer_work_size(call))
+        return float(self.model.core.charrnn_optimizer_gradient_norm(call))
 
     def update(
         self,
@@ -61,7 +61,7 @@ class AdamW:
         betas: tuple[float, float],
         correction: float,
     ) -> None:
-        """Make a step; `charrnn_update` in native/charrnn.h has the formula.
+        """Make a step; `charrnn_optimizer` in native/charrnn.h has the formula.
 
         Args:
             kept: what weight decay leaves of each weight. rates: how far each goes along its means.
@@ -69,13 +69,13 @@ class AdamW:
             correction: of the squares' roots.
         """
         floats = ctypes.c_float * len(kept)
-        each_kept, each_rate = floats(*kept), floats(*rates)
+        decay_factors, step_sizes = floats(*kept), floats(*rates)
         call = self._call
         call.threads = self.model.threads
-        call.kept, call.rates, call.scale = ctypes.addressof(each_kept), ctypes.addressof(each_rate), scale
-        call.beta1, call.beta2 = betas
+        call.decay_factors, call.step_sizes = ctypes.addressof(decay_factors), ctypes.addressof(step_sizes)
+        call.scale, (call.beta1, call.beta2) = scale, betas
         call.correction, call.epsilon = correction, 1e-8
-        self.model.core.charrnn_adamw(call)
+        self.model.core.charrnn_optimizer_adamw(call)
 
 
 class NativeAdamW(Optimizer):

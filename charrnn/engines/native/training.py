@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from charrnn.config.train import TrainConfig
 from charrnn.engines.base import Array, Optimizer, State
-from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, Head, Layer, Weights, aligned, library, number_of
+from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, Layer, SoftmaxXent, Weights, aligned, library, number_of
 from charrnn.network.architecture import Architecture
 
 
@@ -143,8 +143,8 @@ class NativeModel:
                 self._addresses(layer),
                 before.ctypes.data,
             )  # fmt: skip
-            kept = self._reserve(f"kept {layer}", self.core.charrnn_layer_kept(call))
-            call.kept, call.work = kept.ctypes.data, self.work(self.core.charrnn_layer_work(call))
+            kept = self._reserve(f"kept {layer}", self.core.charrnn_layer_saved_size(call))
+            call.saved, call.work = kept.ctypes.data, self.work(self.core.charrnn_layer_work_size(call))
             new = np.empty_like(before)
             self.core.charrnn_layer_forward(call, new.ctypes.data)
             wide = -(-H // 16) * 16
@@ -179,14 +179,14 @@ class NativeModel:
         assert wanted.shape == (T, B), "the targets' shape"
         assert 0 <= wanted.min() <= wanted.max() < self.architecture.vocabulary, "a target is out of range"
         rows = _rows(features)
-        call = Head(
+        call = SoftmaxXent(
             self.precision, self.threads, T * B, F, self.architecture.vocabulary, rows.ctypes.data, _distance(rows),
             self.weights["head.weight"].ctypes.data, self.weights["head.bias"].ctypes.data, wanted.ctypes.data,
         )  # fmt: skip
-        call.work = self.work(self.core.charrnn_head_work(call))
+        call.work = self.work(self.core.charrnn_softmax_xent_work_size(call))
         slopes = self._array("slopes", features.shape)
         weight, bias = self.gradients["head.weight"], self.gradients["head.bias"]
-        cost = self.core.charrnn_head_loss(call, slopes.ctypes.data, F, weight.ctypes.data, bias.ctypes.data)
+        cost = self.core.charrnn_softmax_xent_loss(call, slopes.ctypes.data, F, weight.ctypes.data, bias.ctypes.data)
         return float(cost), slopes
 
     def backward(self, slopes: Array, after: State | None = None) -> State:
@@ -218,7 +218,7 @@ class NativeModel:
                 below = self.gradients["embedding"]
             d_after = None if after is None else np.ascontiguousarray(after[layer], np.float32)
             d_state = np.empty((architecture.states, call.batch, call.hidden), np.float32)
-            call.work = self.work(self.core.charrnn_layer_work(call))
+            call.work = self.work(self.core.charrnn_layer_work_size(call))
             self.core.charrnn_layer_backward(
                 call, rows.ctypes.data, _distance(rows), None if d_after is None else d_after.ctypes.data,
                 below.ctypes.data, *(self.gradients[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS),
