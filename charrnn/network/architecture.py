@@ -6,7 +6,7 @@ Everything a checkpoint's config says about the network. The equations are in
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 
 from charrnn.network.cells import CELLS, Cell
 
@@ -122,7 +122,13 @@ class Architecture:
 
     def to_json(self) -> dict[str, object]:
         """A JSON object that `from_json` reads back."""
-        return {**asdict(self), "hidden": list(self.hidden)}
+        return {
+            "cell": self.cell,
+            "vocabulary": self.vocabulary,
+            "hidden": list(self.hidden),
+            "embedding": self.embedding,
+            "activation": self.activation,
+        }
 
     @classmethod
     def from_json(cls, values: object) -> "Architecture":

@@ -75,8 +75,14 @@ class Plan:
         config = {
             each.name: getattr(self.config, each.name) for each in fields(self.config) if each.name not in NOT_IN_A_PLAN
         }
-        rest = ("exact_tokens", "looks", "end", "bounded", "baselines")
-        return {"config": config, **{name: getattr(self, name) for name in rest}}
+        return {
+            "config": config,
+            "exact_tokens": self.exact_tokens,
+            "looks": self.looks,
+            "end": self.end,
+            "bounded": self.bounded,
+            "baselines": self.baselines,
+        }
 
     @classmethod
     def from_json(cls, values: Any, architecture: Architecture, config: TrainConfig) -> "Plan":

@@ -61,12 +61,36 @@ class Progress:
     stale: int = 0
     reason: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what `from_json` reads; these words are the file format's, whatever fields are called."""
+        return {
+            "course": {"steps": self.course.steps, "bends": [list(bend) for bend in self.course.bends]},
+            "end": self.end,
+            "step": self.step,
+            "evaluated": self.evaluated,
+            "sampled": self.sampled,
+            "best": self.best,
+            "best_step": self.best_step,
+            "stale": self.stale,
+            "reason": self.reason,
+        }
+
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Progress":
-        """Read what `asdict` made."""
+        """Read what `to_json` made. Raises KeyError, TypeError or ValueError where it did not."""
         course = values["course"]
         bends = tuple((int(step), float(progress)) for step, progress in course["bends"])
-        return cls(**{**values, "course": Course(int(course["steps"]), bends)})
+        return cls(
+            course=Course(int(course["steps"]), bends),
+            end=int(values["end"]),
+            step=int(values["step"]),
+            evaluated=int(values["evaluated"]),
+            sampled=int(values["sampled"]),
+            best=None if values["best"] is None else float(values["best"]),
+            best_step=int(values["best_step"]),
+            stale=int(values["stale"]),
+            reason=str(values["reason"]),
+        )
 
 
 def resume_plan(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) -> tuple[Plan, list[str]]:

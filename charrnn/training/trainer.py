@@ -7,7 +7,7 @@ that was stopped anywhere goes on as if it had not been.
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from charrnn.checkpoint import format as checkpoint
@@ -324,7 +324,7 @@ class Trainer:
                 self.plan.architecture,
                 self.split.tokenizer,
                 self.learner.weights(),
-                self._info(progress=asdict(self.progress)),
+                self._info(progress=self.progress.to_json()),
                 self.learner.tensors(),
                 self.split.separator,
             )
