@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from charrnn.machine import share_processors
+from charrnn.machine import configure_threading
 
-share_processors()
+configure_threading()
 
 from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpus.reader import read_corpus  # noqa: E402
-from charrnn.corpus.sources import locate  # noqa: E402
+from charrnn.corpus.sources import resolve_sources  # noqa: E402
 from charrnn.dataset.batches import training_rows  # noqa: E402
 from charrnn.dataset.dataset import Split  # noqa: E402
 from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
@@ -172,8 +172,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder, "lines.txt")
         lines.write_text(recall_text(options.gap))
-        recalled = prepare(read_corpus(locate([str(lines)])), None, Preparation())
-        text = prepare(read_corpus(locate([options.text])), None, Preparation())
+        recalled = prepare(read_corpus(resolve_sources([str(lines)])), None, Preparation())
+        text = prepare(read_corpus(resolve_sources([options.text])), None, Preparation())
         print("| |", " | ".join(f"{cell}: recall | text" for cell in CELLS), "|\n|" + "---|" * (2 * len(CELLS) + 1))
         curves: dict[tuple[str, str], list[tuple[int, float]]] = {}
         for name, variant in VARIANTS.items():

@@ -16,14 +16,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from charrnn.corpus.catalog import known
+from charrnn.corpus.catalog import catalog
 
 STEPS = 20
 
 
 def write_corpus(path: Path, size: int) -> None:
     """Write about `size` bytes of Python."""
-    source = b"".join(text.data for text in known()["python-stdlib"].texts())
+    source = b"".join(text.data for text in catalog()["python-stdlib"].texts())
     with path.open("wb") as stream:
         copy = 0
         while stream.tell() < size:

@@ -9,9 +9,9 @@ import argparse
 import time
 from typing import Any
 
-from charrnn.machine import processors, share_processors
+from charrnn.machine import available_cpus, configure_threading
 
-share_processors()
+configure_threading()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -19,7 +19,7 @@ from torch import Tensor, nn  # noqa: E402
 
 from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpus.reader import read_corpus  # noqa: E402
-from charrnn.corpus.sources import locate  # noqa: E402
+from charrnn.corpus.sources import resolve_sources  # noqa: E402
 from charrnn.dataset.batches import training_rows  # noqa: E402
 from charrnn.dataset.dataset import Split  # noqa: E402
 from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
@@ -119,8 +119,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--hidden", type=int, default=128)
     arguments = parser.parse_args()
-    torch.set_num_threads(processors())
-    split = prepare(read_corpus(locate([arguments.corpus])), None, Preparation())
+    torch.set_num_threads(available_cpus())
+    split = prepare(read_corpus(resolve_sources([arguments.corpus])), None, Preparation())
     how = TrainConfig(hidden=(arguments.hidden,), steps=arguments.steps)
     config = make_plan(how, split, device="cpu", elapsed=lambda: 0.0).config
     print("| rounds | parameters | seconds | nats per character |\n|---|---|---|---|")

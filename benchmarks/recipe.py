@@ -14,16 +14,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from charrnn.machine import share_processors
+from charrnn.machine import configure_threading
 
-share_processors()
+configure_threading()
 
 import torch  # noqa: E402
 
-from charrnn.config.options import kinds, parse  # noqa: E402
+from charrnn.config.options import param_types, parse  # noqa: E402
 from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpus.reader import read_corpus  # noqa: E402
-from charrnn.corpus.sources import locate  # noqa: E402
+from charrnn.corpus.sources import resolve_sources  # noqa: E402
 from charrnn.dataset.batches import training_rows  # noqa: E402
 from charrnn.dataset.dataset import Split  # noqa: E402
 from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
@@ -179,12 +179,12 @@ def main() -> None:
     trials = [dict(word.split("=", 1) for word in line) for line in lines]
     results = arguments.results.read_text().splitlines() if arguments.results.exists() else []
     made = [json.loads(line)["trial"] for line in results]
-    split = prepare(read_corpus(locate([arguments.corpus])), None, Preparation())
+    split = prepare(read_corpus(resolve_sources([arguments.corpus])), None, Preparation())
     own = {each.name for each in fields(Extras)}
     for trial in trials:
         if trial in made:
             continue
-        options = {k: parse(kinds(TrainConfig)[k], v, k) for k, v in trial.items() if k not in own}
+        options = {k: parse(param_types(TrainConfig)[k], v, k) for k, v in trial.items() if k not in own}
         extras = Extras(**{name: float(value) for name, value in trial.items() if name in own})
         line = json.dumps({"trial": trial, **run(split, options, extras)})
         print(line, flush=True)

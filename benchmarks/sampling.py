@@ -40,9 +40,9 @@ def by_torch(hidden: int) -> Any:
 
 def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> Any:
     """As `charrnn sample` does it."""
-    from charrnn.machine import share_processors
+    from charrnn.machine import configure_threading
 
-    share_processors()
+    configure_threading()
     import numpy as np
 
     from charrnn.config.sample import SampleConfig

@@ -19,9 +19,9 @@ from contest import contest
 from trained import trained
 
 from charrnn.checkpoint import format as checkpoint
-from charrnn.corpus.formats import Form
+from charrnn.corpus.formats import TextFormat
 from charrnn.corpus.reader import read_corpus
-from charrnn.corpus.sources import locate
+from charrnn.corpus.sources import resolve_sources
 from charrnn.dataset.prepare import Preparation, prepare
 from charrnn.engines.select import inference
 from charrnn.training.evaluation import exact
@@ -51,7 +51,7 @@ def measure(command: tuple[str, ...], shared: Path, seed: int, out: Path) -> dic
     corpus = str(shared / text) if text.endswith(".txt") else text
     done = trained(corpus, *rest, "--seed", str(seed), "--out", str(out))
     separator = b"\n" if "--records" in rest else b""
-    split = prepare(read_corpus(locate([corpus]), Form(separator)), None, Preparation(seed=seed))
+    split = prepare(read_corpus(resolve_sources([corpus]), TextFormat(separator)), None, Preparation(seed=seed))
     model = checkpoint.read(done["model"])
     engine = inference(model.architecture, model.weights)
     return {**done, **exact(engine, split, split.exact, "strict", lambda tokens: None)}

@@ -36,9 +36,9 @@ def by_torch(hidden: int, B: int, T: int) -> Any:
 
 def by_engine(name: str, precision: str, hidden: int, B: int, T: int) -> Any:
     """As `charrnn eval` does it."""
-    from charrnn.machine import share_processors
+    from charrnn.machine import configure_threading
 
-    share_processors()
+    configure_threading()
     import numpy as np
 
     from charrnn.engines.select import inference
@@ -70,11 +70,13 @@ def main() -> None:
     print(f"GRU 1x{arguments.hidden}, characters a second; float32, and native with bfloat16 for products too\n")
     print("| texts | nn.GRU | numpy | native | bfloat16 | native / nn.GRU | native / numpy | bfloat16 / nn.GRU |")
     print("|---|---|---|---|---|---|---|---|")
-    kinds = {each: (each, "float32") for each in ("nn.GRU", "numpy", "native")} | {"bfloat16": ("native", "bfloat16")}
+    param_types = {each: (each, "float32") for each in ("nn.GRU", "numpy", "native")} | {
+        "bfloat16": ("native", "bfloat16")
+    }
     for B, T in TEXTS:
-        commands = {title: (*kind, arguments.hidden, B, T) for title, kind in kinds.items()}
+        commands = {title: (*kind, arguments.hidden, B, T) for title, kind in param_types.items()}
         speeds = contest(commands, __file__, rounds=arguments.rounds)
-        medians = [f"{statistics.median(speeds[title]):,.0f}" for title in kinds]
+        medians = [f"{statistics.median(speeds[title]):,.0f}" for title in param_types]
         pairs = [("native", "nn.GRU"), ("native", "numpy"), ("bfloat16", "nn.GRU")]
         ratios = [f"{ratio(speeds, *pair):.2f}" for pair in pairs]
         print("|", " | ".join([str(B), *medians, *ratios]), "|", flush=True)

@@ -64,9 +64,9 @@ def torch_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "cp
 
 def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "cpu", precision: str = "auto") -> Any:
     """As `charrnn train` takes it."""
-    from charrnn.machine import processors, share_processors
+    from charrnn.machine import available_cpus, configure_threading
 
-    share_processors()
+    configure_threading()
     import numpy as np
 
     from charrnn.config.train import TrainConfig
@@ -75,7 +75,7 @@ def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "
     from charrnn.training.learner import Learner
 
     config = TrainConfig(
-        cell=cell, batch=B, seq_len=T, hidden=(H,) * layers, lr=1e-3, threads=processors(), precision=precision
+        cell=cell, batch=B, seq_len=T, hidden=(H,) * layers, lr=1e-3, threads=available_cpus(), precision=precision
     )
     learner = Learner(Architecture(cell, V, (H,) * layers, H), config, device)
     inputs, targets = np.random.default_rng(0).integers(0, V, (2, B, T))

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 
-def processors() -> int:
+def available_cpus() -> int:
     """How many threads may run at once: the least of what the scheduler allows this process, the
     container's quota and `OMP_NUM_THREADS`."""
     allowed = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
@@ -21,7 +21,7 @@ def processors() -> int:
     return max(1, min(allowed))
 
 
-def share_processors() -> None:
+def configure_threading() -> None:
     """Let the threads of NumPy and torch give way when another program wants the processors they wait on.
 
     Both spin at barriers, thousands of times a second, and each time that the system has set one of

@@ -180,8 +180,8 @@ class Model:
         Many are scored side by side, faster than one by one. Arguments and errors as `score`.
         """
         end = self.separator or b"\n"
-        ended = (_bytes(line).removesuffix(end) + end for line in lines)
-        return self._score(ended, EvalConfig(unknown=unknown, errors=errors))
+        with_final_separator = (_bytes(line).removesuffix(end) + end for line in lines)
+        return self._score(with_final_separator, EvalConfig(unknown=unknown, errors=errors))
 
     def _score(self, texts: Iterable[bytes], config: EvalConfig) -> list[Score]:
         pieces = ([text] for text in texts)

@@ -10,7 +10,7 @@ from enum import IntEnum
 import numpy as np
 
 
-class Purpose(IntEnum):
+class RngStream(IntEnum):
     """What draws are for. The numbers are part of every result: never renumber."""
 
     INITIALISE = 1
@@ -22,7 +22,7 @@ class Purpose(IntEnum):
     WEIGHT_DROP = 7
 
 
-def generator(seed: int, purpose: Purpose, *indices: int) -> np.random.Generator:
+def generator(seed: int, purpose: RngStream, *indices: int) -> np.random.Generator:
     """The generator of one thing's draws; the same arguments give the same draws.
 
     Args:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.machine import share_processors
+from charrnn.machine import configure_threading
 
 # A test run started in the background, or by nohup, ignores these, and every program it starts would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -14,7 +14,7 @@ signal.signal(signal.SIGTERM, signal.SIG_DFL)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-share_processors()  # before anything imports NumPy or torch: tests may run beside other programs
+configure_threading()  # before anything imports NumPy or torch: tests may run beside other programs
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from charrnn.corpus.inputs import open_source, read_pieces
+from charrnn.corpus.inputs import open_source, read_chunks
 from charrnn.errors import CharRNNError, InputError, OutputError
 from charrnn.files import Lock, atomic_write, prune_temporaries, quote
 
@@ -40,7 +40,7 @@ def mode(path: Path) -> int:
 
 def read(path: str) -> bytes:
     with open_source(path) as stream:
-        return b"".join(read_pieces(stream, 1000, path))
+        return b"".join(read_chunks(stream, 1000, path))
 
 
 class Recorder:
@@ -330,7 +330,7 @@ def test_pieces_come_as_they_are_written() -> None:
     """CL-18, CL-27: a slow writer is not waited for."""
     end, start = os.pipe()
     with open(end, "rb") as stream:
-        pieces = read_pieces(stream, 1 << 20)
+        pieces = read_chunks(stream, 1 << 20)
         for data in (b"a", b"bc\n"):
             os.write(start, data)
             assert next(pieces) == data
@@ -344,10 +344,10 @@ def test_reading_fails(monkeypatch: pytest.MonkeyPatch) -> None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with pytest.raises(InputError, match=r"^cannot read 'x\\n': Input/output error$"):
-        list(read_pieces(Broken(), 10, "x\n"))
+        list(read_chunks(Broken(), 10, "x\n"))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Broken()))
     with pytest.raises(InputError, match=r"^cannot read stdin: Input/output error$"):
-        list(read_pieces(open_source("-"), 10))
+        list(read_chunks(open_source("-"), 10))
 
 
 @pytest.mark.parametrize("name", ["none", "folder", "unreadable", "dangling", "new\nline", "\x1b[31mred", "nul\0"])

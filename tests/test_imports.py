@@ -18,7 +18,14 @@ PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 LIGHT = (
     *("errors", "version", "machine", "files", "config.train", "config.sample", "config.eval"),
-    *("network.architecture", "network.cells", "runs.locate", "runs.events", "console.streams", "console.display"),
+    *(
+        "network.architecture",
+        "network.cells",
+        "runs.locate",
+        "runs.events",
+        "console.streams",
+        "console.display",
+    ),
     *("console.format", "console.tables", "console.progress", "console.terminal_text", "cli.app", "cli.options"),
 )
 """Modules that help and completion need: they import nothing that takes long."""

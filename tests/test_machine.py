@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.machine import processors, share_processors
+from charrnn.machine import available_cpus, configure_threading
 
 
 @pytest.mark.parametrize(
@@ -43,16 +43,16 @@ def test_processors(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if variable is not None:
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
-    assert processors() == expected
+    assert available_cpus() == expected
 
 
 def test_processors_without_a_scheduler_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(Path, "read_bytes", lambda path: b"max 100000")
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    for counted, expected in ((6, 6), (None, 1)):
-        monkeypatch.setattr(os, "cpu_count", lambda counted=counted: counted)
-        assert processors() == expected
+    for counted_lines, expected in ((6, 6), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda counted_lines=counted_lines: counted_lines)
+        assert available_cpus() == expected
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,6 @@ def test_sharing_leaves_what_the_user_has_set(
 ) -> None:
     after = dict(before)
     monkeypatch.setattr(os, "environ", after)
-    share_processors()
+    configure_threading()
     assert after.items() >= before.items()
     assert after.keys() - before.keys() == added

@@ -19,8 +19,8 @@ from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.train import TrainConfig
 from charrnn.corpus.corpus import Corpus
-from charrnn.corpus.documents import Text
-from charrnn.corpus.formats import Form
+from charrnn.corpus.documents import MemoryDocument
+from charrnn.corpus.formats import TextFormat
 from charrnn.dataset.dataset import Split
 from charrnn.dataset.prepare import Preparation, prepare
 from charrnn.errors import Interrupted
@@ -43,9 +43,9 @@ SMALL: Mapping[str, Any] = {"hidden": (8,), "batch": 4, "seq_len": 8, "lr": 0.01
 
 def corpus_of(*texts: bytes, separator: bytes = b"", weights: list[int] | None = None) -> Corpus:
     """A corpus of texts in memory."""
-    named = [Text(f"text {number}", text) for number, text in enumerate(texts)]
+    named = [MemoryDocument(f"text {number}", text) for number, text in enumerate(texts)]
     counts = None if weights is None else np.array(weights, np.int64)
-    return Corpus("texts", named, form=Form(separator), weights=counts)
+    return Corpus("texts", named, form=TextFormat(separator), weights=counts)
 
 
 def split_of(*texts: bytes, fraction: float = 0.1, separator: bytes = b"", **how: Any) -> Split:

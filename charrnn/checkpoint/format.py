@@ -29,7 +29,7 @@ from charrnn.checkpoint.header import (
     Header,
     check_tensors,
     corrupt,
-    opened,
+    open_regular,
     read_header,
     short,
     unusable,
@@ -37,7 +37,7 @@ from charrnn.checkpoint.header import (
 from charrnn.errors import CheckpointError, NonFiniteError, OutputError
 from charrnn.files import PathLike, atomic_write, quote
 from charrnn.network.architecture import Architecture
-from charrnn.tokenizers.tokenizer import Tokenizer, tokenizer
+from charrnn.tokenizers.tokenizer import Tokenizer, tokenizer_from_table
 from charrnn.version import __version__
 
 FORMAT_VERSION = 2
@@ -77,9 +77,11 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
         NonFiniteError: a weight or a training tensor holds NaN or infinity.
         ValueError: `info` is not JSON, or holds NaN.
     """
-    kinds = {name: (weight.dtype, weight.shape) for name, weight in checkpoint.weights.items()}
+    param_types = {name: (weight.dtype, weight.shape) for name, weight in checkpoint.weights.items()}
     shapes = checkpoint.architecture.shapes()
-    assert kinds == {name: (np.dtype(np.float32), shape) for name, shape in shapes.items()}, "weights unlike config"
+    assert param_types == {name: (np.dtype(np.float32), shape) for name, shape in shapes.items()}, (
+        "weights unlike config"
+    )
     assert all(tensor.dtype in DTYPES.values() for tensor in checkpoint.training.values()), "dtype"
     assert checkpoint.tokenizer.size == checkpoint.architecture.vocabulary, "vocabulary differs"
     tensors = dict(checkpoint.weights)
@@ -141,7 +143,7 @@ def read(path: PathLike, *, training: bool = False) -> Checkpoint:
     Raises:
         CheckpointError: missing, no regular file, not ours, corrupt, newer, or inconsistent.
     """
-    with opened(path) as file:
+    with open_regular(path) as file:
         header = read_header(path, file)
         file.seek(0)
         data = file.readall()
@@ -165,7 +167,7 @@ def read(path: PathLike, *, training: bool = False) -> Checkpoint:
     except (SafetensorError, ValueError) as error:  # offsets with holes; more dimensions than NumPy has
         raise corrupt(path, short(error)) from None
     try:
-        symbols = tokenizer(name, arrays.get(VOCABULARY, np.zeros(0, np.uint32)))
+        symbols = tokenizer_from_table(name, arrays.get(VOCABULARY, np.zeros(0, np.uint32)))
     except ValueError as error:
         raise unusable(path, short(error)) from None
     if symbols.size != architecture.vocabulary:

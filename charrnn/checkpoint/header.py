@@ -30,7 +30,7 @@ MAX_TENSORS = 1_000
 METADATA = "charrnn"  # the one metadata key: safetensors writes several in no fixed order
 
 
-Kind = tuple[str, tuple[int, ...]]  # a tensor's dtype, as safetensors calls it, and shape
+TensorSpec = tuple[str, tuple[int, ...]]  # a tensor's dtype, as safetensors calls it, and shape
 
 
 FOREIGN = (
@@ -68,11 +68,11 @@ class Header:
 
     raw: bytes
     document: dict[str, Any]
-    tensors: dict[str, Kind]
+    tensors: dict[str, TensorSpec]
 
 
 @contextlib.contextmanager
-def opened(path: PathLike) -> Iterator[FileIO]:
+def open_regular(path: PathLike) -> Iterator[FileIO]:
     """The regular file at `path`, not buffered, which would take 30 times as long.
 
     Raises:
@@ -113,7 +113,7 @@ def read_header(path: PathLike, file: FileIO) -> Header:
             raise ValueError("it ends within its header")
         entries = _parse(raw[8:])
         document = _parse(entries.pop("__metadata__")[METADATA])
-        found = {name: _kind(entry) for name, entry in entries.items()}
+        found = {name: _tensor_spec(entry) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _foreign(path, raw[:1024], "its header is not one of ours") from None
     if len(found) > MAX_TENSORS:
@@ -161,7 +161,7 @@ def _parse(text: bytes | str) -> dict[str, Any]:
     return value
 
 
-def _kind(entry: Mapping[str, Any]) -> Kind:
+def _tensor_spec(entry: Mapping[str, Any]) -> TensorSpec:
     """A tensor's dtype and shape from its entry in the header."""
     dtype, shape = entry["dtype"], entry["shape"]
     if not isinstance(dtype, str) or not all(type(size) is int and size >= 0 for size in shape):
@@ -180,13 +180,15 @@ def peek(path: PathLike) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, no regular file, or its header is not ours.
     """
-    with opened(path) as file:
+    with open_regular(path) as file:
         return read_header(path, file).document
 
 
-def check_tensors(path: PathLike, architecture: Architecture, tokenizer_name: str, found: Mapping[str, Kind]) -> None:
+def check_tensors(
+    path: PathLike, architecture: Architecture, tokenizer_name: str, found: Mapping[str, TensorSpec]
+) -> None:
     """Compare the header's tensors with those that the config asks for."""
-    expected: dict[str, Kind] = {name: ("F32", shape) for name, shape in architecture.shapes().items()}
+    expected: dict[str, TensorSpec] = {name: ("F32", shape) for name, shape in architecture.shapes().items()}
     for name in found:
         dtype, shape = found[name]
         if name.startswith(TRAINING) and dtype in DTYPES:

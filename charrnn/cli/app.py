@@ -31,7 +31,7 @@ from charrnn.config.sample import SampleConfig
 from charrnn.config.train import TrainConfig
 from charrnn.console.streams import Console
 from charrnn.errors import OutputError
-from charrnn.machine import share_processors
+from charrnn.machine import configure_threading
 from charrnn.version import __version__
 
 app = typer.Typer(
@@ -50,7 +50,7 @@ def _machine() -> str:
     """What runs models here."""
     from charrnn.engines.native import lib as core
     from charrnn.engines.select import choose_engine
-    from charrnn.machine import processors
+    from charrnn.machine import available_cpus
 
     training, engine = choose_engine("auto", "cpu", training=True), choose_engine("auto", "cpu")
     parts = [f"engine {engine}" if engine == training else f"engines {training} to train, {engine} to score"]
@@ -58,7 +58,7 @@ def _machine() -> str:
         parts.append(f"instructions {core.instruction_set()} of {', '.join(core.instruction_sets())}")
     else:
         parts.append("no compiled core")
-    return ", ".join([*parts, f"threads {processors()}"])
+    return ", ".join([*parts, f"threads {available_cpus()}"])
 
 
 @app.callback()
@@ -116,7 +116,7 @@ def sentence(error: TyperException) -> str:
 
 
 def _run(name: str, console: Console, flags: dict[str, Any], *, started: float) -> int:
-    share_processors()
+    configure_threading()
     code: int = importlib.import_module(f"charrnn.cli.{name}").run(console, flags, started=started)
     return code
 

@@ -9,7 +9,7 @@ from typing import Any
 from charrnn.console.progress import progress
 from charrnn.console.streams import Console
 from charrnn.console.tables import show_table
-from charrnn.corpus.catalog import DEFAULT, Recipe, known
+from charrnn.corpus.catalog import DEFAULT, Recipe, catalog
 from charrnn.errors import UsageError
 
 _LINES = 8
@@ -24,7 +24,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     if (name is None) != (action == "list"):
         raise UsageError("`charrnn corpora` lists the known corpora; get and show want the name of one")
     if name is None:
-        _list(console, list(known().values()), flags["json"])
+        _list(console, list(catalog().values()), flags["json"])
     elif action == "get":
         _get(console, _named(name))
     else:
@@ -33,7 +33,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
 
 
 def _named(name: str) -> Recipe:
-    recipes = known()
+    recipes = catalog()
     if name not in recipes:
         near = difflib.get_close_matches(name, recipes, 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(recipes)}"
@@ -44,7 +44,7 @@ def _named(name: str) -> Recipe:
 def _list(console: Console, recipes: list[Recipe], json: bool) -> None:
     if json:
         for recipe in recipes:
-            console.write_json({**asdict(recipe), "here": recipe.here})
+            console.write_json({**asdict(recipe), "here": recipe.is_available})
     elif console.reader_is_terminal:
         rows = [(each.name, each.title, _where(each), each.licence) for each in recipes]
         show_table(console, ("name", "what", "", "licence"), rows, left=4)
@@ -58,7 +58,7 @@ def _list(console: Console, recipes: list[Recipe], json: bool) -> None:
 def _where(recipe: Recipe) -> str:
     if recipe.kind == "built-in":
         return "built in"
-    return "fetched" if recipe.here else f"to fetch, {recipe.bytes / 1e6:.1f} MB"
+    return "fetched" if recipe.is_available else f"to fetch, {recipe.bytes / 1e6:.1f} MB"
 
 
 def _get(console: Console, recipe: Recipe) -> None:
@@ -70,9 +70,9 @@ def _get(console: Console, recipe: Recipe) -> None:
 
 def _show(console: Console, recipe: Recipe, json: bool) -> None:
     """Its card, and how it begins where that needs no network."""
-    text = recipe.texts()[0].data if recipe.here else b""
+    text = recipe.texts()[0].data if recipe.is_available else b""
     if json:
-        console.write_json({**asdict(recipe), "here": recipe.here})
+        console.write_json({**asdict(recipe), "here": recipe.is_available})
         return
     rows = {
         "name": recipe.name,

@@ -14,8 +14,8 @@ from charrnn.config.options import merge
 from charrnn.console.progress import progress
 from charrnn.console.streams import Console
 from charrnn.corpus.formats import fasta, field_of, is_fasta, json_object, lines
-from charrnn.corpus.inputs import PACKED, in_pieces, source_chunks
-from charrnn.corpus.records import ended
+from charrnn.corpus.inputs import PACKED, open_chunks, split_chunks
+from charrnn.corpus.records import with_final_separator
 from charrnn.corpus.tables import Column
 from charrnn.engines.base import Inference
 from charrnn.engines.select import choose_device, engine_of
@@ -116,13 +116,13 @@ class _Evaluation:
                 texts = [[*text] for text in self._texts(file, lambda count: None)]
                 known = self._score(engine, texts, file)
                 learning = DynamicEngine(self.model.architecture, self.model.weights, rate=config.dynamic_rate)
-                slowly = (in_pieces(text, advance) for text in texts)
+                slowly = (split_chunks(text, advance) for text in texts)
                 yield [known, self._score(learning, slowly, file, lanes=1)] if known.tokens else [known]
         elif self.separator or config.window or config.streams > 1 or any(map(is_fasta, files)):
             for file in files:
                 yield [self._score(engine, self._texts(file, advance), file)]
         else:  # side by side
-            whole_files = (source_chunks(file, advance) for file in files)
+            whole_files = (open_chunks(file, advance) for file in files)
             scores = score_texts(
                 engine, tokenizer, whole_files, unknown=config.unknown, errors=config.errors,
                 name=lambda index: _called(files[index]),
@@ -134,7 +134,7 @@ class _Evaluation:
         config, tokenizer, name = self.config, self.tokenizer, _called(file)
         how: Any = {"unknown": config.unknown, "errors": config.errors}
         if self.separator:  # records are scored side by side as it is, whatever --streams says
-            records = chain.from_iterable(ended(text, self.separator) for text in texts)
+            records = chain.from_iterable(with_final_separator(text, self.separator) for text in texts)
             return score_records(
                 engine, tokenizer, records, self.separator, window=config.window, lanes=lanes, name=name, **how
             )
@@ -150,7 +150,7 @@ class _Evaluation:
 
     def _texts(self, file: str, advance: Callable[[int], None]) -> Iterator[Iterable[bytes]]:
         """The sequences of a FASTA file; any other is one text."""
-        pieces = source_chunks(file, advance)
+        pieces = open_chunks(file, advance)
         if is_fasta(file):
             yield from ([sequence] for _, sequence in fasta(pieces, _called(file)))
         else:
@@ -180,7 +180,7 @@ class _Evaluation:
             for file in files:
                 number = 0
                 column = Column(self.config.tsv) if self.config.tsv is not None else None
-                for block in lines(source_chunks(file, advance)):
+                for block in lines(open_chunks(file, advance)):
                     total += self._score_lines(block, file, number, column)
                     number += len(block)
                     self.console.flush()  # what comes next may be long in coming

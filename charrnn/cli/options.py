@@ -9,7 +9,7 @@ import typer
 import typer.core
 
 from charrnn.config.options import flag
-from charrnn.config.params import Choice, Flag, Names
+from charrnn.config.params import Choice, Flag, StrList
 
 Parameter = inspect.Parameter
 
@@ -75,12 +75,12 @@ def _keyword(name: str, kind: Any, default: Any = None) -> Parameter:
     return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
-def argument_parameter(name: str, metavar: str, told: str, kind: Any, **more: Any) -> Parameter:
-    return _keyword(name, Annotated[kind, typer.Argument(metavar=metavar, help=told, show_default=False, **more)])
+def argument_parameter(name: str, metavar: str, help_text: str, kind: Any, **more: Any) -> Parameter:
+    return _keyword(name, Annotated[kind, typer.Argument(metavar=metavar, help=help_text, show_default=False, **more)])
 
 
-def flag_parameter(name: str, told: str, *names: str, group: str | None = None) -> Parameter:
-    return _keyword(name, Annotated[bool, typer.Option(*names, help=told, rich_help_panel=group)], False)
+def flag_parameter(name: str, help_text: str, *names: str, group: str | None = None) -> Parameter:
+    return _keyword(name, Annotated[bool, typer.Option(*names, help=help_text, rich_help_panel=group)], False)
 
 
 def complete_run(incomplete: str) -> list[str]:
@@ -103,9 +103,9 @@ def config_parameters(config: type) -> list[Parameter]:
     """A parameter for each option of a configuration. Their values stay text: `options.merge` reads it."""
     made = []
     for each in fields(config):
-        kind, told = each.metadata["kind"], each.metadata["help"]
-        if isinstance(kind, Names):
-            made.append(argument_parameter(each.name, kind.metavar, told, list[str] | None))
+        kind, help_text = each.metadata["kind"], each.metadata["help"]
+        if isinstance(kind, StrList):
+            made.append(argument_parameter(each.name, kind.metavar, help_text, list[str] | None))
             continue
         unsaid = each.default is None or isinstance(kind, Flag)
         number = f"{each.default:g}" if isinstance(each.default, float) else f"{each.default}"
@@ -113,7 +113,7 @@ def config_parameters(config: type) -> list[Parameter]:
         names = [flag(each.name)] + ([f"-{each.metadata['short']}"] if each.metadata["short"] else [])
         declared = typer.Option(
             *names,
-            help=f"{told} [{default}]" if default else told,
+            help=f"{help_text} [{default}]" if default else help_text,
             metavar=kind.metavar or None,
             show_default=False,
             rich_help_panel=each.metadata["group"],

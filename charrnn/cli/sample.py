@@ -8,7 +8,7 @@ from typing import Any
 from charrnn.config.options import merge
 from charrnn.config.sample import SampleConfig
 from charrnn.console.streams import Console
-from charrnn.corpus.inputs import open_source, read_pieces
+from charrnn.corpus.inputs import open_source, read_chunks
 from charrnn.engines.base import Ids
 from charrnn.engines.select import engine_of
 from charrnn.errors import InputError
@@ -47,7 +47,7 @@ def _prompt(config: SampleConfig, tokenizer: Tokenizer) -> Ids:
     else:
         name = "stdin" if config.prompt_file == "-" else quote(config.prompt_file)
         with open_source(config.prompt_file) as stream:
-            data = b"".join(read_pieces(stream, 1 << 16, config.prompt_file))
+            data = b"".join(read_chunks(stream, 1 << 16, config.prompt_file))
     try:
         return encode_prompt(tokenizer, data, config.unknown)
     except InputError as error:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from charrnn.config.groups import PRECISION, PRECISIONS
 from charrnn.config.options import check_fields, option
-from charrnn.config.params import Choice, Device, Flag, Real, Text, Whole
+from charrnn.config.params import Choice, Device, Flag, Float, Int, Text
 from charrnn.errors import UsageError
 
 METRICS = (
@@ -36,14 +36,12 @@ class EvalConfig:
     tsv: str | None = option(Text("COLUMN"), "Score this column, a number or a name, of tab-separated lines.")
     metric: str | None = option(Choice(METRICS), "Print this number alone.")
     json: bool = option(Flag(), "One JSON object a row.", default=False)
-    window: int = option(Whole(0), "Forget everything each N symbols; 0: never.", default=0)
-    streams: int = option(
-        Whole(1, 4096), "Cut each text in K pieces scored side by side: fast, approximate.", default=1
-    )
+    window: int = option(Int(0), "Forget everything each N symbols; 0: never.", default=0)
+    streams: int = option(Int(1, 4096), "Cut each text in K pieces scored side by side: fast, approximate.", default=1)
     dynamic: bool = option(
         Flag(), "Score also with weights that go on learning from what they have scored; slow.", default=False
     )
-    dynamic_rate: float | None = option(Real(0, 1), "How fast they do so.", shown=f"{DYNAMIC_RATE:g} / hidden")
+    dynamic_rate: float | None = option(Float(0, 1), "How fast they do so.", shown=f"{DYNAMIC_RATE:g} / hidden")
     unknown: str = option(
         Choice(("score", "skip", "error")), "Characters that the model does not know.", default="score"
     )

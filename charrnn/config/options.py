@@ -11,14 +11,14 @@ from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from charrnn.config.params import Choice, Kind, Value
+from charrnn.config.params import Choice, ParamType, Value
 from charrnn.errors import UsageError
 
 T = TypeVar("T")
 
 
 def option(
-    kind: Kind,
+    kind: ParamType,
     help: str,  # noqa: A002
     *,
     default: Value = None,
@@ -55,11 +55,11 @@ def check_fields(config: Any) -> None:
         value = getattr(config, each.name)
         if "kind" not in each.metadata or (value is None and each.default is None):
             continue
-        kind: Kind = each.metadata["kind"]
-        object.__setattr__(config, each.name, _taken(kind.check, value, flag(each.name), kind))
+        kind: ParamType = each.metadata["kind"]
+        object.__setattr__(config, each.name, _checked(kind.check, value, flag(each.name), kind))
 
 
-def kinds(config: type) -> dict[str, Kind]:
+def param_types(config: type) -> dict[str, ParamType]:
     """The options of a configuration, by name."""
     return {each.name: each.metadata["kind"] for each in fields(config) if "kind" in each.metadata}
 
@@ -86,8 +86,8 @@ def merge(
     Raises:
         UsageError: a value cannot be used; the message names the source, the value and the range.
     """
-    values = read_toml(file, kinds(config)) if file is not None else {}
-    for name, kind in kinds(config).items():
+    values = read_toml(file, param_types(config)) if file is not None else {}
+    for name, kind in param_types(config).items():
         variable = "CHARRNN_" + name.upper()
         text = flags.get(name)
         label = flag(name)
@@ -98,12 +98,12 @@ def merge(
     return config(**values, **rest), frozenset(values)
 
 
-def parse(kind: Kind, text: str, label: str) -> Value:
+def parse(kind: ParamType, text: str, label: str) -> Value:
     """`kind.parse`, with a refusal that names where the text came from."""
-    return _taken(kind.parse, text, label, kind)
+    return _checked(kind.parse, text, label, kind)
 
 
-def read_toml(path: Path, declared: Mapping[str, Kind]) -> dict[str, Value]:
+def read_toml(path: Path, declared: Mapping[str, ParamType]) -> dict[str, Value]:
     """The options a TOML file sets.
 
     Raises:
@@ -122,11 +122,11 @@ def read_toml(path: Path, declared: Mapping[str, Kind]) -> dict[str, Value]:
         if name not in declared:
             near = difflib.get_close_matches(name, declared, 1, cutoff=0.5)
             raise UsageError(f"'{path}': unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        values[name] = _taken(declared[name].check, value, f"'{path}': {key}", declared[name])
+        values[name] = _checked(declared[name].check, value, f"'{path}': {key}", declared[name])
     return values
 
 
-def _taken(take: Callable[[Any], Value], value: Any, label: str, kind: Kind) -> Value:
+def _checked(take: Callable[[Any], Value], value: Any, label: str, kind: ParamType) -> Value:
     try:
         return take(value)
     except (ValueError, OverflowError) as error:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 Value = Any
 
 
-class Kind:
+class ParamType:
     """What values an option takes. `parse` reads text, `check` a value of the right type."""
 
     metavar: str = "TEXT"
@@ -30,7 +30,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Text(Kind):
+class Text(ParamType):
     """Any text."""
 
     metavar: str = "TEXT"
@@ -65,15 +65,15 @@ class Escaped(Text):
 
     def write(self, value: str) -> str:
         """What `parse` reads as `value`."""
-        signs = {meant: "\\" + letter for letter, meant in self.escapes.items()}
-        return "".join(signs.get(char, char) for char in value)
+        escapes = {meant: "\\" + letter for letter, meant in self.escapes.items()}
+        return "".join(escapes.get(char, char) for char in value)
 
     def __str__(self) -> str:
         return "text that is not empty"
 
 
 @dataclass(frozen=True)
-class Flag(Kind):
+class Flag(ParamType):
     """Yes or no."""
 
     metavar = ""
@@ -93,26 +93,26 @@ class Flag(Kind):
         return "true or false"
 
 
-def likeness(one: str, other: str) -> float:
+def similarity(one: str, other: str) -> float:
     """1 of equal words, 0 of those that have nothing in common."""
     return difflib.SequenceMatcher(None, one, other).ratio()
 
 
 @dataclass(frozen=True)
-class Choice(Kind):
+class Choice(ParamType):
     """One of some words; many are better told by the help than by a sign for them all."""
 
     choices: tuple[str, ...]
-    called: str = ""
+    metavar_name: str = ""
 
     @property
     def metavar(self) -> str:  # type: ignore[override]
-        return self.called or "|".join(self.choices)
+        return self.metavar_name or "|".join(self.choices)
 
     def check(self, value: Value) -> str:
         if value not in self.choices:
-            near = max(self.choices, key=lambda word: likeness(str(value), word))  # of equals the first
-            raise ValueError(f"did you mean {near!r}?" if likeness(str(value), near) >= 0.6 else "")
+            near = max(self.choices, key=lambda word: similarity(str(value), word))  # of equals the first
+            raise ValueError(f"did you mean {near!r}?" if similarity(str(value), near) >= 0.6 else "")
         return str(value)
 
     def __str__(self) -> str:
@@ -120,7 +120,7 @@ class Choice(Kind):
 
 
 @dataclass(frozen=True)
-class Whole(Kind):
+class Int(ParamType):
     """An integer in a range, both ends included."""
 
     minimum: int = 0
@@ -142,7 +142,7 @@ class Whole(Kind):
 
 
 @dataclass(frozen=True)
-class Real(Kind):
+class Float(ParamType):
     """A finite number in a range; `open_low` and `open_high` exclude the ends."""
 
     minimum: float = 0.0
@@ -170,7 +170,7 @@ class Real(Kind):
 
 
 @dataclass(frozen=True)
-class Sizes(Kind):
+class IntList(ParamType):
     """One or more whole numbers: `512`, or `64,32`."""
 
     maximum: int = 1 << 16
@@ -190,7 +190,7 @@ class Sizes(Kind):
 
 
 @dataclass(frozen=True)
-class Names(Kind):
+class StrList(ParamType):
     """Any number of names."""
 
     metavar: str = "NAME"
@@ -206,7 +206,7 @@ class Names(Kind):
 
 
 @dataclass(frozen=True)
-class Duration(Kind):
+class Duration(ParamType):
     """A length of time in seconds: `90`, `90s`, `5m`, `1h30m`."""
 
     metavar = "TIME"
@@ -230,7 +230,7 @@ class Duration(Kind):
         return "a time above 0 such as 90s, 5m or 1h30m"
 
 
-class Device(Kind):
+class Device(ParamType):
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
 
     metavar = "auto|cpu|cuda[:N]"

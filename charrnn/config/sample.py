@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from charrnn.config.groups import MAX_SEED
 from charrnn.config.options import check_fields, option
-from charrnn.config.params import Choice, Flag, PathName, Real, Text, Whole
+from charrnn.config.params import Choice, Flag, Float, Int, PathName, Text
 from charrnn.errors import UsageError
 
 SAMPLE_PRECISIONS = ("auto", "float32", "bfloat16")
@@ -19,18 +19,20 @@ class SampleConfig:
     """
 
     temp: float = option(
-        Real(0),
+        Float(0),
         "Temperature: 0 always takes the likeliest, 1 the model's own odds, more is wilder.",
         default=1.0,
     )
-    length: int = option(Whole(0), "Symbols to write.", default=500, short="l")
-    num: int = option(Whole(1), "Texts to write.", default=1, short="n")
+    length: int = option(Int(0), "Symbols to write.", default=500, short="l")
+    num: int = option(Int(1), "Texts to write.", default=1, short="n")
     prompt: str | None = option(Text(), "What the text goes on from (not repeated).", short="p")
     prompt_file: str | None = option(PathName("FILE"), "The same, from a file; - is stdin.")
-    seed: int | None = option(Whole(0, MAX_SEED), "The same seed writes the same text.", shown="a new one each time")
-    top_k: int = option(Whole(0), "Choose among the K likeliest; 0: all.", default=0)
-    top_p: float = option(Real(0, 1, open_low=True), "Choose among the likeliest that make up this share.", default=1.0)
-    min_p: float = option(Real(0, 1), "Leave out what is less likely than this share of the likeliest.", default=0.0)
+    seed: int | None = option(Int(0, MAX_SEED), "The same seed writes the same text.", shown="a new one each time")
+    top_k: int = option(Int(0), "Choose among the K likeliest; 0: all.", default=0)
+    top_p: float = option(
+        Float(0, 1, open_low=True), "Choose among the likeliest that make up this share.", default=1.0
+    )
+    min_p: float = option(Float(0, 1), "Leave out what is less likely than this share of the likeliest.", default=0.0)
     stop: str | None = option(Text(), "End a text before these characters.")
     unknown: str = option(
         Choice(("error", "skip", "nearest")),

@@ -6,7 +6,7 @@ from typing import Any
 
 from charrnn.config.groups import MAX_SEED, PRECISION, PRECISIONS
 from charrnn.config.options import check_fields, option
-from charrnn.config.params import Choice, Device, Duration, Escaped, Flag, Names, PathName, Real, Sizes, Text, Whole
+from charrnn.config.params import Choice, Device, Duration, Escaped, Flag, Float, Int, IntList, PathName, StrList, Text
 from charrnn.errors import UsageError
 from charrnn.network.architecture import ACTIVATIONS, MAX_LAYERS, MAX_SIZE
 from charrnn.network.cells import CELLS
@@ -40,17 +40,17 @@ class TrainConfig:
     """
 
     corpus: tuple[str, ...] = option(
-        Names("CORPUS"), "Files, directories, globs, - for stdin, or a known corpus.", default=(), group=_DATA
+        StrList("CORPUS"), "Files, directories, globs, - for stdin, or a known corpus.", default=(), group=_DATA
     )
 
     cell: str = option(Choice(tuple(CELLS), "CELL"), _CELL, default="lstm", group=_MODEL)
     activation: str = option(Choice(ACTIVATIONS), "Nonlinearity of the rnn cell.", default="tanh", group=_MODEL)
     hidden: tuple[int, ...] | None = option(
-        Sizes(MAX_SIZE), "Units of a layer, or of each: 64,32.", shown="by the time there is", group=_MODEL
+        IntList(MAX_SIZE), "Units of a layer, or of each: 64,32.", shown="by the time there is", group=_MODEL
     )
-    layers: int | None = option(Whole(1, MAX_LAYERS), "Layers.", shown="1", group=_MODEL)
+    layers: int | None = option(Int(1, MAX_LAYERS), "Layers.", shown="1", group=_MODEL)
     embedding: int | None = option(
-        Whole(1, MAX_SIZE), "Width of the input table.", shown="by hidden and symbols", group=_MODEL
+        Int(1, MAX_SIZE), "Width of the input table.", shown="by hidden and symbols", group=_MODEL
     )
     tokenizer: str = option(
         Choice(("char", "byte", "sentencepiece", "sentencepiece-bpe")),
@@ -59,22 +59,22 @@ class TrainConfig:
         group=_MODEL,
     )
     vocab_size: int | None = option(
-        Whole(1, 65536), "Symbols of a sentencepiece model.", shown="by the text", group=_MODEL
+        Int(1, 65536), "Symbols of a sentencepiece model.", shown="by the text", group=_MODEL
     )
     min_count: int = option(
-        Whole(1), "Characters that occur less often in the text are unknown ones.", default=1, group=_MODEL
+        Int(1), "Characters that occur less often in the text are unknown ones.", default=1, group=_MODEL
     )
 
-    batch: int | None = option(Whole(1, 65536), "Rows read side by side.", shown="by the text", group=_LEARN)
+    batch: int | None = option(Int(1, 65536), "Rows read side by side.", shown="by the text", group=_LEARN)
     seq_len: int | None = option(
-        Whole(1, 65536),
+        Int(1, 65536),
         "Symbols between two updates (backpropagation through time).",
         shown="64",
         group=_LEARN,
     )
     optimizer: str = option(Choice(("adamw", "adam", "sgd", "rmsprop")), "Optimizer.", default="adamw", group=_LEARN)
     lr: float | None = option(
-        Real(0, 1e9, open_low=True),
+        Float(0, 1e9, open_low=True),
         "Learning rate at its highest.",
         shown="by optimizer, cell and hidden",
         group=_LEARN,
@@ -86,15 +86,15 @@ class TrainConfig:
         group=_LEARN,
     )
     dropout: float | None = option(
-        Real(0, 1, open_high=True), "Share of what passes between layers, and to the head, left out.",
+        Float(0, 1, open_high=True), "Share of what passes between layers, and to the head, left out.",
         shown="by how often the text is read", group=_LEARN,
     )  # fmt: skip
     weight_drop: float | None = option(
-        Real(0, 1, open_high=True), "Share of the recurrent weights left out of a step.",
+        Float(0, 1, open_high=True), "Share of the recurrent weights left out of a step.",
         shown="by how often the text is read", group=_LEARN,
     )  # fmt: skip
-    clip: float = option(Real(0), "Largest gradient norm; 0: any.", default=1.0, group=_LEARN)
-    weight_decay: float = option(Real(0), "Weight decay.", default=0.0, group=_LEARN)
+    clip: float = option(Float(0), "Largest gradient norm; 0: any.", default=1.0, group=_LEARN)
+    weight_decay: float = option(Float(0), "Weight decay.", default=0.0, group=_LEARN)
 
     time: float | None = option(
         Duration(),
@@ -108,26 +108,26 @@ class TrainConfig:
         default="default",
         group=_LENGTH,
     )
-    epochs: float | None = option(Real(0, 1e9, open_low=True), "Times through the text.", group=_LENGTH)
-    steps: int | None = option(Whole(1), "Updates.", group=_LENGTH)
+    epochs: float | None = option(Float(0, 1e9, open_low=True), "Times through the text.", group=_LENGTH)
+    steps: int | None = option(Int(1), "Updates.", group=_LENGTH)
     patience: int = option(
-        Whole(0),
+        Int(0),
         "Stop after so many evaluations too bad for a falling rate to make up for; 0: never.",
         default=8,
         group=_LENGTH,
     )
 
     val_fraction: float = option(
-        Real(0, 0.9), "Share of the text, at its end, kept for validation.", default=0.1, group=_VALIDATE
+        Float(0, 0.9), "Share of the text, at its end, kept for validation.", default=0.1, group=_VALIDATE
     )
     val: str | None = option(PathName("FILE"), "Validate on this text instead.", group=_VALIDATE)
     val_limit: int = option(
-        Whole(1), "Most symbols of one evaluation while training.", default=1_000_000, group=_VALIDATE
+        Int(1), "Most symbols of one evaluation while training.", default=1_000_000, group=_VALIDATE
     )
     eval_every: int | None = option(
-        Whole(0), "Steps between evaluations; 0: only at the end.", shown="by the plan", group=_VALIDATE
+        Int(0), "Steps between evaluations; 0: only at the end.", shown="by the plan", group=_VALIDATE
     )
-    sample_every: int | None = option(Whole(0), "Steps between samples; 0: none.", shown="by the plan", group=_VALIDATE)
+    sample_every: int | None = option(Int(0), "Steps between samples; 0: none.", shown="by the plan", group=_VALIDATE)
 
     records: bool = option(
         Flag(), "The text is many short ones, such as lines: learn each from its start to its end.",
@@ -153,19 +153,19 @@ class TrainConfig:
     auto_resume: bool = option(Flag(), "Go on if there is a run to go on with, else start.", default=False, group=_RUN)
     overwrite: bool = option(Flag(), "Replace the run in --out.", default=False, group=_RUN)
     save_every: int | None = option(
-        Whole(0),
+        Int(0),
         "Steps between checkpoints to resume from; 0: only at the end.",
         shown="by the plan",
         group=_RUN,
     )
-    seed: int = option(Whole(0, MAX_SEED), "Where all random numbers come from.", default=0, group=_RUN)
+    seed: int = option(Int(0, MAX_SEED), "Where all random numbers come from.", default=0, group=_RUN)
     dry_run: bool = option(Flag(), "Print the plan and end.", default=False, group=_RUN)
     json: bool = option(Flag(), "Events as JSON Lines on stdout.", default=False, group=_RUN)
 
     device: str = option(Device(), "Where to train.", default="auto", group=_MACHINE)
     engine: str = option(Choice(("auto", "native", "torch")), "What runs the layers.", default="auto", group=_MACHINE)
     precision: str = option(Choice(PRECISIONS), PRECISION, default="auto", group=_MACHINE)
-    threads: int | None = option(Whole(1, 1024), "Processor threads.", shown="those there are", group=_MACHINE)
+    threads: int | None = option(Int(1, 1024), "Processor threads.", shown="those there are", group=_MACHINE)
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from charrnn.corpus.documents import Bar, Text, no_bar
+from charrnn.corpus.documents import MemoryDocument, ProgressFactory, no_progress
 from charrnn.errors import InputError
 
 DEFAULT = "python-docs"
@@ -50,50 +50,50 @@ class Recipe:
         if not ({"built-in": absent, "download": fetched}.get(self.kind) and 0 < self.val_fraction < 1):
             raise ValueError(f"{self.name}: no such kind or fraction, or not what its kind wants")
 
-    def texts(self, bar: Bar = no_bar) -> list[Text]:
+    def texts(self, progress: ProgressFactory = no_progress) -> list[MemoryDocument]:
         """The corpus itself; one that is to be downloaded is fetched unless it has been before.
 
         Raises:
             InputError: this Python does not carry it. CharRNNError: it cannot be fetched.
         """
         if self.kind == "download":
-            return [Text(self.name, self.fetch(bar).read_bytes())]
+            return [MemoryDocument(self.name, self.fetch(progress).read_bytes())]
         return list({"python-docs": _python_docs, "python-stdlib": _python_stdlib}[self.name]())
 
-    def fetch(self, bar: Bar = no_bar) -> Path:
+    def fetch(self, progress: ProgressFactory = no_progress) -> Path:
         """The file of one that is to be downloaded. Raises CharRNNError: it cannot be fetched."""
         from charrnn.corpus.download import fetch  # here, so that importing this package stays cheap
 
-        return fetch(self.name, self.url, self.bytes, self.sha256, bar)
+        return fetch(self.name, self.url, self.bytes, self.sha256, progress)
 
     @property
-    def here(self) -> bool:
+    def is_available(self) -> bool:
         """Whether it can be had without a network."""
         from charrnn.corpus.download import cached
 
         return self.kind == "built-in" or cached(self.name, self.bytes, self.sha256) is not None
 
 
-def known() -> dict[str, Recipe]:
+def catalog() -> dict[str, Recipe]:
     """The recipe of every known corpus, by name, in the order of the names."""
     import tomllib  # takes longer to import than the rest of this module
 
-    here = Path(__file__).parent
+    is_available = Path(__file__).parent
     # An installed package has the recipes beside this file, a source checkout at its top.
-    files = sorted(here.glob("*.toml")) or sorted((here.parents[1] / "corpora").glob("*.toml"))
+    files = sorted(is_available.glob("*.toml")) or sorted((is_available.parents[1] / "corpora").glob("*.toml"))
     recipes = [Recipe(**tomllib.loads(file.read_bytes().decode())) for file in files]
     return {recipe.name: recipe for recipe in recipes}
 
 
-def _python_docs() -> Iterator[Text]:
+def _python_docs() -> Iterator[MemoryDocument]:
     try:
         from pydoc_data.topics import topics
     except ImportError:
         raise InputError("this Python carries no pydoc_data, which python-docs is made from") from None
-    yield Text("python-docs", "\n".join(topics[topic] for topic in sorted(topics)).encode())
+    yield MemoryDocument("python-docs", "\n".join(topics[topic] for topic in sorted(topics)).encode())
 
 
-def _python_stdlib() -> Iterator[Text]:
+def _python_stdlib() -> Iterator[MemoryDocument]:
     import sysconfig
 
     top = Path(sysconfig.get_path("stdlib"))
@@ -104,7 +104,7 @@ def _python_stdlib() -> Iterator[Text]:
         except UnicodeDecodeError:
             continue
         if data:
-            yield Text(file.relative_to(top).as_posix(), data)
+            yield MemoryDocument(file.relative_to(top).as_posix(), data)
 
 
 def _modules(top: Path) -> Iterator[Path]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.corpus.documents import Bar, Documents, Readable, no_bar
-from charrnn.corpus.formats import PLAIN, Form
-from charrnn.corpus.records import Ends, ended
+from charrnn.corpus.documents import Document, DocumentList, ProgressFactory, no_progress
+from charrnn.corpus.formats import PLAIN_TEXT, TextFormat
+from charrnn.corpus.records import SeparatorScanner, with_final_separator
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Corpus:
     """
 
     name: str
-    parts: Sequence[Readable | Documents]
+    parts: Sequence[Document | DocumentList]
     notes: list[str] = field(default_factory=list)
-    form: Form = PLAIN
+    form: TextFormat = PLAIN_TEXT
     weights: npt.NDArray[np.int64] | None = None
     fingerprints: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def texts(self) -> Iterator[Readable]:
+    def texts(self) -> Iterator[Document]:
         """Its texts."""
         for part in self.parts:
-            if isinstance(part, Documents):
+            if isinstance(part, DocumentList):
                 yield from part
             else:
                 yield part
@@ -52,47 +52,47 @@ class Corpus:
     @property
     def sha256(self) -> str:
         """A digest, in hex, of the texts and of where each ends; not of their names."""
-        return self.survey.sha256
+        return self.stats.sha256
 
     @cached_property
-    def survey(self) -> "Survey":
+    def stats(self) -> "CorpusStats":
         """What reading it once has told."""
-        return self.read_once(no_bar)
+        return self.scan(no_progress)
 
-    def read_once(self, bar: Bar) -> "Survey":
-        """Read it all, and keep the result for `survey`."""
-        if "survey" in self.__dict__:
-            return self.survey
+    def scan(self, progress: ProgressFactory) -> "CorpusStats":
+        """Read it all, and keep the result for `stats`."""
+        if "stats" in self.__dict__:
+            return self.stats
         digest = hashlib.sha256()
         chars, sizes, records = array("q"), array("q"), array("q")
-        with bar("reading", self.size) as advance:
+        with progress("reading", self.size) as advance:
             for text in self.texts:
-                ends = Ends(np.frombuffer(self.form.separator, np.uint8)) if self.form.separator else None
+                ends = SeparatorScanner(np.frombuffer(self.form.separator, np.uint8)) if self.form.separator else None
                 size = count = found = 0
-                for piece in self.pieces(text):
-                    symbols = np.frombuffer(piece, np.uint8)
-                    digest.update(piece)
-                    size += len(piece)
+                for chunk in self.chunks(text):
+                    symbols = np.frombuffer(chunk, np.uint8)
+                    digest.update(chunk)
+                    size += len(chunk)
                     count += int(np.count_nonzero((symbols & 0xC0) != 0x80))
                     found += len(ends.feed(symbols)) if ends else 0
-                    advance(len(piece))
+                    advance(len(chunk))
                 digest.update(size.to_bytes(8, "little"))
                 sizes.append(size)
                 chars.append(count)
                 records.append(found)
         if self.weights is not None:
             digest.update(self.weights.astype("<i8").tobytes())
-        made = Survey(digest.hexdigest(), *(np.array(each, np.int64) for each in (sizes, chars, records)))
-        self.__dict__["survey"] = made
+        made = CorpusStats(digest.hexdigest(), *(np.array(each, np.int64) for each in (sizes, chars, records)))
+        self.__dict__["stats"] = made
         return made
 
-    def pieces(self, text: Readable) -> Iterator[bytes]:
+    def chunks(self, text: Document) -> Iterator[bytes]:
         """A text's bytes; of records the last one's end too."""
-        return ended(text.pieces(), self.form.separator) if self.form.separator else text.pieces()
+        return with_final_separator(text.chunks(), self.form.separator) if self.form.separator else text.chunks()
 
 
 @dataclass(frozen=True)
-class Survey:
+class CorpusStats:
     """What reading a corpus once tells.
 
     Attributes:

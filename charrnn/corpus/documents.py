@@ -12,20 +12,20 @@ from typing import IO, Protocol
 from charrnn.errors import InputError, OutputError
 from charrnn.files import quote
 
-PIECE = 1 << 20
+CHUNK_BYTES = 1 << 20
 """Bytes handed out at a time."""
 
 
-Bar = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
+ProgressFactory = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
 """Shows progress: `with bar(title, total bytes or None) as advance: advance(bytes)`."""
 
 
-def no_bar(title: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
+def no_progress(title: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
     """Shows nothing."""
     return nullcontext(lambda count: None)
 
 
-class Readable(Protocol):
+class Document(Protocol):
     """One text of a corpus, to be read from `<s>`."""
 
     @property
@@ -36,8 +36,8 @@ class Readable(Protocol):
     def size(self) -> int:
         """Its bytes, unpacked but otherwise untouched."""
 
-    def pieces(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Its bytes, or those from `begin` to `end`, `PIECE` at a time.
+    def chunks(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """Its bytes, or those from `begin` to `end`, `CHUNK_BYTES` at a time.
 
         Raises:
             InputError: they can no longer be read as they were.
@@ -45,30 +45,30 @@ class Readable(Protocol):
 
 
 @dataclass(frozen=True)
-class Text:
-    """A text in memory. See `Readable`."""
+class MemoryDocument:
+    """A text in memory. See `Document`."""
 
     name: str
     data: bytes
 
     @property
     def size(self) -> int:
-        """See `Readable.size`."""
+        """See `Document.size`."""
         return len(self.data)
 
-    def pieces(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """See `Readable.pieces`."""
+    def chunks(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """See `Document.chunks`."""
         end = self.size if end is None else end
-        if begin == 0 and end == self.size <= PIECE:
+        if begin == 0 and end == self.size <= CHUNK_BYTES:
             if end:
                 yield self.data
             return
-        for at in range(begin, end, PIECE):
-            yield self.data[at : min(at + PIECE, end)]
+        for at in range(begin, end, CHUNK_BYTES):
+            yield self.data[at : min(at + CHUNK_BYTES, end)]
 
 
-class FileText:
-    """A file, too large for memory, read where it lies. See `Readable`.
+class FileDocument:
+    """A file, too large for memory, read where it lies. See `Document`.
 
     Args:
         path: of a regular file that is not packed.
@@ -79,18 +79,18 @@ class FileText:
         self._fingerprint = fingerprint(path)
         self.size = os.path.getsize(path)
 
-    def pieces(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """See `Readable.pieces`."""
+    def chunks(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """See `Document.chunks`."""
         end = self.size if end is None else end
         try:
             with open(self.name, "rb", buffering=0) as stream:
                 stream.seek(begin)
                 while begin < end:
-                    piece = stream.read(min(PIECE, end - begin))
-                    if not piece or fingerprint(stream.fileno()) != self._fingerprint:
+                    chunk = stream.read(min(CHUNK_BYTES, end - begin))
+                    if not chunk or fingerprint(stream.fileno()) != self._fingerprint:
                         raise InputError(f"{quote(self.name)} has changed while it was being read")
-                    begin += len(piece)
-                    yield piece
+                    begin += len(chunk)
+                    yield chunk
         except OSError as error:
             raise InputError(f"cannot read {quote(self.name)}: {error.strerror}") from error
 
@@ -153,8 +153,8 @@ class Spool:
 
 
 @dataclass(frozen=True)
-class SpooledText:
-    """A part of a spool, from `start` on. See `Readable`."""
+class SpooledDocument:
+    """A part of a spool, from `start` on. See `Document`."""
 
     name: str
     spool: Spool
@@ -166,14 +166,14 @@ class SpooledText:
         """All of it at once."""
         return self.spool.read(self.start, self.start + self.size)
 
-    def pieces(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """See `Readable.pieces`."""
+    def chunks(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """See `Document.chunks`."""
         end = self.start + (self.size if end is None else end)
-        for at in range(self.start + begin, end, PIECE):
-            yield self.spool.read(at, min(at + PIECE, end))
+        for at in range(self.start + begin, end, CHUNK_BYTES):
+            yield self.spool.read(at, min(at + CHUNK_BYTES, end))
 
 
-class Documents:
+class DocumentList:
     """Many small texts of one source, one after another in a spool.
 
     Args:
@@ -196,8 +196,8 @@ class Documents:
         self._ends.append(self._spool.size)
         self._lines.append(line)
 
-    def __iter__(self) -> Iterator[Readable]:
+    def __iter__(self) -> Iterator[Document]:
         begin = self._begin
         for line, end in zip(self._lines, self._ends, strict=True):
-            yield SpooledText(f"{self.name}, line {line}", self._spool, begin, end - begin)
+            yield SpooledDocument(f"{self.name}, line {line}", self._spool, begin, end - begin)
             begin = end

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from charrnn.corpus.documents import Bar
+from charrnn.corpus.documents import ProgressFactory
 from charrnn.errors import CharRNNError
 from charrnn.files import cache_folder, quote
 
@@ -44,7 +44,7 @@ def cached(name: str, size: int, sha256: str) -> Path | None:
     return None
 
 
-def fetch(name: str, url: str, size: int, sha256: str, bar: Bar) -> Path:
+def fetch(name: str, url: str, size: int, sha256: str, progress: ProgressFactory) -> Path:
     """The corpus as a file: the cached one, or a new one that appears there only when it is whole.
 
     Args:
@@ -62,7 +62,7 @@ def fetch(name: str, url: str, size: int, sha256: str, bar: Bar) -> Path:
     folder = cache_folder() / "corpora"
     for wait in (*WAITS, None):
         try:
-            with bar(f"fetching {name}", size) as advance:
+            with progress(f"fetching {name}", size) as advance:
                 return Path(
                     pooch.retrieve(
                         url,
@@ -101,15 +101,15 @@ class _Downloader:
         try:
             with requests.Session() as session, _opened(session, url) as response, open(output, "wb") as file:
                 got = 0
-                for piece in response.iter_content(_PIECE):
-                    got += len(piece)
+                for chunk in response.iter_content(_PIECE):
+                    got += len(chunk)
                     if got > self.size:
                         raise _FetchError(f"more came than the {self.size:,} bytes of the recipe")
-                    file.write(piece)
-                    self.advance(len(piece))
+                    file.write(chunk)
+                    self.advance(len(chunk))
         except requests.RequestException as error:
-            kinds = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-            raise _FetchError(_cause(error), again=isinstance(error, kinds)) from None
+            param_types = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+            raise _FetchError(_cause(error), again=isinstance(error, param_types)) from None
 
 
 def _opened(session: Any, url: str) -> Any:

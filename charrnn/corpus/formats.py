@@ -21,7 +21,7 @@ FASTA = (".fa", ".fasta", ".fna", ".ffn", ".faa", ".frn")
 BOM = b"\xef\xbb\xbf"
 
 
-Found = tuple[int, bytes]
+Located = tuple[int, bytes]
 """A text, and the line (from 1) on which it begins."""
 
 
@@ -33,11 +33,11 @@ def is_fasta(path: str) -> bool:
     return ending.lower() in FASTA
 
 
-def lines(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
+def lines(chunks: Iterable[bytes]) -> Iterator[list[bytes]]:
     """The lines that each piece completes, without their newlines; at the end one that has none."""
     held: list[bytes] = []
-    for piece in pieces:
-        first, newline, rest = piece.partition(b"\n")
+    for chunk in chunks:
+        first, newline, rest = chunk.partition(b"\n")
         held.append(first)
         if newline:
             found = [b"".join(held), *rest.split(b"\n")]
@@ -47,22 +47,22 @@ def lines(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield [last]
 
 
-def numbered(pieces: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+def numbered(chunks: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
     """Lines with their numbers from 1, without newlines, carriage returns before them, or a byte order mark."""
     number = 0
-    for block in lines(pieces):
+    for block in lines(chunks):
         for line in block:
             number += 1
             yield number, (line.removeprefix(BOM) if number == 1 else line).removesuffix(b"\r")
 
 
-def json_lines(pieces: Iterable[bytes], field: str, name: str) -> Iterator[Found]:
+def read_json_lines(chunks: Iterable[bytes], field: str, name: str) -> Iterator[Located]:
     """The field of each object that has text there.
 
     Raises:
         InputError: a line is no JSON object.
     """
-    for number, line in numbered(pieces):
+    for number, line in numbered(chunks):
         if line.strip() and (text := field_of(json_object(line, f"{name}, line {number}"), field)):
             yield number, text
 
@@ -97,14 +97,14 @@ def field_of(value: dict[str, Any], name: str) -> bytes:
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else b""
 
 
-def fasta(pieces: Iterable[bytes], name: str) -> Iterator[Found]:
+def fasta(chunks: Iterable[bytes], name: str) -> Iterator[Located]:
     """The sequences of a FASTA file: headers dropped, lines joined.
 
     Raises:
         InputError: letters before the first header.
     """
     begun, sequence = 0, bytearray()
-    for number, line in numbered(pieces):
+    for number, line in numbered(chunks):
         line = line.strip()
         if line.startswith(b">"):
             if sequence:
@@ -118,13 +118,13 @@ def fasta(pieces: Iterable[bytes], name: str) -> Iterator[Found]:
         yield begun, bytes(sequence)
 
 
-def counted(pieces: Iterable[bytes], name: str) -> Iterator[tuple[int, int, bytes]]:
+def counted_lines(chunks: Iterable[bytes], name: str) -> Iterator[tuple[int, int, bytes]]:
     """Lines of `count<TAB>text` as (line, count, text); what `uniq -c` writes, with a space, will do.
 
     Raises:
         InputError: a line has no count of 1 or more, or no text.
     """
-    for number, line in numbered(pieces):
+    for number, line in numbered(chunks):
         if not line:
             continue
         found = re.match(rb" *([0-9]{1,15})[\t ](.+)", line, re.DOTALL)
@@ -134,7 +134,7 @@ def counted(pieces: Iterable[bytes], name: str) -> Iterator[tuple[int, int, byte
 
 
 @dataclass(frozen=True)
-class Form:
+class TextFormat:
     """What of the sources is text, and where it ends.
 
     Attributes:
@@ -149,5 +149,5 @@ class Form:
     weights: bool = False
 
 
-PLAIN = Form()
+PLAIN_TEXT = TextFormat()
 """All of a source is one text."""

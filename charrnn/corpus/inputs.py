@@ -16,7 +16,7 @@ PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
 def open_source(path: str) -> BinaryIO:
     """Open an input for reading bytes: a file, a FIFO or a device; "-" is standard input itself.
 
-    What ends in .gz, .bz2 or .xz is unpacked while it is read; read it with `read_pieces`, which
+    What ends in .gz, .bz2 or .xz is unpacked while it is read; read it with `read_chunks`, which
     tells of damage in our words.
 
     Raises:
@@ -41,7 +41,7 @@ def open_source(path: str) -> BinaryIO:
         raise InputError(f"cannot read {quote(path)}: this Python has no {packed}") from error
 
 
-def read_pieces(stream: BinaryIO, size: int, name: str = "") -> Iterator[bytes]:
+def read_chunks(stream: BinaryIO, size: int, name: str = "") -> Iterator[bytes]:
     """The bytes of an open source, each piece as soon as it can be had, `size` bytes at most.
 
     Args:
@@ -54,8 +54,8 @@ def read_pieces(stream: BinaryIO, size: int, name: str = "") -> Iterator[bytes]:
     """
     read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
     try:
-        while piece := read(size):
-            yield piece
+        while chunk := read(size):
+            yield chunk
     except _reading_errors() as error:
         told = "stdin" if stream is getattr(sys.stdin, "buffer", None) else quote(_name(stream, name))
         raise InputError(f"cannot read {told}: {reason_of(error)}") from error
@@ -83,15 +83,15 @@ _PIECE = 1 << 16  # bytes read at a time
 _LITTLE = 1 << 12  # bytes handed to what takes seconds for them
 
 
-def source_chunks(file: str, advance: Callable[[int], None]) -> Iterator[bytes]:
+def open_chunks(file: str, advance: Callable[[int], None]) -> Iterator[bytes]:
     """The bytes of a source, opened when they are first asked for; `advance` is told how many have come."""
     with open_source(file) as stream:
-        for piece in read_pieces(stream, _PIECE, file):
-            advance(len(piece))
-            yield piece
+        for chunk in read_chunks(stream, _PIECE, file):
+            advance(len(chunk))
+            yield chunk
 
 
-def in_pieces(text: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
+def split_chunks(text: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
     """A text again, little by little; `advance` is told how much has gone."""
     for data in text:
         for begin in range(0, len(data), _LITTLE):

@@ -12,29 +12,39 @@ import numpy as np
 
 from charrnn.corpus import formats, tables
 from charrnn.corpus.corpus import Corpus
-from charrnn.corpus.documents import PIECE, Bar, Documents, FileText, Readable, Spool, SpooledText, fingerprint, no_bar
-from charrnn.corpus.formats import PLAIN, Form
-from charrnn.corpus.inputs import PACKED, open_source, read_pieces
-from charrnn.corpus.sources import Source, Sources, locate
+from charrnn.corpus.documents import (
+    CHUNK_BYTES,
+    Document,
+    DocumentList,
+    FileDocument,
+    ProgressFactory,
+    Spool,
+    SpooledDocument,
+    fingerprint,
+    no_progress,
+)
+from charrnn.corpus.formats import PLAIN_TEXT, TextFormat
+from charrnn.corpus.inputs import PACKED, open_source, read_chunks
+from charrnn.corpus.sources import Source, Sources, resolve_sources
 from charrnn.errors import InputError
 from charrnn.files import quote
 
-LARGE = 64 << 20
+MAX_IN_MEMORY = 64 << 20
 """Bytes of text above which a corpus is no longer held in memory."""
 
 
 def read_corpus(
     arguments: Sequence[str] | Sources,
-    form: Form = PLAIN,
+    form: TextFormat = PLAIN_TEXT,
     *,
     folder: Path | None = None,
-    bar: Bar = no_bar,
-    limit: int = LARGE,
+    progress: ProgressFactory = no_progress,
+    limit: int = MAX_IN_MEMORY,
 ) -> Corpus:
     """Read a corpus: into memory if it is not large.
 
     Args:
-        arguments: words of the command line, or what `locate` made of them.
+        arguments: words of the command line, or what `resolve_sources` made of them.
         form: what of it is text.
         folder: where a large text that can be read only once is kept meanwhile.
         bar: shows progress of what takes long.
@@ -43,8 +53,8 @@ def read_corpus(
     Raises:
         InputError: a source cannot be read or is not of that form, or there is no text in any.
     """
-    sources = arguments if isinstance(arguments, Sources) else locate(arguments)
-    reader = _Reader(form, limit, folder, bar, sources.skipped.copy())
+    sources = arguments if isinstance(arguments, Sources) else resolve_sources(arguments)
+    reader = _Reader(form, limit, folder, progress, sources.skipped.copy())
     for source in sources.sources:
         reader.read(source)
     told = [
@@ -66,20 +76,22 @@ def read_corpus(
 class _Reader:
     """Takes in one source after another."""
 
-    def __init__(self, form: Form, limit: int, folder: Path | None, bar: Bar, skipped: Counter[str]) -> None:
-        self.form, self.limit, self.bar, self.skipped = form, limit, bar, skipped
+    def __init__(
+        self, form: TextFormat, limit: int, folder: Path | None, progress: ProgressFactory, skipped: Counter[str]
+    ) -> None:
+        self.form, self.limit, self.progress, self.skipped = form, limit, progress, skipped
         self.spool = Spool(limit, folder)
-        self.parts: list[Readable | Documents] = []
+        self.parts: list[Document | DocumentList] = []
         self.weights = array("q")
         self.fingerprints: dict[str, Any] = {}
 
     def read(self, source: Source) -> None:
         if source.recipe is not None:
-            for text in source.recipe.texts(self.bar):
+            for text in source.recipe.texts(self.progress):
                 self._take(text.name, [text.data])
         elif source.name == "-":
-            with self.bar("reading stdin", None) as advance:
-                self._take("stdin", _told(read_pieces(open_source("-"), PIECE), advance))
+            with self.progress("reading stdin", None) as advance:
+                self._take("stdin", _told(read_chunks(open_source("-"), CHUNK_BYTES), advance))
         else:
             self._file(source.name, source.found)
 
@@ -88,59 +100,59 @@ class _Reader:
         if os.path.isfile(path):
             self.fingerprints[path] = fingerprint(path)
         with open_source(path) as stream:
-            pieces = read_pieces(stream, PIECE, path)
-            start = next(pieces, b"")
+            chunks = read_chunks(stream, CHUNK_BYTES, path)
+            start = next(chunks, b"")
             if found and b"\0" in start:
                 self.skipped["binary"] += 1
             elif plain and not self._structured(path) and self.spool.size + os.path.getsize(path) > self.limit:
-                self.parts.append(FileText(path))
+                self.parts.append(FileDocument(path))
             else:
-                with self.bar("reading", os.path.getsize(path) if plain else None) as advance:
-                    self._take(path, _told(chain([start], pieces), advance))
+                with self.progress("reading", os.path.getsize(path) if plain else None) as advance:
+                    self._take(path, _told(chain([start], chunks), advance))
 
     def _structured(self, path: str) -> bool:
         form = self.form
         return form.weights or form.jsonl is not None or form.tsv is not None or formats.is_fasta(path)
 
-    def _take(self, name: str, pieces: Iterable[bytes]) -> None:
+    def _take(self, name: str, chunks: Iterable[bytes]) -> None:
         """Keep a plain text, or the texts that a structured one holds."""
         before = self.spool.size
         if not self._structured(name):
-            self._keep(name, pieces)
+            self._keep(name, chunks)
         elif self.form.separator:
-            self._keep(name, self._records(name, pieces))
+            self._keep(name, self._records(name, chunks))
         else:
-            documents = Documents(name, self.spool)
-            for line, data in self._found(name, pieces):
+            documents = DocumentList(name, self.spool)
+            for line, data in self._found(name, chunks):
                 documents.add(line, data)
             if self.spool.size > before:
                 self.parts.append(documents)
         self.skipped["empty"] += self.spool.size == before
 
-    def _keep(self, name: str, pieces: Iterable[bytes]) -> None:
+    def _keep(self, name: str, chunks: Iterable[bytes]) -> None:
         begin = self.spool.size
-        for piece in pieces:
-            self.spool.write(piece)
+        for chunk in chunks:
+            self.spool.write(chunk)
         if self.spool.size > begin:
-            self.parts.append(SpooledText(name, self.spool, begin, self.spool.size - begin))
+            self.parts.append(SpooledDocument(name, self.spool, begin, self.spool.size - begin))
 
-    def _found(self, name: str, pieces: Iterable[bytes]) -> Iterator[formats.Found]:
+    def _found(self, name: str, chunks: Iterable[bytes]) -> Iterator[formats.Located]:
         form, called = self.form, name if name == "stdin" else quote(name)
         if form.jsonl is not None:
-            yield from formats.json_lines(pieces, form.jsonl, called)
+            yield from formats.read_json_lines(chunks, form.jsonl, called)
         elif form.tsv is not None:
-            yield from tables.table(pieces, form.tsv, called)
+            yield from tables.table(chunks, form.tsv, called)
         elif form.weights:
-            for line, count, data in formats.counted(pieces, called):
+            for line, count, data in formats.counted_lines(chunks, called):
                 self.weights.append(count)
                 yield line, data
         else:
-            yield from formats.fasta(pieces, called)
+            yield from formats.fasta(chunks, called)
 
-    def _records(self, name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+    def _records(self, name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The texts that a source holds as records, many at a time."""
         separator, held, size = self.form.separator, list[bytes](), 0
-        for line, data in self._found(name, pieces):
+        for line, data in self._found(name, chunks):
             if separator in data:
                 raise InputError(
                     f"{name if name == 'stdin' else quote(name)}, line {line}: the text holds the separator"
@@ -148,13 +160,13 @@ class _Reader:
                 )
             held += (data, separator)
             size += len(data)
-            if size > PIECE:
+            if size > CHUNK_BYTES:
                 yield b"".join(held)
                 held, size = [], 0
         yield b"".join(held)
 
 
-def _told(pieces: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
-    for piece in pieces:
-        advance(len(piece))
-        yield piece
+def _told(chunks: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        advance(len(chunk))
+        yield chunk

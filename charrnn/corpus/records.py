@@ -9,7 +9,7 @@ import numpy.typing as npt
 Symbols = npt.NDArray[Any]
 
 
-class Ends:
+class SeparatorScanner:
     """Finds where records end, in symbols (bytes, or ids) that arrive in pieces.
 
     Separators are found from left to right and do not overlap, as `bytes.split` finds them.
@@ -56,20 +56,20 @@ def _apart(places: Symbols, size: int) -> Symbols:
     return np.array(kept, np.int64)
 
 
-def ended(pieces: Iterable[bytes], separator: bytes) -> Iterator[bytes]:
+def with_final_separator(chunks: Iterable[bytes], separator: bytes) -> Iterator[bytes]:
     """A text of records whose last one ends too: what is missing of its separator is added."""
-    ends = Ends(np.frombuffer(separator, np.uint8))
-    for piece in pieces:
-        ends.feed(np.frombuffer(piece, np.uint8))
-        yield piece
+    ends = SeparatorScanner(np.frombuffer(separator, np.uint8))
+    for chunk in chunks:
+        ends.feed(np.frombuffer(chunk, np.uint8))
+        yield chunk
     if ends.open:
         held = ends.held.tobytes()
         begun = next(n for n in range(len(separator) - 1, -1, -1) if held.endswith(separator[:n]))
         yield separator[begun:]
 
 
-def selected(
-    pieces: Iterable[bytes], separator: bytes, chosen: npt.NDArray[np.bool_], first: int = 0
+def select_records(
+    chunks: Iterable[bytes], separator: bytes, chosen: npt.NDArray[np.bool_], first: int = 0
 ) -> Iterator[bytes]:
     """The records of a text that are wanted, one after another.
 
@@ -78,9 +78,9 @@ def selected(
         chosen: whether a record of a number is wanted.
         first: the number of the text's first record.
     """
-    ends = Ends(np.frombuffer(separator, np.uint8))
-    for piece in pieces:
-        symbols = np.frombuffer(piece, np.uint8)
+    ends = SeparatorScanner(np.frombuffer(separator, np.uint8))
+    for chunk in chunks:
+        symbols = np.frombuffer(chunk, np.uint8)
         found = ends.feed(symbols)
         lengths = np.diff(found, prepend=0, append=len(symbols))
         wanted = np.repeat(_at(chosen, first, len(lengths)), lengths)
@@ -95,6 +95,6 @@ def _at(chosen: npt.NDArray[np.bool_], first: int, count: int) -> npt.NDArray[np
     return np.concatenate([part, np.zeros(count - len(part), bool)]) if len(part) < count else part
 
 
-def with_starts(ids: Symbols, places: Symbols, start: int) -> Symbols:
+def insert_bos(ids: Symbols, places: Symbols, start: int) -> Symbols:
     """Ids with `<s>` put in before each place, as int64."""
     return np.insert(ids.astype(np.int64), places, start)

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from charrnn.corpus.catalog import DEFAULT, Recipe, known
+from charrnn.corpus.catalog import DEFAULT, Recipe, catalog
 from charrnn.corpus.inputs import PACKED
 from charrnn.errors import InputError
 from charrnn.files import quote
 
-LONGEST_NAME = 80
+MAX_NAME_LENGTH = 80
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Sources:
     skipped: Counter[str] = field(default_factory=Counter)
 
 
-def locate(arguments: Sequence[str]) -> Sources:
+def resolve_sources(arguments: Sequence[str]) -> Sources:
     """Find what arguments mean, without reading it.
 
     Each is the first of these that it can be: "-", standard input; a file, unpacked if
@@ -66,7 +66,7 @@ def locate(arguments: Sequence[str]) -> Sources:
     given = tuple(arguments) or (DEFAULT,)
     if given.count("-") > 1:
         raise InputError("stdin can be read only once")
-    locator = _Locator(known())
+    locator = _Resolver(catalog())
     for argument in given:
         locator.add(argument)
     name = _slug(locator.names[0])
@@ -75,7 +75,7 @@ def locate(arguments: Sequence[str]) -> Sources:
     return Sources(name, given, tuple(locator.sources), tuple(locator.notes), locator.skipped)
 
 
-class _Locator:
+class _Resolver:
     """Gathers the sources of one argument after another."""
 
     def __init__(self, recipes: dict[str, Recipe]) -> None:
@@ -141,7 +141,7 @@ def _stem(path: str) -> str:
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:LONGEST_NAME].strip(".-") or "corpus"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:MAX_NAME_LENGTH].strip(".-") or "corpus"
 
 
 def _missing(argument: str, names: list[str]) -> str:

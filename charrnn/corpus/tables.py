@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from charrnn.corpus.formats import Found, numbered
+from charrnn.corpus.formats import Located, numbered
 from charrnn.errors import InputError
 
 
@@ -37,13 +37,13 @@ class Column:
         return cells[self.number - 1]
 
 
-def table(pieces: Iterable[bytes], column: str, name: str) -> Iterator[Found]:
+def table(chunks: Iterable[bytes], column: str, name: str) -> Iterator[Located]:
     """What stands in a column of tab-separated lines, empty lines and cells left out.
 
     Raises:
         InputError: a line has no such column.
     """
     wanted = Column(column)
-    for number, line in numbered(pieces):
+    for number, line in numbered(chunks):
         if line and (text := wanted.of(line, f"{name}, line {number}")):
             yield number, text

@@ -16,7 +16,7 @@ import numpy as np
 
 from charrnn.dataset.dataset import Ids, Split, Stream
 from charrnn.errors import InputError
-from charrnn.rng import Purpose, generator
+from charrnn.rng import RngStream, generator
 
 START_AFTER_NEWLINE = 0.25
 
@@ -80,14 +80,14 @@ class Rows:
         size = len(self.stream)
         ends = size - np.arange(B - 1, -1, -1, dtype=np.int64) * size // B
         # chunks are cut elsewhere each time, and symbols that fell between rows are read too
-        shift = int(generator(self.seed, Purpose.ROWS, epoch % (1 << 64)).integers(T + 1)) if epoch else 0
+        shift = int(generator(self.seed, RngStream.ROWS, epoch % (1 << 64)).integers(T + 1)) if epoch else 0
         places = (ends - shift - (index + 1) * T)[:, None] + np.arange(T)  # (B, T)
         inputs, targets = self._read(places % size)
         first = inputs[:, 0]
         chance = np.where(first == self.newline, START_AFTER_NEWLINE, START_ELSEWHERE)
         if step == 0 or index == self.steps_per_epoch - 1:
             chance[:] = 1.0  # rows have jumped: what they carry is of elsewhere
-        draws = generator(self.seed, Purpose.START, step).random(B)
+        draws = generator(self.seed, RngStream.START, step).random(B)
         first[draws < chance] = self.start
         return Chunk(inputs, targets)
 
@@ -95,8 +95,8 @@ class Rows:
         """What is read before each place, and what stands there."""
         starts = self.stream.starts
         inputs = self.stream.ids[places - 1].astype(np.int64)
-        begins = starts[np.searchsorted(starts, places, "right") - 1] == places
-        inputs[begins] = self.start
+        char_starts = starts[np.searchsorted(starts, places, "right") - 1] == places
+        inputs[char_starts] = self.start
         return inputs, self.stream.ids[places].astype(np.int64)
 
 
@@ -131,7 +131,7 @@ class _Shuffle:
     def take_up(self, epoch: int) -> int:
         """Shuffle for an epoch, whose length in symbols is returned."""
         if epoch != self._epoch:
-            draw = generator(self._seed, Purpose.ROWS, epoch)
+            draw = generator(self._seed, RngStream.ROWS, epoch)
             if self._drawn:
                 self._order = np.searchsorted(self._bounds, draw.integers(self._bounds[-1], size=self._drawn), "right")
             else:

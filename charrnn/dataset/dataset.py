@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.corpus.records import with_starts
+from charrnn.corpus.records import insert_bos
 from charrnn.tokenizers.tokenizer import Tokenizer
-from charrnn.tokenizers.utf8 import begins
+from charrnn.tokenizers.utf8 import char_starts
 
 Ids = npt.NDArray[Any]
 
@@ -93,7 +93,7 @@ class Stream:
         wanted = np.linspace(0, size, count, endpoint=False)
         firsts = np.unique(np.minimum(np.searchsorted(self.starts, wanted), last))  # each piece's first record
         bounds = [*self.starts[firsts].tolist(), size]
-        return [with_starts(self.ids[a:b], self._within(a, b), start) for a, b in itertools.pairwise(bounds)]
+        return [insert_bos(self.ids[a:b], self._within(a, b), start) for a, b in itertools.pairwise(bounds)]
 
     def _within(self, begin: int, end: int) -> Ids:
         """The places between two where texts begin, counted from the first."""
@@ -143,7 +143,7 @@ def head(texts: tuple[bytes, ...], symbols: int, *, by_char: bool, separator: by
     """The first symbols (characters, or bytes) of texts one after another, to the end of a record if there are any."""
     found = []
     for text in texts:
-        places = begins(text, by_char)
+        places = char_starts(text, by_char)
         end = int(places[symbols]) if symbols < len(places) else len(text)
         if separator and 0 < end < len(text):
             end = text.index(separator, max(0, end - len(separator))) + len(separator)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from charrnn.corpus.documents import Bar, Readable
-from charrnn.corpus.records import Ends
+from charrnn.corpus.documents import Document, ProgressFactory
+from charrnn.corpus.records import SeparatorScanner
 from charrnn.dataset.dataset import Counts, Ids
 from charrnn.dataset.id_cache import Sink
 from charrnn.dataset.split import Part
@@ -20,7 +20,7 @@ from charrnn.tokenizers.utf8 import Utf8Decoder, decode_utf8
 
 
 def make_tokenizer(
-    name: str, part: Part, errors: str, *, vocab_size: int | None, min_count: int, bar: Bar
+    name: str, part: Part, errors: str, *, vocab_size: int | None, min_count: int, progress: ProgressFactory
 ) -> Tokenizer:
     """A tokenizer whose vocabulary is that of a text.
 
@@ -32,13 +32,13 @@ def make_tokenizer(
     """
     if name == "byte":
         return ByteTokenizer()
-    with bar("looking for symbols", part.size) as advance:
+    with progress("looking for symbols", part.size) as advance:
         if name != "char":
             kind = "bpe" if name == "sentencepiece-bpe" else "unigram"
             return SentencePieceTokenizer.train(_sample(part, errors, advance), vocab_size, kind)
         counts = np.zeros(LAST + 1, np.int64)
-        for text, pieces in part.texts():
-            for points in _code_points(part, text, pieces, errors):
+        for text, chunks in part.texts():
+            for points in _code_points(part, text, chunks, errors):
                 found = np.bincount(points)
                 counts[: found.size] += found
                 advance(len(points))
@@ -50,18 +50,18 @@ def make_tokenizer(
 def _sample(part: Part, errors: str, advance: Callable[[int], None]) -> Iterator[str]:
     """About `SAMPLE` characters of a part, taken evenly: a share of every piece."""
     share = min(1.0, SAMPLE / max(1, part.size))
-    for text, pieces in part.texts():
-        for points in _code_points(part, text, pieces, errors):
+    for text, chunks in part.texts():
+        for points in _code_points(part, text, chunks, errors):
             wanted = points[: math.ceil(len(points) * share)]
             yield wanted.astype("<u4", copy=False).tobytes().decode("utf-32-le")
             advance(len(points))
 
 
-def _code_points(part: Part, text: Readable, pieces: Iterable[bytes], errors: str) -> Iterator[Ids]:
+def _code_points(part: Part, text: Document, chunks: Iterable[bytes], errors: str) -> Iterator[Ids]:
     decoder = Utf8Decoder(errors)
     try:
-        for piece in pieces:
-            yield decoder.decode(piece)
+        for chunk in chunks:
+            yield decoder.decode(chunk)
         yield decoder.decode(b"", final=True)
     except InputError as error:
         raise _placed(error, part, text) from None
@@ -75,7 +75,7 @@ def encode(
     ids: Sink,
     starts: Sink,
     watch: Callable[[int, bytes], None],
-    bar: Bar,
+    progress: ProgressFactory,
 ) -> Counts:
     """Encode a part of a corpus, piece by piece.
 
@@ -88,14 +88,14 @@ def encode(
     """
     separator = part.corpus.form.separator
     total = Counts()
-    with bar("encoding", part.size) as advance:
-        for number, (text, pieces) in enumerate(part.texts()):
+    with progress("encoding", part.size) as advance:
+        for number, (text, chunks) in enumerate(part.texts()):
             encoder = tokenizer.encoder(errors)
-            ends = Ends(tokenizer.encode(separator)) if separator else None
+            ends = SeparatorScanner(tokenizer.encode(separator)) if separator else None
             begin = ids.size  # of the text or record at hand
             try:
-                for piece, final in _last_known(pieces):
-                    found = encoder.feed(piece, final)
+                for chunk, final in _last_known(chunks):
+                    found = encoder.feed(chunk, final)
                     if ends is not None:
                         bounds = np.append(begin, ends.feed(found) + ids.size)
                         starts.add(bounds[:-1])
@@ -103,8 +103,8 @@ def encode(
                     elif ids.size == begin and len(found):
                         starts.add(np.array([begin], np.int64))
                     ids.add(found)
-                    watch(number, piece)
-                    advance(len(piece))
+                    watch(number, chunk)
+                    advance(len(chunk))
             except InputError as error:
                 raise _placed(error, part, text) from None
             assert ends is None or begin == ids.size, "a record has not ended"
@@ -112,18 +112,18 @@ def encode(
     return total
 
 
-def _last_known(pieces: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
-    for piece in pieces:
-        yield piece, False
+def _last_known(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    for chunk in chunks:
+        yield chunk, False
     yield b"", True
 
 
-def _placed(error: InputError, part: Part, text: Readable) -> InputError:
+def _placed(error: InputError, part: Part, text: Document) -> InputError:
     """What is wrong with a text, told of the whole text and not of the part that was being read."""
     decoder = Utf8Decoder()
     try:
-        for piece in part.corpus.pieces(text):
-            decoder.decode(piece)
+        for chunk in part.corpus.chunks(text):
+            decoder.decode(chunk)
         decoder.decode(b"", final=True)
     except InputError as found:
         error = found

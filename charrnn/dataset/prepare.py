@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 
 from charrnn.corpus.corpus import Corpus
-from charrnn.corpus.documents import Bar, no_bar
+from charrnn.corpus.documents import ProgressFactory, no_progress
 from charrnn.dataset.dataset import EXACT, Counts, Ids, Split, Stream
 from charrnn.dataset.encode import encode, make_tokenizer
 from charrnn.dataset.id_cache import Entry, Sink, Store
 from charrnn.dataset.split import Part, parted, whole
 from charrnn.errors import InputError
-from charrnn.tokenizers.tokenizer import Tokenizer
-from charrnn.tokenizers.tokenizer import tokenizer as tokenizer_of
-from charrnn.tokenizers.utf8 import Beginning, End
+from charrnn.tokenizers.tokenizer import Tokenizer, tokenizer_from_table
+from charrnn.tokenizers.utf8 import HeadKeeper, TailKeeper
 from charrnn.version import __version__
 
 TRAIN_END = 5_000_000
@@ -64,7 +63,7 @@ def prepare(
     *,
     tokenizer: Tokenizer | None = None,
     store: Store | None = None,
-    bar: Bar = no_bar,
+    progress: ProgressFactory = no_progress,
 ) -> Split:
     """Split and encode a corpus.
 
@@ -81,40 +80,44 @@ def prepare(
     """
     for each in (corpus, validation):
         if each is not None:
-            each.read_once(bar)
+            each.scan(progress)
     if validation is not None:
         parts = whole(corpus), whole(validation)
     else:
         parts = parted(corpus, how.fraction, by_char=how.tokenizer != "byte", seed=how.seed)
     if store is None:
         sinks = dict[str, Sink]()
-        document = _fill(parts, how, tokenizer, lambda name: sinks.setdefault(name, Sink()), bar)
+        document = _fill(parts, how, tokenizer, lambda name: sinks.setdefault(name, Sink()), progress)
         return _split(document, {name: sink.array() for name, sink in sinks.items()}, corpus.form.separator)
     key = _key(corpus, validation, how)
     entry = store.get(key)
     if entry is None or (tokenizer is not None and not np.array_equal(entry["table"], tokenizer.table)):
         with store.making(key) as draft:
-            draft.document |= _fill(parts, how, tokenizer, draft.sink, bar)
+            draft.document |= _fill(parts, how, tokenizer, draft.sink, progress)
         entry = draft.entry
     return _split(entry.document, entry, corpus.form.separator)
 
 
 def _fill(
-    parts: tuple[Part, Part], how: Preparation, tokenizer: Tokenizer | None, sink: Callable[[str], Sink], bar: Bar
+    parts: tuple[Part, Part],
+    how: Preparation,
+    tokenizer: Tokenizer | None,
+    sink: Callable[[str], Sink],
+    progress: ProgressFactory,
 ) -> dict[str, Any]:
     """Put all arrays of a split into sinks; the rest of it is returned."""
     if tokenizer is None:
         tokenizer = make_tokenizer(
-            how.tokenizer, parts[0], how.errors, vocab_size=how.vocab_size, min_count=how.min_count, bar=bar
+            how.tokenizer, parts[0], how.errors, vocab_size=how.vocab_size, min_count=how.min_count, progress=progress
         )
     document: dict[str, Any] = {"tokenizer": tokenizer.name}
     separator = parts[0].corpus.form.separator
-    end, beginning = End(TRAIN_END), Beginning(_KEPT)
+    end, beginning = TailKeeper(TRAIN_END), HeadKeeper(_KEPT)
     for name, part, watch in (("train", parts[0], end.add), ("val", parts[1], beginning.add)):
         ids, starts = sink(name), sink(f"{name}.starts")
         ids.add(tokenizer.encode(b""))  # their types, should nothing follow
         starts.add(np.zeros(0, np.int64))
-        counts = encode(tokenizer, part, how.errors, ids=ids, starts=starts, watch=watch, bar=bar)
+        counts = encode(tokenizer, part, how.errors, ids=ids, starts=starts, watch=watch, progress=progress)
         document[name] = asdict(counts)
         if name == "train" and not ids.size:
             raise InputError("the text to train on is empty")
@@ -137,7 +140,7 @@ def _split(document: Mapping[str, Any], arrays: Mapping[str, Ids] | Entry, separ
     records, texts = bool(separator), arrays["val_texts"].tobytes()
     bounds = np.cumsum([0, *document["val_texts"]]).tolist()
     return Split(
-        tokenizer_of(document["tokenizer"], np.array(arrays["table"])),
+        tokenizer_from_table(document["tokenizer"], np.array(arrays["table"])),
         Stream(arrays["train"], arrays["train.starts"], records, weights),
         Stream(arrays["val"], arrays["val.starts"], records),
         Counts(**document["train"]),

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.corpus.corpus import Corpus
-from charrnn.corpus.documents import Readable
-from charrnn.corpus.records import selected
+from charrnn.corpus.documents import Document
+from charrnn.corpus.records import select_records
 from charrnn.errors import InputError
-from charrnn.rng import Purpose, generator
-from charrnn.tokenizers.utf8 import begins
+from charrnn.rng import RngStream, generator
+from charrnn.tokenizers.utf8 import char_starts
 
-Texts = Iterator[tuple[Readable, Iterator[bytes]]]
+Texts = Iterator[tuple[Document, Iterator[bytes]]]
 """Texts, and of each the bytes that belong to the part."""
 
 
@@ -36,7 +36,7 @@ class Part:
 
 def whole(corpus: Corpus) -> Part:
     """All of it."""
-    return Part(corpus, lambda: ((text, corpus.pieces(text)) for text in corpus.texts), corpus.size, corpus.weights)
+    return Part(corpus, lambda: ((text, corpus.chunks(text)) for text in corpus.texts), corpus.size, corpus.weights)
 
 
 def parted(corpus: Corpus, fraction: float, *, by_char: bool, seed: int) -> tuple[Part, Part]:
@@ -51,10 +51,10 @@ def parted(corpus: Corpus, fraction: float, *, by_char: bool, seed: int) -> tupl
     Raises:
         InputError: the text is too short.
     """
-    survey = corpus.survey
+    stats = corpus.stats
     records = bool(corpus.form.separator)
-    sizes = survey.chars if by_char else survey.sizes
-    count = int(survey.records.sum() if records else sizes.sum())
+    sizes = stats.chars if by_char else stats.sizes
+    count = int(stats.records.sum() if records else sizes.sum())
     if fraction == 0:
         return whole(corpus), Part(corpus, lambda: iter(()), 0)
     held_out = max(1, round(count * fraction)) if records else count - int(count * (1 - fraction))
@@ -72,12 +72,12 @@ def parted(corpus: Corpus, fraction: float, *, by_char: bool, seed: int) -> tupl
 
 def _choose(corpus: Corpus, count: int, held_out: int, seed: int) -> tuple[Part, Part]:
     kept = np.ones(count, bool)
-    kept[generator(seed, Purpose.SPLIT).permutation(count)[:held_out]] = False
-    firsts = np.cumsum(corpus.survey.records) - corpus.survey.records
+    kept[generator(seed, RngStream.SPLIT).permutation(count)[:held_out]] = False
+    firsts = np.cumsum(corpus.stats.records) - corpus.stats.records
 
     def texts(chosen: npt.NDArray[np.bool_]) -> Texts:
         for text, first in zip(corpus.texts, firsts.tolist(), strict=True):
-            yield text, selected(corpus.pieces(text), corpus.form.separator, chosen, first)
+            yield text, select_records(corpus.chunks(text), corpus.form.separator, chosen, first)
 
     size = int(corpus.size * held_out / count)
     weights = None if corpus.weights is None else corpus.weights[kept]
@@ -102,21 +102,21 @@ def _cut(corpus: Corpus, sizes: npt.NDArray[np.int64], keep: int, by_char: bool)
             else:
                 begin, end = 0, each.size
             if begin < end:
-                yield each, each.pieces(begin, end)
+                yield each, each.chunks(begin, end)
 
-    size = int(corpus.survey.sizes[:middle].sum()) + place
+    size = int(corpus.stats.sizes[:middle].sum()) + place
     return Part(corpus, lambda: texts(True), size), Part(corpus, lambda: texts(False), corpus.size - size)
 
 
-def _place(text: Readable, symbols: int, by_char: bool) -> int:
+def _place(text: Document, symbols: int, by_char: bool) -> int:
     """Where in a text, in bytes, its first `symbols` symbols end."""
     if not by_char:
         return symbols
     begin = 0
-    for piece in text.pieces():
-        count = int(np.count_nonzero((np.frombuffer(piece, np.uint8) & 0xC0) != 0x80))
+    for chunk in text.chunks():
+        count = int(np.count_nonzero((np.frombuffer(chunk, np.uint8) & 0xC0) != 0x80))
         if symbols < count:
-            return begin + int(begins(piece, by_char)[symbols])
+            return begin + int(char_starts(chunk, by_char)[symbols])
         symbols -= count
-        begin += len(piece)
+        begin += len(chunk)
     return begin

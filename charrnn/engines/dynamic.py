@@ -12,7 +12,7 @@ from charrnn.config.eval import DYNAMIC_RATE
 from charrnn.engines.base import Array, Inference, State
 from charrnn.engines.native.training import NativeModel
 from charrnn.engines.select import choose_engine
-from charrnn.machine import processors
+from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class DynamicEngine(Inference):
         self.architecture = architecture
         if choose_engine("auto", "cpu", cell=architecture.cell, training=True) == "native":
             self.model = NativeModel(architecture)
-            self.model.use_threads(processors())
+            self.model.use_threads(available_cpus())
         else:
             from charrnn.engines.torch.model import TorchGradients  # imports torch
 

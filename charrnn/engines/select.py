@@ -10,7 +10,7 @@ from charrnn.engines.base import Array, Inference, Training
 from charrnn.engines.ensemble import Ensemble
 from charrnn.engines.native import lib as core
 from charrnn.errors import UsageError
-from charrnn.machine import processors
+from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 
 
@@ -133,7 +133,7 @@ def inference(
         case "native":
             from charrnn.engines.native.inference import NativeEngine
 
-            return NativeEngine(architecture, weights, threads or processors(), precision)
+            return NativeEngine(architecture, weights, threads or available_cpus(), precision)
         case "torch":
             from charrnn.engines.torch.inference import TorchEngine
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.config.sample import SampleConfig
-from charrnn.corpus.records import Ends, with_starts
+from charrnn.corpus.records import SeparatorScanner, insert_bos
 from charrnn.engines.base import Ids, Inference, Request, Written
 from charrnn.generation.constraints import automaton_of
 from charrnn.generation.sampling import sampler_of
@@ -70,7 +70,7 @@ def write_texts(
     stops = tuple(filter(None, (stop, separator)))
     end = tokenizer.encode(separator)
     if separator:  # where a record ends in the prompt, another one begins
-        prompt = with_starts(prompt, Ends(end).feed(prompt), engine.architecture.start)
+        prompt = insert_bos(prompt, SeparatorScanner(end).feed(prompt), engine.architecture.start)
     request = Request(
         *read_prompt(engine, prompt),
         config,
@@ -106,8 +106,8 @@ def _by_text(written: Written) -> Iterator[tuple[int, Ids, bool]]:
     assert len(written.ids), "nothing is written"
     order = np.argsort(written.texts, kind="stable")
     texts = written.texts[order]
-    begins = np.flatnonzero(np.diff(texts, prepend=-1))
-    for text, places in zip(texts[begins].tolist(), np.split(order, begins[1:]), strict=True):
+    char_starts = np.flatnonzero(np.diff(texts, prepend=-1))
+    for text, places in zip(texts[char_starts].tolist(), np.split(order, char_starts[1:]), strict=True):
         yield text, written.ids[places], bool(written.last[places[-1]])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from charrnn.config.sample import SampleConfig
 from charrnn.engines.base import ENDS, NEVER, Array, Inference, Request, Sampler, State, Written
 from charrnn.errors import NonFiniteError
-from charrnn.rng import Purpose, generator
+from charrnn.rng import RngStream, generator
 
 STEPS = 8  # of a call at least
 
@@ -156,7 +156,7 @@ class _Row:
     def __init__(self, text: int, seed: int) -> None:
         self.text = text
         self.position = self.state = 0
-        self._generator = generator(seed, Purpose.SAMPLE, text)
+        self._generator = generator(seed, RngStream.SAMPLE, text)
         self._uniforms: list[float] = []
 
     def uniform(self) -> float:

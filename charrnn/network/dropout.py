@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.network.architecture import Architecture
-from charrnn.rng import Purpose, generator
+from charrnn.rng import RngStream, generator
 
 
 def dropout_masks(
@@ -27,7 +27,7 @@ def dropout_masks(
     """
     widths = (*architecture.inputs[1:], architecture.features)
     return [
-        _mask(generator(seed, Purpose.DROPOUT, step, place), rate, first_row, rows, width)
+        _mask(generator(seed, RngStream.DROPOUT, step, place), rate, first_row, rows, width)
         for place, width in enumerate(widths)
     ]
 
@@ -48,7 +48,7 @@ def weight_masks(
     """
     recurrent = [(name, shape) for name, shape in architecture.shapes().items() if name.endswith("weight_hh")]
     return {
-        name: _mask(generator(seed, Purpose.WEIGHT_DROP, step, layer), rate, 0, *shape)
+        name: _mask(generator(seed, RngStream.WEIGHT_DROP, step, layer), rate, 0, *shape)
         for layer, (name, shape) in enumerate(recurrent)
     }
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.network.architecture import Architecture
-from charrnn.rng import Purpose, generator
+from charrnn.rng import RngStream, generator
 
 Array = npt.NDArray[Any]
 
@@ -32,7 +32,7 @@ def initial_weights(architecture: Architecture, seed: int) -> dict[str, Array]:
     weights: dict[str, Array] = {}
     cell = architecture.kind
     for number, (name, shape) in enumerate(architecture.shapes().items()):
-        draw = generator(seed, Purpose.INITIALISE, number)
+        draw = generator(seed, RngStream.INITIALISE, number)
         if name == "embedding":
             value = 0.5 * draw.standard_normal(shape)
         elif name == "head.weight":

@@ -30,8 +30,8 @@ def frequencies(train: Array, val: Array, size: int) -> Array:
         float64 (M,); over the vocabulary they sum to 1.
     """
     times = np.bincount(train, minlength=size)
-    kinds = np.count_nonzero(times)
-    return np.asarray((times[val] + kinds / size) / (len(train) + kinds))
+    param_types = np.count_nonzero(times)
+    return np.asarray((times[val] + param_types / size) / (len(train) + param_types))
 
 
 def kneser_ney(

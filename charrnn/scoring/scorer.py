@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from charrnn.corpus.records import Ends, ended, with_starts
+from charrnn.corpus.records import SeparatorScanner, insert_bos, with_final_separator
 from charrnn.engines.base import Ids, Inference
 from charrnn.errors import InputError
 from charrnn.scoring.batching import LANES, score_ids
@@ -198,13 +198,13 @@ def score_records(
         InputError: the text cannot be decoded. NonFiniteError: the model's arithmetic overflows.
     """
     encoder = tokenizer.encoder(errors)
-    ids = encoded(tokenizer, encoder, ended(pieces, separator), unknown, name)
-    blocks = _blocks(ids, Ends(tokenizer.encode(separator)), engine.architecture.start, window)
+    ids = encoded(tokenizer, encoder, with_final_separator(pieces, separator), unknown, name)
+    blocks = _blocks(ids, SeparatorScanner(tokenizer.encode(separator)), engine.architecture.start, window)
     scores = score_ids(engine, tokenizer, ([block] for block in blocks), lanes=lanes, check=check)
     return with_counts(sum(scores, Score()), encoder)
 
 
-def _blocks(pieces: Iterable[Ids], finder: Ends, start: int, window: int) -> Iterator[Ids]:
+def _blocks(pieces: Iterable[Ids], finder: SeparatorScanner, start: int, window: int) -> Iterator[Ids]:
     """Whole records, about `_BLOCK` symbols of them at a time, with `<s>` before each but a block's first."""
     held: list[Ids] = []
     size = 0
@@ -227,8 +227,8 @@ def _blocks(pieces: Iterable[Ids], finder: Ends, start: int, window: int) -> Ite
 def _begun(ids: Ids, places: Ids, start: int, window: int) -> Ids:
     """Records with `<s>` before each but the first, and each time a record has gone on for a window."""
     if window:
-        begins = np.append(0, places)
-        more = (np.diff(begins, append=len(ids)) - 1) // window  # windows of each record after its first
+        char_starts = np.append(0, places)
+        more = (np.diff(char_starts, append=len(ids)) - 1) // window  # windows of each record after its first
         within = np.arange(more.sum()) - np.repeat(np.cumsum(more) - more, more)
-        places = np.union1d(places, np.repeat(begins, more) + (within + 1) * window)
-    return with_starts(ids, places, start)
+        places = np.union1d(places, np.repeat(char_starts, more) + (within + 1) * window)
+    return insert_bos(ids, places, start)

@@ -151,6 +151,6 @@ def describe(char: str) -> str:
     """A character as "U+00E9 LATIN SMALL LETTER E WITH ACUTE"."""
     import unicodedata
 
-    kinds = {"Cc": "<control>", "Co": "<private use>"}
-    name = unicodedata.name(char, "") or kinds.get(unicodedata.category(char), "<unassigned>")
+    param_types = {"Cc": "<control>", "Co": "<private use>"}
+    name = unicodedata.name(char, "") or param_types.get(unicodedata.category(char), "<unassigned>")
     return f"U+{ord(char):04X} {name}"

@@ -61,7 +61,7 @@ class Tokenizer(Protocol):
 
     @property
     def name(self) -> str:
-        """The kind, as `--tokenizer` and `tokenizer()` take it."""
+        """The kind, as `--tokenizer` and `tokenizer_from_table` take it."""
 
     @property
     def size(self) -> int:
@@ -81,7 +81,7 @@ class Tokenizer(Protocol):
 
     @property
     def table(self) -> npt.NDArray[np.uint32] | npt.NDArray[np.uint8]:
-        """What a checkpoint stores, for `tokenizer(name, table)` to read back."""
+        """What a checkpoint stores, for `tokenizer_from_table(name, table)` to read back."""
 
     def encode(self, data: bytes, errors: Errors = "strict") -> Ids:
         """Encode a whole text, into the smallest of uint8, uint16 and uint32 that holds every id.
@@ -97,7 +97,7 @@ class Tokenizer(Protocol):
         """A new encoder for one text; with "replace", invalid UTF-8 becomes U+FFFD."""
 
 
-def tokenizer(name: str, table: npt.NDArray[Any]) -> Tokenizer:
+def tokenizer_from_table(name: str, table: npt.NDArray[Any]) -> Tokenizer:
     """The tokenizer that a checkpoint describes by its name and table, neither of them trusted.
 
     Raises:

@@ -34,7 +34,7 @@ SPACES[[0x2028, 0x2029, 0x202F, 0x205F, 0x3000]] = True
 HEAD = 64  # first bytes looked at to tell what a file is
 
 
-WIDE_MARKS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
+WIDE_BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
     (b"\xff\xfe\0\0", "UTF-32"),
     (b"\0\0\xfe\xff", "UTF-32"),
     (b"\xff\xfe", "UTF-16"),
@@ -126,7 +126,7 @@ class Utf8Decoder:
     def _refuse_wide(self, final: bool) -> None:
         encoding = None
         if final or len(self._head) >= 4:
-            encoding = next((name for mark, name in WIDE_MARKS if self._head.startswith(mark)), None)
+            encoding = next((name for mark, name in WIDE_BOMS if self._head.startswith(mark)), None)
         if encoding is None and (final or len(self._head) == HEAD):
             encoding = _wide_without_mark(self._head)
         if encoding is not None:
@@ -197,19 +197,19 @@ def _wide_without_mark(head: bytes) -> str | None:
     return None
 
 
-def begins(data: bytes, by_char: bool) -> npt.NDArray[Any] | range:
+def char_starts(data: bytes, by_char: bool) -> npt.NDArray[Any] | range:
     """Where in some bytes symbols begin; in UTF-8, wherever no continuation byte stands."""
     if not by_char:
         return range(len(data))
     return np.flatnonzero((np.frombuffer(data, np.uint8) & 0xC0) != 0x80)
 
 
-def _last_character(text: bytes) -> int:
+def _last_char_start(text: bytes) -> int:
     """Where the last character of a text begins, which may be cut; the end, where no character can be told."""
     return next((len(text) - n for n in range(1, min(4, len(text)) + 1) if text[-n] & 0xC0 != 0x80), len(text))
 
 
-class End:
+class TailKeeper:
     """Keeps the last bytes of a text, whole characters of them."""
 
     def __init__(self, limit: int) -> None:
@@ -224,11 +224,11 @@ class End:
 
     def text(self) -> bytes:
         data = b"".join(self.pieces)[-self.limit :]
-        places = begins(data[:8], by_char=True)
+        places = char_starts(data[:8], by_char=True)
         return data[int(places[0]) :] if len(places) else data
 
 
-class Beginning:
+class HeadKeeper:
     """Keeps the first bytes of texts, of which the last one may end early, but not within a character or a record."""
 
     def __init__(self, limit: int) -> None:
@@ -247,12 +247,12 @@ class Beginning:
         texts = list(map(b"".join, self.pieces.values()))
         if self.cut and texts:
             text = texts.pop()
-            end = text.rfind(separator) + len(separator) if separator else _last_character(text)
+            end = text.rfind(separator) + len(separator) if separator else _last_char_start(text)
             texts += [text[:end]] if end > 0 else []
         return texts
 
 
-def first(text: bytes, limit: int) -> bytes:
+def head_bytes(text: bytes, limit: int) -> bytes:
     """Its first bytes, whole characters of them."""
     end = min(limit, len(text))
     while 0 < end < len(text) and text[end] & 0xC0 == 0x80 and limit - end < 3:
@@ -260,7 +260,7 @@ def first(text: bytes, limit: int) -> bytes:
     return text[:end]
 
 
-def last(text: bytes, limit: int) -> bytes:
+def tail_bytes(text: bytes, limit: int) -> bytes:
     """Its last bytes, whole characters of them: of a text to learn from what is nearest to the one after it."""
     begin = max(0, len(text) - limit)
     while 0 < begin < len(text) and text[begin] & 0xC0 == 0x80 and begin - len(text) + limit < 3:

@@ -13,7 +13,7 @@ from charrnn.config.params import seconds
 from charrnn.config.train import PRESETS, TrainConfig
 from charrnn.dataset.dataset import Split
 from charrnn.errors import InputError
-from charrnn.machine import processors
+from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 from charrnn.network.cells import CELLS
 from charrnn.training.throughput import calibrate
@@ -114,7 +114,7 @@ def with_hidden(
     chosen, why = min(largest, UNTIMED), f"the text has {len(split.train):,} symbols"
     if config.time is not None:
         reference = min(largest, 128 if config.time < 30 else 256)  # near to what will be chosen
-        model, count = of_size(reference, layers), config.threads or processors()
+        model, count = of_size(reference, layers), config.threads or available_cpus()
         speed = calibrate(architecture_of(model, split), model, split, device, [count], check)[count]
         there = architecture(reference, layers).parameters
         left = 0.85 * (config.time - elapsed())

@@ -16,7 +16,7 @@ from charrnn.dataset.batches import Chunk
 from charrnn.engines.base import Array
 from charrnn.engines.select import training_model
 from charrnn.errors import NonFiniteError
-from charrnn.machine import processors
+from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import dropout_masks, weight_masks
 from charrnn.network.init import initial_weights
@@ -64,7 +64,7 @@ class Learner:
         self.architecture, self.config = architecture, config
         self.model = training_model(architecture, name=config.engine, device=device, precision=config.precision)
         self.engine = self.model.name
-        self.use_threads(config.threads or processors())
+        self.use_threads(config.threads or available_cpus())
         self.model.load_weights(initial_weights(architecture, config.seed))
         self.optimizer = self.model.make_optimizer(config)
         self._state = self.model.zero_state(config.batch)

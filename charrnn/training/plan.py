@@ -18,10 +18,10 @@ from charrnn.dataset.batches import training_rows
 from charrnn.dataset.dataset import Split
 from charrnn.engines.native import lib as core
 from charrnn.engines.select import choose_engine, choose_precision
-from charrnn.machine import processors
+from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 from charrnn.scoring.baselines import MAX_TRAIN, MAX_VAL, measure
-from charrnn.tokenizers.utf8 import first, last
+from charrnn.tokenizers.utf8 import head_bytes, tail_bytes
 from charrnn.training.autoconfig import (
     MOST_EPOCHS,
     architecture_of,
@@ -223,7 +223,7 @@ def make_plan(
             bounded = True
         steps = min(steps, most)
         config = replace(config, val_limit=max(1, scoring.eval_tokens))
-    config = replace(config, threads=config.threads or processors())
+    config = replace(config, threads=config.threads or available_cpus())
     every = max(1, steps // scoring.evaluations)
     config = replace(
         config,
@@ -251,7 +251,7 @@ def _baselines(config: TrainConfig, split: Split, check: Callable[[], None]) -> 
     """On as much text as a small share of the time allows."""
     limit = min(MAX_TRAIN, int(BASELINE_SPEED * config.time) if config.time else UNTIMED_BASELINES)
     val = b"".join(split.val_texts)
-    found = measure(last(split.train_end, limit), first(val, min(limit, MAX_VAL)), check)
+    found = measure(tail_bytes(split.train_end, limit), head_bytes(val, min(limit, MAX_VAL)), check)
     return None if found is None else asdict(found)
 
 
@@ -263,7 +263,9 @@ def _threads(
     The steps of a small layer are so short that a second thread gains little, and one of torch's loses much
     when another program wants the processor; the core's own threads give way.
     """
-    counts = [config.threads or processors()] if config.threads or device != "cpu" else sorted({1, processors()})
+    counts = (
+        [config.threads or available_cpus()] if config.threads or device != "cpu" else sorted({1, available_cpus()})
+    )
     speeds = calibrate(architecture, config, split, device, counts, check)
     one = _ONE_THREAD[choose_engine(config.engine, device, cell=config.cell, training=True)]
     best = max(speeds, key=lambda count: speeds[count] * (one if count == 1 else 1.0))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.checkpoint.format import Checkpoint
-from charrnn.config.options import kinds, read_toml
+from charrnn.config.options import param_types, read_toml
 from charrnn.config.train import TrainConfig
 from charrnn.console.display import display
 from charrnn.console.format import tell_plan
@@ -20,9 +20,9 @@ from charrnn.console.streams import Console
 from charrnn.corpus import reader as reading
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import fingerprint
-from charrnn.corpus.formats import Form
+from charrnn.corpus.formats import TextFormat
 from charrnn.corpus.reader import read_corpus
-from charrnn.corpus.sources import Sources, locate
+from charrnn.corpus.sources import Sources, resolve_sources
 from charrnn.dataset.dataset import Split
 from charrnn.dataset.id_cache import Store
 from charrnn.dataset.prepare import Preparation, prepare
@@ -67,8 +67,8 @@ class Training:
             self._refuse(Run(folder))
             if going_on:
                 self._recall(Run(folder))
-        sources = locate(self.config.corpus)
-        val = locate([self.config.val]) if self.config.val is not None else None
+        sources = resolve_sources(self.config.corpus)
+        val = resolve_sources([self.config.val]) if self.config.val is not None else None
         self.config = replace(
             self.config,
             corpus=tuple(map(_absolute, self.config.corpus)),
@@ -91,7 +91,7 @@ class Training:
     def _recall(self, run: Run) -> None:
         """Where the text of a run lies and what of it is text, as far as the command does not say."""
         if run.config.exists():
-            stored = read_toml(run.config, kinds(TrainConfig))
+            stored = read_toml(run.config, param_types(TrainConfig))
             known = {name: stored[name] for name in _TEXT if name in stored and name not in self.given}
             if self.config.corpus:
                 known.pop("corpus", None)
@@ -99,8 +99,8 @@ class Training:
 
     def _read(self, sources: Sources, folder: Path | None) -> Corpus:
         config = self.config
-        form = Form(config.record_separator, config.jsonl, config.tsv, config.weights)
-        corpus = read_corpus(sources, form, folder=folder, bar=self._bar)
+        form = TextFormat(config.record_separator, config.jsonl, config.tsv, config.weights)
+        corpus = read_corpus(sources, form, folder=folder, progress=self._bar)
         for note in corpus.notes:
             self.console.tell(note)
         self.fingerprints |= corpus.fingerprints
@@ -116,7 +116,7 @@ class Training:
         val = self._read(held_out, folder) if held_out is not None else None
         for each in (corpus, val):
             if each is not None:
-                each.read_once(self._bar)
+                each.scan(self._bar)
         digest = corpus.sha256 if val is None else f"{corpus.sha256}+{val.sha256}"
         resumed = self._resumed(run, digest)
 
@@ -210,14 +210,14 @@ class Training:
         how = Preparation(
             config.tokenizer, config.val_fraction, config.errors, config.seed, config.vocab_size, config.min_count
         )
-        large = corpus.size + (val.size if val is not None else 0) > reading.LARGE
+        large = corpus.size + (val.size if val is not None else 0) > reading.MAX_IN_MEMORY
         split = prepare(
             corpus,
             val,
             how,
             tokenizer=resumed.tokenizer if resumed is not None else None,
             store=Store(cache_folder() / "ids") if large else None,
-            bar=self._bar,
+            progress=self._bar,
         )
         replaced = split.train_counts.replaced + split.val_counts.replaced
         if replaced:

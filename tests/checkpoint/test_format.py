@@ -140,7 +140,7 @@ def test_sealed_is_the_same_format(tmp_path: Path) -> None:
 
 
 def damage() -> dict[str, Callable[[bytes], bytes]]:
-    kinds: dict[str, Callable[[bytes], bytes]] = {
+    param_types: dict[str, Callable[[bytes], bytes]] = {
         "nothing": lambda data: b"",
         "appended": lambda data: data + b"\0",
         "header zeroed": lambda data: data[:8] + bytes(1000) + data[1008:],
@@ -149,8 +149,8 @@ def damage() -> dict[str, Callable[[bytes], bytes]]:
         "digits in upper case": lambda data: data.replace(b"0f" * 32, b"0F" * 32),
     }
     for length in (1, 7, 8, 9, *range(1024, 5000, 1024)):
-        kinds[f"cut at {length}"] = lambda data, length=length: data[:length]  # type: ignore[misc]
-    return kinds
+        param_types[f"cut at {length}"] = lambda data, length=length: data[:length]  # type: ignore[misc]
+    return param_types
 
 
 @pytest.mark.parametrize("kind", damage())

@@ -9,19 +9,19 @@ import pytest
 
 from charrnn.config.eval import EvalConfig
 from charrnn.config.groups import MAX_SEED
-from charrnn.config.options import check_fields, flag, kinds, merge, option, parse, read_toml
+from charrnn.config.options import check_fields, flag, merge, option, param_types, parse, read_toml
 from charrnn.config.params import (
     Choice,
     Duration,
     Escaped,
     Flag,
-    Kind,
-    Names,
+    Float,
+    Int,
+    IntList,
+    ParamType,
     PathName,
-    Real,
-    Sizes,
+    StrList,
     Text,
-    Whole,
     seconds,
 )
 from charrnn.config.sample import SampleConfig
@@ -44,14 +44,14 @@ TAKEN = [
     (Flag(), "no", False),
     (Flag(), "0", False),
     (Choice(("gru", "lstm")), "gru", "gru"),
-    (Whole(), "0", 0),
-    (Whole(1, 8), "8", 8),
-    (Real(), "0", 0.0),
-    (Real(), "1e-3", 0.001),
-    (Real(0, 1), "1", 1.0),
-    (Sizes(), "512", (512,)),
-    (Sizes(), "64,32", (64, 32)),
-    (Names(), "a", ("a",)),
+    (Int(), "0", 0),
+    (Int(1, 8), "8", 8),
+    (Float(), "0", 0.0),
+    (Float(), "1e-3", 0.001),
+    (Float(0, 1), "1", 1.0),
+    (IntList(), "512", (512,)),
+    (IntList(), "64,32", (64, 32)),
+    (StrList(), "a", ("a",)),
     (Duration(), "90", 90.0),
     (Duration(), "90s", 90.0),
     (Duration(), "5m", 300.0),
@@ -61,7 +61,7 @@ TAKEN = [
 
 
 @pytest.mark.parametrize(("kind", "text", "value"), TAKEN)
-def test_what_is_taken(kind: Kind, text: str, value: Any) -> None:
+def test_what_is_taken(kind: ParamType, text: str, value: Any) -> None:
     read = kind.parse(text)
     assert (read, type(read)) == (value, type(value))
     assert kind.check(read) == read  # what was read can be given again, as a checkpoint's plan is
@@ -73,24 +73,24 @@ REFUSED = [
     (Flag(), "maybe", "true or false"),
     (Choice(("gru", "lstm")), "x", "one of gru, lstm"),
     (Choice(("gru", "lstm")), "", "one of gru, lstm"),
-    (Whole(), "-1", "a whole number, 0 or more"),
-    (Whole(1, 8), "9", "a whole number from 1 to 8"),
-    (Whole(1, 8), "3.0", "a whole number from 1 to 8"),
-    (Whole(1, 8), "", "a whole number from 1 to 8"),
-    (Whole(), str(2**63), "a whole number, 0 or more"),
-    (Whole(), "9" * 5000, "a whole number, 0 or more"),
-    (Real(), "nan", "a finite number, 0 or more"),
-    (Real(), "inf", "a finite number, 0 or more"),
-    (Real(), "-inf", "a finite number, 0 or more"),
-    (Real(), "1e400", "a finite number, 0 or more"),
-    (Real(), "-0.1", "a finite number, 0 or more"),
-    (Real(0, 1, open_low=True), "0", "a finite number, above 0 and at most 1"),
-    (Real(0, 1, open_high=True), "1.0", "a finite number, 0 or more and below 1"),
-    (Real(), "one", "a finite number, 0 or more"),
-    (Sizes(), "0", "whole numbers from 1 to 65536, separated by commas"),
-    (Sizes(), "8,", "whole numbers from 1 to 65536, separated by commas"),
-    (Sizes(9), "8,10", "whole numbers from 1 to 9, separated by commas"),
-    (Sizes(), "3.5", "whole numbers from 1 to 65536, separated by commas"),
+    (Int(), "-1", "a whole number, 0 or more"),
+    (Int(1, 8), "9", "a whole number from 1 to 8"),
+    (Int(1, 8), "3.0", "a whole number from 1 to 8"),
+    (Int(1, 8), "", "a whole number from 1 to 8"),
+    (Int(), str(2**63), "a whole number, 0 or more"),
+    (Int(), "9" * 5000, "a whole number, 0 or more"),
+    (Float(), "nan", "a finite number, 0 or more"),
+    (Float(), "inf", "a finite number, 0 or more"),
+    (Float(), "-inf", "a finite number, 0 or more"),
+    (Float(), "1e400", "a finite number, 0 or more"),
+    (Float(), "-0.1", "a finite number, 0 or more"),
+    (Float(0, 1, open_low=True), "0", "a finite number, above 0 and at most 1"),
+    (Float(0, 1, open_high=True), "1.0", "a finite number, 0 or more and below 1"),
+    (Float(), "one", "a finite number, 0 or more"),
+    (IntList(), "0", "whole numbers from 1 to 65536, separated by commas"),
+    (IntList(), "8,", "whole numbers from 1 to 65536, separated by commas"),
+    (IntList(9), "8,10", "whole numbers from 1 to 9, separated by commas"),
+    (IntList(), "3.5", "whole numbers from 1 to 65536, separated by commas"),
     (Duration(), "0", "a time above 0 such as 90s, 5m or 1h30m"),
     (Duration(), "-5s", "a time above 0 such as 90s, 5m or 1h30m"),
     (Duration(), "5 minutes", "a time above 0 such as 90s, 5m or 1h30m"),
@@ -101,7 +101,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("kind", "text", "wanted"), REFUSED, ids=lambda value: str(value)[:40])
-def test_what_is_refused(kind: Kind, text: str, wanted: str) -> None:
+def test_what_is_refused(kind: ParamType, text: str, wanted: str) -> None:
     """CL-16: the message names flag, range and value."""
     with pytest.raises(UsageError) as caught:
         parse(kind, text, "--x")
@@ -109,32 +109,32 @@ def test_what_is_refused(kind: Kind, text: str, wanted: str) -> None:
     assert caught.value.exit_code == 2
 
 
-WRONG_TYPE: list[tuple[Kind, Any]] = [
+WRONG_TYPE: list[tuple[ParamType, Any]] = [
     (Text(), 5),
     (PathName(), False),
     (Flag(), 1),
     (Flag(), "yes"),
     (Choice(("a",)), 1),
     (Choice(("a",)), ["a"]),
-    (Whole(), True),
-    (Whole(), 1.0),
-    (Whole(), "1"),
-    (Real(), True),
-    (Real(), "1"),
-    (Real(), math.nan),
-    (Real(), 10**400),
-    (Sizes(), True),
-    (Sizes(), []),
-    (Sizes(), [8, 8.0]),
-    (Names(), 5),
-    (Names(), ["a", 5]),
+    (Int(), True),
+    (Int(), 1.0),
+    (Int(), "1"),
+    (Float(), True),
+    (Float(), "1"),
+    (Float(), math.nan),
+    (Float(), 10**400),
+    (IntList(), True),
+    (IntList(), []),
+    (IntList(), [8, 8.0]),
+    (StrList(), 5),
+    (StrList(), ["a", 5]),
     (Duration(), True),
     (Duration(), math.inf),
 ]
 
 
 @pytest.mark.parametrize(("kind", "value"), WRONG_TYPE, ids=lambda value: str(value)[:40])
-def test_wrong_types(kind: Kind, value: Any) -> None:
+def test_wrong_types(kind: ParamType, value: Any) -> None:
     """CL-21: of a file's values, and of a checkpoint's."""
 
     config = make_dataclass("Config", [("x", Any, option(kind, "x"))])(5)
@@ -148,7 +148,7 @@ def test_configurations(config: type) -> None:
     """Every option has a kind and a help, defaults are fit, and nothing can be changed afterwards."""
     made = config()
     for each in fields(config):
-        assert isinstance(each.metadata["kind"], Kind)
+        assert isinstance(each.metadata["kind"], ParamType)
         assert each.metadata["help"].endswith(".") or each.metadata["help"].endswith("object."), each.name
         assert str(each.metadata["kind"])
         if each.default is not None:
@@ -162,16 +162,16 @@ EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "Text": ("flag", "variable", "file"),
     "Escaped": ("|", r"\n\n", "file"),
     "PathName": ("flag", "variable", "file"),
-    "Whole": ("5", "4", 3),
-    "Real": ("0.75", "0.5", 0.25),
-    "Sizes": ("5", "4", 3),
-    "Names": (("flag",), "variable", "file"),
+    "Int": ("5", "4", 3),
+    "Float": ("0.75", "0.5", 0.25),
+    "IntList": ("5", "4", 3),
+    "StrList": (("flag",), "variable", "file"),
     "Duration": ("5m", "4m", "3m"),
     "Device": ("cuda:5", "cuda:4", "cuda:3"),
 }
 
 
-def example(kind: Kind) -> tuple[Any, Any, Any]:
+def example(kind: ParamType) -> tuple[Any, Any, Any]:
     if isinstance(kind, Choice):
         first, second, *_ = kind.choices
         return first, second, first
@@ -187,14 +187,14 @@ def toml(value: Any) -> str:
     [
         (config, name)
         for config in CONFIGS
-        for name, kind in kinds(config).items()
+        for name, kind in param_types(config).items()
         # what goes with a cell or a tokenizer that is not the default
         if not isinstance(kind, Flag) and name not in ("activation", "vocab_size", "dynamic_rate")
     ],
 )
 def test_precedence(config: type, name: str) -> None:
     """CL-21: flag, variable, file, default; for every option there is."""
-    kind = kinds(config)[name]
+    kind = param_types(config)[name]
     by_flag, by_variable, in_file = example(kind)
     variable = f"CHARRNN_{name.upper()}"
     file = Path("options.toml")
@@ -252,7 +252,7 @@ def test_files_with_mistakes(line: str, words: str) -> None:
     file = Path("options.toml")
     file.write_bytes(line.encode("latin-1"))
     with pytest.raises(UsageError) as caught:
-        read_toml(file, kinds(TrainConfig))
+        read_toml(file, param_types(TrainConfig))
     assert str(caught.value).startswith("'options.toml'")
     assert words in str(caught.value)
 
@@ -261,7 +261,7 @@ def test_no_such_file() -> None:
     """CL-21."""
     for path, words in (("none.toml", "No such file"), (".", "directory")):
         with pytest.raises(UsageError, match=words):
-            read_toml(Path(path), kinds(TrainConfig))
+            read_toml(Path(path), param_types(TrainConfig))
 
 
 def test_a_variable_is_named_in_its_refusal() -> None:

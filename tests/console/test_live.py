@@ -127,8 +127,8 @@ def test_after_an_error(
         return step(learner, chunk, number, rate)
 
     monkeypatch.setattr(Learner, "step", failing)
-    ended, screen = terminal(*SHORT)
-    assert ended == code
+    with_final_separator, screen = terminal(*SHORT)
+    assert with_final_separator == code
     assert given_back(screen)
     assert re.search(rf"(^|[\r\n]|\x1b\[2K){re.escape(words)}", screen[screen.rfind(SHOW) :])
 

@@ -18,8 +18,8 @@ import pytest
 
 from charrnn.corpus import catalog as corpora
 from charrnn.corpus import download
-from charrnn.corpus.catalog import Recipe, known
-from charrnn.corpus.documents import no_bar
+from charrnn.corpus.catalog import Recipe, catalog
+from charrnn.corpus.documents import no_progress
 from charrnn.corpus.download import cached
 from charrnn.errors import CharRNNError
 from tests.tiny import Program, Ran
@@ -137,20 +137,20 @@ def test_a_corpus_is_fetched_once(serve: Serve, cache: Path) -> None:
     told: list[int] = []
 
     @contextlib.contextmanager
-    def bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
         assert (title, total) == ("fetching names", len(BODY))
         yield told.append
 
     assert cached(recipe.name, recipe.bytes, recipe.sha256) is None
-    path = recipe.fetch(bar)
+    path = recipe.fetch(progress)
     assert path.read_bytes() == BODY
     assert path.parent == cache
     assert sum(told) == len(BODY)
-    assert recipe.fetch(bar) == cached(recipe.name, recipe.bytes, recipe.sha256) == path
+    assert recipe.fetch(progress) == cached(recipe.name, recipe.bytes, recipe.sha256) == path
     assert server.asked == ["/names.txt"]
     assert left(cache) == ["names.txt"]
     assert [text.data for text in recipe.texts()] == [BODY]
-    assert recipe.here
+    assert recipe.is_available
 
 
 RECOVERS: dict[str, list[Answer]] = {
@@ -166,7 +166,7 @@ RECOVERS: dict[str, list[Answer]] = {
 def test_se_07_what_is_got_over(answers: list[Answer], serve: Serve, cache: Path) -> None:
     """SE-07: tried again where that may help."""
     server = serve(*answers)
-    assert replace(GOOD, url=server.url).fetch(no_bar).read_bytes() == BODY
+    assert replace(GOOD, url=server.url).fetch(no_progress).read_bytes() == BODY
     assert len(server.asked) == len(answers)
     assert left(cache) == ["names.txt"]
 
@@ -192,7 +192,7 @@ def test_se_07_what_is_refused(answer: Answer, told: str, asked: int, serve: Ser
     """SE-07: exit 1, one line with name, address and cause; nothing at the final path or beside it."""
     server = serve(answer)
     with pytest.raises(CharRNNError) as error:
-        replace(GOOD, url=server.url).fetch(no_bar)
+        replace(GOOD, url=server.url).fetch(no_progress)
     message = str(error.value)
     assert error.value.exit_code == 1
     assert message.startswith(f"cannot fetch names from {server.url}: ")
@@ -207,7 +207,7 @@ def test_se_07_a_slow_server(serve: Serve, cache: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(download, "TIMEOUT", (0.2, 0.2))
     server = serve(slow)
     with pytest.raises(CharRNNError, match="timed out"):
-        replace(GOOD, url=server.url).fetch(no_bar)
+        replace(GOOD, url=server.url).fetch(no_progress)
     assert len(server.asked) == 3
     assert left(cache) == []
 
@@ -225,7 +225,7 @@ def test_se_07_a_slow_server(serve: Serve, cache: Path, monkeypatch: pytest.Monk
 def test_se_07_nobody_there(url: str, told: str, cache: Path) -> None:
     """SE-08: no network is a sentence."""
     with pytest.raises(CharRNNError, match="cannot fetch names from .*" + told):
-        replace(GOOD, url=url).fetch(no_bar)
+        replace(GOOD, url=url).fetch(no_progress)
     assert left(cache) == []
 
 
@@ -235,8 +235,8 @@ def test_a_damaged_copy_is_fetched_again(damaged: bytes, serve: Serve, cache: Pa
     cache.mkdir(parents=True)
     (cache / "names.txt").write_bytes(damaged)
     recipe = replace(GOOD, url=server.url)
-    assert not recipe.here
-    assert recipe.fetch(no_bar).read_bytes() == BODY
+    assert not recipe.is_available
+    assert recipe.fetch(no_progress).read_bytes() == BODY
     assert len(server.asked) == 1
 
 
@@ -247,7 +247,7 @@ def test_se_09_a_planted_link_is_not_followed(serve: Serve, cache: Path, tmp_pat
     victim.write_bytes(b"precious")
     cache.mkdir(parents=True)
     (cache / "names.txt").symlink_to(victim)
-    path = replace(GOOD, url=server.url).fetch(no_bar)
+    path = replace(GOOD, url=server.url).fetch(no_progress)
     assert victim.read_bytes() == b"precious"
     assert path.read_bytes() == BODY
     assert not path.is_symlink()
@@ -259,7 +259,7 @@ def test_a_folder_that_cannot_be_written(serve: Serve, cache: Path) -> None:
     cache.parent.mkdir(parents=True)
     cache.write_bytes(b"a file in its place")
     with pytest.raises(CharRNNError, match=r"^cannot keep names in '.*corpora': ") as error:
-        replace(GOOD, url=server.url).fetch(no_bar)
+        replace(GOOD, url=server.url).fetch(no_progress)
     assert error.value.exit_code == 1
 
 
@@ -267,14 +267,14 @@ def test_an_interrupted_fetch_leaves_nothing(serve: Serve, cache: Path) -> None:
     server = serve(sends(BODY))
 
     @contextlib.contextmanager
-    def bar(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
         def interrupt(count: int) -> None:
             raise KeyboardInterrupt
 
         yield interrupt
 
     with pytest.raises(KeyboardInterrupt):
-        replace(GOOD, url=server.url).fetch(bar)
+        replace(GOOD, url=server.url).fetch(progress)
     assert left(cache) == []
 
 
@@ -283,7 +283,7 @@ def test_two_at_once(serve: Serve, cache: Path) -> None:
     recipe = replace(GOOD, url=server.url)
     script = (
         "from charrnn.corpus.catalog import Recipe\n"
-        f"from charrnn.corpus.documents import no_bar; print({recipe!r}.fetch(no_bar).stat().st_size)"
+        f"from charrnn.corpus.documents import no_progress; print({recipe!r}.fetch(no_progress).stat().st_size)"
     )
     running = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) for _ in range(3)]
     assert [each.communicate(timeout=60)[0] for each in running] == [b"85000\n"] * 3
@@ -295,7 +295,7 @@ def test_two_at_once(serve: Serve, cache: Path) -> None:
 
 def test_the_recipes_are_those_of_the_shared_texts(shared: Path) -> None:
     for name, file in (("shakespeare", "tinyshakespeare.txt"), ("names", "names.txt")):
-        recipe, data = known()[name], (shared / file).read_bytes()
+        recipe, data = catalog()[name], (shared / file).read_bytes()
         assert (recipe.bytes, recipe.sha256) == (len(data), hashlib.sha256(data).hexdigest())
         assert recipe.url.startswith("https://raw.githubusercontent.com/")
         assert recipe.records == (name == "names")
@@ -313,10 +313,10 @@ def test_a_recipe_that_is_none(wrong: dict[str, object]) -> None:
 @pytest.fixture
 def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, serve: Serve) -> Program:
     """The program, for which `names` is on a server of ours."""
-    recipes = {**known(), "names": replace(GOOD, url=serve(sends(BODY)).url)}
+    recipes = {**catalog(), "names": replace(GOOD, url=serve(sends(BODY)).url)}
     for module in ("charrnn.corpus.sources", "charrnn.cli.corpora"):
         __import__(module)
-        monkeypatch.setattr(f"{module}.known", lambda: recipes)
+        monkeypatch.setattr(f"{module}.catalog", lambda: recipes)
     return Program(capfdbinary, monkeypatch)
 
 
@@ -376,7 +376,7 @@ def test_training_on_a_known_corpus(run: Program, cache: Path) -> None:
 def test_no_network_is_one_line(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     """SE-08, CL-12."""
     gone = {"names": replace(GOOD, url="http://127.0.0.1:1/names.txt")}
-    monkeypatch.setattr("charrnn.corpus.sources.known", lambda: gone)
+    monkeypatch.setattr("charrnn.corpus.sources.catalog", lambda: gone)
     done = run("train", "names", "--steps", "2", "--out", "run")
     assert done.code == 1
     assert "Connection refused; a file fetched in another way can be named by its path" in done.error

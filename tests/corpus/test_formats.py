@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from charrnn.corpus.formats import counted, fasta, is_fasta, json_lines, lines
+from charrnn.corpus.formats import counted_lines, fasta, is_fasta, lines, read_json_lines
 from charrnn.corpus.tables import table
 from charrnn.errors import InputError
 
@@ -18,11 +18,11 @@ def cut(data: bytes, size: int) -> Iterator[bytes]:
 
 GOOD: list[tuple[Callable[..., Iterator[object]], bytes, list[object]]] = [
     (
-        partial(json_lines, field="t"),
+        partial(read_json_lines, field="t"),
         '{"t": "anna"}\n{"n": 1, "t": "é\\n日"}\r\n\n{"t": ""}\n{"t": 3}\n{}\n{"t": "\\u0000"}'.encode(),
         [(1, b"anna"), (2, "é\n日".encode()), (7, b"\0")],
     ),
-    (partial(json_lines, field="a b"), BOM + b'{"a b": "x"}\n', [(1, b"x")]),
+    (partial(read_json_lines, field="a b"), BOM + b'{"a b": "x"}\n', [(1, b"x")]),
     (partial(table, column="2"), b"1\tanna\n2\tolivia\tmore\r\n\n3\t\n4\tx", [(1, b"anna"), (2, b"olivia"), (5, b"x")]),
     (partial(table, column="name"), BOM + b"name\tid\nanna\t1\n\tx\nx\n", [(2, b"anna"), (4, b"x")]),
     (partial(table, column="1"), b"one\ntwo\n", [(1, b"one"), (2, b"two")]),
@@ -33,7 +33,7 @@ GOOD: list[tuple[Callable[..., Iterator[object]], bytes, list[object]]] = [
     ),
     (fasta, b"\n\n", []),
     (
-        counted,
+        counted_lines,
         b"3\tanna\n\n   12 two words\n1\t\ttab\n7\tx",
         [(1, 3, b"anna"), (3, 12, b"two words"), (4, 1, b"\ttab"), (5, 7, b"x")],
     ),
@@ -48,21 +48,21 @@ def test_texts(read: Callable[..., Iterator[object]], data: bytes, expected: lis
 
 
 BAD: list[tuple[Callable[..., Iterator[object]], bytes, int, str]] = [
-    (partial(json_lines, field="t"), b'{"t": "a"}\n{"t": \n', 2, "no JSON: "),
-    (partial(json_lines, field="t"), b'["t"]\n', 1, "no JSON object"),
-    (partial(json_lines, field="t"), b'{"t": NaN}\n', 1, "no JSON: "),
-    (partial(json_lines, field="t"), b"[" * 100_000, 1, "nested too deeply"),
-    (partial(json_lines, field="t"), b'{"t": "\xff"}\n', 1, "no JSON: "),
+    (partial(read_json_lines, field="t"), b'{"t": "a"}\n{"t": \n', 2, "no JSON: "),
+    (partial(read_json_lines, field="t"), b'["t"]\n', 1, "no JSON object"),
+    (partial(read_json_lines, field="t"), b'{"t": NaN}\n', 1, "no JSON: "),
+    (partial(read_json_lines, field="t"), b"[" * 100_000, 1, "nested too deeply"),
+    (partial(read_json_lines, field="t"), b'{"t": "\xff"}\n', 1, "no JSON: "),
     (partial(table, column="3"), b"a\tb\tc\na\tb\n", 2, "there is no column 3, only 2"),
     (partial(table, column="text"), b"id\tname\n", 1, "no column is called 'text'; there are id, name"),
     (partial(table, column="0"), b"id\n", 1, "no column is called '0'"),
     (fasta, b"\nACGT\n>x\n", 2, "no FASTA"),
-    (counted, b"3\tanna\nanna\n", 2, "a count of 1 or more, a tab and a text are expected"),
-    (counted, b"0\tanna\n", 1, "a count"),
-    (counted, b"-1\tanna\n", 1, "a count"),
-    (counted, b"1.5\tanna\n", 1, "a count"),
-    (counted, b"3\t\n", 1, "a count"),
-    (counted, b"3anna\n", 1, "a count"),
+    (counted_lines, b"3\tanna\nanna\n", 2, "a count of 1 or more, a tab and a text are expected"),
+    (counted_lines, b"0\tanna\n", 1, "a count"),
+    (counted_lines, b"-1\tanna\n", 1, "a count"),
+    (counted_lines, b"1.5\tanna\n", 1, "a count"),
+    (counted_lines, b"3\t\n", 1, "a count"),
+    (counted_lines, b"3anna\n", 1, "a count"),
 ]
 
 

@@ -19,8 +19,8 @@ import pytest
 from charrnn.checkpoint import format as checkpoint
 from charrnn.corpus import documents as texts
 from charrnn.corpus import reader as reading
-from charrnn.corpus.documents import Documents, FileText, Readable, Spool, SpooledText, Text
-from charrnn.corpus.formats import Form
+from charrnn.corpus.documents import Document, DocumentList, FileDocument, MemoryDocument, Spool, SpooledDocument
+from charrnn.corpus.formats import TextFormat
 from charrnn.corpus.reader import read_corpus
 from charrnn.dataset import encode as encoding
 from charrnn.dataset.dataset import Split
@@ -33,8 +33,8 @@ from tests.trainings import arguments, corpus_of
 TEXT = "Größe und Maß,\nnaïve 日本語 😀😀.\n".encode() * 12
 
 
-def data_of(text: Readable, begin: int = 0, end: int | None = None) -> bytes:
-    return b"".join(text.pieces(begin, end))
+def data_of(text: Document, begin: int = 0, end: int | None = None) -> bytes:
+    return b"".join(text.chunks(begin, end))
 
 
 @pytest.fixture
@@ -45,9 +45,9 @@ def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """What is read at a time, and what is held in memory, is next to nothing; returns the cache folder."""
-    monkeypatch.setattr(reading, "LARGE", 100)
+    monkeypatch.setattr(reading, "MAX_IN_MEMORY", 100)
     for module in (texts, reading):
-        monkeypatch.setattr(module, "PIECE", 7)
+        monkeypatch.setattr(module, "CHUNK_BYTES", 7)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "charrnn" / "ids"
 
@@ -55,17 +55,17 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 # --- texts that are read again and again ---------------------------------------------------------------
 
 
-def readables(tmp_path: Path, data: bytes) -> list[Readable]:
+def readables(tmp_path: Path, data: bytes) -> list[Document]:
     (tmp_path / "file").write_bytes(data)
-    made: list[Readable] = [Text("t", data), FileText(str(tmp_path / "file"))]
+    made: list[Document] = [MemoryDocument("t", data), FileDocument(str(tmp_path / "file"))]
     for limit in (0, 10, 10**6):
         spool = Spool(limit)
         spool.write(b"before")
         for at in range(0, len(data), 5):
             spool.write(data[at : at + 5])
         spool.write(b"after")
-        made.append(SpooledText("s", spool, 6, len(data)))
-        documents = Documents("d", Spool(limit))
+        made.append(SpooledDocument("s", spool, 6, len(data)))
+        documents = DocumentList("d", Spool(limit))
         for line, part in enumerate((b"one", data, b"two"), 1):
             documents.add(line, part)
         [first, second, last] = documents
@@ -76,15 +76,15 @@ def readables(tmp_path: Path, data: bytes) -> list[Readable]:
     return made
 
 
-@pytest.mark.parametrize("piece", [1, 3, 1 << 20])
-def test_any_part_any_number_of_times(piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts, "PIECE", piece)
+@pytest.mark.parametrize("chunk", [1, 3, 1 << 20])
+def test_any_part_any_number_of_times(chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(texts, "CHUNK_BYTES", chunk)
     data = TEXT[:50]
     for text in readables(tmp_path, data):
         assert text.size == len(data)
         for begin, end in ((0, None), (0, 0), (0, 1), (7, 30), (49, 50), (3, None), (0, 50)):
             assert data_of(text, begin, end) == data[begin:end]
-            assert all(0 < len(part) <= piece for part in text.pieces(begin, end))
+            assert all(0 < len(part) <= chunk for part in text.chunks(begin, end))
 
 
 @pytest.mark.parametrize("change", ["longer", "shorter", "newer", "replaced", "gone"])
@@ -92,7 +92,7 @@ def test_in_17_a_file_that_changes_is_told(change: str, tmp_path: Path) -> None:
     """IN-17: between two readings, or in the middle of one."""
     path = tmp_path / "f"
     path.write_bytes(TEXT)
-    text = FileText(str(path))
+    text = FileDocument(str(path))
     assert data_of(text) == TEXT
     match change:
         case "longer":
@@ -140,21 +140,21 @@ def test_the_same_corpus_from_anywhere(tmp_path: Path, monkeypatch: pytest.Monke
             assert corpus.sha256 == expected.sha256
             assert [data_of(text) for text in corpus.texts] == [TEXT]
             assert corpus.size == len(TEXT)
-            assert corpus.survey.chars.tolist() == [len(TEXT.decode())]
-            assert isinstance(next(corpus.texts), FileText) == (limit < len(TEXT) and name == "a.txt")
+            assert corpus.stats.chars.tolist() == [len(TEXT.decode())]
+            assert isinstance(next(corpus.texts), FileDocument) == (limit < len(TEXT) and name == "a.txt")
 
 
 def test_structured_sources_larger_than_memory() -> None:
     """The same documents, whether they are held or not."""
     Path("d.jsonl").write_bytes(b"".join(json.dumps({"t": f"text {n}" * 9}).encode() + b"\n" for n in range(50)))
-    found = [read_corpus(["d.jsonl"], Form(jsonl="t"), limit=limit) for limit in (0, 100, 10**6)]
+    found = [read_corpus(["d.jsonl"], TextFormat(jsonl="t"), limit=limit) for limit in (0, 100, 10**6)]
     assert len({corpus.sha256 for corpus in found}) == 1
     for corpus in found:
         assert [data_of(text).decode() for text in corpus.texts] == [f"text {n}" * 9 for n in range(50)]
         assert [text.name for text in corpus.texts][9] == "d.jsonl, line 10"
-    whole = read_corpus(["d.jsonl"], Form(jsonl="t", separator=b"\n"), limit=0)
+    whole = read_corpus(["d.jsonl"], TextFormat(jsonl="t", separator=b"\n"), limit=0)
     assert [data_of(text) for text in whole.texts] == ["".join(f"text {n}" * 9 + "\n" for n in range(50)).encode()]
-    assert whole.survey.records.tolist() == [50]
+    assert whole.stats.records.tolist() == [50]
 
 
 @pytest.mark.parametrize(
@@ -233,10 +233,10 @@ CASES: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("piece", [1, 2, 3, 5, 8, 1 << 20])
+@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 8, 1 << 20])
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_in_04_in_19_files_or_memory(
-    case: dict[str, Any], piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    case: dict[str, Any], chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """IN-04, IN-19: the same split wherever it is kept and however it is read."""
     separator = case.get("separator", b"")
@@ -244,7 +244,7 @@ def test_in_04_in_19_files_or_memory(
     held = (b"x\n" * 4 + TEXT, "\ufeffABC äöü\n".encode() * 9, b"end")
     expected = prepare(corpus_of(*held, separator=separator), None, how)
     for module in (texts, reading):
-        monkeypatch.setattr(module, "PIECE", piece)
+        monkeypatch.setattr(module, "CHUNK_BYTES", chunk)
     store = Store(tmp_path)
     for _ in range(2):
         found = prepare(corpus_of(*held, separator=separator), None, how, store=store)
@@ -317,7 +317,7 @@ def test_a_large_corpus_trains_the_same_model(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert run(*arguments("a.txt", "one", *more, steps=6)).code == 0
     assert not Path("cache").exists()
-    monkeypatch.setattr(reading, "LARGE", 100)
+    monkeypatch.setattr(reading, "MAX_IN_MEMORY", 100)
     assert run(*arguments("a.txt", "two", *more, steps=6)).code == 0
     assert len(list(Path("cache/charrnn/ids").iterdir())) == 1
     assert model_bytes("one") == model_bytes("two")

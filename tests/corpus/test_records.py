@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.corpus.records import Ends, ended, selected, with_starts
+from charrnn.corpus.records import SeparatorScanner, insert_bos, select_records, with_final_separator
 from charrnn.dataset import batches as rows
 from charrnn.dataset.batches import Rows
 from charrnn.dataset.dataset import Stream
@@ -43,10 +43,10 @@ def test_ends_are_where_split_finds_them(text: bytes, separator: bytes, size: in
     """From left to right, without overlap, wherever the text is cut."""
     parts = text.split(separator)
     expected = list(itertools.accumulate(len(part) + len(separator) for part in parts[:-1]))
-    finder, found, begin = Ends(np.frombuffer(separator, np.uint8)), [], 0
-    for piece in cut(text, size):
-        found += [begin + int(end) for end in finder.feed(np.frombuffer(piece, np.uint8))]
-        begin += len(piece)
+    finder, found, begin = SeparatorScanner(np.frombuffer(separator, np.uint8)), [], 0
+    for chunk in cut(text, size):
+        found += [begin + int(end) for end in finder.feed(np.frombuffer(chunk, np.uint8))]
+        begin += len(chunk)
     assert found == expected
     assert finder.open == len(parts[-1])
 
@@ -55,28 +55,28 @@ def test_ends_are_where_split_finds_them(text: bytes, separator: bytes, size: in
 @given(text=texts, separator=separators, size=st.integers(1, 9))
 def test_the_last_record_is_ended(text: bytes, separator: bytes, size: int) -> None:
     """With as much of the separator as is missing; a text that is ended is left as it is."""
-    whole = b"".join(ended(cut(text, size), separator))
+    whole = b"".join(with_final_separator(cut(text, size), separator))
     assert whole.startswith(text)
     assert whole.split(separator)[-1] == b""
     assert len(whole) - len(text) <= len(separator)
-    assert b"".join(ended([whole], separator)) == whole
+    assert b"".join(with_final_separator([whole], separator)) == whole
     if len(separator) == 1 and text and not text.endswith(separator):
         assert whole == text + separator
 
 
 def test_a_newline_is_half_a_blank_line() -> None:
     for text in (b"a\nb\n\nc", b"a\nb\n\nc\n", b"a\nb\n\nc\n\n"):
-        assert b"".join(ended([text], b"\n\n")) == b"a\nb\n\nc\n\n"
+        assert b"".join(with_final_separator([text], b"\n\n")) == b"a\nb\n\nc\n\n"
 
 
 @settings(max_examples=300, deadline=None)
 @given(text=texts, separator=separators, size=st.integers(1, 9), first=st.integers(0, 3), seed=st.integers(0, 99))
 def test_records_are_chosen_whole(text: bytes, separator: bytes, size: int, first: int, seed: int) -> None:
-    text = b"".join(ended([text], separator))
+    text = b"".join(with_final_separator([text], separator))
     records = records_of(text, separator)
     chosen = np.random.default_rng(seed).random(first + len(records)) < 0.5
     wanted = b"".join(record for record, keep in zip(records, chosen[first:], strict=True) if keep)
-    assert b"".join(selected(cut(text, size), separator, chosen, first)) == wanted
+    assert b"".join(select_records(cut(text, size), separator, chosen, first)) == wanted
 
 
 # --- splitting them --------------------------------------------------------------------------------
@@ -179,12 +179,12 @@ def test_every_record_is_read_once_an_epoch(
     counts = collections.Counter(targets)
     assert set(counts.values()) == {1}
     assert len(stream) - len(counts) < batch * seq_len
-    begins = set(stream.starts.tolist())
+    char_starts = set(stream.starts.tolist())
     for before, symbol in zip(inputs, targets, strict=True):
-        assert before == (1000 if symbol in begins else symbol - 1)
+        assert before == (1000 if symbol in char_starts else symbol - 1)
     row = len(targets) // batch
     for place in range(len(targets) - 1):
-        if (place + 1) % row and targets[place + 1] not in begins:
+        if (place + 1) % row and targets[place + 1] not in char_starts:
             assert targets[place + 1] == targets[place] + 1  # a record is never torn
 
 
@@ -232,30 +232,30 @@ def test_neighbours_go_together_where_there_are_too_many(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(("count", "limit"), [(1, 100), (3, 100), (64, 100), (4, 20), (2, 1), (5, 10**6)])
 def test_a_quick_look_takes_whole_records(count: int, limit: int) -> None:
     stream = stream_of([3, 1, 7, 2, 2, 9, 4, 1, 1, 6] * 4)
-    pieces = stream.pieces(count, limit, 1000)
-    assert 0 < len(pieces) <= count
+    chunks = stream.pieces(count, limit, 1000)
+    assert 0 < len(chunks) <= count
     seen: list[int] = []
-    for piece in pieces:
-        assert piece[0] in stream.starts
-        for before, symbol in itertools.pairwise(piece.tolist()):
+    for chunk in chunks:
+        assert chunk[0] in stream.starts
+        for before, symbol in itertools.pairwise(chunk.tolist()):
             assert symbol == 1000 or symbol in (before + 1, *stream.starts)
             assert (symbol == 1000) == (before + 1 in stream.starts and before != 1000)
-        seen += [symbol for symbol in piece.tolist() if symbol != 1000]
+        seen += [symbol for symbol in chunk.tolist() if symbol != 1000]
     assert seen == list(range(len(seen)))
     assert min(limit, len(stream)) <= len(seen) < limit + 9
     assert len(seen) == len(stream) or len(seen) in stream.starts
 
 
 def test_the_start_is_put_in() -> None:
-    assert with_starts(np.array([5, 6, 7], np.uint8), np.array([1, 3]), 300).tolist() == [5, 300, 6, 7, 300]
+    assert insert_bos(np.array([5, 6, 7], np.uint8), np.array([1, 3]), 300).tolist() == [5, 300, 6, 7, 300]
 
 
 def test_weights_are_of_the_records_to_train_on() -> None:
     corpus = corpus_of(b"a\nb\nc\nd\n", separator=b"\n", weights=[1, 20, 300, 4000])
     made = prepare(corpus, None, Preparation("byte", fraction=0.25, seed=1))
     assert made.train.weights is not None
-    known = {b"a\n": 1, b"b\n": 20, b"c\n": 300, b"d\n": 4000}
+    catalog = {b"a\n": 1, b"b\n": 20, b"c\n": 300, b"d\n": 4000}
     read = [ByteTokenizer().decode(ids) for ids in made.train.texts()]
-    assert [known[record] for record in read] == made.train.weights.tolist()
+    assert [catalog[record] for record in read] == made.train.weights.tolist()
     assert len(made.val.starts) == 1
     assert made.val.weights is None

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from charrnn.corpus import catalog as corpora
-from charrnn.corpus.catalog import known
+from charrnn.corpus.catalog import catalog
 from charrnn.corpus.corpus import Corpus
-from charrnn.corpus.documents import Readable, Text
+from charrnn.corpus.documents import Document, MemoryDocument
 from charrnn.corpus.reader import read_corpus
 from charrnn.errors import InputError
 
@@ -42,8 +42,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def data_of(text: Readable) -> bytes:
-    return b"".join(text.pieces())
+def data_of(text: Document) -> bytes:
+    return b"".join(text.chunks())
 
 
 def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
@@ -51,7 +51,7 @@ def stdin(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
 
 
 def test_recipes() -> None:
-    recipes = known()
+    recipes = catalog()
     assert list(recipes) == ["names", "python-docs", "python-stdlib", "shakespeare"]
     top = Path(corpora.__file__).parents[2] / "corpora"
     for name, recipe in recipes.items():
@@ -67,7 +67,7 @@ def test_recipes() -> None:
 
 @pytest.mark.parametrize(("key", "value"), [("kind", "magic"), ("val_fraction", 1.0), ("title", 3)])
 def test_recipe_that_is_none(key: str, value: object) -> None:
-    good = known()["python-docs"].__dict__
+    good = catalog()["python-docs"].__dict__
     with pytest.raises(ValueError, match=r"."):
         corpora.Recipe(**{**good, key: value})
 
@@ -144,7 +144,7 @@ def test_digest() -> None:
     """Where a text ends counts; what it is called does not."""
 
     def digest(*texts: bytes, name: str = "a") -> str:
-        return Corpus("x", [Text(name, data) for data in texts]).sha256
+        return Corpus("x", [MemoryDocument(name, data) for data in texts]).sha256
 
     assert digest(b"ab", b"c") == digest(b"ab", b"c", name="b")
     assert len({digest(b"ab", b"c"), digest(b"a", b"bc"), digest(b"abc"), digest(b"c", b"ab")}) == 4

@@ -171,8 +171,8 @@ def test_the_automaton_finds_the_end(end: tuple[int, ...]) -> None:
         for symbol in draws.integers(0, 3, 300).tolist():
             text.append(symbol)
             state = automaton[state, symbol]
-            ended = bool(end) and tuple(text[-len(end) :]) == end
-            assert (state == ENDS) == ended
-            if ended:
+            with_final_separator = bool(end) and tuple(text[-len(end) :]) == end
+            assert (state == ENDS) == with_final_separator
+            if with_final_separator:
                 break
-    assert ended or not end or len(end) > 5
+    assert with_final_separator or not end or len(end) > 5

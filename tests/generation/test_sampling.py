@@ -9,7 +9,7 @@ import pytest
 from charrnn.config.sample import SampleConfig
 from charrnn.errors import NonFiniteError, UsageError
 from charrnn.generation.sampling import choose, distribution
-from charrnn.rng import Purpose, generator
+from charrnn.rng import RngStream, generator
 
 CHI_SQUARED = {4: 18.47}
 """What chance exceeds once in a thousand times, by degrees of freedom."""
@@ -23,7 +23,7 @@ def spread(logits: list[float], banned: int | None = None, **controls: Any) -> l
 
 def drawn(probabilities: list[float], count: int = 10_000) -> list[int]:
     """How often each is drawn."""
-    uniforms = generator(5, Purpose.SAMPLE, 0).random(count)
+    uniforms = generator(5, RngStream.SAMPLE, 0).random(count)
     ids = choose(np.tile(probabilities, (count, 1)), uniforms)
     counts: list[int] = np.bincount(ids, minlength=len(probabilities)).tolist()
     return counts

@@ -16,7 +16,7 @@ from charrnn.scoring import baselines
 from charrnn.scoring.baselines import Baselines, measure
 from charrnn.scoring.kneser_ney import frequencies, kneser_ney
 from charrnn.tokenizers.char import CharTokenizer
-from charrnn.tokenizers.utf8 import decode_utf8, first, last
+from charrnn.tokenizers.utf8 import decode_utf8, head_bytes, tail_bytes
 
 SCALARS = 0x110000 - 0x800
 
@@ -316,15 +316,15 @@ def test_cuts_keep_characters_whole(limit: int) -> None:
     """As much as fits, from the beginning or the end."""
     text = CUTS.encode()
     fits = [length for length in range(len(CUTS) + 1) if len(CUTS[:length].encode()) <= limit]
-    assert first(text, limit) == CUTS[: fits[-1]].encode()
+    assert head_bytes(text, limit) == CUTS[: fits[-1]].encode()
     fits = [length for length in range(len(CUTS) + 1) if len(CUTS[len(CUTS) - length :].encode()) <= limit]
-    assert last(text, limit) == CUTS[len(CUTS) - fits[-1] :].encode()
+    assert tail_bytes(text, limit) == CUTS[len(CUTS) - fits[-1] :].encode()
 
 
 def test_cuts_of_what_is_not_utf8() -> None:
     """Three bytes are lost at most."""
     for limit in range(20):
-        for cut in (first, last):
+        for cut in (head_bytes, tail_bytes):
             assert limit - 3 <= len(cut(b"\x80" * 30, limit)) <= limit
-    assert first(b"ab\xe4\xb8", 9) == b"ab\xe4\xb8"
-    assert last(b"\xb8ab", 3) == b"\xb8ab"
+    assert head_bytes(b"ab\xe4\xb8", 9) == b"ab\xe4\xb8"
+    assert tail_bytes(b"\xb8ab", 3) == b"\xb8ab"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from charrnn.errors import InputError, UsageError
 from charrnn.tokenizers.sentencepiece import LINE, SentencePieceTokenizer
 from charrnn.tokenizers.sentencepiece_model import FIXED, Model, read_model, write_model
-from charrnn.tokenizers.tokenizer import tokenizer
+from charrnn.tokenizers.tokenizer import tokenizer_from_table
 
 PROSE = (
     "The class statement defines a class object.  It is an executable statement;\n"
@@ -165,7 +165,7 @@ def test_the_same_text_makes_the_same_model(made: SentencePieceTokenizer, tmp_pa
     """In another process too, however the text comes; and nothing is written anywhere."""
     kind = read_model(made.table.tobytes()).kind
     script = (
-        "import sys; from charrnn.tokenizers import SentencePieceTokenizer as T\n"
+        "import sys; from charrnn.tokenizers.sentencepiece import SentencePieceTokenizer as T\n"
         f"sys.stdout.buffer.write(T.train(iter({[TEXT[:7], TEXT[7:]]!r}), {SIZE}, {kind!r}).table.tobytes())"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
@@ -179,7 +179,7 @@ def test_the_same_text_makes_the_same_model(made: SentencePieceTokenizer, tmp_pa
 
 @kinds
 def test_a_model_reads_back(made: SentencePieceTokenizer) -> None:
-    again = tokenizer("sentencepiece", made.table)
+    again = tokenizer_from_table("sentencepiece", made.table)
     assert isinstance(again, SentencePieceTokenizer)
     assert again.pieces == made.pieces
     assert np.array_equal(again.encode(PROSE.encode()), made.encode(PROSE.encode()))
@@ -241,7 +241,7 @@ def test_se_06_tables_of_another_kind() -> None:
 FUZZ = """
 import sys
 import numpy as np
-from charrnn.tokenizers import SentencePieceTokenizer
+from charrnn.tokenizers.sentencepiece import SentencePieceTokenizer
 good = sys.stdin.buffer.read()
 rng = np.random.default_rng(int(sys.argv[1]))
 refused = 0

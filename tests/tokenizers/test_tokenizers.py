@@ -13,7 +13,7 @@ from charrnn.errors import InputError
 from charrnn.generation.prompts import encode_prompt
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.char import CharTokenizer
-from charrnn.tokenizers.tokenizer import Encoder, Tokenizer, tokenizer
+from charrnn.tokenizers.tokenizer import Encoder, Tokenizer, tokenizer_from_table
 from charrnn.tokenizers.utf8 import SPACES, Utf8Splitter, decode_utf8
 
 MANY = settings(max_examples=1000, deadline=None, database=None)
@@ -263,7 +263,7 @@ def test_all_of_unicode() -> None:
 
 def test_checkpoint_table() -> None:
     for kind in (chars("any text"), ByteTokenizer()):
-        again = tokenizer(kind.name, kind.table)
+        again = tokenizer_from_table(kind.name, kind.table)
         assert (again.name, again.size, again.unknown) == (kind.name, kind.size, kind.unknown)
         assert again.encode(b"next").tolist() == kind.encode(b"next").tolist()
 
@@ -285,7 +285,7 @@ def test_checkpoint_table() -> None:
 )
 def test_hostile_table(name: str, table: np.ndarray[Any, Any]) -> None:
     with pytest.raises(ValueError, match=r"."):
-        tokenizer(name, table)
+        tokenizer_from_table(name, table)
 
 
 def test_ids_that_are_no_text() -> None:

@@ -15,7 +15,7 @@ import pytest
 from charrnn import files
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
-from charrnn.config.options import kinds, read_toml
+from charrnn.config.options import param_types, read_toml
 from charrnn.config.train import TrainConfig
 from charrnn.corpus.reader import read_corpus
 from charrnn.dataset.dataset import Split
@@ -828,7 +828,7 @@ def test_a_runs_config_has_the_steps_that_a_time_came_to(tmp_path: Path) -> None
     """Otherwise `--config` would plan anew, and another run would come of it."""
     run = Run(tmp_path)
     run.save_config(TrainConfig(time=60.0, epochs=2.5, steps=77, corpus=("a",), out="b", resume=True))
-    read = read_toml(run.config, kinds(TrainConfig))
+    read = read_toml(run.config, param_types(TrainConfig))
     assert read["steps"] == 77
     assert not {"time", "epochs", "out", "resume"} & read.keys()
 

@@ -40,7 +40,7 @@ SMALL = [
     "0",
 ]
 
-LARGE = 1e6
+MAX_IN_MEMORY = 1e6
 
 
 @pytest.fixture(autouse=True)
@@ -172,7 +172,7 @@ def test_nu_03_large_gradients_are_clipped(
 
     def enlarge(model: Any, loss: float) -> float:
         for slope in gradients(model):
-            slope *= LARGE
+            slope *= MAX_IN_MEMORY
         return loss
 
     after_learning(monkeypatch, enlarge)
@@ -182,7 +182,7 @@ def test_nu_03_large_gradients_are_clipped(
     found = learner.step(Chunk(np.array([[5, 1, 2, 3]] * 2), np.array([[1, 2, 3, 4]] * 2)), 0, 0.5)
     after = learner.weights()
     moved = math.sqrt(sum(float(((after[name] - before[name]).astype(float) ** 2).sum()) for name in before)) / 0.5
-    assert found.gradient_norm > LARGE / 10
+    assert found.gradient_norm > MAX_IN_MEMORY / 10
     assert moved == pytest.approx(found.gradient_norm if applied is None else applied, rel=1e-3)
 
 

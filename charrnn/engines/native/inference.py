@@ -10,7 +10,7 @@ from charrnn.engines.base import ENDS, NEVER, Array, Inference, Request, State, 
 from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, SamplerRequest, Weights, addresses, library, number_of
 from charrnn.errors import NonFiniteError
 from charrnn.network.architecture import Architecture
-from charrnn.rng import Purpose
+from charrnn.rng import RngStream
 
 
 class NativeEngine(Inference):
@@ -112,7 +112,7 @@ class NativeSampler:
         assert not (table == NEVER).all(axis=1).any(), "the automaton has a state where nothing is drawn"
         call = SamplerRequest(
             config.num, config.length, request.batch, min(config.top_k, V), config.temp, config.top_p, config.min_p,
-            request.seed, Purpose.SAMPLE, first.ctypes.data, addresses(begin), len(table), table.ctypes.data,
+            request.seed, RngStream.SAMPLE, first.ctypes.data, addresses(begin), len(table), table.ctypes.data,
         )  # fmt: skip
         self._writer = self._core.charrnn_sampler_new(engine._model, call)
         if not self._writer:

@@ -110,10 +110,10 @@ class RecurrentLayer(nn.Module):
         positions 0 <= p < B*T. `state` is zero already in rows that are reset at t = 0.
         """
         B, T = resets.shape
-        begins = resets.clone()
-        begins[:, 0] = True
-        first = begins.flatten().nonzero().flatten()  # (N,) each segment's first position
-        segment = begins.flatten().cumsum(0) - 1  # (B*T,)
+        char_starts = resets.clone()
+        char_starts[:, 0] = True
+        first = char_starts.flatten().nonzero().flatten()  # (N,) each segment's first position
+        segment = char_starts.flatten().cumsum(0) - 1  # (B*T,)
         offset = torch.arange(B * T) - first[segment]  # (B*T,) within the segment
         lengths = torch.bincount(segment)  # (N,)
         order = lengths.argsort(descending=True, stable=True)  # (N,) as PackedSequence wants them

@@ -17,7 +17,7 @@ from charrnn.generation.constraints import automaton_of
 from charrnn.generation.generate import write_texts
 from charrnn.generation.sampling import SteppingSampler, choose, distribution, sampler_of
 from charrnn.network.architecture import Architecture
-from charrnn.rng import Purpose, generator
+from charrnn.rng import RngStream, generator
 from charrnn.scoring.batching import read_prompt
 from tests import tiny
 from tests.engines.native.test_training import V, large, native
@@ -124,7 +124,7 @@ def test_draws_are_those_of_the_inverse_distribution(size: int, controls: dict[s
     boundary; with ties, logits that overflow, and symbols that may not be drawn."""
     random = np.random.default_rng(size)
     config, count = SampleConfig(**controls), 40
-    uniforms = np.array([generator(9, Purpose.SAMPLE, text).random() for text in range(count)])
+    uniforms = np.array([generator(9, RngStream.SAMPLE, text).random() for text in range(count)])
     spreads = [
         random.normal(0, 3, size),
         random.normal(0, 40, size),
@@ -164,7 +164,7 @@ def test_every_draw_is_philoxs() -> None:
         ),
     )
     for text, ids in written(sampler).items():
-        uniforms = generator(2**63 - 1, Purpose.SAMPLE, text).random(11)
+        uniforms = generator(2**63 - 1, RngStream.SAMPLE, text).random(11)
         assert ids == np.floor(uniforms * size).astype(int).tolist()
 
 
