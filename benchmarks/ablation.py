@@ -22,13 +22,13 @@ configure_threading()
 from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpus.reader import read_corpus  # noqa: E402
 from charrnn.corpus.sources import resolve_sources  # noqa: E402
-from charrnn.dataset.batches import training_rows  # noqa: E402
-from charrnn.dataset.dataset import Split  # noqa: E402
-from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
+from charrnn.dataset.batches import batch_loader  # noqa: E402
+from charrnn.dataset.dataset import Dataset  # noqa: E402
+from charrnn.dataset.prepare import PrepareOptions, prepare  # noqa: E402
 from charrnn.engines.base import Array  # noqa: E402
-from charrnn.engines.select import inference  # noqa: E402
+from charrnn.engines.select import inference_engine  # noqa: E402
 from charrnn.errors import NonFiniteError  # noqa: E402
-from charrnn.training.evaluation import exact  # noqa: E402
+from charrnn.training.evaluation import evaluate_exact  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402
 from charrnn.training.plan import make_plan  # noqa: E402
 from charrnn.training.schedule import learning_rate  # noqa: E402
@@ -94,7 +94,7 @@ def begin(learner: Learner, variant: Variant) -> None:
 def recall(learner: Learner, ids: Array, gap: int) -> float:
     """Nats of a letter that is to be recalled, over a hundred lines less the first, which has nothing before it."""
     length = 2 * RECALLED + gap + 1
-    engine = inference(learner.architecture, learner.weights(), threads=learner.config.threads)
+    engine = inference_engine(learner.architecture, learner.weights(), threads=learner.config.threads)
     line = np.concatenate([[engine.architecture.start], ids[: 100 * length]])
     nats, _ = engine.score(line[None], engine.zero_state(1))
     costs: Array = nats[0, 1:].reshape(100, length)[1:, RECALLED + gap : -1]
@@ -102,7 +102,7 @@ def recall(learner: Learner, ids: Array, gap: int) -> float:
 
 
 def run(
-    split: Split, cell: str, variant: Variant, steps: int, gap: int | None
+    split: Dataset, cell: str, variant: Variant, steps: int, gap: int | None
 ) -> tuple[float, list[tuple[int, float]]]:
     """Train.
 
@@ -120,9 +120,9 @@ def run(
     assert plan.config.lr is not None
     learner, rows = (
         Learner(plan.architecture, plan.config, "cpu"),
-        training_rows(split, batch=plan.config.batch, seq_len=plan.config.seq_len, seed=plan.config.seed),
+        batch_loader(split, batch=plan.config.batch, seq_len=plan.config.seq_len, seed=plan.config.seed),
     )
-    learner.expect(split.train.ids)
+    learner.init_output_bias(split.train.ids)
     begin(learner, variant)
     curve: list[tuple[int, float]] = []
     try:
@@ -133,8 +133,8 @@ def run(
         if gap is not None:
             curve.append((steps, recall(learner, split.val.ids, gap)))
             return curve[-1][1], curve
-        engine = inference(plan.architecture, learner.weights(), threads=plan.config.threads)
-        return float(exact(engine, split, 50_000, "strict", lambda tokens: None)["carried"]), curve
+        engine = inference_engine(plan.architecture, learner.weights(), threads=plan.config.threads)
+        return float(evaluate_exact(engine, split, 50_000, "strict", lambda tokens: None)["carried"]), curve
     except NonFiniteError:
         return math.nan, curve
 
@@ -172,8 +172,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         lines = Path(folder, "lines.txt")
         lines.write_text(recall_text(options.gap))
-        recalled = prepare(read_corpus(resolve_sources([str(lines)])), None, Preparation())
-        text = prepare(read_corpus(resolve_sources([options.text])), None, Preparation())
+        recalled = prepare(read_corpus(resolve_sources([str(lines)])), None, PrepareOptions())
+        text = prepare(read_corpus(resolve_sources([options.text])), None, PrepareOptions())
         print("| |", " | ".join(f"{cell}: recall | text" for cell in CELLS), "|\n|" + "---|" * (2 * len(CELLS) + 1))
         curves: dict[tuple[str, str], list[tuple[int, float]]] = {}
         for name, variant in VARIANTS.items():
@@ -183,8 +183,8 @@ def main() -> None:
                     row += ["", ""]
                     continue
                 figure, curves[cell, name] = run(recalled, cell, variant, options.steps, options.gap)
-                figures = (figure, run(text, cell, variant, options.steps, None)[0])
-                row += ["diverges" if math.isnan(each) else f"{each:.3f}" for each in figures]
+                metrics = (figure, run(text, cell, variant, options.steps, None)[0])
+                row += ["diverges" if math.isnan(each) else f"{each:.3f}" for each in metrics]
             print("|", name, "|", " | ".join(row), "|", flush=True)
         if options.picture:
             draw(curves, options.picture)

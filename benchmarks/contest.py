@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-Run = Callable[[], object]
+RunDir = Callable[[], object]
 
 
-def serve(run: Run, work: float) -> None:
+def serve(run: RunDir, work: float) -> None:
     """In a contender's process: whenever told to, run for so many seconds and tell the work done per second.
 
     Args:

@@ -26,8 +26,8 @@ from trained import trained  # noqa: E402
 from training import V, charrnn_step, torch_step  # noqa: E402
 
 from charrnn.engines.reference import ReferenceEngine  # noqa: E402
-from charrnn.engines.torch.inference import TorchEngine  # noqa: E402
-from charrnn.engines.torch.layers import arithmetic  # noqa: E402
+from charrnn.engines.torch.inference import TorchInference  # noqa: E402
+from charrnn.engines.torch.layers import matmul_precision  # noqa: E402
 from charrnn.engines.torch.model import LanguageModel  # noqa: E402
 from charrnn.network.architecture import Architecture  # noqa: E402
 
@@ -56,7 +56,7 @@ def correctness(device: str) -> None:
         architecture = Architecture(cell, 11, (33, 33), 9)
         weights = {k: (0.3 * random.standard_normal(s)).astype(np.float32) for k, s in architecture.shapes().items()}
         ids = np.where(random.random((4, 25)) < 0.1, 11, random.integers(0, 11, (4, 25)))
-        engine, truth = TorchEngine(architecture, weights, device), ReferenceEngine(architecture, weights)
+        engine, truth = TorchInference(architecture, weights, device), ReferenceEngine(architecture, weights)
         nats = distance(engine.score(ids, engine.zero_state(4))[0], truth.score(ids, truth.zero_state(4))[0])
         slopes = []
         for place, kind in ((device, torch.float32), ("cpu", torch.float64)):
@@ -64,7 +64,7 @@ def correctness(device: str) -> None:
             model.load_weights(weights)
             model.to(place)
             features, _ = model.outputs(torch.tensor(ids, device=place), model.zero_state(4))
-            model.cost(features, torch.tensor(ids % 11, device=place)).backward()  # type: ignore[no-untyped-call]
+            model.loss(features, torch.tensor(ids % 11, device=place)).backward()  # type: ignore[no-untyped-call]
             parts = [weight.grad.flatten() for weight in model.named_weights().values() if weight.grad is not None]
             slopes.append(torch.cat(parts).double().cpu().numpy())
         print(f"| {cell} | {nats:.1e} | {distance(*slopes):.1e} |", flush=True)
@@ -96,7 +96,7 @@ def speeds(device: str, shapes: list[tuple[int, int, int, int]], precisions: tup
     for cell in CELLS:
         for shape in shapes:
             B, _, T, _ = shape
-            with arithmetic("float32", torch.device(device)):  # TF32 is PyTorch's default in cuDNN
+            with matmul_precision("float32", torch.device(device)):  # TF32 is PyTorch's default in cuDNN
                 theirs = speed(torch_step(cell, *shape, device=device), B * T, device, seconds)
             found = []
             for precision in precisions:
@@ -126,8 +126,8 @@ def learning(text: str, device: str, precision: str, budgets: tuple[int, ...], l
                 continue
             model = f"{done['cell']} {'x'.join(map(str, done['hidden']))}"
             read = done["step"] * done["batch"] * done["seq_len"] / 1e6
-            figures = f"{done['carried']:.4f} | {done['window_256']:.4f}"
-            print(f"| {done['seconds']:.0f}s | {model} | {read:.2f}M | {figures} |", flush=True)
+            metrics = f"{done['carried']:.4f} | {done['window_256']:.4f}"
+            print(f"| {done['seconds']:.0f}s | {model} | {read:.2f}M | {metrics} |", flush=True)
             reached = reached or done["window_256"] < TARGET
     print(f"\nwindow-256 below {TARGET} by one of the shorter runs: {'yes' if reached else 'no'}")
 

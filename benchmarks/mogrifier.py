@@ -20,9 +20,9 @@ from torch import Tensor, nn  # noqa: E402
 from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpus.reader import read_corpus  # noqa: E402
 from charrnn.corpus.sources import resolve_sources  # noqa: E402
-from charrnn.dataset.batches import training_rows  # noqa: E402
-from charrnn.dataset.dataset import Split  # noqa: E402
-from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
+from charrnn.dataset.batches import batch_loader  # noqa: E402
+from charrnn.dataset.dataset import Dataset  # noqa: E402
+from charrnn.dataset.prepare import PrepareOptions, prepare  # noqa: E402
 from charrnn.engines import base as optimizers  # noqa: E402
 from charrnn.training.autoconfig import architecture_of  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402
@@ -68,20 +68,23 @@ class Mogrifier(nn.Module):
         return torch.stack(outputs, 1) @ own["head_weight"].T + own["head_bias"], (h, c)
 
 
-def trial(split: Split, config: TrainConfig, rounds: int) -> tuple[int, float, float]:
+def trial(split: Dataset, config: TrainConfig, rounds: int) -> tuple[int, float, float]:
     """Parameters, seconds of training, and nats per character of the validation text, its state carried."""
     assert config.steps is not None
     assert config.lr is not None
     assert config.hidden is not None
     architecture, rows = (
         architecture_of(config, split),
-        training_rows(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed),
+        batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed),
     )
     learner = Learner(architecture, config, "cpu")  # for the weights that it begins with
-    learner.expect(split.train.ids)
+    learner.init_output_bias(split.train.ids)
     model = Mogrifier(learner.weights(), rounds)
-    paces = {"embedding": optimizers.PACES["embedding"], "head_weight": optimizers.PACES["head.weight"]}
-    groups = [{"params": [each], "pace": paces.get(name, 1.0)} for name, each in model.own.items()]
+    lr_multipliers = {
+        "embedding": optimizers.LR_MULTIPLIERS["embedding"],
+        "head_weight": optimizers.LR_MULTIPLIERS["head.weight"],
+    }
+    groups = [{"params": [each], "pace": lr_multipliers.get(name, 1.0)} for name, each in model.own.items()]
     groups += [{"params": [each], "pace": 1.0} for each in model.gates]
     optimizer = torch.optim.AdamW(groups, betas=optimizers.BETAS, weight_decay=0.0)
 
@@ -120,7 +123,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=128)
     arguments = parser.parse_args()
     torch.set_num_threads(available_cpus())
-    split = prepare(read_corpus(resolve_sources([arguments.corpus])), None, Preparation())
+    split = prepare(read_corpus(resolve_sources([arguments.corpus])), None, PrepareOptions())
     how = TrainConfig(hidden=(arguments.hidden,), steps=arguments.steps)
     config = make_plan(how, split, device="cpu", elapsed=lambda: 0.0).config
     print("| rounds | parameters | seconds | nats per character |\n|---|---|---|---|")

@@ -24,19 +24,19 @@ from charrnn.config.options import param_types, parse  # noqa: E402
 from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpus.reader import read_corpus  # noqa: E402
 from charrnn.corpus.sources import resolve_sources  # noqa: E402
-from charrnn.dataset.batches import training_rows  # noqa: E402
-from charrnn.dataset.dataset import Split  # noqa: E402
-from charrnn.dataset.prepare import Preparation, prepare  # noqa: E402
+from charrnn.dataset.batches import batch_loader  # noqa: E402
+from charrnn.dataset.dataset import Dataset  # noqa: E402
+from charrnn.dataset.prepare import PrepareOptions, prepare  # noqa: E402
 from charrnn.engines import base as optimizers  # noqa: E402
-from charrnn.engines.base import Inference  # noqa: E402
-from charrnn.engines.native.training import NativeModel  # noqa: E402
-from charrnn.engines.select import inference  # noqa: E402
+from charrnn.engines.base import InferenceEngine  # noqa: E402
+from charrnn.engines.native.training import NativeTraining  # noqa: E402
+from charrnn.engines.select import inference_engine  # noqa: E402
 from charrnn.engines.torch.optimizer import parameters_of  # noqa: E402
-from charrnn.training.evaluation import exact  # noqa: E402
+from charrnn.training.evaluation import evaluate_exact  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402
 from charrnn.training.plan import make_plan  # noqa: E402
 from charrnn.training.schedule import learning_rate  # noqa: E402
-from charrnn.training.temperature import FIT_TOKENS, fit_temperature, tempered  # noqa: E402
+from charrnn.training.temperature import FIT_TOKENS, fit_temperature, scale_head  # noqa: E402
 
 BETA1, BETA2 = optimizers.BETAS
 
@@ -55,8 +55,8 @@ class Extras:
 
     beta1: float = BETA1
     beta2: float = BETA2
-    table: float = optimizers.PACES["embedding"]
-    head: float = optimizers.PACES["head.weight"]
+    table: float = optimizers.LR_MULTIPLIERS["embedding"]
+    head: float = optimizers.LR_MULTIPLIERS["head.weight"]
     deviation: float = 1.0
     average: float = 0.0
     muon: float = 0.0
@@ -108,22 +108,22 @@ class Soap:
         return step
 
 
-def run(split: Split, options: dict[str, Any], extras: Extras) -> dict[str, Any]:
+def run(split: Dataset, options: dict[str, Any], extras: Extras) -> dict[str, Any]:
     """A trial: nats per symbol of the validation text, its state carried, at the temperature that suits it and at 1;
     and of the last steps."""
     optimizers.BETAS = (extras.beta1, extras.beta2)
-    optimizers.PACES = {"embedding": extras.table, "head.weight": extras.head}
+    optimizers.LR_MULTIPLIERS = {"embedding": extras.table, "head.weight": extras.head}
     plan = make_plan(TrainConfig(**options), split, device="cpu", elapsed=lambda: 0.0)
     config, architecture = plan.config, plan.architecture
     assert config.steps is not None
     assert config.lr is not None
     learner, rows = (
         Learner(architecture, config, "cpu"),
-        training_rows(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed),
+        batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed),
     )
-    learner.expect(split.train.ids)
+    learner.init_output_bias(split.train.ids)
     model = learner.model
-    assert isinstance(model, NativeModel)
+    assert isinstance(model, NativeTraining)
     named = parameters_of(model.weights, model.gradients)
     matrices = {name: weight for name, weight in named.items() if name.endswith("weight_hh")}
     others: dict[str, Muon | Soap] = {}
@@ -149,16 +149,18 @@ def run(split: Split, options: dict[str, Any], extras: Extras) -> dict[str, Any]
                 average.lerp_(named[name], 1 - min(extras.average, (1 + step) / (10 + step)))
     took = time.monotonic() - begin
 
-    def engine_of(weights: Any) -> Inference:
-        return inference(architecture, weights, device="cpu", threads=config.threads)
+    def ensemble_engine(weights: Any) -> InferenceEngine:
+        return inference_engine(architecture, weights, device="cpu", threads=config.threads)
 
     def score(weights: Any) -> float:
-        return float(exact(engine_of(weights), split, len(split.val), "strict", lambda tokens: None)["carried"])
+        return float(
+            evaluate_exact(ensemble_engine(weights), split, len(split.val), "strict", lambda tokens: None)["carried"]
+        )
 
     weights = learner.weights()
-    temperature = fit_temperature(engine_of, weights, split, FIT_TOKENS, lambda tokens: None)
+    temperature = fit_temperature(ensemble_engine, weights, split, FIT_TOKENS, lambda tokens: None)
     told = {
-        "carried": score(tempered(weights, temperature)),
+        "carried": score(scale_head(weights, temperature)),
         "temperature": temperature,
         "untempered": score(weights),
         "trained": math.fsum(losses[-200:]) / len(losses[-200:]),
@@ -179,7 +181,7 @@ def main() -> None:
     trials = [dict(word.split("=", 1) for word in line) for line in lines]
     results = arguments.results.read_text().splitlines() if arguments.results.exists() else []
     made = [json.loads(line)["trial"] for line in results]
-    split = prepare(read_corpus(resolve_sources([arguments.corpus])), None, Preparation())
+    split = prepare(read_corpus(resolve_sources([arguments.corpus])), None, PrepareOptions())
     own = {each.name for each in fields(Extras)}
     for trial in trials:
         if trial in made:

@@ -46,23 +46,23 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
     import numpy as np
 
     from charrnn.config.sample import SampleConfig
-    from charrnn.engines.base import Request
-    from charrnn.engines.select import inference
-    from charrnn.generation.constraints import automaton_of
+    from charrnn.engines.base import GenerationRequest
+    from charrnn.engines.select import inference_engine
+    from charrnn.generation.constraints import token_dfa
     from charrnn.generation.sampling import sampler_of
     from charrnn.network.architecture import Architecture
-    from charrnn.scoring.batching import read_prompt
+    from charrnn.scoring.batching import read_prefix
 
     architecture = Architecture("gru", V, (hidden,), hidden)
     draw = np.random.default_rng(0)
     weights = {key: draw.normal(0, 0.05, shape).astype(np.float32) for key, shape in architecture.shapes().items()}
-    engine = inference(architecture, weights, name=name)
+    engine = inference_engine(architecture, weights, name=name)
     config = SampleConfig(temp=0.8, length=LENGTH, num=texts, **controls)
-    automaton = automaton_of(V, 0, ())
-    logits, state = read_prompt(engine, np.zeros(0, np.int64))
+    automaton = token_dfa(V, 0, ())
+    logits, state = read_prefix(engine, np.zeros(0, np.int64))
 
     def run() -> None:
-        sampler = sampler_of(engine, Request(logits, state, config, seed=1, automaton=automaton, batch=texts))
+        sampler = sampler_of(engine, GenerationRequest(logits, state, config, seed=1, automaton=automaton, batch=texts))
         while len(sampler.write(0.02).ids):
             pass
 

@@ -22,9 +22,9 @@ from charrnn.checkpoint import format as checkpoint
 from charrnn.corpus.formats import TextFormat
 from charrnn.corpus.reader import read_corpus
 from charrnn.corpus.sources import resolve_sources
-from charrnn.dataset.prepare import Preparation, prepare
-from charrnn.engines.select import inference
-from charrnn.training.evaluation import exact
+from charrnn.dataset.prepare import PrepareOptions, prepare
+from charrnn.engines.select import inference_engine
+from charrnn.training.evaluation import evaluate_exact
 
 ROWS = {
     "shakespeare-15s": ("tinyshakespeare.txt", "--time", "15s"),
@@ -51,10 +51,10 @@ def measure(command: tuple[str, ...], shared: Path, seed: int, out: Path) -> dic
     corpus = str(shared / text) if text.endswith(".txt") else text
     done = trained(corpus, *rest, "--seed", str(seed), "--out", str(out))
     separator = b"\n" if "--records" in rest else b""
-    split = prepare(read_corpus(resolve_sources([corpus]), TextFormat(separator)), None, Preparation(seed=seed))
+    split = prepare(read_corpus(resolve_sources([corpus]), TextFormat(separator)), None, PrepareOptions(seed=seed))
     model = checkpoint.read(done["model"])
-    engine = inference(model.architecture, model.weights)
-    return {**done, **exact(engine, split, split.exact, "strict", lambda tokens: None)}
+    engine = inference_engine(model.architecture, model.weights)
+    return {**done, **evaluate_exact(engine, split, split.exact_tokens, "strict", lambda tokens: None)}
 
 
 def yardstick() -> float:

@@ -28,14 +28,14 @@ def stages(model: str, begun: float) -> dict[str, float]:
 
     read = checkpoint.read(model)
     times["read and verify the model"] = time.perf_counter()
-    from charrnn.engines.select import inference
+    from charrnn.engines.select import inference_engine
 
-    engine = inference(read.architecture, read.weights)
+    engine = inference_engine(read.architecture, read.weights)
     times["lay out the weights"] = time.perf_counter()
     from charrnn.config.sample import SampleConfig
-    from charrnn.generation.generate import write_texts
+    from charrnn.generation.generate import generate
 
-    next(write_texts(engine, read.tokenizer, np.zeros(0, np.int64), SampleConfig(), seed=1))
+    next(generate(engine, read.tokenizer, np.zeros(0, np.int64), SampleConfig(), seed=1))
     times["the first character"] = time.perf_counter()
     ends = [begun, *times.values()]
     return {name: 1e3 * (after - before) for name, before, after in zip(times, ends, ends[1:], strict=False)}

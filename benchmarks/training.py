@@ -70,7 +70,7 @@ def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "
     import numpy as np
 
     from charrnn.config.train import TrainConfig
-    from charrnn.dataset.batches import Chunk
+    from charrnn.dataset.batches import Batch
     from charrnn.network.architecture import Architecture
     from charrnn.training.learner import Learner
 
@@ -79,7 +79,7 @@ def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "
     )
     learner = Learner(Architecture(cell, V, (H,) * layers, H), config, device)
     inputs, targets = np.random.default_rng(0).integers(0, V, (2, B, T))
-    chunk = Chunk(inputs, targets)
+    chunk = Batch(inputs, targets)
     return lambda: learner.step(chunk, 0, 1e-3)
 
 

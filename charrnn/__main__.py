@@ -36,7 +36,7 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
 
     console = Console()
 
-    def settle() -> None:
+    def synchronize() -> None:
         """What was written before a failure still goes out, if it can."""
         try:
             console.flush()
@@ -44,7 +44,7 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
             drop(sys.stdout)
 
     def end(message: str, code: int, *, trace: bool = False) -> int:
-        settle()
+        synchronize()
         if trace or os.environ.get("CHARRNN_DEBUG"):
             console.trace()
         console.error(message)
@@ -67,7 +67,7 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
             return end("not enough memory; a smaller --hidden or --batch needs less", 1)
         return end(f"This is a bug in charrnn {__version__}; the lines above tell where it is", 1, trace=True)
     finally:
-        settle()
+        synchronize()
 
 
 if __name__ == "__main__":

@@ -112,8 +112,8 @@ def prune_temporaries(directory: PathLike) -> int:
         names = os.listdir(directory)
     except OSError:
         return 0  # nothing that could be removed
-    stale = [os.path.join(directory, name) for name in names if TEMPORARY.fullmatch(name)]
-    return sum(map(_remove, stale))
+    evals_beyond_recovery = [os.path.join(directory, name) for name in names if TEMPORARY.fullmatch(name)]
+    return sum(map(_remove, evals_beyond_recovery))
 
 
 class Lock:

@@ -11,10 +11,10 @@ from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.eval import EvalConfig
 from charrnn.config.sample import SampleConfig
-from charrnn.engines.select import engine_of
+from charrnn.engines.select import ensemble_engine
 from charrnn.errors import UsageError
 from charrnn.files import quote
-from charrnn.generation.generate import Part, write_texts
+from charrnn.generation.generate import TextChunk, generate
 from charrnn.generation.prompts import encode_prompt
 from charrnn.network.architecture import Architecture
 from charrnn.runs.locate import find_model
@@ -63,7 +63,7 @@ class Model:
         first = models[0]
         self.architecture, self.tokenizer, self.info = first.architecture, first.tokenizer, first.info
         self.separator = first.separator
-        self._engine = engine_of([(each.architecture, each.weights) for each in models])
+        self._engine = ensemble_engine([(each.architecture, each.weights) for each in models])
 
     def sample(
         self,
@@ -187,11 +187,11 @@ class Model:
         pieces = ([text] for text in texts)
         return list(score_texts(self._engine, self.tokenizer, pieces, unknown=config.unknown, errors=config.errors))
 
-    def _write(self, prompt: str | bytes, config: SampleConfig) -> Iterator[Part]:
+    def _write(self, prompt: str | bytes, config: SampleConfig) -> Iterator[TextChunk]:
         ids = encode_prompt(self.tokenizer, _bytes(prompt), config.unknown)
         seed = secrets.randbelow(1 << 32) if config.seed is None else config.seed
         stop = _bytes(config.stop or "")
-        return write_texts(self._engine, self.tokenizer, ids, config, seed=seed, stop=stop, separator=self.separator)
+        return generate(self._engine, self.tokenizer, ids, config, seed=seed, stop=stop, separator=self.separator)
 
 
 def _bytes(text: str | bytes) -> bytes:
@@ -199,7 +199,7 @@ def _bytes(text: str | bytes) -> bytes:
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
-def _decoded(parts: Iterable[Part]) -> Iterator[str]:
+def _decoded(parts: Iterable[TextChunk]) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     for part in parts:
         if text := decoder.decode(part.data, part.finished):

@@ -228,9 +228,9 @@ def test_what_cannot_be_replaced(tmp_path: Path) -> None:
 
 def test_pruning(tmp_path: Path) -> None:
     """CK-08: stale temporary files go, whatever else lies there stays."""
-    stale = [".model.safetensors.tmp-0123456789abcdef", ".a.tmp-ffffffffffffffff"]
+    evals_beyond_recovery = [".model.safetensors.tmp-0123456789abcdef", ".a.tmp-ffffffffffffffff"]
     other = ["model.safetensors", "a.tmp-0123456789abcdef", ".a.tmp-xyz", ".a.tmp-0123456789abcdef.txt"]
-    for name in stale + other:
+    for name in evals_beyond_recovery + other:
         (tmp_path / name).write_bytes(b"")
     assert prune_temporaries(tmp_path) == 2
     assert sorted(os.listdir(tmp_path)) == sorted(other)
@@ -305,10 +305,10 @@ def test_pipes(tmp_path: Path) -> None:
 
 READER = """
 import sys
-from charrnn.corpus.inputs import open_source, read_pieces
+from charrnn.corpus.inputs import open_source, read_chunks
 from charrnn.errors import InputError
 try:
-    sys.stdout.buffer.write(b"".join(read_pieces(open_source(sys.argv[1]), 7)))
+    sys.stdout.buffer.write(b"".join(read_chunks(open_source(sys.argv[1]), 7)))
 except InputError as error:
     print(error)
     sys.exit(error.exit_code)

@@ -21,15 +21,15 @@ from charrnn.config.train import TrainConfig
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import MemoryDocument
 from charrnn.corpus.formats import TextFormat
-from charrnn.dataset.dataset import Split
-from charrnn.dataset.prepare import Preparation, prepare
+from charrnn.dataset.dataset import Dataset
+from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.errors import Interrupted
 from charrnn.runs.events import Event
-from charrnn.runs.run_dir import Run
+from charrnn.runs.run_dir import RunDir
 from charrnn.training.learner import Step
 from charrnn.training.plan import make_plan
 from charrnn.training.resume import resume_plan
-from charrnn.training.signals import Stop
+from charrnn.training.signals import SignalHandler
 from charrnn.training.trainer import Trainer
 
 TEXT = (b"The quick brown fox jumps over the lazy dog.\n" * 7)[:300]
@@ -48,9 +48,9 @@ def corpus_of(*texts: bytes, separator: bytes = b"", weights: list[int] | None =
     return Corpus("texts", named, form=TextFormat(separator), weights=counts)
 
 
-def split_of(*texts: bytes, fraction: float = 0.1, separator: bytes = b"", **how: Any) -> Split:
+def split_of(*texts: bytes, fraction: float = 0.1, separator: bytes = b"", **how: Any) -> Dataset:
     """A corpus of texts, ready to learn from."""
-    return prepare(corpus_of(*texts, separator=separator), None, Preparation(fraction=fraction, **how))
+    return prepare(corpus_of(*texts, separator=separator), None, PrepareOptions(fraction=fraction, **how))
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Session:
 def train(
     folder: Path,
     *,
-    split: Split | None = None,
+    split: Dataset | None = None,
     stop_at: tuple[str, int] | None = None,
     resume: bool = False,
     given: Mapping[str, Any] | None = None,
@@ -89,9 +89,9 @@ def train(
     how = {"tokenizer": config.tokenizer, "vocab_size": config.vocab_size, "seed": config.seed}
     text = PROSE if config.tokenizer == "sentencepiece" else TEXT
     split = split or split_of(text, fraction=config.val_fraction, separator=config.record_separator, **how)
-    session, stop = Session(), Stop()
+    session, stop = Session(), SignalHandler()
     folder.mkdir(parents=True, exist_ok=True)
-    run = Run(folder, warn=session.warnings.append)
+    run = RunDir(folder, warn=session.warnings.append)
     resumed = run.newest() if resume else None
     if resumed is None:
         assert not resume, "nothing to resume from"
@@ -99,7 +99,7 @@ def train(
     else:
         changed = TrainConfig(**{**SMALL, **options, **(given or {})})
         plan, _ = resume_plan(resumed, changed, frozenset(given or {}))
-        run.cut_metrics(int(resumed.info["step"]))
+        run.truncate_metrics(int(resumed.info["step"]))
 
     def note(kind: str, step: int) -> None:
         if stop_at == (kind, step):

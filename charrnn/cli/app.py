@@ -77,7 +77,7 @@ def _main(
         raise typer.BadParameter("belongs behind the command", param_hint="-v")
     if context.invoked_subcommand is None:
         for line in context.get_help().split("\n"):
-            Console().tell(line)
+            Console().info(line)
         raise typer.Exit(2)
 
 

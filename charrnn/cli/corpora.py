@@ -8,7 +8,7 @@ from typing import Any
 
 from charrnn.console.progress import progress
 from charrnn.console.streams import Console
-from charrnn.console.tables import show_table
+from charrnn.console.tables import print_table
 from charrnn.corpus.catalog import DEFAULT, Recipe, catalog
 from charrnn.errors import UsageError
 
@@ -45,10 +45,10 @@ def _list(console: Console, recipes: list[Recipe], json: bool) -> None:
     if json:
         for recipe in recipes:
             console.write_json({**asdict(recipe), "here": recipe.is_available})
-    elif console.reader_is_terminal:
+    elif console.stdout_is_tty:
         rows = [(each.name, each.title, _where(each), each.licence) for each in recipes]
-        show_table(console, ("name", "what", "", "licence"), rows, left=4)
-        console.tell(f"charrnn train NAME takes one; charrnn train alone takes {DEFAULT}; charrnn corpora show NAME")
+        print_table(console, ("name", "what", "", "licence"), rows, left=4)
+        console.info(f"charrnn train NAME takes one; charrnn train alone takes {DEFAULT}; charrnn corpora show NAME")
     else:
         for recipe in recipes:
             row = (recipe.name, recipe.title, _where(recipe), recipe.licence, recipe.source)

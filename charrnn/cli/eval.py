@@ -17,12 +17,12 @@ from charrnn.corpus.formats import fasta, field_of, is_fasta, json_object, lines
 from charrnn.corpus.inputs import PACKED, open_chunks, split_chunks
 from charrnn.corpus.records import with_final_separator
 from charrnn.corpus.tables import Column
-from charrnn.engines.base import Inference
-from charrnn.engines.select import choose_device, engine_of
+from charrnn.engines.base import InferenceEngine
+from charrnn.engines.select import choose_device, ensemble_engine
 from charrnn.errors import InputError, UsageError
 from charrnn.files import quote
 from charrnn.model import read_models
-from charrnn.scoring.batching import LANES
+from charrnn.scoring.batching import BATCH_SLOTS
 from charrnn.scoring.score import Score
 from charrnn.scoring.scorer import score_records, score_streams, score_texts, score_windows
 
@@ -32,13 +32,13 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     names = flags.pop("model") or []
     files = flags.pop("text") or ["-"]
     config, _ = merge(EvalConfig, flags, os.environ)
-    if "-" in files and console.typed_at:
+    if "-" in files and console.stdin_is_tty:
         raise UsageError("no text: name a file, or pipe one in: cat FILE | charrnn eval")
     if config.dynamic and len(names) > 1:
         raise UsageError("--dynamic follows one model, and --model names several")
     models = read_models(names)
     device, _ = choose_device(config.device)
-    engine = engine_of(
+    engine = ensemble_engine(
         [(each.architecture, each.weights) for each in models],
         name=config.engine,
         device=device,
@@ -55,7 +55,9 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
 class _Evaluation:
     """Scores texts and puts out what they cost, each as soon as it is known."""
 
-    def __init__(self, console: Console, config: EvalConfig, engine: Inference, model: Checkpoint, device: str) -> None:
+    def __init__(
+        self, console: Console, config: EvalConfig, engine: InferenceEngine, model: Checkpoint, device: str
+    ) -> None:
         self.console, self.config, self.engine, self.model, self.device = console, config, engine, model, device
         self.tokenizer, self.separator = model.tokenizer, model.separator
         self.terminal = console.text()
@@ -68,12 +70,12 @@ class _Evaluation:
         """
         config, console = self.config, self.console
         if config.streams > 1:
-            console.tell(f"scored as {config.streams} separate pieces a text: an approximation")
-        table = console.reader_is_terminal and not (config.json or config.metric)
+            console.info(f"scored as {config.streams} separate pieces a text: an approximation")
+        table = console.stdout_is_tty and not (config.json or config.metric)
         rows: list[tuple[str, list[Score]]] = []
         empty = []
         try:
-            with self._bar(files, table or not console.reader_is_terminal) as advance:
+            with self._bar(files, table or not console.stdout_is_tty) as advance:
                 for file, scores in zip(files, self._scores(files, advance), strict=True):
                     if scores[0].tokens == 0:
                         empty.append(_called(file))
@@ -117,7 +119,7 @@ class _Evaluation:
                 known = self._score(engine, texts, file)
                 learning = DynamicEngine(self.model.architecture, self.model.weights, rate=config.dynamic_rate)
                 slowly = (split_chunks(text, advance) for text in texts)
-                yield [known, self._score(learning, slowly, file, lanes=1)] if known.tokens else [known]
+                yield [known, self._score(learning, slowly, file, slots=1)] if known.tokens else [known]
         elif self.separator or config.window or config.streams > 1 or any(map(is_fasta, files)):
             for file in files:
                 yield [self._score(engine, self._texts(file, advance), file)]
@@ -129,23 +131,25 @@ class _Evaluation:
             )  # fmt: skip
             yield from ([score] for score in scores)
 
-    def _score(self, engine: Inference, texts: Iterable[Iterable[bytes]], file: str, lanes: int = LANES) -> Score:
+    def _score(
+        self, engine: InferenceEngine, texts: Iterable[Iterable[bytes]], file: str, slots: int = BATCH_SLOTS
+    ) -> Score:
         """What the texts of one file cost together, as many side by side at most."""
         config, tokenizer, name = self.config, self.tokenizer, _called(file)
         how: Any = {"unknown": config.unknown, "errors": config.errors}
         if self.separator:  # records are scored side by side as it is, whatever --streams says
             records = chain.from_iterable(with_final_separator(text, self.separator) for text in texts)
             return score_records(
-                engine, tokenizer, records, self.separator, window=config.window, lanes=lanes, name=name, **how
+                engine, tokenizer, records, self.separator, window=config.window, slots=slots, name=name, **how
             )
         scores: Iterator[Score]
         if config.streams > 1:
             scores = (score_streams(engine, tokenizer, text, config.streams, name=name, **how) for text in texts)
         elif config.window:
-            how |= {"lanes": lanes, "name": name}
+            how |= {"slots": slots, "name": name}
             scores = (score_windows(engine, tokenizer, text, config.window, **how) for text in texts)
         else:
-            scores = score_texts(engine, tokenizer, texts, lanes=lanes, name=partial(_always, name), **how)
+            scores = score_texts(engine, tokenizer, texts, slots=slots, name=partial(_always, name), **how)
         return sum(scores, Score())
 
     def _texts(self, file: str, advance: Callable[[int], None]) -> Iterator[Iterable[bytes]]:
@@ -176,7 +180,7 @@ class _Evaluation:
             InputError: a line cannot be used; the rows of those before it have been put out.
         """
         total = Score()
-        with self._bar(files, not self.console.reader_is_terminal) as advance:
+        with self._bar(files, not self.console.stdout_is_tty) as advance:
             for file in files:
                 number = 0
                 column = Column(self.config.tsv) if self.config.tsv is not None else None

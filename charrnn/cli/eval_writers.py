@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from charrnn.console.streams import Console
-from charrnn.console.tables import show_table
+from charrnn.console.tables import print_table
 from charrnn.scoring.score import Score
 
 
@@ -14,7 +14,7 @@ def show_scores(console: Console, rows: Sequence[tuple[str, Sequence["Score"]]])
     headings = ["text", "perplexity", "bits/char", "bits/byte", "symbols", "unknown"]
     if any(len(scores) > 1 for _, scores in rows):
         headings[4:4] = ["dynamic", "bits/char", "bits/byte"]
-    show_table(
+    print_table(
         console,
         headings,
         [
@@ -37,7 +37,7 @@ def _bits(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"
 
 
-FIGURES = (
+METRICS = (
     "nats",
     "tokens",
     "oov",
@@ -54,7 +54,7 @@ FIGURES = (
 
 
 def metrics_of(score: Score) -> dict[str, Any]:
-    return {name: finite(getattr(score, name)) for name in FIGURES}
+    return {name: finite(getattr(score, name)) for name in METRICS}
 
 
 def finite(value: float) -> float | None:

@@ -140,7 +140,7 @@ CONFIG = _keyword(
     Annotated[
         str | None,
         typer.Option(
-            "--config", metavar="FILE", show_default=False, rich_help_panel="Run",
+            "--config", metavar="FILE", show_default=False, rich_help_panel="RunDir",
             help="Options from a TOML file; flags and CHARRNN_* variables go before it.",
         ),
     ],

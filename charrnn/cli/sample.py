@@ -10,10 +10,10 @@ from charrnn.config.sample import SampleConfig
 from charrnn.console.streams import Console
 from charrnn.corpus.inputs import open_source, read_chunks
 from charrnn.engines.base import Ids
-from charrnn.engines.select import engine_of
+from charrnn.engines.select import ensemble_engine
 from charrnn.errors import InputError
 from charrnn.files import quote
-from charrnn.generation.generate import Part, write_texts
+from charrnn.generation.generate import TextChunk, generate
 from charrnn.generation.prompts import encode_prompt
 from charrnn.model import read_models
 from charrnn.tokenizers.tokenizer import Tokenizer
@@ -29,10 +29,10 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     seed = config.seed
     if seed is None:
         seed = secrets.randbelow(1 << 32)
-        console.tell(f"seed {seed}: --seed {seed} writes the same again")
-    engine = engine_of([(each.architecture, each.weights) for each in models], precision=config.precision)
+        console.info(f"seed {seed}: --seed {seed} writes the same again")
+    engine = ensemble_engine([(each.architecture, each.weights) for each in models], precision=config.precision)
     stop = os.fsencode(config.stop or "")
-    parts = write_texts(engine, model.tokenizer, prompt, config, seed=seed, stop=stop, separator=model.separator)
+    parts = generate(engine, model.tokenizer, prompt, config, seed=seed, stop=stop, separator=model.separator)
     if config.json:
         _put_out_objects(console, parts, seed)
     else:
@@ -54,7 +54,7 @@ def _prompt(config: SampleConfig, tokenizer: Tokenizer) -> Ids:
         raise InputError(f"{name}: {error}") from None
 
 
-def _put_out(console: Console, parts: Iterable[Part], config: SampleConfig, separator: bytes) -> None:
+def _put_out(console: Console, parts: Iterable[TextChunk], config: SampleConfig, separator: bytes) -> None:
     """The texts themselves, a newline between two; records are ended, each on a line of its own."""
     terminal = console.text(raw=config.raw)
     end = separator if separator.endswith(b"\n") else b"\n"
@@ -70,7 +70,7 @@ def _put_out(console: Console, parts: Iterable[Part], config: SampleConfig, sepa
         console.write(terminal.feed(b"", final=True) + (b"" if ended_with_newline else b"\n"))
 
 
-def _put_out_objects(console: Console, parts: Iterable[Part], seed: int) -> None:
+def _put_out_objects(console: Console, parts: Iterable[TextChunk], seed: int) -> None:
     """A JSON object a text, when it is finished."""
     text = bytearray()
     for part in parts:

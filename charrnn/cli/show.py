@@ -9,7 +9,7 @@ from charrnn.checkpoint import format as checkpoint
 from charrnn.console.format import count, curve
 from charrnn.console.streams import Console
 from charrnn.runs.locate import find_model
-from charrnn.runs.run_dir import Run
+from charrnn.runs.run_dir import RunDir
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
@@ -55,7 +55,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
 def _validations(folder: Path) -> list[tuple[float, float]]:
     """Step and nats per symbol of each evaluation that the run's log tells of."""
     found = []
-    for event in Run(folder).events():
+    for event in RunDir(folder).events():
         step, nats, tokens = (event.get(name) for name in ("step", "nats", "tokens"))
         if event.get("event") == "eval" and _is_number(step) and _is_number(nats) and _is_number(tokens) and tokens:
             loss = nats / tokens

@@ -8,8 +8,8 @@ from charrnn.config.options import merge
 from charrnn.config.train import TrainConfig
 from charrnn.console.streams import Console
 from charrnn.errors import Interrupted
-from charrnn.training.session import Training
-from charrnn.training.signals import Stop, StopRequested
+from charrnn.training.session import TrainingSession
+from charrnn.training.signals import Cancelled, SignalHandler
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
@@ -17,10 +17,10 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     file = flags.pop("config")
     flags["corpus"] = tuple(flags["corpus"]) if flags["corpus"] else None
     config, given = merge(TrainConfig, flags, os.environ, Path(file) if file else None)
-    stop = Stop(announce=lambda: console.tell("stopping, saving..."))
-    with stop.listening():
+    stop = SignalHandler(announce=lambda: console.info("stopping, saving..."))
+    with stop.listen():
         try:
-            return Training(console, config, given, started, stop).run()
-        except StopRequested:
+            return TrainingSession(console, config, given, started, stop).run()
+        except Cancelled:
             assert stop.signal is not None
             raise Interrupted("stopped before the first step; nothing to save", stop.signal) from None

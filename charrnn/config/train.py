@@ -23,7 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 _MODEL, _LEARN, _LENGTH, _DATA = "Model", "Learning", "How long", "Text"
 
 
-_VALIDATE, _RUN, _MACHINE = "Validation", "Run", "Machine"
+_VALIDATE, _RUN, _MACHINE = "Validation", "RunDir", "Machine"
 
 
 _CELL = (

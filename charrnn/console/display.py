@@ -15,12 +15,12 @@ from charrnn.runs.events import Event
 if TYPE_CHECKING:
     from charrnn.training.learner import Step
     from charrnn.training.plan import Plan
-from charrnn.console.format import Smooth, closing, losses, tell_plan
+from charrnn.console.format import EmaLoss, losses, plan_lines, summary_lines
 
 _QUIET_FOR = 10.0  # seconds after which plain lines tell of a step, if nothing else has happened
 
 
-class Shown(Protocol):
+class Display(Protocol):
     """What shows a training."""
 
     def event(self, event: Event) -> None:
@@ -34,7 +34,7 @@ class Shown(Protocol):
 
 
 @contextlib.contextmanager
-def display(console: Console, plan: "Plan", *, json: bool) -> Iterator[Shown]:
+def display(console: Console, plan: "Plan", *, json: bool) -> Iterator[Display]:
     """The display that suits the streams; with `json` events go to stdout besides."""
     if console.interactive:
         from charrnn.console.live import LiveDisplay
@@ -51,7 +51,7 @@ def display(console: Console, plan: "Plan", *, json: bool) -> Iterator[Shown]:
 class _WithEvents:
     """A display, and JSON Lines on stdout."""
 
-    def __init__(self, console: Console, shown: Shown) -> None:
+    def __init__(self, console: Console, shown: Display) -> None:
         self._console, self._shown = console, shown
         self.step, self.abandon = shown.step, shown.abandon
 
@@ -65,14 +65,14 @@ class PlainDisplay:
 
     def __init__(self, console: Console, plan: "Plan") -> None:
         self.console, self.plan = console, plan
-        self.smooth = Smooth()
+        self.smooth = EmaLoss()
         self.told = time.monotonic()
 
     def event(self, event: Event) -> None:
-        """See `Shown`."""
+        """See `Display`."""
         match event["event"]:
             case "plan":
-                tell_plan(self.console.tell, event)
+                plan_lines(self.console.info, event)
             case "eval":
                 self._tell(
                     f"{self._where(event)}  {losses(self.smooth.value, event)}" + ("  best" if event["best"] else "")
@@ -82,26 +82,26 @@ class PlainDisplay:
                 rate = f"lr {event['learning_rate']:.2g}  grad {event['gradient_norm']:.2g}"
                 self._tell(f"{self._where(event)}  {losses(self.smooth.value, None)}  {speed}  {rate}")
             case "sample":
-                self.console.detail(f"sample: {event['text']}")
+                self.console.debug(f"sample: {event['text']}")
             case "save":
-                self.console.detail(f"saved {event['path']}")
+                self.console.debug(f"saved {event['path']}")
             case "done":
-                for line in closing(event):
-                    self.console.tell(line)
+                for line in summary_lines(event):
+                    self.console.info(line)
 
     def _where(self, event: Event) -> str:
         return f"step {event['step']:,}  epoch {event['epoch']:.2f}"
 
     def _tell(self, line: str) -> None:
         self.told = time.monotonic()
-        self.console.tell(line)
+        self.console.info(line)
 
     def step(self, number: int, found: "Step", rate: float) -> None:
-        """See `Shown`."""
+        """See `Display`."""
         self.smooth.add(found.loss)
 
     def abandon(self) -> None:
-        """See `Shown`."""
+        """See `Display`."""
 
     def open(self) -> None:
         """The training begins."""

@@ -47,7 +47,7 @@ def count(number: float) -> str:
     return f"{number:.3g}"
 
 
-class Smooth:
+class EmaLoss:
     """A running mean of the loss."""
 
     def __init__(self) -> None:
@@ -74,29 +74,29 @@ def losses(training: float, evaluation: Event | None) -> str:
     return text.strip()
 
 
-def tell_plan(tell: Callable[[str], None], event: Event) -> None:
+def plan_lines(info: Callable[[str], None], event: Event) -> None:
     """The plan, or a change of it, in a few lines."""
     if "command" not in event:
-        tell(f"plan: now {event['steps']:,} steps ({event['reason']})")
+        info(f"plan: now {event['steps']:,} steps ({event['reason']})")
         return
     sizes = "+".join(map(str, event["hidden"]))
-    tell(
+    info(
         f"model: {event['cell']} {sizes}, {event['vocabulary']:,} symbols, {count(event['parameters'])} parameters,"
         f" about {count(event['memory'])}B of memory"
     )
-    tell(
+    info(
         f"text: {event['train_tokens']:,} symbols to train on, {event['val_tokens']:,} to validate on"
         f" ({event['eval_tokens']:,} of them in pieces while training, {event['exact_tokens']:,} exactly at the end)"
     )
     speed = f" at {count(event['chars_per_second'])} chars/s" if event["chars_per_second"] else ""
     took = f", {seconds(event['time'])} in all" if event["time"] else ""
     where = f"{event['engine']} on {event['device']}"
-    tell(f"plan: {event['steps']:,} steps, {event['epochs']:.3g} epochs{speed}{took}; {where}")
+    info(f"plan: {event['steps']:,} steps, {event['epochs']:.3g} epochs{speed}{took}; {where}")
     if event["baselines"]:
-        tell(f"to compare with: {baselines(event['baselines'])} bits per char")
+        info(f"to compare with: {baselines(event['baselines'])} bits per char")
     for reason in event["reasons"]:
-        tell(f"  {reason}")
-    tell(f"the same again: {event['command']}")
+        info(f"  {reason}")
+    info(f"the same again: {event['command']}")
 
 
 def baselines(figures: Mapping[str, Any]) -> str:
@@ -105,7 +105,7 @@ def baselines(figures: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {figures[key]:.3f}" for key, name in names.items() if figures[key] is not None)
 
 
-def closing(event: Event) -> list[str]:
+def summary_lines(event: Event) -> list[str]:
     """What a finished run comes to, and what to try next."""
     lines = []
     if "carried" in event:

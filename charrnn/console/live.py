@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from charrnn.config.params import seconds
-from charrnn.console.format import Smooth, closing, count, curve, perplexity, tell_plan
+from charrnn.console.format import EmaLoss, count, curve, perplexity, plan_lines, summary_lines
 from charrnn.console.streams import Console, drop
 from charrnn.console.terminal_text import escape, escape_line
 from charrnn.runs.events import Event
@@ -56,7 +56,7 @@ class LiveDisplay:
         self.rich = Rich(
             file=cast(IO[str], _Stderr()), no_color=not console.color, highlight=False, markup=False, emoji=False
         )
-        self.smooth = Smooth()
+        self.smooth = EmaLoss()
         self.steps = plan.config.steps or 1
         self.symbol = plan.config.tokenizer if plan.config.tokenizer in ("char", "byte") else "piece"
         self.now: dict[str, Any] = {"step": 0, "epoch": 0.0, "rate": 0.0, "norm": 0.0, "speed": plan.chars_per_second}
@@ -77,12 +77,12 @@ class LiveDisplay:
         self.console.above = lambda line: self.rich.print(Text(line))
 
     def event(self, event: Event) -> None:
-        """See `Shown`."""
+        """See `Display`."""
         self.now |= {"step": event["step"], "epoch": event["epoch"]}
         match event["event"]:
             case "plan":
                 self.steps = event["steps"]
-                tell_plan(self.console.tell, event)
+                plan_lines(self.console.info, event)
             case "step":
                 self.now |= {"speed": event["chars_per_second"]}
                 self.training.append((event["step"], self.smooth.value))
@@ -94,14 +94,14 @@ class LiveDisplay:
                 self.sample = event["text"]
             case "done":
                 self.close()
-                lines = Text("\n".join(map(escape_line, closing(event))))
+                lines = Text("\n".join(map(escape_line, summary_lines(event))))
                 self.rich.print(Panel(lines, title="done", title_align="left", expand=False, padding=(0, 1)))
                 return
         self.doing = "scoring the finished model" if event["step"] >= self.steps else "training"
         self._draw()
 
     def step(self, number: int, found: "Step", rate: float) -> None:
-        """See `Shown`."""
+        """See `Display`."""
         if self.first_step is None:
             self.first_step, self.begun = number, time.monotonic()
         self.smooth.add(found.loss)
@@ -110,7 +110,7 @@ class LiveDisplay:
             self._draw()
 
     def abandon(self) -> None:
-        """See `Shown`."""
+        """See `Display`."""
         os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the cursor again
 
     def close(self) -> None:

@@ -40,12 +40,12 @@ class Console:
         return _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb" and not self.quiet
 
     @property
-    def reader_is_terminal(self) -> bool:
+    def stdout_is_tty(self) -> bool:
         """Whether stdout is read by a person."""
         return _is_terminal(sys.stdout)
 
     @property
-    def typed_at(self) -> bool:
+    def stdin_is_tty(self) -> bool:
         """Whether stdin is a person's keyboard."""
         return _is_terminal(sys.stdin)
 
@@ -75,26 +75,26 @@ class Console:
 
     def text(self, *, raw: bool = False) -> TerminalText | None:
         """What makes text harmless for the terminal that stdout is; None where it goes out as it is."""
-        return None if raw or not self.reader_is_terminal else TerminalText()
+        return None if raw or not self.stdout_is_tty else TerminalText()
 
     def flush(self) -> None:
         """Raises as `write`."""
         if sys.stdout is not None and not sys.stdout.closed:
             self.write(b"", flush=True)
 
-    def tell(self, message: str) -> None:
+    def info(self, message: str) -> None:
         """A line for the user, unless they want quiet."""
         if not self.quiet:
             self._to_stderr(message)
 
-    def detail(self, message: str) -> None:
+    def debug(self, message: str) -> None:
         """A line for users who want to know more."""
         if self.verbose:
             self._to_stderr(message)
 
     def warn(self, message: str) -> None:
         """A line about something that was got over."""
-        self.tell(f"Warning: {message}")
+        self.info(f"Warning: {message}")
 
     def error(self, message: str) -> None:
         """The one line about what went wrong."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     pass
 
 
-def show_table(console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
+def print_table(console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
     """A table on stdout, the first `left` columns aligned left."""
     from rich import box
     from rich.console import Console as Rich
@@ -24,6 +24,6 @@ def show_table(console: Console, headings: Sequence[str], rows: Iterable[Sequenc
     for row in rows:
         table.add_row(*(Text(escape(cell)) for cell in row))
     page = io.StringIO()
-    terminal = console.reader_is_terminal
+    terminal = console.stdout_is_tty
     Rich(file=page, force_terminal=terminal, no_color=not console.color, width=None if terminal else 120).print(table)
     console.write(page.getvalue().encode("utf-8"), flush=True)

@@ -91,7 +91,7 @@ class _Reader:
                 self._take(text.name, [text.data])
         elif source.name == "-":
             with self.progress("reading stdin", None) as advance:
-                self._take("stdin", _told(read_chunks(open_source("-"), CHUNK_BYTES), advance))
+                self._take("stdin", _last_result(read_chunks(open_source("-"), CHUNK_BYTES), advance))
         else:
             self._file(source.name, source.found)
 
@@ -108,7 +108,7 @@ class _Reader:
                 self.parts.append(FileDocument(path))
             else:
                 with self.progress("reading", os.path.getsize(path) if plain else None) as advance:
-                    self._take(path, _told(chain([start], chunks), advance))
+                    self._take(path, _last_result(chain([start], chunks), advance))
 
     def _structured(self, path: str) -> bool:
         form = self.form
@@ -166,7 +166,7 @@ class _Reader:
         yield b"".join(held)
 
 
-def _told(chunks: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
+def _last_result(chunks: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
     for chunk in chunks:
         advance(len(chunk))
         yield chunk

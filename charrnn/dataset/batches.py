@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.dataset.dataset import Ids, Split, Stream
+from charrnn.dataset.dataset import Dataset, Ids, TokenStream
 from charrnn.errors import InputError
 from charrnn.rng import RngStream, generator
 
@@ -26,12 +26,12 @@ START_ELSEWHERE = 0.01
 learns to begin from nothing; mostly where a line begins, as texts do."""
 
 
-ROUND = 1 << 22
+SHUFFLE_BLOCK = 1 << 22
 """Records, or groups of neighbours, that are shuffled at a time."""
 
 
 @dataclass(frozen=True)
-class Chunk:
+class Batch:
     """What one step learns from: int64 arrays of shape (B, T)."""
 
     inputs: Ids
@@ -40,7 +40,7 @@ class Chunk:
     """Ids in [0, V)."""
 
 
-class Rows:
+class BatchLoader:
     """A stream cut into rows, for training.
 
     Args:
@@ -54,7 +54,9 @@ class Rows:
         InputError: the text is too short.
     """
 
-    def __init__(self, stream: Stream, *, start: int, newline: int | None, batch: int, seq_len: int, seed: int) -> None:
+    def __init__(
+        self, stream: TokenStream, *, start: int, newline: int | None, batch: int, seq_len: int, seed: int
+    ) -> None:
         self.stream, self.start, self.newline = stream, start, newline
         self.batch, self.seq_len, self.seed = batch, seq_len, seed
         self._shuffle = _Shuffle(stream, seed) if stream.records else None
@@ -66,15 +68,15 @@ class Rows:
                 f" --seq-len {seq_len} needs {batch * seq_len:,}; lower either"
             )
 
-    def chunk(self, step: int, end: int) -> Chunk:
+    def chunk(self, step: int, end: int) -> Batch:
         """The chunk that step number `step` (from 0) of a run of about `end` steps learns from."""
         B, T = self.batch, self.seq_len
         if self._shuffle is not None:
             epoch, index = divmod(step, self.steps_per_epoch)
-            size = self._shuffle.take_up(epoch)
+            size = self._shuffle.start_epoch(epoch)
             firsts = np.arange(B, dtype=np.int64) * (size // B) + index * T
             # a row that jumps into a record goes on from elsewhere, once an epoch
-            return Chunk(*self._read(self._shuffle.places(firsts[:, None] + np.arange(T))))
+            return Batch(*self._read(self._shuffle.places(firsts[:, None] + np.arange(T))))
         # both count down to the run's end; beyond it another epoch begins, number -1
         epoch, index = divmod(end - 1 - step, self.steps_per_epoch)
         size = len(self.stream)
@@ -89,7 +91,7 @@ class Rows:
             chance[:] = 1.0  # rows have jumped: what they carry is of elsewhere
         draws = generator(self.seed, RngStream.START, step).random(B)
         first[draws < chance] = self.start
-        return Chunk(inputs, targets)
+        return Batch(inputs, targets)
 
     def _read(self, places: Ids) -> tuple[Ids, Ids]:
         """What is read before each place, and what stands there."""
@@ -103,7 +105,7 @@ class Rows:
 class _Shuffle:
     """The order of records in each epoch, as positions in one endless text.
 
-    Records that count more than once come as often. Where there are more than `ROUND` of them,
+    Records that count more than once come as often. Where there are more than `SHUFFLE_BLOCK` of them,
     neighbours go together; where there are too many repetitions, an epoch is as many records drawn
     with their weights.
 
@@ -111,10 +113,10 @@ class _Shuffle:
         size: symbols of an epoch; of drawn ones, what is expected.
     """
 
-    def __init__(self, stream: Stream, seed: int) -> None:
+    def __init__(self, stream: TokenStream, seed: int) -> None:
         self._seed, self._epoch = seed, -1
         count, weights = len(stream.starts), stream.weights
-        group = 1 if weights is not None else -(-count // ROUND)
+        group = 1 if weights is not None else -(-count // SHUFFLE_BLOCK)
         self._begins = stream.starts[::group]
         self._lengths = np.diff(self._begins, append=len(stream))
         self._times: Ids | None = weights
@@ -124,11 +126,11 @@ class _Shuffle:
         if weights is not None:
             self._bounds = np.cumsum(weights)
             total = int(self._bounds[-1])
-            if total > ROUND:
-                self.size = int(self.size / total * ROUND)
-                self._drawn = ROUND
+            if total > SHUFFLE_BLOCK:
+                self.size = int(self.size / total * SHUFFLE_BLOCK)
+                self._drawn = SHUFFLE_BLOCK
 
-    def take_up(self, epoch: int) -> int:
+    def start_epoch(self, epoch: int) -> int:
         """Shuffle for an epoch, whose length in symbols is returned."""
         if epoch != self._epoch:
             draw = generator(self._seed, RngStream.ROWS, epoch)
@@ -150,9 +152,9 @@ class _Shuffle:
         return places
 
 
-def training_rows(split: Split, *, batch: int | None, seq_len: int | None, seed: int) -> Rows:
+def batch_loader(split: Dataset, *, batch: int | None, seq_len: int | None, seed: int) -> BatchLoader:
     """The rows that a plan's steps learn from; a plan is complete: its batch and seq_len are no longer None."""
     assert batch is not None
     assert seq_len is not None
     start, newline = split.tokenizer.size, split.tokenizer.newline
-    return Rows(split.train, start=start, newline=newline, batch=batch, seq_len=seq_len, seed=seed)
+    return BatchLoader(split.train, start=start, newline=newline, batch=batch, seq_len=seq_len, seed=seed)

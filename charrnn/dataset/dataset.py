@@ -15,7 +15,7 @@ from charrnn.tokenizers.utf8 import char_starts
 Ids = npt.NDArray[Any]
 
 
-SHORTEST = 256
+MIN_PIECE_TOKENS = 256
 """A piece of a text has as many symbols or more: its first ones are harder to predict than they were in their place."""
 
 
@@ -24,7 +24,7 @@ EXACT = 4_000_000
 
 
 @dataclass(frozen=True)
-class Counts:
+class TextCounts:
     """How long a text is. `replaced` counts the invalid pieces of UTF-8 read as U+FFFD."""
 
     bytes: int = 0
@@ -35,7 +35,7 @@ class Counts:
 
 
 @dataclass(frozen=True, eq=False)
-class Stream:
+class TokenStream:
     """Ids of one or more texts, one after another.
 
     Attributes:
@@ -61,7 +61,7 @@ class Stream:
         return int(np.diff(self.starts, append=len(self)) @ self.weights)
 
     @classmethod
-    def join(cls, texts: Sequence[Ids]) -> "Stream":
+    def join(cls, texts: Sequence[Ids]) -> "TokenStream":
         """One stream of all texts that have symbols at all."""
         filled = [text for text in texts if len(text)]
         starts = np.cumsum([0, *(len(text) for text in filled[:-1])], dtype=np.int64)
@@ -76,7 +76,7 @@ class Stream:
     def pieces(self, count: int, limit: int, start: int) -> list[Ids]:
         """`count` or fewer pieces of about equal length from the first `limit` symbols, for a quick look.
 
-        Each is to be scored from `<s>`; those of a text have `SHORTEST` symbols at least. Records stay whole,
+        Each is to be scored from `<s>`; those of a text have `MIN_PIECE_TOKENS` symbols at least. Records stay whole,
         and `<s>` stands before each but a piece's first.
 
         Args:
@@ -84,7 +84,7 @@ class Stream:
         """
         size = min(limit, len(self))
         if not self.records:
-            count = min(count, max(1, size // SHORTEST))
+            count = min(count, max(1, size // MIN_PIECE_TOKENS))
             return [piece for piece in np.array_split(self.ids[:size], count) if len(piece)]
         count = min(count, max(1, size))
         ends = np.append(self.starts[1:], len(self))
@@ -102,7 +102,7 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Split:
+class Dataset:
     """A corpus ready to learn from.
 
     Attributes:
@@ -114,16 +114,16 @@ class Split:
     """
 
     tokenizer: Tokenizer
-    train: Stream
-    val: Stream
-    train_counts: Counts
-    val_counts: Counts
+    train: TokenStream
+    val: TokenStream
+    train_counts: TextCounts
+    val_counts: TextCounts
     train_end: bytes
     val_texts: tuple[bytes, ...]
     separator: bytes = b""
 
     @property
-    def exact(self) -> int:
+    def exact_tokens(self) -> int:
         """How many symbols of `val` can be scored exactly."""
         return min(len(self.val), int(EXACT * min(1.0, len(self.val) / max(1, self.val_counts.chars))))
 

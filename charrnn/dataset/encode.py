@@ -7,9 +7,9 @@ import numpy as np
 
 from charrnn.corpus.documents import Document, ProgressFactory
 from charrnn.corpus.records import SeparatorScanner
-from charrnn.dataset.dataset import Counts, Ids
-from charrnn.dataset.id_cache import Sink
-from charrnn.dataset.split import Part
+from charrnn.dataset.dataset import Ids, TextCounts
+from charrnn.dataset.id_cache import ArrayWriter
+from charrnn.dataset.split import CorpusPart
 from charrnn.errors import InputError
 from charrnn.files import quote
 from charrnn.tokenizers.byte import ByteTokenizer
@@ -20,7 +20,7 @@ from charrnn.tokenizers.utf8 import Utf8Decoder, decode_utf8
 
 
 def make_tokenizer(
-    name: str, part: Part, errors: str, *, vocab_size: int | None, min_count: int, progress: ProgressFactory
+    name: str, part: CorpusPart, errors: str, *, vocab_size: int | None, min_count: int, progress: ProgressFactory
 ) -> Tokenizer:
     """A tokenizer whose vocabulary is that of a text.
 
@@ -47,7 +47,7 @@ def make_tokenizer(
     return CharTokenizer.from_counts(counts, min_count)
 
 
-def _sample(part: Part, errors: str, advance: Callable[[int], None]) -> Iterator[str]:
+def _sample(part: CorpusPart, errors: str, advance: Callable[[int], None]) -> Iterator[str]:
     """About `SAMPLE` characters of a part, taken evenly: a share of every piece."""
     share = min(1.0, SAMPLE / max(1, part.size))
     for text, chunks in part.texts():
@@ -57,7 +57,7 @@ def _sample(part: Part, errors: str, advance: Callable[[int], None]) -> Iterator
             advance(len(points))
 
 
-def _code_points(part: Part, text: Document, chunks: Iterable[bytes], errors: str) -> Iterator[Ids]:
+def _code_points(part: CorpusPart, text: Document, chunks: Iterable[bytes], errors: str) -> Iterator[Ids]:
     decoder = Utf8Decoder(errors)
     try:
         for chunk in chunks:
@@ -69,14 +69,14 @@ def _code_points(part: Part, text: Document, chunks: Iterable[bytes], errors: st
 
 def encode(
     tokenizer: Tokenizer,
-    part: Part,
+    part: CorpusPart,
     errors: str,
     *,
-    ids: Sink,
-    starts: Sink,
+    ids: ArrayWriter,
+    starts: ArrayWriter,
     watch: Callable[[int, bytes], None],
     progress: ProgressFactory,
-) -> Counts:
+) -> TextCounts:
     """Encode a part of a corpus, piece by piece.
 
     Args:
@@ -87,7 +87,7 @@ def encode(
         InputError: a text cannot be decoded. OSError: a sink cannot be written.
     """
     separator = part.corpus.form.separator
-    total = Counts()
+    total = TextCounts()
     with progress("encoding", part.size) as advance:
         for number, (text, chunks) in enumerate(part.texts()):
             encoder = tokenizer.encoder(errors)
@@ -108,7 +108,7 @@ def encode(
             except InputError as error:
                 raise _placed(error, part, text) from None
             assert ends is None or begin == ids.size, "a record has not ended"
-            total = Counts(*(before + getattr(encoder, name) for name, before in vars(total).items()))
+            total = TextCounts(*(before + getattr(encoder, name) for name, before in vars(total).items()))
     return total
 
 
@@ -118,7 +118,7 @@ def _last_known(chunks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
     yield b"", True
 
 
-def _placed(error: InputError, part: Part, text: Document) -> InputError:
+def _placed(error: InputError, part: CorpusPart, text: Document) -> InputError:
     """What is wrong with a text, told of the whole text and not of the part that was being read."""
     decoder = Utf8Decoder()
     try:

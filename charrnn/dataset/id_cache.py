@@ -21,7 +21,7 @@ import numpy.typing as npt
 from charrnn.errors import OutputError
 from charrnn.files import quote
 
-CAP = 32 << 30
+MAX_CACHE_BYTES = 32 << 30
 """Bytes of all entries together, above which the oldest are removed."""
 
 
@@ -61,7 +61,7 @@ def _mapped(path: Path, kind: str, size: int) -> Array:
     return np.memmap(path, dtype, mode="r", shape=(size,)) if size else np.zeros(0, dtype)
 
 
-class Sink:
+class ArrayWriter:
     """An array that grows: in a file, or in memory where there is none."""
 
     def __init__(self, path: Path | None = None) -> None:
@@ -87,16 +87,16 @@ class Sink:
         """What has been added, where there is no file."""
         return np.concatenate(self._parts) if self._parts else np.zeros(0, self.dtype)
 
-    def close(self, *, lasting: bool) -> None:
-        """Close the file; `lasting` makes sure of it. Raises OSError."""
+    def close(self, *, durable: bool) -> None:
+        """Close the file; `durable` makes sure of it. Raises OSError."""
         if self._file is not None and not self._file.closed:
             with self._file:
-                if lasting:
+                if durable:
                     self._file.flush()
                     os.fsync(self._file.fileno())
 
 
-class Draft:
+class PendingEntry:
     """An entry being made; `entry` is what it has become when it is kept."""
 
     entry: Entry
@@ -104,17 +104,17 @@ class Draft:
     def __init__(self, folder: Path) -> None:
         self.document: dict[str, Any] = {}
         self._folder = folder
-        self._sinks: dict[str, Sink] = {}
+        self._sinks: dict[str, ArrayWriter] = {}
 
-    def sink(self, name: str) -> Sink:
+    def sink(self, name: str) -> ArrayWriter:
         """A new array."""
-        self._sinks[name] = Sink(self._folder / name)
+        self._sinks[name] = ArrayWriter(self._folder / name)
         return self._sinks[name]
 
     def finish(self) -> None:
         """Write all that is left. Raises OSError."""
         for sink in self._sinks.values():
-            sink.close(lasting=True)
+            sink.close(durable=True)
         arrays = {name: (sink.dtype.newbyteorder("<").str, sink.size) for name, sink in self._sinks.items()}
         (self._folder / _ENTRY).write_bytes(json.dumps({"document": self.document, "arrays": arrays}).encode())
         self.entry = Entry(self._folder)
@@ -123,18 +123,18 @@ class Draft:
         """Remove it."""
         for sink in self._sinks.values():
             with contextlib.suppress(OSError):
-                sink.close(lasting=False)
+                sink.close(durable=False)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-class Store:
+class IdCache:
     """Entries in a folder, by key.
 
     Args:
         folder: made if need be. cap: bytes of all entries.
     """
 
-    def __init__(self, folder: Path, cap: int = CAP) -> None:
+    def __init__(self, folder: Path, cap: int = MAX_CACHE_BYTES) -> None:
         self.folder, self.cap = folder, cap
 
     def get(self, key: str) -> Entry | None:
@@ -145,7 +145,7 @@ class Store:
             return None
 
     @contextlib.contextmanager
-    def making(self, key: str) -> Iterator[Draft]:
+    def create(self, key: str) -> Iterator[PendingEntry]:
         """An entry to fill; it is kept when the block ends well, and removed otherwise.
 
         Raises:
@@ -156,7 +156,7 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # texts may be private
             temporary = self.folder / f".{key}.tmp-{os.urandom(8).hex()}"
             temporary.mkdir(mode=0o700)
-            draft = Draft(temporary)
+            draft = PendingEntry(temporary)
             yield draft
             draft.finish()
             self._evict(sum(file.stat().st_size for file in temporary.iterdir()))

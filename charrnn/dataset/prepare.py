@@ -15,10 +15,10 @@ import numpy as np
 
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import ProgressFactory, no_progress
-from charrnn.dataset.dataset import EXACT, Counts, Ids, Split, Stream
+from charrnn.dataset.dataset import EXACT, Dataset, Ids, TextCounts, TokenStream
 from charrnn.dataset.encode import encode, make_tokenizer
-from charrnn.dataset.id_cache import Entry, Sink, Store
-from charrnn.dataset.split import Part, parted, whole
+from charrnn.dataset.id_cache import ArrayWriter, Entry, IdCache
+from charrnn.dataset.split import CorpusPart, split_corpus, whole
 from charrnn.errors import InputError
 from charrnn.tokenizers.tokenizer import Tokenizer, tokenizer_from_table
 from charrnn.tokenizers.utf8 import HeadKeeper, TailKeeper
@@ -35,7 +35,7 @@ _LAYOUT = 1  # of an entry in the store
 
 
 @dataclass(frozen=True)
-class Preparation:
+class PrepareOptions:
     """How a corpus becomes ids.
 
     Attributes:
@@ -59,12 +59,12 @@ class Preparation:
 def prepare(
     corpus: Corpus,
     validation: Corpus | None,
-    how: Preparation,
+    how: PrepareOptions,
     *,
     tokenizer: Tokenizer | None = None,
-    store: Store | None = None,
+    store: IdCache | None = None,
     progress: ProgressFactory = no_progress,
-) -> Split:
+) -> Dataset:
     """Split and encode a corpus.
 
     Args:
@@ -84,25 +84,25 @@ def prepare(
     if validation is not None:
         parts = whole(corpus), whole(validation)
     else:
-        parts = parted(corpus, how.fraction, by_char=how.tokenizer != "byte", seed=how.seed)
+        parts = split_corpus(corpus, how.fraction, by_char=how.tokenizer != "byte", seed=how.seed)
     if store is None:
-        sinks = dict[str, Sink]()
-        document = _fill(parts, how, tokenizer, lambda name: sinks.setdefault(name, Sink()), progress)
+        sinks = dict[str, ArrayWriter]()
+        document = _fill(parts, how, tokenizer, lambda name: sinks.setdefault(name, ArrayWriter()), progress)
         return _split(document, {name: sink.array() for name, sink in sinks.items()}, corpus.form.separator)
     key = _key(corpus, validation, how)
     entry = store.get(key)
     if entry is None or (tokenizer is not None and not np.array_equal(entry["table"], tokenizer.table)):
-        with store.making(key) as draft:
+        with store.create(key) as draft:
             draft.document |= _fill(parts, how, tokenizer, draft.sink, progress)
         entry = draft.entry
     return _split(entry.document, entry, corpus.form.separator)
 
 
 def _fill(
-    parts: tuple[Part, Part],
-    how: Preparation,
+    parts: tuple[CorpusPart, CorpusPart],
+    how: PrepareOptions,
     tokenizer: Tokenizer | None,
-    sink: Callable[[str], Sink],
+    sink: Callable[[str], ArrayWriter],
     progress: ProgressFactory,
 ) -> dict[str, Any]:
     """Put all arrays of a split into sinks; the rest of it is returned."""
@@ -134,24 +134,24 @@ def _fill(
     return document
 
 
-def _split(document: Mapping[str, Any], arrays: Mapping[str, Ids] | Entry, separator: bytes) -> Split:
+def _split(document: Mapping[str, Any], arrays: Mapping[str, Ids] | Entry, separator: bytes) -> Dataset:
     """What `_fill` made."""
     weights = np.array(arrays["weights"]) if document["weighted"] else None
     records, texts = bool(separator), arrays["val_texts"].tobytes()
     bounds = np.cumsum([0, *document["val_texts"]]).tolist()
-    return Split(
+    return Dataset(
         tokenizer_from_table(document["tokenizer"], np.array(arrays["table"])),
-        Stream(arrays["train"], arrays["train.starts"], records, weights),
-        Stream(arrays["val"], arrays["val.starts"], records),
-        Counts(**document["train"]),
-        Counts(**document["val"]),
+        TokenStream(arrays["train"], arrays["train.starts"], records, weights),
+        TokenStream(arrays["val"], arrays["val.starts"], records),
+        TextCounts(**document["train"]),
+        TextCounts(**document["val"]),
         arrays["train_end"].tobytes(),
         tuple(texts[a:b] for a, b in itertools.pairwise(bounds)),
         separator,
     )
 
 
-def _key(corpus: Corpus, validation: Corpus | None, how: Preparation) -> str:
+def _key(corpus: Corpus, validation: Corpus | None, how: PrepareOptions) -> str:
     """Of an entry in the store: all that decides what is in it."""
     what = [
         __version__,

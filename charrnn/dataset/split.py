@@ -19,7 +19,7 @@ Texts = Iterator[tuple[Document, Iterator[bytes]]]
 
 
 @dataclass(frozen=True)
-class Part:
+class CorpusPart:
     """Some of a corpus's text, to be read any number of times.
 
     Attributes:
@@ -34,12 +34,14 @@ class Part:
     weights: npt.NDArray[np.int64] | None = None
 
 
-def whole(corpus: Corpus) -> Part:
+def whole(corpus: Corpus) -> CorpusPart:
     """All of it."""
-    return Part(corpus, lambda: ((text, corpus.chunks(text)) for text in corpus.texts), corpus.size, corpus.weights)
+    return CorpusPart(
+        corpus, lambda: ((text, corpus.chunks(text)) for text in corpus.texts), corpus.size, corpus.weights
+    )
 
 
-def parted(corpus: Corpus, fraction: float, *, by_char: bool, seed: int) -> tuple[Part, Part]:
+def split_corpus(corpus: Corpus, fraction: float, *, by_char: bool, seed: int) -> tuple[CorpusPart, CorpusPart]:
     """What to train on, and the `fraction` to validate on: records chosen at random, else the end of the text.
 
     Of N symbols the first int(N * (1 - fraction)) are trained on, as nanoGPT cuts a text.
@@ -56,7 +58,7 @@ def parted(corpus: Corpus, fraction: float, *, by_char: bool, seed: int) -> tupl
     sizes = stats.chars if by_char else stats.sizes
     count = int(stats.records.sum() if records else sizes.sum())
     if fraction == 0:
-        return whole(corpus), Part(corpus, lambda: iter(()), 0)
+        return whole(corpus), CorpusPart(corpus, lambda: iter(()), 0)
     held_out = max(1, round(count * fraction)) if records else count - int(count * (1 - fraction))
     if not 0 < held_out < count:
         needed = 2 if records else next(n for n in itertools.count(2) if int(n * (1 - fraction)))
@@ -70,7 +72,7 @@ def parted(corpus: Corpus, fraction: float, *, by_char: bool, seed: int) -> tupl
     return _cut(corpus, sizes, count - held_out, by_char)
 
 
-def _choose(corpus: Corpus, count: int, held_out: int, seed: int) -> tuple[Part, Part]:
+def _choose(corpus: Corpus, count: int, held_out: int, seed: int) -> tuple[CorpusPart, CorpusPart]:
     kept = np.ones(count, bool)
     kept[generator(seed, RngStream.SPLIT).permutation(count)[:held_out]] = False
     firsts = np.cumsum(corpus.stats.records) - corpus.stats.records
@@ -82,12 +84,12 @@ def _choose(corpus: Corpus, count: int, held_out: int, seed: int) -> tuple[Part,
     size = int(corpus.size * held_out / count)
     weights = None if corpus.weights is None else corpus.weights[kept]
     return (
-        Part(corpus, lambda: texts(kept), corpus.size - size, weights),
-        Part(corpus, lambda: texts(~kept), size),
+        CorpusPart(corpus, lambda: texts(kept), corpus.size - size, weights),
+        CorpusPart(corpus, lambda: texts(~kept), size),
     )
 
 
-def _cut(corpus: Corpus, sizes: npt.NDArray[np.int64], keep: int, by_char: bool) -> tuple[Part, Part]:
+def _cut(corpus: Corpus, sizes: npt.NDArray[np.int64], keep: int, by_char: bool) -> tuple[CorpusPart, CorpusPart]:
     ends = np.cumsum(sizes)
     middle = int(np.searchsorted(ends, keep, "left"))  # the text that is cut, perhaps at its end
     text = next(itertools.islice(corpus.texts, middle, None))
@@ -105,7 +107,7 @@ def _cut(corpus: Corpus, sizes: npt.NDArray[np.int64], keep: int, by_char: bool)
                 yield each, each.chunks(begin, end)
 
     size = int(corpus.stats.sizes[:middle].sum()) + place
-    return Part(corpus, lambda: texts(True), size), Part(corpus, lambda: texts(False), corpus.size - size)
+    return CorpusPart(corpus, lambda: texts(True), size), CorpusPart(corpus, lambda: texts(False), corpus.size - size)
 
 
 def _place(text: Document, symbols: int, by_char: bool) -> int:

@@ -28,7 +28,7 @@ State = tuple[Array, ...]
 change a state they were handed."""
 
 
-ENDS, NEVER = -1, -2
+END, FORBIDDEN = -1, -2
 """In an automaton, (A, V) integers: in state a, which is 0 where a text begins, the symbol v leads to state
 `automaton[a, v]`, or ends the text, or is not drawn. Some symbol is drawn in each state that is reached."""
 
@@ -37,20 +37,20 @@ BETAS = (0.5, 0.99)
 """Of Adam and AdamW; short means, as runs are short."""
 
 
-PACES = {"embedding": 2.0, "head.weight": 3.0}
+LR_MULTIPLIERS = {"embedding": 2.0, "head.weight": 3.0}
 """How much faster than the layers other matrices learn with Adam and AdamW: all rates are those of the layers, which
 would become unstable first."""
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class GenerationRequest:
     """Texts to be written. What they are depends on neither `batch` nor the times that a sampler is given.
 
     Attributes:
         logits, state: what each text begins with: (1, V), and the state of one row.
         config: the controls; `num` texts of at most `length` symbols, at least 1.
         seed: of all draws.
-        automaton: what may be drawn, and what ends a text: see `ENDS`.
+        automaton: what may be drawn, and what ends a text: see `END`.
         batch: texts written side by side at most.
     """
 
@@ -62,7 +62,7 @@ class Request:
     batch: int
 
 
-class Written(NamedTuple):
+class SampledTokens(NamedTuple):
     """Symbols, each text's own in order. N of them:
 
     Attributes:
@@ -77,7 +77,7 @@ class Written(NamedTuple):
 class Sampler(Protocol):
     """Texts that are being written side by side; where one ends the next begins."""
 
-    def write(self, seconds: float) -> Written:
+    def write(self, seconds: float) -> SampledTokens:
         """Go on for about so long, at least 8 symbols of each text; nothing comes once all texts are finished.
 
         Raises:
@@ -90,7 +90,7 @@ class Sampler(Protocol):
         ...
 
 
-class Inference(ABC):
+class InferenceEngine(ABC):
     """A model that reads ids. An id equal to `architecture.start` is `<s>`: before reading it that
     row's state is set to zero, so that a text is scored by putting `<s>` before it."""
 
@@ -130,7 +130,7 @@ class Inference(ABC):
             logits (B, V) of the next symbol, and the state after `ids`.
         """
 
-    def sampler(self, request: Request) -> Sampler | None:
+    def sampler(self, request: GenerationRequest) -> Sampler | None:
         """Begin to write texts; None of an engine that has no loop of its own: it is stepped."""
         return None
 
@@ -150,7 +150,7 @@ class Optimizer(ABC):
         adaptive = config.optimizer.startswith("adam")
         self.betas = BETAS
         self.decays = [config.weight_decay if len(shape) > 1 else 0.0 for shape in shapes.values()]
-        self.paces = [PACES.get(name, 1.0) if adaptive else 1.0 for name in shapes]
+        self.lr_multipliers = [LR_MULTIPLIERS.get(name, 1.0) if adaptive else 1.0 for name in shapes]
 
     @abstractmethod
     def norm(self) -> SupportsFloat:
@@ -179,14 +179,14 @@ class Optimizer(ABC):
         """Take up what `state` gave."""
 
 
-class Training(Protocol):
+class TrainingEngine(Protocol):
     """A model that learns. Its weights are float32 and zero until they are written; an optimizer knows where they and
     their gradients are."""
 
     name: ClassVar[str]
     architecture: Architecture
 
-    def use_threads(self, count: int) -> None:
+    def set_num_threads(self, count: int) -> None:
         """How many of the processor's threads it takes."""
         ...
 
@@ -206,15 +206,15 @@ class Training(Protocol):
         """The state of `batch` rows that have read nothing, as the engine has it; `<s>` must come next."""
         ...
 
-    def state_of(self, arrays: Sequence[Array]) -> Any:
+    def state_from_numpy(self, arrays: Sequence[Array]) -> Any:
         """The state that arrays (S, B, H), one of each layer, tell."""
         ...
 
-    def arrays_of(self, state: Any) -> State:
-        """What `state_of` takes."""
+    def state_to_numpy(self, state: Any) -> State:
+        """What `state_from_numpy` takes."""
         ...
 
-    def learn(
+    def forward_backward(
         self,
         ids: Array,
         targets: Array,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charrnn.config.eval import DYNAMIC_RATE
-from charrnn.engines.base import Array, Inference, State
-from charrnn.engines.native.training import NativeModel
+from charrnn.engines.base import Array, InferenceEngine, State
+from charrnn.engines.native.training import NativeTraining
 from charrnn.engines.select import choose_engine
 from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
@@ -33,9 +33,9 @@ _MEMORY = 0.999  # of squared gradients, from segment to segment
 _EPSILON = 1e-8
 
 
-class DynamicEngine(Inference):
-    """`Inference` of one row, whose weights follow what it scores: gradient descent on each segment once it is scored,
-    every weight's step divided by the root of its mean squared gradient so far, with a decay back to the
+class DynamicEngine(InferenceEngine):
+    """`InferenceEngine` of one row, whose weights follow what it scores: gradient descent on each segment once it is
+    scored, every weight's step divided by the root of its mean squared gradient so far, with a decay back to the
     trained weights that is stronger where gradients are large. On the CPU.
 
     Args:
@@ -45,13 +45,13 @@ class DynamicEngine(Inference):
     """
 
     name = "dynamic"
-    model: "NativeModel | TorchGradients"
+    model: "NativeTraining | TorchGradients"
 
     def __init__(self, architecture: Architecture, weights: Mapping[str, Array], *, rate: float | None = None) -> None:
         self.architecture = architecture
         if choose_engine("auto", "cpu", cell=architecture.cell, training=True) == "native":
-            self.model = NativeModel(architecture)
-            self.model.use_threads(available_cpus())
+            self.model = NativeTraining(architecture)
+            self.model.set_num_threads(available_cpus())
         else:
             from charrnn.engines.torch.model import TorchGradients  # imports torch
 
@@ -65,7 +65,7 @@ class DynamicEngine(Inference):
         self.segments = 0
 
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `Inference`; B is 1."""
+        """See `InferenceEngine`; B is 1."""
         assert len(ids) == 1, "one row at a time"
         nats = np.zeros(ids.shape)
         for begin in range(0, ids.shape[1], SEGMENT):
@@ -92,15 +92,15 @@ class DynamicEngine(Inference):
         sums = odds.sum(axis=1, keepdims=True)
         places = np.arange(len(scored))
         nats[scored] = np.log(sums[:, 0], dtype=np.float64) - logits[places, targets]
-        slopes = odds / sums  # of the mean cost by the logits
-        slopes[places, targets] -= 1
-        slopes /= len(scored)
+        grad = odds / sums  # of the mean cost by the logits
+        grad[places, targets] -= 1
+        grad /= len(scored)
         by_features = np.zeros((ids.shape[1], head.shape[1]), np.float32)
-        by_features[scored] = slopes @ head
+        by_features[scored] = grad @ head
         # the first symbol's features came with the state, and where that came from is no longer known
         self.model.backward(np.concatenate((by_features[1:], np.zeros_like(by_features[:1])))[:, None])
-        self.model.gradients["head.weight"] = slopes.T @ features
-        self.model.gradients["head.bias"] = slopes.sum(axis=0)
+        self.model.gradients["head.weight"] = grad.T @ features
+        self.model.gradients["head.bias"] = grad.sum(axis=0)
         self._learn()
         return nats, after
 

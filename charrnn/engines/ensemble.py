@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from charrnn.engines.base import Array, Inference, State
+from charrnn.engines.base import Array, InferenceEngine, State
 
 
-class Ensemble(Inference):
+class Ensemble(InferenceEngine):
     """Models whose probabilities are averaged.
 
     Its state is that of all of them, one after another; its architecture, for the vocabulary, the first one's.
@@ -18,16 +18,16 @@ class Ensemble(Inference):
 
     name = "ensemble"
 
-    def __init__(self, engines: Sequence[Inference]) -> None:
+    def __init__(self, engines: Sequence[InferenceEngine]) -> None:
         self.engines, self.architecture = engines, engines[0].architecture
         self._share = np.log(len(engines))
 
     def zero_state(self, batch: int) -> State:
-        """See `Inference`."""
+        """See `InferenceEngine`."""
         return tuple(layer for engine in self.engines for layer in engine.zero_state(batch))
 
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `Inference`."""
+        """See `InferenceEngine`."""
         found = [engine.score(ids, part) for engine, part in zip(self.engines, self._parts(state), strict=True)]
         with np.errstate(all="ignore"):  # who asked looks at what comes out
             nats = self._share - np.logaddexp.reduce([-nats for nats, _ in found])
@@ -35,7 +35,7 @@ class Ensemble(Inference):
         return nats, tuple(layer for _, after in found for layer in after)
 
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `Inference`; the logits are ln p."""
+        """See `InferenceEngine`; the logits are ln p."""
         found = [engine.step(ids, part) for engine, part in zip(self.engines, self._parts(state), strict=True)]
         with np.errstate(all="ignore"):
             logits = np.logaddexp.reduce([_log_softmax(logits) for logits, _ in found]) - self._share

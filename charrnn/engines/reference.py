@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.engines.base import Array, Inference, State
+from charrnn.engines.base import Array, InferenceEngine, State
 from charrnn.network.architecture import Architecture
 
 
@@ -232,8 +232,8 @@ CELLS: dict[str, Callable[..., Any]] = {
 ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_ch")
 
 
-class ReferenceEngine(Inference):
-    """`Inference` in float64, or in complex128 where a weight is complex.
+class ReferenceEngine(InferenceEngine):
+    """`InferenceEngine` in float64, or in complex128 where a weight is complex.
 
     Args:
         architecture: the model's sizes.
@@ -248,7 +248,7 @@ class ReferenceEngine(Inference):
         self.weights = {name: np.asarray(weights[name], self.dtype) for name in architecture.shapes()}
 
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `Inference`."""
+        """See `InferenceEngine`."""
         nats, state = self.nats(ids, state)
         return np.asarray(nats.real, np.float64), state
 
@@ -267,7 +267,7 @@ class ReferenceEngine(Inference):
         return nats, after
 
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `Inference`."""
+        """See `InferenceEngine`."""
         logits = np.zeros((len(ids), self.architecture.vocabulary), self.dtype)  # (B, V)
         after = tuple(np.array(layer, self.dtype) for layer in state)
         for row, symbol in enumerate(ids):

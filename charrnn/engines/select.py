@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from charrnn.engines.base import Array, Inference, Training
+from charrnn.engines.base import Array, InferenceEngine, TrainingEngine
 from charrnn.engines.ensemble import Ensemble
 from charrnn.engines.native import lib as core
 from charrnn.errors import UsageError
@@ -71,12 +71,12 @@ def choose_engine(name: str, device: str, *, cell: str = "lstm", training: bool 
         UsageError: the engine asked for is not here, or does not run on the device or with the cell.
     """
     if name == "auto":
-        if device == "cpu" and core.pays() and core.runs(cell):
+        if device == "cpu" and core.is_fast() and core.supports(cell):
             return "native"
         return "torch" if training or device != "cpu" else "numpy"
     if name == "native" and core.library() is None:
         raise UsageError("--engine native: the compiled core was not built when charrnn was installed here")
-    if name == "native" and not core.runs(cell):
+    if name == "native" and not core.supports(cell):
         raise UsageError(f"--engine native has no kernel for --cell {cell}")
     if name != "torch" and device != "cpu":
         raise UsageError(f"--engine {name} runs on the CPU, and --device is {device}")
@@ -106,7 +106,7 @@ def choose_precision(name: str, engine: str, device: str = "cpu", *, training: b
     return name
 
 
-def inference(
+def inference_engine(
     architecture: Architecture,
     weights: Mapping[str, Array],
     *,
@@ -114,7 +114,7 @@ def inference(
     device: str = "cpu",
     threads: int | None = None,
     precision: str = "auto",
-) -> Inference:
+) -> InferenceEngine:
     """The engine that scores and samples.
 
     Args:
@@ -131,20 +131,20 @@ def inference(
     precision = choose_precision(precision, name, device)
     match name:
         case "native":
-            from charrnn.engines.native.inference import NativeEngine
+            from charrnn.engines.native.inference import NativeInference
 
-            return NativeEngine(architecture, weights, threads or available_cpus(), precision)
+            return NativeInference(architecture, weights, threads or available_cpus(), precision)
         case "torch":
-            from charrnn.engines.torch.inference import TorchEngine
+            from charrnn.engines.torch.inference import TorchInference
 
-            return TorchEngine(architecture, weights, device, precision)
+            return TorchInference(architecture, weights, device, precision)
         case _:
-            from charrnn.engines.numpy.inference import NumpyEngine
+            from charrnn.engines.numpy.inference import NumpyInference
 
-            return NumpyEngine(architecture, weights)
+            return NumpyInference(architecture, weights)
 
 
-def training_model(architecture: Architecture, *, name: str, device: str, precision: str) -> Training:
+def training_engine(architecture: Architecture, *, name: str, device: str, precision: str) -> TrainingEngine:
     """The engine that trains; its weights are yet to be written.
 
     Args:
@@ -158,15 +158,15 @@ def training_model(architecture: Architecture, *, name: str, device: str, precis
     name = choose_engine(name, device, cell=architecture.cell, training=True)
     precision = choose_precision(precision, name, device, training=True)
     if name == "native":
-        from charrnn.engines.native.training import NativeModel
+        from charrnn.engines.native.training import NativeTraining
 
-        return NativeModel(architecture, precision)
+        return NativeTraining(architecture, precision)
     from charrnn.engines.torch.model import LanguageModel
 
     return LanguageModel(architecture, precision).to(device)
 
 
-def engine_of(models: Sequence[tuple[Architecture, Mapping[str, Array]]], **how: Any) -> Inference:
-    """What runs the models, each a shape and its weights; `how` is as for `inference`."""
-    engines = [inference(architecture, weights, **how) for architecture, weights in models]
+def ensemble_engine(models: Sequence[tuple[Architecture, Mapping[str, Array]]], **how: Any) -> InferenceEngine:
+    """What runs the models, each a shape and its weights; `how` is as for `inference_engine`."""
+    engines = [inference_engine(architecture, weights, **how) for architecture, weights in models]
     return engines[0] if len(engines) == 1 else Ensemble(engines)

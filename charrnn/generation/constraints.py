@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from charrnn.engines.base import ENDS, NEVER, Array
+from charrnn.engines.base import END, FORBIDDEN, Array
 
 
-def automaton_of(vocabulary: int, unknown: int | None, end: tuple[int, ...]) -> Array:
-    """What may be written, for `Inference.sampler`: all but `unknown`, up to the symbols `end`, if there are any.
+def token_dfa(vocabulary: int, unknown: int | None, end: tuple[int, ...]) -> Array:
+    """What may be written, for `InferenceEngine.sampler`: all but `unknown`, up to the symbols `end`, if there are any.
 
     State n is where the last n symbols are the first n of `end` (Knuth, Morris & Pratt 1977).
     """
@@ -15,7 +15,7 @@ def automaton_of(vocabulary: int, unknown: int | None, end: tuple[int, ...]) -> 
         for symbol in set(end):
             read = (*end[:n], symbol)
             matched = next(k for k in range(len(read), -1, -1) if read[len(read) - k :] == end[:k])
-            automaton[n, symbol] = matched if matched < len(end) else ENDS
+            automaton[n, symbol] = matched if matched < len(end) else END
     if unknown is not None:
-        automaton[:, unknown] = NEVER
+        automaton[:, unknown] = FORBIDDEN
     return automaton

@@ -7,10 +7,10 @@ import numpy as np
 
 from charrnn.config.sample import SampleConfig
 from charrnn.corpus.records import SeparatorScanner, insert_bos
-from charrnn.engines.base import Ids, Inference, Request, Written
-from charrnn.generation.constraints import automaton_of
+from charrnn.engines.base import GenerationRequest, Ids, InferenceEngine, SampledTokens
+from charrnn.generation.constraints import token_dfa
 from charrnn.generation.sampling import sampler_of
-from charrnn.scoring.batching import read_prompt
+from charrnn.scoring.batching import read_prefix
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import Utf8Splitter
 
@@ -23,7 +23,7 @@ PAUSE = 0.02
 
 
 @dataclass(frozen=True)
-class Part:
+class TextChunk:
     """More of a text, as bytes.
 
     Attributes:
@@ -39,8 +39,8 @@ class Part:
     finished: bool
 
 
-def write_texts(
-    engine: Inference,
+def generate(
+    engine: InferenceEngine,
     tokenizer: Tokenizer,
     prompt: Ids,
     config: SampleConfig,
@@ -48,7 +48,7 @@ def write_texts(
     seed: int,
     stop: bytes = b"",
     separator: bytes = b"",
-) -> Iterator[Part]:
+) -> Iterator[TextChunk]:
     """Write `config.num` texts side by side and hand them out one after another.
 
     The text that is due is handed out as it is written; those after it wait.
@@ -64,18 +64,18 @@ def write_texts(
         NonFiniteError: the model's arithmetic overflows.
     """
     if config.length == 0:
-        yield from (Part(text, b"", 0, True) for text in range(config.num))
+        yield from (TextChunk(text, b"", 0, True) for text in range(config.num))
         return
     texts: dict[int, _Text] = {}
     stops = tuple(filter(None, (stop, separator)))
     end = tokenizer.encode(separator)
     if separator:  # where a record ends in the prompt, another one begins
         prompt = insert_bos(prompt, SeparatorScanner(end).feed(prompt), engine.architecture.start)
-    request = Request(
-        *read_prompt(engine, prompt),
+    request = GenerationRequest(
+        *read_prefix(engine, prompt),
         config,
         seed=seed,
-        automaton=automaton_of(engine.architecture.vocabulary, tokenizer.unknown, tuple(end.tolist())),
+        automaton=token_dfa(engine.architecture.vocabulary, tokenizer.unknown, tuple(end.tolist())),
         batch=BATCH,
     )
     sampler = sampler_of(engine, request)
@@ -94,14 +94,14 @@ def write_texts(
                 text.finish()
         pause = PAUSE / 10 if stop else PAUSE  # what is written beyond a stop is for nothing
         while (ready := texts.get(due)) is not None:
-            yield Part(due, ready.take(), ready.symbols, ready.finished)
+            yield TextChunk(due, ready.take(), ready.symbols, ready.finished)
             if not ready.finished:
                 break
             del texts[due]
             due += 1
 
 
-def _by_text(written: Written) -> Iterator[tuple[int, Ids, bool]]:
+def _by_text(written: SampledTokens) -> Iterator[tuple[int, Ids, bool]]:
     """Index, symbols, and whether they are the last, of each text."""
     assert len(written.ids), "nothing is written"
     order = np.argsort(written.texts, kind="stable")

@@ -36,8 +36,8 @@ def encode_prompt(tokenizer: Tokenizer, data: bytes, unknown: Unknown = "error")
         return known
     assert isinstance(tokenizer, CharTokenizer)
     if unknown == "nearest":
-        strangers, where = np.unique(decode_utf8(data)[unseen], return_inverse=True)
-        ids[unseen] = np.array([tokenizer.nearest(int(point)) for point in strangers])[where]
+        unknown_chars, where = np.unique(decode_utf8(data)[unseen], return_inverse=True)
+        ids[unseen] = np.array([tokenizer.nearest(int(point)) for point in unknown_chars])[where]
         return ids
     found = tokenizer.explain(data)
     listed = [f"{describe(char)} @ {offset}" for char, offset in found[:LISTED]]

@@ -10,7 +10,16 @@ import time
 import numpy as np
 
 from charrnn.config.sample import SampleConfig
-from charrnn.engines.base import ENDS, NEVER, Array, Inference, Request, Sampler, State, Written
+from charrnn.engines.base import (
+    END,
+    FORBIDDEN,
+    Array,
+    GenerationRequest,
+    InferenceEngine,
+    SampledTokens,
+    Sampler,
+    State,
+)
 from charrnn.errors import NonFiniteError
 from charrnn.rng import RngStream, generator
 
@@ -65,7 +74,7 @@ def distribution(logits: Array, config: SampleConfig, never: Array | None = None
     return probabilities
 
 
-def choose(probabilities: Array, uniforms: Array) -> Array:
+def inverse_cdf(probabilities: Array, uniforms: Array) -> Array:
     """The inverse of the distribution function, in id order.
 
     Args:
@@ -80,24 +89,24 @@ def choose(probabilities: Array, uniforms: Array) -> Array:
     return ids
 
 
-def sampler_of(engine: Inference, request: Request) -> Sampler:
+def sampler_of(engine: InferenceEngine, request: GenerationRequest) -> Sampler:
     """Begin to write texts: by the engine's own loop, or step by step."""
-    return engine.sampler(request) or SteppingSampler(engine, request)
+    return engine.sampler(request) or StepSampler(engine, request)
 
 
-class SteppingSampler:
+class StepSampler:
     """`Sampler` by `engine.step`."""
 
-    def __init__(self, engine: Inference, request: Request) -> None:
+    def __init__(self, engine: InferenceEngine, request: GenerationRequest) -> None:
         self._engine, self._request, self._config = engine, request, request.config
-        never = request.automaton == NEVER  # (A, V)
+        never = request.automaton == FORBIDDEN  # (A, V)
         self._never = never if never.any() else None
         self._begun = 0
         self._rows: list[_Row] = []
         self._ids = np.zeros(0, np.int64)  # (B,) what the rows are to read next
         self._state: State = tuple(layer[:, :0] for layer in request.state)
 
-    def write(self, seconds: float) -> Written:
+    def write(self, seconds: float) -> SampledTokens:
         """See `Sampler`."""
         until = time.monotonic() + seconds
         steps = 0
@@ -119,7 +128,7 @@ class SteppingSampler:
             steps += 1
             if steps >= STEPS and time.monotonic() >= until:
                 break
-        return Written(np.array(texts, np.int64), np.array(ids, np.int64), np.array(last, np.bool_))
+        return SampledTokens(np.array(texts, np.int64), np.array(ids, np.int64), np.array(last, np.bool_))
 
     def finish(self, text: int) -> None:
         """See `Sampler`."""
@@ -142,7 +151,7 @@ class SteppingSampler:
             )
         never = None if self._never is None else self._never[[row.state for row in self._rows]]
         uniforms = np.array([row.uniform() for row in self._rows])
-        return choose(distribution(logits, self._config, never), uniforms)
+        return inverse_cdf(distribution(logits, self._config, never), uniforms)
 
     def _keep(self, alive: list[int]) -> None:
         if len(alive) < len(self._rows):
@@ -170,4 +179,4 @@ class _Row:
         """A symbol that leads to a state of the automaton. Returns whether the text goes on."""
         self.position += 1
         self.state = state
-        return state != ENDS and self.position < length
+        return state != END and self.position < length

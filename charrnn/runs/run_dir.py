@@ -33,7 +33,7 @@ _NOT_STORED = {"out", "resume", "auto_resume", "overwrite", "dry_run", "json"}  
 _NOT_STORED |= {"time", "epochs"}  # the steps that they came to are
 
 
-class Run:
+class RunDir:
     """One run on disk.
 
     Args:
@@ -52,7 +52,7 @@ class Run:
         return any(path.exists() for path in (self.model, self.last, self.previous, self.metrics))
 
     @contextlib.contextmanager
-    def claim(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """The right to write here, for one program at a time; what killed writers have left is removed.
 
         Raises:
@@ -163,7 +163,7 @@ class Run:
                         found.append(event)
         return found
 
-    def cut_metrics(self, step: int) -> float:
+    def truncate_metrics(self, step: int) -> float:
         """Drop what was logged after a step, which will come again; returns the seconds spent till then."""
         kept = [event for event in self.events() if event.get("step", 0) <= step and event.get("event") != "done"]
         lines = [json.dumps(event, allow_nan=False).encode("utf-8") + b"\n" for event in kept]

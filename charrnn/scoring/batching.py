@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.engines.base import Array, Ids, Inference, State
+from charrnn.engines.base import Array, Ids, InferenceEngine, State
 from charrnn.errors import NonFiniteError
 from charrnn.scoring.score import Score
 from charrnn.tokenizers.tokenizer import Tokenizer
 
-LANES = 64
+BATCH_SLOTS = 64
 """Texts scored side by side at most."""
 
 
@@ -19,7 +19,7 @@ _CALL = 1 << 16  # ids in one call of an engine: what bounds the memory
 
 
 @dataclass
-class _Lane:
+class _Slot:
     """One row: the text it is reading, and the ids fetched from it but not yet read."""
 
     text: int = -1
@@ -28,11 +28,11 @@ class _Lane:
 
 
 def score_ids(
-    engine: Inference,
+    engine: InferenceEngine,
     tokenizer: Tokenizer,
     texts: Iterable[Iterable[Ids]],
     *,
-    lanes: int = LANES,
+    slots: int = BATCH_SLOTS,
     check: Callable[[int], None] = lambda tokens: None,
 ) -> Iterator[Score]:
     """Score texts side by side, each exactly: from `<s>` to its end with the state carried.
@@ -54,8 +54,8 @@ def score_ids(
     """
     start = engine.architecture.start
     waiting = enumerate(iter(texts))
-    rows: list[_Lane] = []
-    while len(rows) < lanes and (row := _next_text(waiting)) is not None:
+    rows: list[_Slot] = []
+    while len(rows) < slots and (row := _next_text(waiting)) is not None:
         rows.append(row)
     state = engine.zero_state(max(1, len(rows)))
     tallies: dict[int, Score] = {}
@@ -87,13 +87,13 @@ def score_ids(
             due += 1
 
 
-def _next_text(waiting: Iterator[tuple[int, Iterable[Ids]]]) -> _Lane | None:
+def _next_text(waiting: Iterator[tuple[int, Iterable[Ids]]]) -> _Slot | None:
     text, pieces = next(waiting, (-1, None))
-    return None if pieces is None else _Lane(text, iter(pieces))
+    return None if pieces is None else _Slot(text, iter(pieces))
 
 
 def _fill(
-    row: _Lane,
+    row: _Slot,
     line: Array,
     waiting: Iterator[tuple[int, Iterable[Ids]]],
     b: int,
@@ -120,7 +120,7 @@ def _fill(
             row.ids = piece
         else:
             finished.add(row.text)
-            after = _next_text(waiting) or _Lane()
+            after = _next_text(waiting) or _Slot()
             row.text, row.pieces, row.ids = after.text, after.pieces, after.ids
     return place
 
@@ -133,7 +133,7 @@ def _tally(nats: Array, oov: Array, starts: int) -> Score:
     return Score(total, len(nats) - starts, oov=unknown, oov_nats=float(nats[oov].sum()), oov_tokens=unknown)
 
 
-def read_prompt(engine: Inference, prompt: Ids) -> tuple[Array, State]:
+def read_prefix(engine: InferenceEngine, prompt: Ids) -> tuple[Array, State]:
     """Logits (1, V) and state after `<s>` and the prompt."""
     state = engine.zero_state(1)
     read = np.concatenate([[engine.architecture.start], prompt]).astype(np.int64)

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from charrnn.corpus.records import SeparatorScanner, insert_bos, with_final_separator
-from charrnn.engines.base import Ids, Inference
+from charrnn.engines.base import Ids, InferenceEngine
 from charrnn.errors import InputError
-from charrnn.scoring.batching import LANES, score_ids
+from charrnn.scoring.batching import BATCH_SLOTS, score_ids
 from charrnn.scoring.score import Score
 from charrnn.tokenizers.tokenizer import Encoder, Tokenizer
 
@@ -19,7 +19,7 @@ _HELD = 1 << 24  # ids of windows that are read side by side
 _BLOCK = 1 << 12  # symbols of records that one lane takes at a time
 
 
-def encoded(
+def encode_chunks(
     tokenizer: Tokenizer, encoder: Encoder, pieces: Iterable[bytes], unknown: str = "score", name: str = ""
 ) -> Iterator[Ids]:
     """Ids of a text that comes in pieces.
@@ -61,13 +61,13 @@ def encoded(
 
 
 def score_texts(
-    engine: Inference,
+    engine: InferenceEngine,
     tokenizer: Tokenizer,
     texts: Iterable[Iterable[bytes]],
     *,
     unknown: str = "score",
     errors: str = "strict",
-    lanes: int = LANES,
+    slots: int = BATCH_SLOTS,
     check: Callable[[int], None] = lambda tokens: None,
     name: Callable[[int], str] = lambda index: "",
 ) -> Iterator[Score]:
@@ -88,7 +88,7 @@ def score_texts(
             if failures:
                 return
             encoders[index] = tokenizer.encoder(errors)
-            yield until_failure(index, encoded(tokenizer, encoders[index], pieces, unknown, name(index)))
+            yield until_failure(index, encode_chunks(tokenizer, encoders[index], pieces, unknown, name(index)))
 
     def until_failure(index: int, pieces: Iterator[Ids]) -> Iterator[Ids]:
         try:
@@ -96,14 +96,14 @@ def score_texts(
         except InputError as error:
             failures[index] = error
 
-    scores = score_ids(engine, tokenizer, ids(), lanes=lanes, check=check)
+    scores = score_ids(engine, tokenizer, ids(), slots=slots, check=check)
     for index, score in enumerate(scores):
         if index in failures:
             raise failures[index]
-        yield with_counts(score, encoders.pop(index))
+        yield with_lengths(score, encoders.pop(index))
 
 
-def with_counts(score: Score, read: Encoder) -> Score:
+def with_lengths(score: Score, read: Encoder) -> Score:
     """A score with the lengths that the text's encoder counted; unknown characters that were skipped
     are among them."""
     return replace(
@@ -130,14 +130,14 @@ def windows(pieces: Iterable[Ids], window: int) -> Iterator[list[Ids]]:
 
 
 def score_windows(
-    engine: Inference,
+    engine: InferenceEngine,
     tokenizer: Tokenizer,
     pieces: Iterable[bytes],
     window: int,
     *,
     unknown: str = "score",
     errors: str = "strict",
-    lanes: int = LANES,
+    slots: int = BATCH_SLOTS,
     check: Callable[[int], None] = lambda tokens: None,
     name: str = "",
 ) -> Score:
@@ -147,13 +147,13 @@ def score_windows(
         InputError: the text cannot be decoded. NonFiniteError: the model's arithmetic overflows.
     """
     encoder = tokenizer.encoder(errors)
-    cuts = windows(encoded(tokenizer, encoder, pieces, unknown, name), window)
-    scores = score_ids(engine, tokenizer, cuts, lanes=max(1, min(lanes, _HELD // window)), check=check)
-    return with_counts(sum(scores, Score()), encoder)
+    cuts = windows(encode_chunks(tokenizer, encoder, pieces, unknown, name), window)
+    scores = score_ids(engine, tokenizer, cuts, slots=max(1, min(slots, _HELD // window)), check=check)
+    return with_lengths(sum(scores, Score()), encoder)
 
 
 def score_streams(
-    engine: Inference,
+    engine: InferenceEngine,
     tokenizer: Tokenizer,
     pieces: Iterable[bytes],
     streams: int,
@@ -169,13 +169,13 @@ def score_streams(
         InputError: the text cannot be decoded. NonFiniteError: the model's arithmetic overflows.
     """
     encoder = tokenizer.encoder(errors)
-    ids = np.concatenate([*encoded(tokenizer, encoder, pieces, unknown, name)])
+    ids = np.concatenate([*encode_chunks(tokenizer, encoder, pieces, unknown, name)])
     cuts = [[part] for part in np.array_split(ids, streams) if len(part)]
-    return with_counts(sum(score_ids(engine, tokenizer, cuts, lanes=streams, check=check), Score()), encoder)
+    return with_lengths(sum(score_ids(engine, tokenizer, cuts, slots=streams, check=check), Score()), encoder)
 
 
 def score_records(
-    engine: Inference,
+    engine: InferenceEngine,
     tokenizer: Tokenizer,
     pieces: Iterable[bytes],
     separator: bytes,
@@ -183,7 +183,7 @@ def score_records(
     window: int = 0,
     unknown: str = "score",
     errors: str = "strict",
-    lanes: int = LANES,
+    slots: int = BATCH_SLOTS,
     check: Callable[[int], None] = lambda tokens: None,
     name: str = "",
 ) -> Score:
@@ -198,10 +198,10 @@ def score_records(
         InputError: the text cannot be decoded. NonFiniteError: the model's arithmetic overflows.
     """
     encoder = tokenizer.encoder(errors)
-    ids = encoded(tokenizer, encoder, with_final_separator(pieces, separator), unknown, name)
+    ids = encode_chunks(tokenizer, encoder, with_final_separator(pieces, separator), unknown, name)
     blocks = _blocks(ids, SeparatorScanner(tokenizer.encode(separator)), engine.architecture.start, window)
-    scores = score_ids(engine, tokenizer, ([block] for block in blocks), lanes=lanes, check=check)
-    return with_counts(sum(scores, Score()), encoder)
+    scores = score_ids(engine, tokenizer, ([block] for block in blocks), slots=slots, check=check)
+    return with_lengths(sum(scores, Score()), encoder)
 
 
 def _blocks(pieces: Iterable[Ids], finder: SeparatorScanner, start: int, window: int) -> Iterator[Ids]:

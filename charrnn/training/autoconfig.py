@@ -11,37 +11,37 @@ import numpy as np
 
 from charrnn.config.params import seconds
 from charrnn.config.train import PRESETS, TrainConfig
-from charrnn.dataset.dataset import Split
+from charrnn.dataset.dataset import Dataset
 from charrnn.errors import InputError
 from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 from charrnn.network.cells import CELLS
-from charrnn.training.throughput import calibrate
+from charrnn.training.throughput import measure_throughput
 
 SIZES = [32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024]
 """Hidden sizes the plan chooses among."""
 
 
-PERSISTENT = 128
+CUDNN_MULTIPLE = 128
 """Of which H and the embedding's width are multiples on CUDA: cuDNN's persistent kernels for LSTM in float16 want that,
 and rows by the eight, 128 at most; elsewhere it does no harm."""
 
 
 # The size of a layer: a weight wants to read some symbols, as a small model that has read much beats a large
 # one that has not; and a text can fill only so many weights, though with dropout more than it has symbols.
-WEIGHTS_PER_SYMBOL = 10.0
+WEIGHTS_PER_TOKEN = 10.0
 
 
-SYMBOLS_PER_WEIGHT = 3.5
+TOKENS_PER_WEIGHT = 3.5
 
 
-UNTIMED = 256  # the most where no time is given
+MAX_UNTIMED_SIZE = 256  # the most where no time is given
 
 
-DEEP = 500_000  # weights of one layer, from which on two smaller ones learn more in the same time
+TWO_LAYERS_FROM = 500_000  # weights of one layer, from which on two smaller ones learn more in the same time
 
 
-MOST_EPOCHS = 30
+MAX_EPOCHS = 30
 """Where there is a time to keep, and the text is short enough to be read that often."""
 
 
@@ -53,14 +53,14 @@ _DROPOUT, _WEIGHT_DROP = (2.4, 0.15), (7.0, 0.2)
 _MOST_LEFT_OUT = 0.5
 
 
-def symbols_of(config: TrainConfig) -> int:
+def tokens_per_step(config: TrainConfig) -> int:
     """Symbols that a step learns from."""
     assert config.batch is not None
     assert config.seq_len is not None
     return config.batch * config.seq_len
 
 
-def with_preset(config: TrainConfig, reasons: list[str]) -> TrainConfig:
+def apply_preset(config: TrainConfig, reasons: list[str]) -> TrainConfig:
     """What the preset says of what was left open."""
     preset = PRESETS[config.preset]
     if config.time is None and config.steps is None and config.epochs is None:
@@ -72,7 +72,7 @@ def with_preset(config: TrainConfig, reasons: list[str]) -> TrainConfig:
     return config
 
 
-def with_rows(config: TrainConfig, size: int, device: str, reasons: list[str]) -> TrainConfig:
+def complete_batch(config: TrainConfig, size: int, device: str, reasons: list[str]) -> TrainConfig:
     """Batch and chunk length: as asked, else 16 rows of 64 symbols, fewer for a short text; a GPU takes 64."""
     most = 16 if device == "cpu" else 64
     seq_len = config.seq_len or max(1, min(64, size // (config.batch or 4)))
@@ -87,35 +87,35 @@ def with_rows(config: TrainConfig, size: int, device: str, reasons: list[str]) -
     return replace(config, batch=batch, seq_len=seq_len)
 
 
-def with_hidden(
+def complete_hidden(
     config: TrainConfig,
-    split: Split,
+    split: Dataset,
     device: str,
     elapsed: Callable[[], float],
     reasons: list[str],
     check: Callable[[], None],
 ) -> TrainConfig:
     """The largest layer whose weights the text and the time can fill, or instead of a large one two."""
-    sizes = SIZES if device == "cpu" else [size for size in SIZES if size % PERSISTENT == 0]
+    sizes = SIZES if device == "cpu" else [size for size in SIZES if size % CUDNN_MULTIPLE == 0]
     used = int(np.unique(split.train.ids[: 1 << 20]).size)  # symbols that occur: of 256 bytes perhaps 65
 
     def of_size(size: int, layers: int | None) -> TrainConfig:
-        return with_rest_of_model(replace(config, hidden=(size,), layers=layers), device, [])
+        return complete_model(replace(config, hidden=(size,), layers=layers), device, [])
 
     def architecture(size: int, layers: int | None) -> Architecture:
         """Weights of symbols that never occur are not learned."""
         return replace(architecture_of(of_size(size, layers), split), vocabulary=used)
 
     def allowed(layers: int | None) -> list[int]:
-        most = WEIGHTS_PER_SYMBOL * len(split.train)
+        most = WEIGHTS_PER_TOKEN * len(split.train)
         return [size for size in sizes if architecture(size, layers).parameters <= most] or sizes[:1]
 
     layers, largest = config.layers, allowed(config.layers)[-1]
-    chosen, why = min(largest, UNTIMED), f"the text has {len(split.train):,} symbols"
+    chosen, why = min(largest, MAX_UNTIMED_SIZE), f"the text has {len(split.train):,} symbols"
     if config.time is not None:
         reference = min(largest, 128 if config.time < 30 else 256)  # near to what will be chosen
         model, count = of_size(reference, layers), config.threads or available_cpus()
-        speed = calibrate(architecture_of(model, split), model, split, device, [count], check)[count]
+        speed = measure_throughput(architecture_of(model, split), model, split, device, [count], check)[count]
         there = architecture(reference, layers).parameters
         left = 0.85 * (config.time - elapsed())
 
@@ -123,42 +123,42 @@ def with_hidden(
             """Whether there is time to read enough; smaller layers run farther from the processor's limit."""
             here = architecture(size, layers).parameters
             read: float = left * speed * there / here * min(1.0, (here / there) ** 0.25)
-            return read >= SYMBOLS_PER_WEIGHT * here
+            return read >= TOKENS_PER_WEIGHT * here
 
         def best(layers: int | None) -> int:
             return max(size for size in allowed(layers) if size == sizes[0] or enough(size, layers))
 
         chosen = best(layers)
-        if layers is None and architecture(chosen, 1).layer_parameters >= DEEP:
+        if layers is None and architecture(chosen, 1).layer_parameters >= TWO_LAYERS_FROM:
             layers = 2
             chosen = best(layers)
             reasons.append("layers 2: one layer would be so large that two learn more in the same time")
         if chosen < allowed(layers)[-1]:
             why = f"what {seconds(config.time)} can teach at this machine's speed"
-    elif chosen == UNTIMED:
+    elif chosen == MAX_UNTIMED_SIZE:
         why = "quick to train; name a size for more"
     reasons.append(f"hidden {chosen}: {why}")
     if device != "cpu" and config.cell == "lstm":
         reasons.append(
-            f"hidden and embedding are multiples of {PERSISTENT}: with --precision float16 cuDNN then keeps an LSTM's"
-            " weights on the chip"
+            f"hidden and embedding are multiples of {CUDNN_MULTIPLE}: with --precision float16 cuDNN then keeps an"
+            " LSTM's weights on the chip"
         )
     return replace(config, hidden=(chosen,), layers=layers)
 
 
-def with_rest_of_model(config: TrainConfig, device: str, reasons: list[str]) -> TrainConfig:
+def complete_model(config: TrainConfig, device: str, reasons: list[str]) -> TrainConfig:
     """Layers, embedding and learning rate, once hidden is known."""
     assert config.hidden is not None
     hidden = config.hidden * (config.layers or 1) if len(config.hidden) == 1 else config.hidden
-    embedding = config.embedding or (min(128, max(16, hidden[0] // 2)) if device == "cpu" else PERSISTENT)
+    embedding = config.embedding or (min(128, max(16, hidden[0] // 2)) if device == "cpu" else CUDNN_MULTIPLE)
     lr = config.lr
     if lr is None:
-        lr = default_rate(config, max(hidden))
+        lr = default_lr(config, max(hidden))
         reasons.append(f"lr {lr:g}: for {config.optimizer}, {config.cell} and {max(hidden)} units")
     return replace(config, hidden=hidden, layers=len(hidden), embedding=embedding, lr=lr)
 
 
-def default_rate(config: TrainConfig, hidden: int) -> float:
+def default_lr(config: TrainConfig, hidden: int) -> float:
     """The highest learning rate that serves a cell of this size well, to two digits."""
     if config.optimizer == "sgd":
         return 0.5
@@ -168,14 +168,14 @@ def default_rate(config: TrainConfig, hidden: int) -> float:
     return float(f"{min(1e-2, scale / hidden):.2g}")
 
 
-def architecture_of(config: TrainConfig, split: Split) -> Architecture:
+def architecture_of(config: TrainConfig, split: Dataset) -> Architecture:
     """Of a model whose sizes are decided."""
     assert config.hidden is not None
     assert config.embedding is not None
     return Architecture(config.cell, split.tokenizer.size, config.hidden, config.embedding, config.activation)
 
 
-def with_dropout(config: TrainConfig, epochs: float, architecture: Architecture, reasons: list[str]) -> TrainConfig:
+def complete_dropout(config: TrainConfig, epochs: float, architecture: Architecture, reasons: list[str]) -> TrainConfig:
     """Dropout, of units and of weights, as asked, else by how often the text will be read.
 
     Where most weights are the embedding's and the head's, as with Chinese, more units are left out, up to half as many

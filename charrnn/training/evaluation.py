@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from charrnn.dataset.dataset import Split
-from charrnn.engines.base import Inference
+from charrnn.dataset.dataset import Dataset
+from charrnn.engines.base import InferenceEngine
 from charrnn.scoring.batching import score_ids
 from charrnn.scoring.score import Score
 from charrnn.scoring.scorer import score_records, score_texts, score_windows
@@ -22,7 +22,7 @@ WINDOW = 256
 Check = Callable[[int], None]
 
 
-def look(engine: Inference, split: Split, limit: int, check: Check) -> Score:
+def evaluate_streams(engine: InferenceEngine, split: Dataset, limit: int, check: Check) -> Score:
     """The first `limit` symbols, in pieces scored side by side."""
     pieces = split.val.pieces(VAL_STREAMS, limit, engine.architecture.start)
     score = sum(score_ids(engine, split.tokenizer, ([piece] for piece in pieces), check=check), Score())
@@ -31,7 +31,7 @@ def look(engine: Inference, split: Split, limit: int, check: Check) -> Score:
     return replace(score, chars=round(counts.chars * share), bytes=round(counts.bytes * share))
 
 
-def exact(engine: Inference, split: Split, symbols: int, errors: str, check: Check) -> dict[str, Any]:
+def evaluate_exact(engine: InferenceEngine, split: Dataset, symbols: int, errors: str, check: Check) -> dict[str, Any]:
     """The figures of a finished model, as `charrnn eval` finds them.
 
     Args:
@@ -50,14 +50,14 @@ def exact(engine: Inference, split: Split, symbols: int, errors: str, check: Che
         carried = sum(score_texts(engine, tokenizer, ([text] for text in texts), check=check, errors=errors), Score())
     cut = sum((score(text, WINDOW) for text in texts), Score())
     return {
-        **figures(carried),
+        **metrics(carried),
         "oov": carried.oov,
         "carried": carried.nats / carried.tokens,
         "window_256": cut.nats / cut.tokens,
     }
 
 
-def figures(score: Score) -> dict[str, Any]:
+def metrics(score: Score) -> dict[str, Any]:
     """What an `eval` event tells of a score."""
     return {
         "nats": score.nats,

@@ -12,19 +12,19 @@ from typing import NamedTuple, SupportsFloat
 import numpy as np
 
 from charrnn.config.train import TrainConfig
-from charrnn.dataset.batches import Chunk
+from charrnn.dataset.batches import Batch
 from charrnn.engines.base import Array
-from charrnn.engines.select import training_model
+from charrnn.engines.select import training_engine
 from charrnn.errors import NonFiniteError
 from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import dropout_masks, weight_masks
 from charrnn.network.init import initial_weights
 
-HOPELESS = 700.0
+MAX_LOSS = 700.0
 """Nats per symbol whose perplexity is no finite number; only steps that are far too large lead there."""
 
-MOST_UNTOLD = 16
+MAX_PENDING = 16
 """Steps of a GPU that it is not asked about."""
 
 _COUNTED = 1 << 22  # symbols of the text whose frequencies a model begins with
@@ -38,7 +38,7 @@ class Step:
     gradient_norm: float
 
 
-class _Untold(NamedTuple):
+class PendingStep(NamedTuple):
     """What a step found, once the device has found it."""
 
     number: int
@@ -62,21 +62,21 @@ class Learner:
     def __init__(self, architecture: Architecture, config: TrainConfig, device: str) -> None:
         assert config.batch is not None
         self.architecture, self.config = architecture, config
-        self.model = training_model(architecture, name=config.engine, device=device, precision=config.precision)
+        self.model = training_engine(architecture, name=config.engine, device=device, precision=config.precision)
         self.engine = self.model.name
-        self.use_threads(config.threads or available_cpus())
+        self.set_num_threads(config.threads or available_cpus())
         self.model.load_weights(initial_weights(architecture, config.seed))
         self.optimizer = self.model.make_optimizer(config)
         self._state = self.model.zero_state(config.batch)
         self._at_once = device == "cpu"
-        self._untold: list[_Untold] = []
-        self._told = Step(math.nan, math.nan)
+        self._pending: list[PendingStep] = []
+        self._last_result = Step(math.nan, math.nan)
 
-    def use_threads(self, count: int) -> None:
+    def set_num_threads(self, count: int) -> None:
         """How many processor threads steps take. They shape no result of the native engine."""
-        self.model.use_threads(count)
+        self.model.set_num_threads(count)
 
-    def step(self, chunk: Chunk, number: int, rate: float) -> Step:
+    def step(self, chunk: Batch, number: int, rate: float) -> Step:
         """Learn from a chunk.
 
         Args:
@@ -97,17 +97,17 @@ class Learner:
             )
         if config.weight_drop:
             recurrent = weight_masks(self.architecture, config.weight_drop, seed=config.seed, step=number)
-        loss, state = self.model.learn(chunk.inputs, chunk.targets, self._state, masks, recurrent)
-        self._untold.append(_Untold(number, rate, loss, self.optimizer.norm()))
+        loss, state = self.model.forward_backward(chunk.inputs, chunk.targets, self._state, masks, recurrent)
+        self._pending.append(PendingStep(number, rate, loss, self.optimizer.norm()))
         if self._at_once:
-            self.settle()
+            self.synchronize()
         self.optimizer.update(rate, config.clip if config.clip > 0 else math.inf)
         self._state = state
-        if len(self._untold) == MOST_UNTOLD or math.isnan(self._told.loss):
-            self.settle()
-        return self._told
+        if len(self._pending) == MAX_PENDING or math.isnan(self._last_result.loss):
+            self.synchronize()
+        return self._last_result
 
-    def settle(self) -> Step:
+    def synchronize(self) -> Step:
         """Wait until all steps are taken.
 
         Returns:
@@ -116,14 +116,14 @@ class Learner:
         Raises:
             NonFiniteError: as `step`.
         """
-        untold, self._untold = self._untold, []
-        for number, rate, *found in untold:
+        pending, self._pending = self._pending, []
+        for number, rate, *found in pending:
             loss, norm = map(float, found)
-            if loss < HOPELESS and math.isfinite(norm):
-                self._told = Step(loss, norm)
-            elif loss < HOPELESS and self.optimizer.overflows():
-                if math.isnan(self._told.loss):
-                    self._told = Step(loss, 0.0)  # no norm is known as yet
+            if loss < MAX_LOSS and math.isfinite(norm):
+                self._last_result = Step(loss, norm)
+            elif loss < MAX_LOSS and self.optimizer.overflows():
+                if math.isnan(self._last_result.loss):
+                    self._last_result = Step(loss, 0.0)  # no norm is known as yet
             else:
                 what = ", as a perplexity" if math.isfinite(loss) and math.isfinite(norm) else ""
                 made = "; the update was not made" if self._at_once else ""
@@ -131,14 +131,14 @@ class Learner:
                     f"step {number + 1}: loss {loss:g}, gradient norm {norm:g} at learning rate {rate:g}:"
                     f" not finite{what}{made}"
                 )
-        return self._told
+        return self._last_result
 
-    def forget(self) -> None:
+    def reset_state(self) -> None:
         """Drop the state: what the rows read next is from elsewhere."""
         assert self.config.batch is not None
         self._state = self.model.zero_state(self.config.batch)
 
-    def expect(self, ids: Array) -> None:
+    def init_output_bias(self, ids: Array) -> None:
         """Let a fresh model begin with the odds that symbols have in the text, not with even ones.
 
         Its first steps would teach it no more than that; and symbols that never occur, as most bytes in a plain text,
@@ -153,14 +153,14 @@ class Learner:
         self.model.load_weights({**self.weights(), "head.bias": np.log(counts / counts.sum())})
 
     def weights(self) -> dict[str, Array]:
-        """A copy of the weights, by the names of `Architecture.shapes`. Raises as `settle`."""
-        self.settle()
+        """A copy of the weights, by the names of `Architecture.shapes`. Raises as `synchronize`."""
+        self.synchronize()
         return self.model.copy_weights()
 
     @property
     def state(self) -> tuple[Array, ...]:
         """What is carried to the next chunk, by layer, (S, B, H)."""
-        return self.model.arrays_of(self._state)
+        return self.model.state_to_numpy(self._state)
 
     def tensors(self) -> dict[str, Array]:
         """All that a resumed run needs besides the weights: the carried state and the optimizer's."""
@@ -172,7 +172,9 @@ class Learner:
     def load(self, weights: Mapping[str, Array], tensors: Mapping[str, Array]) -> None:
         """Take up what `weights` and `tensors` gave."""
         self.model.load_weights(weights)
-        self._state = self.model.state_of([tensors[f"state.{layer}"] for layer in range(self.architecture.layers)])
+        self._state = self.model.state_from_numpy(
+            [tensors[f"state.{layer}"] for layer in range(self.architecture.layers)]
+        )
         moments: dict[str, dict[str, Array]] = {}
         for key, value in tensors.items():
             if key.startswith("optimizer."):

@@ -14,8 +14,8 @@ from typing import Any
 from charrnn.config.options import flag
 from charrnn.config.params import Escaped, seconds
 from charrnn.config.train import TrainConfig
-from charrnn.dataset.batches import training_rows
-from charrnn.dataset.dataset import Split
+from charrnn.dataset.batches import batch_loader
+from charrnn.dataset.dataset import Dataset
 from charrnn.engines.native import lib as core
 from charrnn.engines.select import choose_engine, choose_precision
 from charrnn.machine import available_cpus
@@ -23,16 +23,16 @@ from charrnn.network.architecture import Architecture
 from charrnn.scoring.baselines import MAX_TRAIN, MAX_VAL, measure
 from charrnn.tokenizers.utf8 import head_bytes, tail_bytes
 from charrnn.training.autoconfig import (
-    MOST_EPOCHS,
+    MAX_EPOCHS,
+    apply_preset,
     architecture_of,
-    symbols_of,
-    with_dropout,
-    with_hidden,
-    with_preset,
-    with_rest_of_model,
-    with_rows,
+    complete_batch,
+    complete_dropout,
+    complete_hidden,
+    complete_model,
+    tokens_per_step,
 )
-from charrnn.training.throughput import calibrate, scoring_cost, usable
+from charrnn.training.throughput import measure_throughput, plan_scoring, usable_seconds
 
 BASELINE_SPEED = 40_000  # bytes of text that baselines learn from, for each second there is: 2 to 3 % of it
 UNTIMED_BASELINES = 2_000_000
@@ -63,9 +63,9 @@ class Plan:
     config: TrainConfig
     architecture: Architecture
     exact_tokens: int
-    looks: float = 0.0
+    eval_seconds: float = 0.0
     end: float = 0.0
-    bounded: bool = True
+    has_step_limit: bool = True
     chars_per_second: float = 0.0
     reasons: tuple[str, ...] = ()
     baselines: dict[str, float] | None = None
@@ -78,9 +78,9 @@ class Plan:
         return {
             "config": config,
             "exact_tokens": self.exact_tokens,
-            "looks": self.looks,
+            "looks": self.eval_seconds,
             "end": self.end,
-            "bounded": self.bounded,
+            "bounded": self.has_step_limit,
             "baselines": self.baselines,
         }
 
@@ -107,7 +107,7 @@ class Plan:
         """Bytes that training needs, roughly: weights, gradients and moments, and a chunk's activations."""
         architecture = self.architecture
         units = sum(architecture.hidden) * (3 * architecture.gates + 2) + 3 * architecture.embedding
-        return 4 * (4 * architecture.parameters + symbols_of(self.config) * (units + 3 * architecture.vocabulary))
+        return 4 * (4 * architecture.parameters + tokens_per_step(self.config) * (units + 3 * architecture.vocabulary))
 
 
 def command(config: TrainConfig) -> str:
@@ -124,7 +124,7 @@ def command(config: TrainConfig) -> str:
     return shlex.join(words)
 
 
-def describe(plan: Plan, split: Split, device: str) -> dict[str, Any]:
+def describe(plan: Plan, split: Dataset, device: str) -> dict[str, Any]:
     """A plan as the `plan` event tells it."""
     config = plan.config
     assert config.steps is not None
@@ -142,7 +142,7 @@ def describe(plan: Plan, split: Split, device: str) -> dict[str, Any]:
         "steps": config.steps,
         "epochs": round(
             config.steps
-            / training_rows(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed).steps_per_epoch,
+            / batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed).steps_per_epoch,
             3,
         ),
         "time": config.time,
@@ -170,7 +170,7 @@ def _text(value: Any) -> str:
 
 def make_plan(
     config: TrainConfig,
-    split: Split,
+    split: Dataset,
     *,
     device: str,
     elapsed: Callable[[], float],
@@ -189,38 +189,38 @@ def make_plan(
     """
     reasons: list[str] = []
     baselines = _baselines(config, split, check)
-    config = with_preset(config, reasons)
+    config = apply_preset(config, reasons)
     if config.time is not None and elapsed() > 0.3 * config.time:
         reasons.append(f"{seconds(elapsed())} of {seconds(config.time)} went into reading the text")
-    config = with_rows(config, split.train.epoch, device, reasons)
+    config = complete_batch(config, split.train.epoch, device, reasons)
     if config.hidden is None:
-        config = with_hidden(config, split, device, elapsed, reasons, check)
-    config = with_rest_of_model(config, device, reasons)
+        config = complete_hidden(config, split, device, elapsed, reasons, check)
+    config = complete_model(config, device, reasons)
     architecture = architecture_of(config, split)
-    epoch = training_rows(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed).steps_per_epoch
+    epoch = batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed).steps_per_epoch
     steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
-    scoring, speed = scoring_cost(architecture, config, split, device), 0.0
-    bounded = steps is not None
+    scoring, speed = plan_scoring(architecture, config, split, device), 0.0
+    has_step_limit = steps is not None
     if (budget := config.time) is None:
         assert steps is not None
-        config = with_dropout(config, steps / epoch, architecture, reasons)
+        config = complete_dropout(config, steps / epoch, architecture, reasons)
     else:
-        most = steps or MOST_EPOCHS * epoch
+        most = steps or MAX_EPOCHS * epoch
 
         def affordable() -> int:
-            left = usable(budget, scoring.end) - elapsed() - scoring.looks - scoring.end
-            return max(1, int(left * speed / symbols_of(config)))
+            left = usable_seconds(budget, scoring.end) - elapsed() - scoring.eval_seconds - scoring.end
+            return max(1, int(left * speed / tokens_per_step(config)))
 
         config, speed = _threads(architecture, config, split, device, check)
         before = (config.dropout or 0, config.weight_drop or 0)
-        config = with_dropout(config, min(affordable(), most) / epoch, architecture, reasons)
+        config = complete_dropout(config, min(affordable(), most) / epoch, architecture, reasons)
         if (config.dropout, config.weight_drop) != before:  # which takes time
             assert config.threads is not None
-            speed = calibrate(architecture, config, split, device, [config.threads], check)[config.threads]
+            speed = measure_throughput(architecture, config, split, device, [config.threads], check)[config.threads]
         steps = affordable()
-        if steps > most and not bounded:
-            reasons.append(f"steps {most}: a text so short is not worth more than {MOST_EPOCHS} epochs")
-            bounded = True
+        if steps > most and not has_step_limit:
+            reasons.append(f"steps {most}: a text so short is not worth more than {MAX_EPOCHS} epochs")
+            has_step_limit = True
         steps = min(steps, most)
         config = replace(config, val_limit=max(1, scoring.eval_tokens))
     config = replace(config, threads=config.threads or available_cpus())
@@ -238,16 +238,16 @@ def make_plan(
         config,
         architecture,
         scoring.exact_tokens,
-        scoring.looks,
+        scoring.eval_seconds,
         scoring.end,
-        bounded,
+        has_step_limit,
         speed,
         tuple(reasons),
         baselines,
     )
 
 
-def _baselines(config: TrainConfig, split: Split, check: Callable[[], None]) -> dict[str, float] | None:
+def _baselines(config: TrainConfig, split: Dataset, check: Callable[[], None]) -> dict[str, float] | None:
     """On as much text as a small share of the time allows."""
     limit = min(MAX_TRAIN, int(BASELINE_SPEED * config.time) if config.time else UNTIMED_BASELINES)
     val = b"".join(split.val_texts)
@@ -256,7 +256,7 @@ def _baselines(config: TrainConfig, split: Split, check: Callable[[], None]) -> 
 
 
 def _threads(
-    architecture: Architecture, config: TrainConfig, split: Split, device: str, check: Callable[[], None]
+    architecture: Architecture, config: TrainConfig, split: Dataset, device: str, check: Callable[[], None]
 ) -> tuple[TrainConfig, float]:
     """As many threads as pay, and the speed with them.
 
@@ -266,7 +266,7 @@ def _threads(
     counts = (
         [config.threads or available_cpus()] if config.threads or device != "cpu" else sorted({1, available_cpus()})
     )
-    speeds = calibrate(architecture, config, split, device, counts, check)
+    speeds = measure_throughput(architecture, config, split, device, counts, check)
     one = _ONE_THREAD[choose_engine(config.engine, device, cell=config.cell, training=True)]
     best = max(speeds, key=lambda count: speeds[count] * (one if count == 1 else 1.0))
     return replace(config, threads=best), speeds[best]

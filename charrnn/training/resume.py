@@ -10,7 +10,7 @@ from charrnn.config.options import flag
 from charrnn.config.train import TrainConfig
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.training.plan import NOT_IN_A_PLAN, Plan
-from charrnn.training.schedule import Course
+from charrnn.training.schedule import ScheduleProgress
 
 FIXED = (
     "cell",
@@ -37,7 +37,7 @@ FIXED = (
 
 
 @dataclass
-class Progress:
+class TrainerState:
     """All of a run that is not weights. Stored in every resumable checkpoint.
 
     Attributes:
@@ -51,44 +51,44 @@ class Progress:
         reason: why training ended: "steps", "patience"; "" while it has not.
     """
 
-    course: Course
+    course: ScheduleProgress
     end: int
     step: int = 0
     evaluated: int = -1
     sampled: int = -1
     best: float | None = None
     best_step: int = 0
-    stale: int = 0
+    evals_beyond_recovery: int = 0
     reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads; these words are the file format's, whatever fields are called."""
         return {
-            "course": {"steps": self.course.steps, "bends": [list(bend) for bend in self.course.bends]},
+            "course": {"steps": self.course.steps, "bends": [list(bend) for bend in self.course.breakpoints]},
             "end": self.end,
             "step": self.step,
             "evaluated": self.evaluated,
             "sampled": self.sampled,
             "best": self.best,
             "best_step": self.best_step,
-            "stale": self.stale,
+            "stale": self.evals_beyond_recovery,
             "reason": self.reason,
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Progress":
+    def from_json(cls, values: Mapping[str, Any]) -> "TrainerState":
         """Read what `to_json` made. Raises KeyError, TypeError or ValueError where it did not."""
         course = values["course"]
-        bends = tuple((int(step), float(progress)) for step, progress in course["bends"])
+        breakpoints = tuple((int(step), float(progress)) for step, progress in course["bends"])
         return cls(
-            course=Course(int(course["steps"]), bends),
+            course=ScheduleProgress(int(course["steps"]), breakpoints),
             end=int(values["end"]),
             step=int(values["step"]),
             evaluated=int(values["evaluated"]),
             sampled=int(values["sampled"]),
             best=None if values["best"] is None else float(values["best"]),
             best_step=int(values["best_step"]),
-            stale=int(values["stale"]),
+            evals_beyond_recovery=int(values["stale"]),
             reason=str(values["reason"]),
         )
 

@@ -8,7 +8,7 @@ WARM_UP = 0.03
 
 
 @dataclass(frozen=True)
-class Course:
+class ScheduleProgress:
     """How far a run has come, from 0 to 1, at each of its steps.
 
     A run planned by time may find the machine slower or faster than planned; `revise` bends the
@@ -20,18 +20,18 @@ class Course:
     """
 
     steps: int
-    bends: tuple[tuple[int, float], ...] = ()
+    breakpoints: tuple[tuple[int, float], ...] = ()
 
     def progress(self, step: int) -> float:
         """The share of the run that is over before the step."""
-        begin, done = self.bends[-1] if self.bends else (0, 0.0)
+        begin, done = self.breakpoints[-1] if self.breakpoints else (0, 0.0)
         if step >= self.steps:
             return 1.0
         return done + (1 - done) * (step - begin) / (self.steps - begin)
 
-    def revise(self, step: int, steps: int) -> "Course":
+    def revise(self, step: int, steps: int) -> "ScheduleProgress":
         """The same course up to `step`, ending at `steps` from there on."""
-        return Course(max(steps, step), (*self.bends, (step, self.progress(step))))
+        return ScheduleProgress(max(steps, step), (*self.breakpoints, (step, self.progress(step))))
 
 
 def learning_rate(schedule: str, highest: float, progress: float) -> float:

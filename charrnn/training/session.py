@@ -14,7 +14,7 @@ from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.options import param_types, read_toml
 from charrnn.config.train import TrainConfig
 from charrnn.console.display import display
-from charrnn.console.format import tell_plan
+from charrnn.console.format import plan_lines
 from charrnn.console.progress import progress
 from charrnn.console.streams import Console
 from charrnn.corpus import reader as reading
@@ -23,17 +23,17 @@ from charrnn.corpus.documents import fingerprint
 from charrnn.corpus.formats import TextFormat
 from charrnn.corpus.reader import read_corpus
 from charrnn.corpus.sources import Sources, resolve_sources
-from charrnn.dataset.dataset import Split
-from charrnn.dataset.id_cache import Store
-from charrnn.dataset.prepare import Preparation, prepare
+from charrnn.dataset.dataset import Dataset
+from charrnn.dataset.id_cache import IdCache
+from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.engines.select import choose_device
 from charrnn.errors import Interrupted, UsageError
 from charrnn.files import cache_folder, quote
 from charrnn.runs.locate import ROOT, latest_run
-from charrnn.runs.run_dir import Run
+from charrnn.runs.run_dir import RunDir
 from charrnn.training.plan import Plan, describe, make_plan
 from charrnn.training.resume import resume_plan
-from charrnn.training.signals import Stop
+from charrnn.training.signals import SignalHandler
 from charrnn.training.trainer import Trainer
 
 _MANY_SYMBOLS = 5000
@@ -44,9 +44,9 @@ _TEXT = ("corpus", "val", "records", "separator", "weights", "jsonl", "tsv")
 """Options that say what the text of a run is."""
 
 
-class Training:
+class TrainingSession:
     def __init__(
-        self, console: Console, config: TrainConfig, given: frozenset[str], started: float, stop: Stop
+        self, console: Console, config: TrainConfig, given: frozenset[str], started: float, stop: SignalHandler
     ) -> None:
         self.console, self.config, self.given, self.started, self.stop = console, config, given, started, stop
         self.earlier = 0.0  # seconds that earlier sessions of this run took
@@ -64,9 +64,9 @@ class Training:
         if folder is None and going_on and not config.corpus:
             folder = latest_run()
         if folder is not None:
-            self._refuse(Run(folder))
+            self._refuse(RunDir(folder))
             if going_on:
-                self._recall(Run(folder))
+                self._recall(RunDir(folder))
         sources = resolve_sources(self.config.corpus)
         val = resolve_sources([self.config.val]) if self.config.val is not None else None
         self.config = replace(
@@ -74,21 +74,21 @@ class Training:
             corpus=tuple(map(_absolute, self.config.corpus)),
             val=self.config.val and _absolute(self.config.val),
         )
-        run = Run(folder or ROOT / f"{sources.name}-{config.cell}", warn=self.console.warn)
+        run = RunDir(folder or ROOT / f"{sources.name}-{config.cell}", warn=self.console.warn)
         self._refuse(run)
         if config.dry_run:
             return self._train(run, sources, val)
-        with run.claim():
+        with run.lock():
             self._refuse(run)
             return self._train(run, sources, val)
 
-    def _refuse(self, run: Run) -> None:
+    def _refuse(self, run: RunDir) -> None:
         if not self.config.dry_run:
             run.refuse_to_overwrite(self.config)
         if self.config.resume and not run.exists:
             raise UsageError(f"--resume: there is no run in '{run.folder}'")
 
-    def _recall(self, run: Run) -> None:
+    def _recall(self, run: RunDir) -> None:
         """Where the text of a run lies and what of it is text, as far as the command does not say."""
         if run.config.exists():
             stored = read_toml(run.config, param_types(TrainConfig))
@@ -102,14 +102,14 @@ class Training:
         form = TextFormat(config.record_separator, config.jsonl, config.tsv, config.weights)
         corpus = read_corpus(sources, form, folder=folder, progress=self._bar)
         for note in corpus.notes:
-            self.console.tell(note)
+            self.console.info(note)
         self.fingerprints |= corpus.fingerprints
         return corpus
 
     def _bar(self, title: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
         return progress(self.console, title, total)
 
-    def _train(self, run: Run, sources: Sources, held_out: Sources | None) -> int:
+    def _train(self, run: RunDir, sources: Sources, held_out: Sources | None) -> int:
         console, config = self.console, self.config
         folder = None if config.dry_run else run.folder
         corpus = self._read(sources, folder)
@@ -121,14 +121,14 @@ class Training:
         resumed = self._resumed(run, digest)
 
         device, why = choose_device(config.device)
-        console.detail(f"device {device}: {why}")
+        console.debug(f"device {device}: {why}")
         plan, split = self._plan(run, corpus, val, resumed, device)
         if config.dry_run:
             values = describe(plan, split, device)
             if config.json:
                 console.write_json({"event": "plan", "step": 0, "epoch": 0.0, "seconds": self.elapsed(), **values})
             else:
-                tell_plan(console.tell, values)
+                plan_lines(console.info, values)
             return 0
         if resumed is None:
             run.clear()
@@ -172,7 +172,7 @@ class Training:
                 " will refuse the changed text"
             )
 
-    def _resumed(self, run: Run, digest: str) -> Checkpoint | None:
+    def _resumed(self, run: RunDir, digest: str) -> Checkpoint | None:
         """The checkpoint to go on from, if that is what was asked for."""
         config = self.config
         if not (config.resume or config.auto_resume):
@@ -186,7 +186,7 @@ class Training:
                     f"--auto-resume: there is no usable checkpoint in {quote(run.folder)} beside its model, which"
                     " starting afresh would remove; --overwrite does"
                 )
-            self.console.tell(f"there is no run to go on with in {quote(run.folder)}: starting one")
+            self.console.info(f"there is no run to go on with in {quote(run.folder)}: starting one")
             return None
         before = resumed.info["corpus_sha256"]
         if before != digest:
@@ -197,17 +197,17 @@ class Training:
         return resumed
 
     def _plan(
-        self, run: Run, corpus: Corpus, val: Corpus | None, resumed: Checkpoint | None, device: str
-    ) -> tuple[Plan, Split]:
+        self, run: RunDir, corpus: Corpus, val: Corpus | None, resumed: Checkpoint | None, device: str
+    ) -> tuple[Plan, Dataset]:
         config = self.config
         if resumed is not None:
             plan, changes = resume_plan(resumed, config, self.given)
             for change in changes:
-                self.console.tell(f"changed: {change}")
+                self.console.info(f"changed: {change}")
             config = plan.config
             if not config.dry_run:
-                self.earlier = run.cut_metrics(int(resumed.info["step"]))
-        how = Preparation(
+                self.earlier = run.truncate_metrics(int(resumed.info["step"]))
+        how = PrepareOptions(
             config.tokenizer, config.val_fraction, config.errors, config.seed, config.vocab_size, config.min_count
         )
         large = corpus.size + (val.size if val is not None else 0) > reading.MAX_IN_MEMORY
@@ -216,7 +216,7 @@ class Training:
             val,
             how,
             tokenizer=resumed.tokenizer if resumed is not None else None,
-            store=Store(cache_folder() / "ids") if large else None,
+            store=IdCache(cache_folder() / "ids") if large else None,
             progress=self._bar,
         )
         replaced = split.train_counts.replaced + split.val_counts.replaced

@@ -12,11 +12,11 @@ SIGNALS = tuple(
 )
 
 
-class StopRequested(Exception):  # noqa: N818 (it is no error)
+class Cancelled(Exception):  # noqa: N818 (it is no error)
     """Raised where work may be left undone, once a signal has asked for it."""
 
 
-class Stop:
+class SignalHandler:
     """Whether a signal has come.
 
     Args:
@@ -30,16 +30,16 @@ class Stop:
 
     def __init__(self, announce: Callable[[], None] = lambda: None, abandon: Callable[[], None] = lambda: None) -> None:
         self.signal: int | None = None
-        self.patient = False
+        self.deferred = False
         self.announce, self.abandon = announce, abandon
 
     def check(self) -> None:
         """Raises StopRequested if a signal has come."""
         if self.signal is not None:
-            raise StopRequested
+            raise Cancelled
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator["Stop"]:
+    def listen(self) -> Iterator["SignalHandler"]:
         """Take the signals for as long as the block lasts, but for those that are ignored: `nohup` and
         shells' background jobs want it so."""
         heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
@@ -55,6 +55,6 @@ class Stop:
             self.abandon()
             os._exit(128 + number)
         self.signal = number
-        if not self.patient:
-            raise StopRequested
+        if not self.deferred:
+            raise Cancelled
         self.announce()

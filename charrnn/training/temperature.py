@@ -5,32 +5,32 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from charrnn.dataset.dataset import Split
-from charrnn.engines.base import Array, Inference
-from charrnn.training.evaluation import Check, look
+from charrnn.dataset.dataset import Dataset
+from charrnn.engines.base import Array, InferenceEngine
+from charrnn.training.evaluation import Check, evaluate_streams
 
 FIT_TOKENS = 1 << 14
 """Symbols that a temperature is fitted to: enough to know it to a hundredth."""
 
 
-FITS = 7
+MAX_FITS = 7
 """How often they are scored for that, at most."""
 
 
-LEAST_FIT = 1000
+MIN_FIT_TOKENS = 1000
 """Fewer symbols tell nothing of a model's temperature."""
 
 
-def tempered(weights: Mapping[str, Array], temperature: float) -> dict[str, Array]:
+def scale_head(weights: Mapping[str, Array], temperature: float) -> dict[str, Array]:
     """The model whose logits are divided by a temperature."""
     head = ("head.weight", "head.bias")
     return {name: weight / np.float32(temperature) if name in head else weight for name, weight in weights.items()}
 
 
 def fit_temperature(
-    engine_of: Callable[[Mapping[str, Array]], Inference],
+    ensemble_engine: Callable[[Mapping[str, Array]], InferenceEngine],
     weights: Mapping[str, Array],
-    split: Split,
+    split: Dataset,
     limit: int,
     check: Check,
 ) -> float:
@@ -47,19 +47,19 @@ def fit_temperature(
     Returns:
         The best of those that were tried, 1 among them.
     """
-    if min(limit, len(split.val)) < LEAST_FIT:
+    if min(limit, len(split.val)) < MIN_FIT_TOKENS:
         return 1.0
     costs: dict[float, float] = {}  # by the temperature's logarithm
 
     def score(place: float) -> None:
-        costs[place] = look(engine_of(tempered(weights, math.exp(place))), split, limit, check).nats
+        costs[place] = evaluate_streams(ensemble_engine(scale_head(weights, math.exp(place))), split, limit, check).nats
 
     def best() -> list[float]:
         return sorted(costs, key=lambda place: costs[place])
 
     for place in (0.0, -0.1, 0.1):
         score(place)
-    while len(costs) < FITS:
+    while len(costs) < MAX_FITS:
         low, middle, high = sorted(best()[:3])
         curvature, slope, _ = np.polyfit((low, middle, high), [costs[low], costs[middle], costs[high]], 2)
         place = -slope / (2 * curvature) if curvature > 0 else 3 * best()[0]

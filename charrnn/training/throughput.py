@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.config.train import TrainConfig
-from charrnn.dataset.batches import training_rows
-from charrnn.dataset.dataset import Split
-from charrnn.engines.select import inference
+from charrnn.dataset.batches import batch_loader
+from charrnn.dataset.dataset import Dataset
+from charrnn.engines.select import inference_engine
 from charrnn.network.architecture import Architecture
 from charrnn.training.evaluation import VAL_STREAMS
 from charrnn.training.learner import Learner
-from charrnn.training.temperature import FIT_TOKENS, FITS
+from charrnn.training.temperature import FIT_TOKENS, MAX_FITS
 
 EVALUATIONS = 20
 """Evaluations in a run, where the user does not say."""
@@ -41,10 +41,10 @@ _SCORING = 0.1  # seconds of scoring, to know how long it takes
 _SAVING = 0.3  # seconds at the end of a run
 
 
-def calibrate(
+def measure_throughput(
     architecture: Architecture,
     config: TrainConfig,
-    split: Split,
+    split: Dataset,
     device: str,
     threads: Sequence[int],
     check: Callable[[], None] = lambda: None,
@@ -52,13 +52,13 @@ def calibrate(
     """Symbols a second that training reads here with each number of threads, measured on a learner that is
     thrown away. They take turns, so that a busy machine is equally unfair to all."""
     learner = Learner(architecture, config, device)
-    rows = training_rows(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
+    rows = batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
     took: dict[int, list[float]] = {count: [] for count in threads}
     begin, step = time.monotonic(), 0
     most, enough = 200 * len(threads), min(_CALIBRATION, _CALIBRATION_SHARE * (config.time or math.inf))
     while step < most:
         for count in threads:
-            learner.use_threads(count)
+            learner.set_num_threads(count)
             for _ in range(_TURN):
                 check()
                 before = time.monotonic()
@@ -66,7 +66,7 @@ def calibrate(
                 took[count].append(time.monotonic() - before)
                 step += 1
             before = time.monotonic()
-            learner.settle()  # a GPU is still at work on what it was given
+            learner.synchronize()  # a GPU is still at work on what it was given
             waited = (time.monotonic() - before) / _TURN
             took[count][-_TURN:] = [each + waited for each in took[count][-_TURN:]]
         if step >= 2 * _TURN * len(threads) and time.monotonic() - begin > enough * len(threads):
@@ -75,33 +75,33 @@ def calibrate(
     return {count: rows.batch * rows.seq_len / each for count, each in usual.items()}
 
 
-def usable(budget: float, end: float) -> float:
+def usable_seconds(budget: float, end: float) -> float:
     """Of the seconds that a run may take, those that are planned for; its end, of which less is known, takes about
     `end` of them."""
     return budget - min(0.02 * budget, 0.5 + 0.3 * end)
 
 
 @dataclass(frozen=True)
-class ScoringCost:
+class ScoringPlan:
     """How the validation text is scored, and the seconds that takes."""
 
     evaluations: int
     eval_tokens: int
-    looks: float
+    eval_seconds: float
     exact_tokens: int
     end: float
 
 
-def scoring_cost(architecture: Architecture, config: TrainConfig, split: Split, device: str) -> ScoringCost:
+def plan_scoring(architecture: Architecture, config: TrainConfig, split: Dataset, device: str) -> ScoringPlan:
     """As much scoring as its share of the time allows.
 
     While training rather few evaluations than ones that see too little to tell a better model.
     """
     most = min(len(split.val), config.val_limit)
     if config.time is None or not most:
-        return ScoringCost(EVALUATIONS, most, 0.0, split.exact, _SAVING)
+        return ScoringPlan(EVALUATIONS, most, 0.0, split.exact_tokens, _SAVING)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
-    engine = inference(architecture, weights, device=device, threads=config.threads)
+    engine = inference_engine(architecture, weights, device=device, threads=config.threads)
 
     def rate(rows: int, length: int) -> float:
         ids = np.zeros((rows, length), np.int64)
@@ -117,9 +117,9 @@ def scoring_cost(architecture: Architecture, config: TrainConfig, split: Split, 
     evaluations = max(4, min(EVALUATIONS, seen // min(most, _ENOUGH)))
     eval_tokens = max(1, min(most, seen // evaluations))
     each = 1 / alone + 1 / together  # carried, then in windows
-    exact_tokens = max(1, min(split.exact, int(_EXACT_SHARE * config.time / each)))
-    fitting = FITS * min(eval_tokens, FIT_TOKENS) / together
-    return ScoringCost(
+    exact_tokens = max(1, min(split.exact_tokens, int(_EXACT_SHARE * config.time / each)))
+    fitting = MAX_FITS * min(eval_tokens, FIT_TOKENS) / together
+    return ScoringPlan(
         evaluations,
         eval_tokens,
         evaluations * eval_tokens / together,

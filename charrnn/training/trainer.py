@@ -13,28 +13,28 @@ from typing import Any
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
-from charrnn.dataset.batches import training_rows
-from charrnn.dataset.dataset import Split
-from charrnn.engines.base import Inference
-from charrnn.engines.select import inference
+from charrnn.dataset.batches import batch_loader
+from charrnn.dataset.dataset import Dataset
+from charrnn.engines.base import InferenceEngine
+from charrnn.engines.select import inference_engine
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
-from charrnn.generation.generate import write_texts
+from charrnn.generation.generate import generate
 from charrnn.runs.events import Event
-from charrnn.runs.run_dir import Run
-from charrnn.training.evaluation import exact, figures, look, perplexity
+from charrnn.runs.run_dir import RunDir
+from charrnn.training.evaluation import evaluate_exact, evaluate_streams, metrics, perplexity
 from charrnn.training.learner import Learner, Step
 from charrnn.training.plan import Plan, describe
-from charrnn.training.resume import Progress
-from charrnn.training.schedule import Course, learning_rate
-from charrnn.training.signals import Stop, StopRequested
-from charrnn.training.temperature import FIT_TOKENS, fit_temperature, tempered
-from charrnn.training.throughput import usable
+from charrnn.training.resume import TrainerState
+from charrnn.training.schedule import ScheduleProgress, learning_rate
+from charrnn.training.signals import Cancelled, SignalHandler
+from charrnn.training.temperature import FIT_TOKENS, fit_temperature, scale_head
+from charrnn.training.throughput import usable_seconds
 
-FALL = 0.15
+MAX_ANNEALING_GAIN = 0.15
 """Nats per symbol that a fall of the learning rate from its highest to zero may bring; Tiny Shakespeare gives 0.1."""
 
 
-ASTRAY, AIM = 0.1, 0.5
+REALIGN_TOLERANCE, REALIGN_EPOCHS = 0.1, 0.5
 """Where the rows' end is so many epochs away from a run's last step, they go on from elsewhere, but once only: so many
 epochs before the end. Going on from elsewhere costs the state, and what is skipped or read again (0.008 nats where
 it happens eight times in two epochs of Tiny Shakespeare), and not ending at the end costs more (0.015)."""
@@ -63,15 +63,15 @@ class Trainer:
     def __init__(
         self,
         plan: Plan,
-        split: Split,
-        run: Run,
+        split: Dataset,
+        run: RunDir,
         *,
         device: str,
         corpus_sha256: str,
         emit: Callable[[Event], None],
         show: Callable[[int, Step, float], None] = lambda step, found, rate: None,
         elapsed: Callable[[], float],
-        stop: Stop,
+        stop: SignalHandler,
         resumed: Checkpoint | None = None,
     ) -> None:
         self.plan, self.split, self.run, self.device, self.stop = plan, split, run, device, stop
@@ -79,10 +79,10 @@ class Trainer:
         config = plan.config
         assert config.steps is not None
         self.learner = Learner(plan.architecture, config, device)
-        self.rows = training_rows(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
-        self.progress = Progress(Course(config.steps), config.steps)
+        self.rows = batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
+        self.progress = TrainerState(ScheduleProgress(config.steps), config.steps)
         if resumed is None:
-            self.learner.expect(split.train.ids)
+            self.learner.init_output_bias(split.train.ids)
         else:
             self.learner.load(resumed.weights, resumed.training)
             if (engine := resumed.info["engine"]) != self.learner.engine:
@@ -90,11 +90,11 @@ class Trainer:
                     f"the {engine} engine has trained this run until now, and it goes on with {self.learner.engine}:"
                     " the figures agree to rounding, no longer to the last bit"
                 )
-            self.progress = Progress.from_json(resumed.info["progress"])
+            self.progress = TrainerState.from_json(resumed.info["progress"])
             before = resumed.info["plan"]["config"]
             if before["steps"] != config.steps:
-                self.progress = replace(self.progress, course=Course(config.steps), reason="")
-                self._end_rows_at(config.steps)
+                self.progress = replace(self.progress, course=ScheduleProgress(config.steps), reason="")
+                self._realign(config.steps)
             if before["patience"] != config.patience:
                 self.progress.reason = ""
         self.symbols = self.rows.batch * self.rows.seq_len
@@ -114,16 +114,16 @@ class Trainer:
             NonFiniteError: a loss or gradient is not finite; nothing was saved since.
             OutputError: the model cannot be written.
         """
-        self.stop.patient = True
+        self.stop.deferred = True
         self._tell("plan", **describe(self.plan, self.split, self.device))
         try:
             while not self._ended():
-                self._do_what_is_due()
+                self._run_callbacks()
                 if not self.progress.reason:
                     self._step()
             self._save_last()
             return self._finish()
-        except StopRequested:
+        except Cancelled:
             self._save_last()
             assert self.stop.signal is not None
             raise Interrupted(f"stopped after step {self.progress.step:,}", self.stop.signal) from None
@@ -141,13 +141,13 @@ class Trainer:
     def _evaluated(self) -> bool:
         return self.progress.evaluated == self.progress.step or not len(self.split.val)
 
-    def _do_what_is_due(self) -> None:
+    def _run_callbacks(self) -> None:
         config, progress = self.plan.config, self.progress
         last = progress.step >= progress.course.steps
         self.stop.check()
         if not self._evaluated() and (last or _due(config.eval_every, progress.step)):
             self._evaluate()
-            self._keep_time()
+            self._replan()
         if progress.sampled != progress.step and _due(config.sample_every, progress.step) and not last:
             self._sample()
         if progress.step == 0 or _due(config.save_every, progress.step):
@@ -166,7 +166,7 @@ class Trainer:
         progress.step += 1
         telling = progress.step % max(1, (config.eval_every or progress.course.steps) // 10) == 0
         if telling or _due(config.eval_every, progress.step):
-            found = self.learner.settle()
+            found = self.learner.synchronize()
         self.training_time += time.monotonic() - begin
         self.trained_since += 1
         self.show(progress.step, found, rate)
@@ -180,7 +180,7 @@ class Trainer:
                 chars_per_second=self._speed(),
             )
             if progress.course.steps - progress.step < config.eval_every:
-                self._keep_time()
+                self._replan()
 
     def _speed(self) -> float:
         return self.trained_since * self.symbols / max(1e-9, self.training_time)
@@ -198,8 +198,8 @@ class Trainer:
         self.emit(told)
         return told
 
-    def _engine(self, weights: Mapping[str, Any]) -> Inference:
-        return inference(self.plan.architecture, weights, device=self.device, threads=self.plan.config.threads)
+    def _engine(self, weights: Mapping[str, Any]) -> InferenceEngine:
+        return inference_engine(self.plan.architecture, weights, device=self.device, threads=self.plan.config.threads)
 
     def _check(self, tokens: int) -> None:
         self.stop.check()
@@ -208,36 +208,36 @@ class Trainer:
         """Score the validation text's pieces side by side, and keep the model if it is the best."""
         progress, split = self.progress, self.split
         weights = self.learner.weights()
-        score = look(self._engine(weights), split, self.plan.config.val_limit, self._check)
+        score = evaluate_streams(self._engine(weights), split, self.plan.config.val_limit, self._check)
         loss = score.nats / score.tokens
         before = math.inf if progress.best is None else progress.best
         best = loss < before
         progress.evaluated = progress.step
-        found = {**figures(score), "best": best}
+        found = {**metrics(score), "best": best}
 
         def save() -> None:
             self._save_model(weights, {"validation": found})
 
         if best:
             if self._try(save, needed=progress.step >= progress.course.steps):
-                progress.best, progress.best_step, progress.stale = loss, progress.step, 0
-        elif loss > before + self._hope():
-            progress.stale += 1
+                progress.best, progress.best_step, progress.evals_beyond_recovery = loss, progress.step, 0
+        elif loss > before + self._expected_annealing_gain():
+            progress.evals_beyond_recovery += 1
         self._tell("eval", **found)
         patience = self.plan.config.patience
-        if patience and progress.stale >= patience:
+        if patience and progress.evals_beyond_recovery >= patience:
             progress.reason = "patience"
 
-    def _hope(self) -> float:
+    def _expected_annealing_gain(self) -> float:
         """How much better, in nats per symbol, a model may still become just because the rate falls."""
         schedule = self.plan.config.schedule
         now, last = (learning_rate(schedule, 1.0, done) for done in (self._done(), 1.0))
-        return FALL * max(0.0, now - last)
+        return MAX_ANNEALING_GAIN * max(0.0, now - last)
 
     def _done(self) -> float:
         return self.progress.course.progress(self.progress.step)
 
-    def _keep_time(self) -> None:
+    def _replan(self) -> None:
         """If the machine turned out slower or faster than planned, plan the rest anew.
 
         Late in a run the loss is falling fastest and a change matters most, so only what would miss
@@ -248,27 +248,29 @@ class Trainer:
         left = progress.course.steps - progress.step
         if config.time is None or not self.trained_since or left <= 0 or progress.reason:
             return
-        kept = self.plan.end + self.plan.looks * left / progress.course.steps
+        kept = self.plan.end + self.plan.eval_seconds * left / progress.course.steps
         recent = self.training_time / self.trained_since  # seconds a step
         self.whole_time += self.training_time
         self.trained_before += self.trained_since
         self.training_time, self.trained_since = 0.0, 0
         usual = self.whole_time / self.trained_before
-        affordable = max(1, int((usable(config.time, self.plan.end) - self.elapsed() - kept) / ((recent + usual) / 2)))
+        affordable = max(
+            1, int((usable_seconds(config.time, self.plan.end) - self.elapsed() - kept) / ((recent + usual) / 2))
+        )
         tolerated = max(0.02 * progress.course.steps, 0.1 * left)
-        if affordable < left - tolerated or (affordable > left + tolerated and not self.plan.bounded):
+        if affordable < left - tolerated or (affordable > left + tolerated and not self.plan.has_step_limit):
             steps = progress.step + affordable
             progress.course = progress.course.revise(progress.step, steps)
             self._tell("plan", steps=steps, reason="the machine's speed has changed")
         epoch, last = self.rows.steps_per_epoch, progress.course.steps
-        if last - progress.step <= AIM * epoch and abs(last - progress.end) > ASTRAY * epoch:
-            self._end_rows_at(last)
+        if last - progress.step <= REALIGN_EPOCHS * epoch and abs(last - progress.end) > REALIGN_TOLERANCE * epoch:
+            self._realign(last)
 
-    def _end_rows_at(self, step: int) -> None:
+    def _realign(self, step: int) -> None:
         """Let the rows of a stream go on from where they will end at that step; records are read in any order."""
         if not self.split.train.records:
             self.progress.end = step
-            self.learner.forget()
+            self.learner.reset_state()
 
     def _sample(self) -> None:
         """Show what the model writes; its random numbers are its own."""
@@ -276,9 +278,7 @@ class Trainer:
         how = replace(_SAMPLE, num=_RECORDS) if split.separator else _SAMPLE
         texts = [bytearray() for _ in range(how.num)]
         engine = self._engine(self.learner.weights())
-        for part in write_texts(
-            engine, split.tokenizer, split.train.ids[:0], how, seed=seed, separator=split.separator
-        ):
+        for part in generate(engine, split.tokenizer, split.train.ids[:0], how, seed=seed, separator=split.separator):
             self.stop.check()
             texts[part.index] += part.data
         self.progress.sampled = self.progress.step
@@ -342,9 +342,9 @@ class Trainer:
             if (temperature := best.info.get("temperature")) is None:  # else this run was finished once before
                 limit = min(config.val_limit, FIT_TOKENS)
                 temperature = fit_temperature(self._engine, weights, split, limit, self._check)
-                weights = tempered(weights, temperature)
+                weights = scale_head(weights, temperature)
             more["temperature"] = temperature
-            metrics = exact(self._engine(weights), split, self.plan.exact_tokens, config.errors, self._check)
+            metrics = evaluate_exact(self._engine(weights), split, self.plan.exact_tokens, config.errors, self._check)
         else:
             weights, step = self.learner.weights(), progress.step
         self._save_model(weights, metrics, step=step, epoch=round(step / self.rows.steps_per_epoch, 4), **more)

@@ -24,7 +24,7 @@ import charrnn
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint import header
 from charrnn.checkpoint.format import FORMAT_VERSION, Checkpoint
-from charrnn.engines.select import inference
+from charrnn.engines.select import inference_engine
 from charrnn.errors import CheckpointError, NonFiniteError
 from charrnn.network.architecture import Architecture
 from charrnn.tokenizers.byte import ByteTokenizer
@@ -448,7 +448,7 @@ def test_ck14_files_of_every_version_load_and_score_the_same(file: Path) -> None
     assert model.separator == expected.get("separator", "").encode()
     ids = np.concatenate([[model.architecture.start], model.tokenizer.encode(expected["text"].encode())])[None]
     assert ids[0].tolist() == expected["ids"]
-    engine = inference(model.architecture, model.weights)
+    engine = inference_engine(model.architecture, model.weights)
     nats, _ = engine.score(ids, engine.zero_state(1))
     assert nats.sum() == pytest.approx(expected["nats"], rel=1e-6)
 

@@ -267,7 +267,7 @@ def test_too_little_memory_is_no_bug(error: Exception, run: Program, monkeypatch
     def fail(*_: Any) -> Any:
         raise error
 
-    monkeypatch.setattr("charrnn.cli.corpora.known", fail)
+    monkeypatch.setattr("charrnn.cli.corpora.catalog", fail)
     done = run("corpora")
     assert done.code == 1
     assert "not enough memory" in done.error

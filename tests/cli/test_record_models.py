@@ -15,12 +15,12 @@ from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
-from charrnn.engines.base import Inference
+from charrnn.engines.base import InferenceEngine
 from charrnn.engines.reference import ReferenceEngine
-from charrnn.engines.select import inference
+from charrnn.engines.select import inference_engine
 from charrnn.errors import CheckpointError, InputError
 from charrnn.generation import generate as sampling
-from charrnn.generation.generate import write_texts
+from charrnn.generation.generate import generate
 from charrnn.scoring import scorer as scoring_texts
 from charrnn.scoring.batching import score_ids
 from charrnn.scoring.score import Score
@@ -43,9 +43,9 @@ UNKNOWN = TOKENIZERS[0].unknown
 RECORDS = [record.encode() for record in ["anna", "", "olivia ava", "é日", "mia", "x", "", "isabella" * 9, "emma"] * 3]
 
 
-def engines(model: Checkpoint) -> Iterator[Inference]:
-    yield inference(model.architecture, model.weights)
-    yield inference(model.architecture, model.weights, name="torch")
+def engines(model: Checkpoint) -> Iterator[InferenceEngine]:
+    yield inference_engine(model.architecture, model.weights)
+    yield inference_engine(model.architecture, model.weights, name="torch")
     yield ReferenceEngine(model.architecture, model.weights)
 
 
@@ -89,7 +89,7 @@ def test_ev_02_records_by_hand() -> None:
     for record in RECORDS:
         ids = np.concatenate([[model.architecture.start], model.tokenizer.encode(record + b"\n")])
         nats += reference.score(ids[None], reference.zero_state(1))[0].sum()
-    engine = inference(model.architecture, model.weights)
+    engine = inference_engine(model.architecture, model.weights)
     found = score_records(engine, model.tokenizer, [b"\n".join(RECORDS)], b"\n")
     assert found.nats == pytest.approx(nats, rel=1e-6)
 
@@ -98,7 +98,7 @@ def test_ev_02_records_by_hand() -> None:
 def test_ev_13_unknown_characters(unknown: str) -> None:
     """EV-13."""
     model = tiny.unigram(tiny.char("ab\n"))
-    engine = inference(model.architecture, model.weights)
+    engine = inference_engine(model.architecture, model.weights)
     found = score_records(engine, model.tokenizer, ["aÜb\nÜ\n\na".encode()], b"\n", unknown=unknown)
     assert found.oov == 2
     assert found.tokens == (9 if unknown == "score" else 7)
@@ -210,9 +210,9 @@ def test_ck_12_a_separator_that_is_none(value: Any, monkeypatch: pytest.MonkeyPa
 def written(model: Checkpoint, count: int, **how: Any) -> list[bytes]:
     texts = [b""] * count
     config = SampleConfig(num=count, **{"length": 30, **how})
-    engine = inference(model.architecture, model.weights)
+    engine = inference_engine(model.architecture, model.weights)
     prompt = model.tokenizer.encode(b"")
-    for part in write_texts(engine, model.tokenizer, prompt, config, seed=4, separator=model.separator):
+    for part in generate(engine, model.tokenizer, prompt, config, seed=4, separator=model.separator):
         texts[part.index] += part.data
     return texts
 
@@ -239,12 +239,12 @@ def test_cl_26_a_record_does_not_depend_on_others(
 def test_a_prompt_may_end_records() -> None:
     """What stands before a separator is forgotten, as in training."""
     model = tiny.drawn(TOKENIZERS[0], "lstm", separator=b"\n")
-    engine = inference(model.architecture, model.weights)
+    engine = inference_engine(model.architecture, model.weights)
     config = SampleConfig(length=12)
 
     def goes_on(prompt: bytes) -> list[bytes]:
         ids = model.tokenizer.encode(prompt)
-        return [part.data for part in write_texts(engine, model.tokenizer, ids, config, seed=1, separator=b"\n")]
+        return [part.data for part in generate(engine, model.tokenizer, ids, config, seed=1, separator=b"\n")]
 
     assert goes_on(b"ann") == goes_on(b"olivia\nann") == goes_on(b"\n\nann")
     assert goes_on(b"ann") != goes_on(b"bnn")

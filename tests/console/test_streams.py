@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from charrnn.cli.eval_writers import show_scores
 from charrnn.console.display import PlainDisplay, display
-from charrnn.console.format import Smooth, closing, perplexity, tell_plan
+from charrnn.console.format import EmaLoss, perplexity, plan_lines, summary_lines
 from charrnn.console.progress import progress
 from charrnn.console.streams import Console, drop
-from charrnn.console.tables import show_table
+from charrnn.console.tables import print_table
 from charrnn.console.terminal_text import TerminalText, escape, escape_json, escape_line
 from charrnn.errors import OutputError
 from charrnn.scoring.score import Score
@@ -165,7 +165,7 @@ def test_closed_stdout(stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OutputError, match="closed"):
         Console().write(b"x")
     Console().flush()
-    assert not Console().reader_is_terminal
+    assert not Console().stdout_is_tty
 
 
 def test_flushed_as_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,9 +201,9 @@ HARMLESS = b"a\\x1b[2J<U+202E>[red][/]\\nError: b\\x0d\\n\n"
 @pytest.mark.parametrize(
     ("call", "prefix", "quietly", "plainly"),
     [
-        (Console.tell, b"", False, True),
+        (Console.info, b"", False, True),
         (Console.warn, b"Warning: ", False, True),
-        (Console.detail, b"", False, False),
+        (Console.debug, b"", False, False),
         (Console.error, b"Error: ", True, True),
     ],
 )
@@ -307,9 +307,9 @@ def test_where_a_display_is_drawn(
 def test_whether_somebody_types(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """CL-17."""
     monkeypatch.setattr(sys, "stdin", Stream(io.BytesIO(), terminal))
-    assert Console().typed_at is terminal
+    assert Console().stdin_is_tty is terminal
     monkeypatch.setattr(sys, "stdin", None)
-    assert Console().typed_at is False
+    assert Console().stdin_is_tty is False
 
 
 # Tables and bars
@@ -321,7 +321,7 @@ def test_a_table(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.BytesIO()
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr(sys, "stdout", Stream(out, terminal))
-    show_table(Console(color=False), ("name", "figure"), [("[red]x[/]", "1"), ("\x1b[2J", "2"), ("\udcff", "3")])
+    print_table(Console(color=False), ("name", "figure"), [("[red]x[/]", "1"), ("\x1b[2J", "2"), ("\udcff", "3")])
     page = out.getvalue().decode()
     assert "[red]x[/]" in page
     assert "\\x1b[2J" in page
@@ -408,7 +408,7 @@ def test_a_plan_in_words(capfdbinary: Capture) -> None:
     again = told({"event": "plan", "step": 9, "steps": 900, "reason": "slow"}, capture=capfdbinary)
     assert again == "plan: now 900 steps (slow)\n"
     quick: list[str] = []
-    tell_plan(quick.append, {**PLAN, "time": None, "chars_per_second": 0.0})
+    plan_lines(quick.append, {**PLAN, "time": None, "chars_per_second": 0.0})
     assert "plan: 1,000 steps, 1.25 epochs; torch on cpu" in quick
 
 
@@ -428,7 +428,9 @@ def test_the_end_in_words(capfdbinary: Capture) -> None:
     ):  # fmt: skip
         assert part in text
     assert "to compare" not in told({**DONE, "baselines": None}, capture=capfdbinary)
-    bare = closing({key: DONE[key] for key in ("event", "step", "seconds", "best", "model")} | {"reason": "steps"})
+    bare = summary_lines(
+        {key: DONE[key] for key in ("event", "step", "seconds", "best", "model")} | {"reason": "steps"}
+    )
     assert bare[0] == "1,000 steps in 1m1s; the best after step 950"
 
 
@@ -472,7 +474,7 @@ def test_events_go_out_besides(capfdbinary: Capture) -> None:
 
 def test_a_running_mean() -> None:
     """Of everything at first, then of the last fifty or so; the same for any start."""
-    smooth = Smooth()
+    smooth = EmaLoss()
     assert math.isnan(smooth.value)
     for count, loss in enumerate((4.0, 2.0, 3.0), 1):
         smooth.add(loss)

@@ -23,9 +23,9 @@ from charrnn.corpus.documents import Document, DocumentList, FileDocument, Memor
 from charrnn.corpus.formats import TextFormat
 from charrnn.corpus.reader import read_corpus
 from charrnn.dataset import encode as encoding
-from charrnn.dataset.dataset import Split
-from charrnn.dataset.id_cache import Store
-from charrnn.dataset.prepare import Preparation, prepare
+from charrnn.dataset.dataset import Dataset
+from charrnn.dataset.id_cache import IdCache
+from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.errors import InputError, OutputError
 from tests.tiny import COMMAND, Program, shell, start
 from tests.trainings import arguments, corpus_of
@@ -209,7 +209,7 @@ def test_in_16_nothing_is_left_of_a_reading_that_ends(number: signal.Signals, tm
 # --- prepared in files -----------------------------------------------------------------------------------
 
 
-def equal(one: Split, other: Split) -> None:
+def equal(one: Dataset, other: Dataset) -> None:
     assert one.tokenizer.table.tolist() == other.tokenizer.table.tolist()
     for name in ("train", "val"):
         a, b = getattr(one, name), getattr(other, name)
@@ -240,19 +240,19 @@ def test_in_04_in_19_files_or_memory(
 ) -> None:
     """IN-04, IN-19: the same split wherever it is kept and however it is read."""
     separator = case.get("separator", b"")
-    how = Preparation(**{name: value for name, value in case.items() if name != "separator"})
+    how = PrepareOptions(**{name: value for name, value in case.items() if name != "separator"})
     held = (b"x\n" * 4 + TEXT, "\ufeffABC äöü\n".encode() * 9, b"end")
     expected = prepare(corpus_of(*held, separator=separator), None, how)
     for module in (texts, reading):
         monkeypatch.setattr(module, "CHUNK_BYTES", chunk)
-    store = Store(tmp_path)
+    store = IdCache(tmp_path)
     for _ in range(2):
         found = prepare(corpus_of(*held, separator=separator), None, how, store=store)
         equal(found, expected)
         assert isinstance(found.train.ids, np.memmap)
     assert len(list(tmp_path.iterdir())) == 1
-    given = prepare(corpus_of(*held), corpus_of(b"other ABC\n"), Preparation(), store=store)
-    equal(given, prepare(corpus_of(*held), corpus_of(b"other ABC\n"), Preparation()))
+    given = prepare(corpus_of(*held), corpus_of(b"other ABC\n"), PrepareOptions(), store=store)
+    equal(given, prepare(corpus_of(*held), corpus_of(b"other ABC\n"), PrepareOptions()))
     assert len(list(tmp_path.iterdir())) == (3 if case == {} else 2) - (case == {})
 
 
@@ -260,7 +260,7 @@ def test_the_smallest_type_that_holds_every_id(tmp_path: Path) -> None:
     """IN-19: uint8, uint16, uint32 by the vocabulary."""
     for count, dtype in ((100, np.uint8), (255, np.uint8), (256, np.uint16), (66_000, np.uint32)):
         text = "".join(map(chr, range(0x10000, 0x10000 + count))).encode()
-        made = prepare(corpus_of(text), None, Preparation(fraction=0), store=Store(tmp_path))
+        made = prepare(corpus_of(text), None, PrepareOptions(fraction=0), store=IdCache(tmp_path))
         assert made.train.ids.dtype == dtype
         assert made.train.ids.tolist() == list(range(count))
 
@@ -272,7 +272,7 @@ def test_every_answer_has_an_entry_of_its_own(tmp_path: Path) -> None:
         (TEXT, {"tokenizer": "sentencepiece"}, b""), (TEXT, {"tokenizer": "sentencepiece", "vocab_size": 259}, b""),
     ]  # fmt: skip
     for text, how, separator in made:
-        prepare(corpus_of(text, separator=separator), None, Preparation(**how), store=Store(tmp_path))  # type: ignore[arg-type]
+        prepare(corpus_of(text, separator=separator), None, PrepareOptions(**how), store=IdCache(tmp_path))  # type: ignore[arg-type]
     assert len(list(tmp_path.iterdir())) == len(made)
 
 

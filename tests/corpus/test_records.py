@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from charrnn.corpus.records import SeparatorScanner, insert_bos, select_records, with_final_separator
 from charrnn.dataset import batches as rows
-from charrnn.dataset.batches import Rows
-from charrnn.dataset.dataset import Stream
-from charrnn.dataset.prepare import Preparation, prepare
+from charrnn.dataset.batches import BatchLoader
+from charrnn.dataset.dataset import TokenStream
+from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.errors import InputError
 from charrnn.tokenizers.byte import ByteTokenizer
 from tests.trainings import corpus_of, split_of
@@ -139,18 +139,18 @@ def test_ev_20_records() -> None:
 # --- rows ------------------------------------------------------------------------------------------
 
 
-def stream_of(lengths: list[int], weights: list[int] | None = None) -> Stream:
+def stream_of(lengths: list[int], weights: list[int] | None = None) -> TokenStream:
     """Records whose symbols are their places."""
     ids = np.arange(sum(lengths), dtype=np.uint16)
     starts = np.cumsum([0, *lengths[:-1]], dtype=np.int64)
-    return Stream(ids, starts, True, None if weights is None else np.array(weights, np.int64))
+    return TokenStream(ids, starts, True, None if weights is None else np.array(weights, np.int64))
 
 
-def rows_of(stream: Stream, batch: int = 3, seq_len: int = 5, seed: int = 0) -> Rows:
-    return Rows(stream, start=1000, newline=None, batch=batch, seq_len=seq_len, seed=seed)
+def rows_of(stream: TokenStream, batch: int = 3, seq_len: int = 5, seed: int = 0) -> BatchLoader:
+    return BatchLoader(stream, start=1000, newline=None, batch=batch, seq_len=seq_len, seed=seed)
 
 
-def read_in(made: Rows, epoch: int) -> tuple[list[int], list[int]]:
+def read_in(made: BatchLoader, epoch: int) -> tuple[list[int], list[int]]:
     """All inputs and targets of an epoch, row after row."""
     chunks = [made.chunk(epoch * made.steps_per_epoch + index, 1000) for index in range(made.steps_per_epoch)]
     inputs, targets = (
@@ -211,7 +211,7 @@ def test_weighted_records_come_as_often_as_they_weigh() -> None:
 
 def test_weights_too_large_to_be_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Records are drawn: chi-squared against their weights."""
-    monkeypatch.setattr(rows, "ROUND", 2000)
+    monkeypatch.setattr(rows, "SHUFFLE_BLOCK", 2000)
     weights = [10**6, 4 * 10**6, 3 * 10**6, 2 * 10**6, 123]
     made = rows_of(stream_of([3] * 5, weights), batch=1, seq_len=3)
     assert made.steps_per_epoch == 2000
@@ -222,7 +222,7 @@ def test_weights_too_large_to_be_written_out(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_neighbours_go_together_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rows, "ROUND", 10)
+    monkeypatch.setattr(rows, "SHUFFLE_BLOCK", 10)
     _, targets = read_in(rows_of(stream_of([2] * 40), batch=1, seq_len=4), 0)
     assert sorted(targets) == list(range(80))
     assert all(targets[at : at + 8] == list(range(targets[at], targets[at] + 8)) for at in range(0, 80, 8))
@@ -252,7 +252,7 @@ def test_the_start_is_put_in() -> None:
 
 def test_weights_are_of_the_records_to_train_on() -> None:
     corpus = corpus_of(b"a\nb\nc\nd\n", separator=b"\n", weights=[1, 20, 300, 4000])
-    made = prepare(corpus, None, Preparation("byte", fraction=0.25, seed=1))
+    made = prepare(corpus, None, PrepareOptions("byte", fraction=0.25, seed=1))
     assert made.train.weights is not None
     catalog = {b"a\n": 1, b"b\n": 20, b"c\n": 300, b"d\n": 4000}
     read = [ByteTokenizer().decode(ids) for ids in made.train.texts()]

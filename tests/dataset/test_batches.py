@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.train import TrainConfig
-from charrnn.dataset.batches import START_AFTER_NEWLINE, START_ELSEWHERE, Chunk, Rows
-from charrnn.dataset.dataset import SHORTEST, Stream, head
-from charrnn.dataset.prepare import Preparation, prepare
+from charrnn.dataset.batches import START_AFTER_NEWLINE, START_ELSEWHERE, Batch, BatchLoader
+from charrnn.dataset.dataset import MIN_PIECE_TOKENS, TokenStream, head
+from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.errors import InputError
 from charrnn.network.architecture import Architecture
 from charrnn.training.learner import Learner
@@ -25,20 +25,22 @@ from tests.trainings import TEXT, arguments, corpus_of, split_of
 V = 1000  # the id of `<s>` in tests of rows
 
 
-def numbered(*lengths: int) -> Stream:
+def numbered(*lengths: int) -> TokenStream:
     """Texts whose symbols are their places."""
     ids = np.arange(sum(lengths), dtype=np.uint16)
-    return Stream.join(np.split(ids, np.cumsum(lengths)[:-1]))
+    return TokenStream.join(np.split(ids, np.cumsum(lengths)[:-1]))
 
 
-def rows_of(stream: Stream, batch: int = 3, seq_len: int = 5, seed: int = 0, newline: int | None = None) -> Rows:
-    return Rows(stream, start=V, newline=newline, batch=batch, seq_len=seq_len, seed=seed)
+def rows_of(
+    stream: TokenStream, batch: int = 3, seq_len: int = 5, seed: int = 0, newline: int | None = None
+) -> BatchLoader:
+    return BatchLoader(stream, start=V, newline=newline, batch=batch, seq_len=seq_len, seed=seed)
 
 
 EPOCHS = 8  # of a run
 
 
-def epoch_of(rows: Rows, number: int) -> list[Chunk]:
+def epoch_of(rows: BatchLoader, number: int) -> list[Batch]:
     steps = rows.steps_per_epoch
     return [rows.chunk(number * steps + index, EPOCHS * steps) for index in range(steps)]
 
@@ -48,14 +50,14 @@ def epoch_of(rows: Rows, number: int) -> list[Chunk]:
 
 def test_streams_remember_where_texts_begin() -> None:
     texts = [np.array(ids, np.uint8) for ids in ([1, 2, 3], [], [4], [5, 6])]
-    stream = Stream.join(texts)
+    stream = TokenStream.join(texts)
     assert stream.ids.tolist() == [1, 2, 3, 4, 5, 6]
     assert stream.starts.tolist() == [0, 3, 4]
     assert [text.tolist() for text in stream.texts()] == [[1, 2, 3], [4], [5, 6]]
     assert [text.tolist() for text in stream.texts(4)] == [[1, 2, 3], [4]]
     assert [text.tolist() for text in stream.texts(5)] == [[1, 2, 3], [4], [5]]
-    assert len(Stream.join([])) == 0
-    assert Stream.join([]).texts() == []
+    assert len(TokenStream.join([])) == 0
+    assert TokenStream.join([]).texts() == []
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_pieces_are_all_of_the_head(count: int, limit: int, pieces: int) -> None
     stream = numbered(1000, 999)
     found = stream.pieces(count, limit, V)
     assert [symbol for piece in found for symbol in piece.tolist()] == stream.ids[:limit].tolist()
-    assert [len(found), *(len(piece) for piece in found if len(piece) < min(limit, SHORTEST))] == [pieces]
+    assert [len(found), *(len(piece) for piece in found if len(piece) < min(limit, MIN_PIECE_TOKENS))] == [pieces]
     assert max(map(len, found), default=0) - min(map(len, found), default=0) <= 1
 
 
@@ -169,7 +171,7 @@ def test_a_chunk_depends_on_its_step_alone() -> None:
 def test_the_start_is_read_now_and_then_mostly_after_newlines() -> None:
     """So that the model learns to begin from nothing."""
     ids = np.tile(np.array([1, 2, 3, 4, 0], np.uint8), 1500)  # 0 is a newline
-    rows = rows_of(Stream.join([ids]), batch=50, seq_len=1, newline=0)
+    rows = rows_of(TokenStream.join([ids]), batch=50, seq_len=1, newline=0)
     replaced: dict[bool, list[bool]] = {True: [], False: []}
     for number in range(4):
         for chunk in epoch_of(rows, number)[1:]:
@@ -190,7 +192,7 @@ def test_the_state_is_reset_by_the_start_and_by_nothing_else(cell: str) -> None:
         learner = Learner(architecture, config, "cpu")
         changed = inputs.copy()
         changed[:, 0] = first
-        learner.step(Chunk(changed, inputs % 9), 0, 0.1)
+        learner.step(Batch(changed, inputs % 9), 0, 0.1)
         return learner.state[0][0]
 
     one, other = ends(1), ends(2)
@@ -204,10 +206,10 @@ def test_the_state_is_carried_across_chunks_and_epochs(tmp_path: Path) -> None:
     )
     states = []
     for first in (1, 1, 9):
-        learner.step(Chunk(np.array([[first, 2]]), np.array([[2, 3]])), 0, 1e-9)
+        learner.step(Batch(np.array([[first, 2]]), np.array([[2, 3]])), 0, 1e-9)
         states.append(learner.state[0].copy())
     fresh = Learner(learner.architecture, learner.config, "cpu")
-    fresh.step(Chunk(np.array([[9, 2]]), np.array([[2, 3]])), 0, 1e-9)
+    fresh.step(Batch(np.array([[9, 2]]), np.array([[2, 3]])), 0, 1e-9)
     assert not np.allclose(states[0], states[1], atol=1e-4)
     assert states[2] == pytest.approx(fresh.state[0], abs=1e-6)
 
@@ -261,7 +263,7 @@ def test_ev_20_the_vocabulary_is_of_the_training_part() -> None:
     assert made.tokenizer.size == 8 + 1
     assert made.val.ids.tolist() == [made.tokenizer.unknown] * 2
     assert (made.val_counts.unknowns, made.train_counts.unknowns) == (2, 0)
-    given = prepare(corpus_of(b"abc"), corpus_of(b"axx"), Preparation(fraction=0.5))
+    given = prepare(corpus_of(b"abc"), corpus_of(b"axx"), PrepareOptions(fraction=0.5))
     assert (len(given.train), len(given.val), given.val_counts.unknowns) == (3, 3, 2)
 
 

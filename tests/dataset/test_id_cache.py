@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from charrnn.dataset import id_cache as module
-from charrnn.dataset.id_cache import Entry, Sink, Store
+from charrnn.dataset.id_cache import ArrayWriter, Entry, IdCache
 from charrnn.errors import OutputError
 
 
-def make(store: Store, key: str, size: int = 5) -> None:
-    with store.making(key) as draft:
+def make(store: IdCache, key: str, size: int = 5) -> None:
+    with store.create(key) as draft:
         sink = draft.sink("ids")
         for begin in range(0, size, 3):
             sink.add(np.arange(begin, min(begin + 3, size), dtype=np.uint16))
@@ -29,7 +29,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_what_is_kept_is_found(tmp_path: Path) -> None:
-    store = Store(tmp_path / "a" / "ids")
+    store = IdCache(tmp_path / "a" / "ids")
     assert store.get("one") is None
     make(store, "one", 100)
     entry = store.get("one")
@@ -46,23 +46,23 @@ def test_what_is_kept_is_found(tmp_path: Path) -> None:
 
 
 def test_a_sink_keeps_one_type() -> None:
-    sink = Sink()
+    sink = ArrayWriter()
     sink.add(np.zeros(0, np.int64))
     sink.add(np.array([1], np.uint8))
     sink.add(np.zeros(0, np.int64))
     assert sink.array().dtype == np.uint8
     with pytest.raises(AssertionError):
         sink.add(np.array([1], np.int64))
-    assert Sink().array().tolist() == []
+    assert ArrayWriter().array().tolist() == []
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, OSError(28, "No space left on device")])
 def test_what_is_not_finished_is_not_there(error: BaseException, tmp_path: Path) -> None:
     """As after a full disk, of which the message says where and what to do."""
-    store = Store(tmp_path)
+    store = IdCache(tmp_path)
     make(store, "old")
     expected = OutputError if isinstance(error, OSError) else error if isinstance(error, type) else type(error)
-    with pytest.raises(expected) as caught, store.making("new") as draft:  # noqa: PT012
+    with pytest.raises(expected) as caught, store.create("new") as draft:  # noqa: PT012
         draft.sink("ids").add(np.arange(9))
         raise error
     assert names(tmp_path) == ["old"]
@@ -77,7 +77,7 @@ def test_every_step_may_fail(call: str, tmp_path: Path, monkeypatch: pytest.Monk
     def fail(*args: object) -> None:
         raise OSError(5, "Input/output error")
 
-    store = Store(tmp_path)
+    store = IdCache(tmp_path)
     monkeypatch.setattr(call, fail)
     with pytest.raises(OutputError, match="Input/output error"):
         make(store, "one")
@@ -88,13 +88,13 @@ def test_every_step_may_fail(call: str, tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="cannot keep the ids of the text in"):
-        make(Store(tmp_path / "file"), "one")
+        make(IdCache(tmp_path / "file"), "one")
 
 
 @pytest.mark.parametrize("damage", ["cut", "longer", "gone", "no table", "bad table", "wrong table"])
 def test_a_damaged_entry_is_none(damage: str, tmp_path: Path) -> None:
     """And is made again."""
-    store = Store(tmp_path)
+    store = IdCache(tmp_path)
     make(store, "one")
     ids, table = tmp_path / "one" / "ids", tmp_path / "one" / "entry.json"
     match damage:
@@ -119,7 +119,7 @@ def test_a_damaged_entry_is_none(damage: str, tmp_path: Path) -> None:
 
 def test_an_entry_in_use_may_go(tmp_path: Path) -> None:
     """IN-17: no SIGBUS; what is mapped stays until it is let go."""
-    store = Store(tmp_path)
+    store = IdCache(tmp_path)
     make(store, "one", 60_000)
     entry = store.get("one")
     assert entry is not None
@@ -132,7 +132,7 @@ def test_an_entry_in_use_may_go(tmp_path: Path) -> None:
 
 def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
     """Those that have not been used for longest."""
-    store = Store(tmp_path)
+    store = IdCache(tmp_path)
     for age, key in enumerate(["a", "b", "c", "d"]):
         make(store, key, 1000)
         os.utime(tmp_path / key, (1e9 + age, 1e9 + age))
@@ -146,7 +146,7 @@ def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
 
 
 def test_what_killed_programs_leave_is_removed_in_time(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = IdCache(tmp_path)
     for name, age in ((".x.tmp-1", 2 * module._STALE), (".x.tmp-2", 0.0)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "ids").write_bytes(b"1")
@@ -158,8 +158,8 @@ def test_what_killed_programs_leave_is_removed_in_time(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys, numpy as np
 from pathlib import Path
-from charrnn.dataset.id_cache import Store
-with Store(Path(sys.argv[1])).making("one") as draft:
+from charrnn.dataset.id_cache import IdCache
+with IdCache(Path(sys.argv[1])).create("one") as draft:
     draft.sink("ids").add(np.arange(100_000))
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -167,18 +167,18 @@ with Store(Path(sys.argv[1])).making("one") as draft:
 MANY = """
 import sys, numpy as np
 from pathlib import Path
-from charrnn.dataset.id_cache import Store
+from charrnn.dataset.id_cache import IdCache
 for _ in range(20):
-    with Store(Path(sys.argv[1])).making("one") as draft:
+    with IdCache(Path(sys.argv[1])).create("one") as draft:
         draft.sink("ids").add(np.arange(1000))
 """
 
 
 def test_a_killed_program_leaves_no_entry(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)]).returncode == -9
-    assert Store(tmp_path).get("one") is None
-    make(Store(tmp_path), "one")
-    assert Store(tmp_path).get("one") is not None
+    assert IdCache(tmp_path).get("one") is None
+    make(IdCache(tmp_path), "one")
+    assert IdCache(tmp_path).get("one") is not None
 
 
 def test_two_programs_at_once(tmp_path: Path) -> None:

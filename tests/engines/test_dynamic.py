@@ -10,7 +10,7 @@ from torch import nn
 
 from charrnn.engines.base import Array
 from charrnn.engines.dynamic import SEGMENT, DynamicEngine
-from charrnn.engines.numpy.inference import NumpyEngine
+from charrnn.engines.numpy.inference import NumpyInference
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.torch.model import LanguageModel
 from charrnn.network.architecture import Architecture
@@ -65,16 +65,16 @@ def test_it_follows_the_formula(architecture: Architecture) -> None:
     for number in range(4):
         part = ids[number * SEGMENT : (number + 1) * SEGMENT]
         nats, after = ReferenceEngine(architecture, weights).score(part[None], tuple(state))
-        slopes = gradient(architecture, weights, part, state)
+        grad = gradient(architecture, weights, part, state)
         roots = {}
-        for key, slope in slopes.items():
+        for key, slope in grad.items():
             squares[key] = memory * squares[key] + (1 - memory) * slope**2
             roots[key] = np.sqrt(squares[key] / (1 - memory ** (number + 1)))
         usual = np.concatenate([root.ravel() for root in roots.values()]).mean()
         weights = {
             key: value
             + np.minimum(1, decay * roots[key] / usual) * (trained[key] - value)
-            - rate * slopes[key] / (roots[key] + 1e-8)
+            - rate * grad[key] / (roots[key] + 1e-8)
             for key, value in weights.items()
         }
         true.append(nats[0])
@@ -82,7 +82,7 @@ def test_it_follows_the_formula(architecture: Architecture) -> None:
     engine = DynamicEngine(architecture, drawn(architecture), rate=rate)
     nats, _ = engine.score(ids[None], engine.zero_state(1))
     assert np.allclose(nats[0], np.concatenate(true), rtol=0, atol=2e-4)
-    static, _ = NumpyEngine(architecture, drawn(architecture)).score(ids[None], engine.zero_state(1))
+    static, _ = NumpyInference(architecture, drawn(architecture)).score(ids[None], engine.zero_state(1))
     assert np.allclose(nats[0, :SEGMENT], static[0, :SEGMENT], rtol=1e-5)
     assert np.abs(nats[0, SEGMENT:] - static[0, SEGMENT:]).max() > 0.05
 
@@ -110,7 +110,7 @@ def test_at_rate_zero_nothing_changes() -> None:
     ids = np.where(np.arange(150) % 40 == 0, V, np.arange(150) ** 2 % V)[None]
     engine, static = (
         DynamicEngine(architecture, drawn(architecture), rate=0.0),
-        NumpyEngine(architecture, drawn(architecture)),
+        NumpyInference(architecture, drawn(architecture)),
     )
     state = engine.zero_state(1)
     nats, after = engine.score(ids, state)

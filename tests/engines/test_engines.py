@@ -10,14 +10,14 @@ import torch
 
 from charrnn.engines import reference as oracle
 from charrnn.engines import select as devices
-from charrnn.engines.base import Array, Inference, State
+from charrnn.engines.base import Array, InferenceEngine, State
 from charrnn.engines.native import lib as core
-from charrnn.engines.native.inference import NativeEngine
+from charrnn.engines.native.inference import NativeInference
 from charrnn.engines.numpy import inference as fast
-from charrnn.engines.numpy.inference import NumpyEngine
+from charrnn.engines.numpy.inference import NumpyInference
 from charrnn.engines.reference import ReferenceEngine
-from charrnn.engines.select import inference
-from charrnn.engines.torch.inference import TorchEngine
+from charrnn.engines.select import inference_engine
+from charrnn.engines.torch.inference import TorchInference
 from charrnn.errors import UsageError
 from charrnn.network import cells
 from charrnn.network.architecture import Architecture
@@ -28,9 +28,9 @@ SIZES = [(1,), (7,), (33,), (7, 7), (7, 5)]
 MODELS = [
     Architecture(cell, vocabulary=V, hidden=hidden, embedding=4, activation=activation)
     for (cell, activation), hidden in product(CELLS, SIZES)
-    if core.runs(cell) or hidden in ((7, 7), (7, 5))  # one kernel serves all others
+    if core.supports(cell) or hidden in ((7, 7), (7, 5))  # one kernel serves all others
 ]
-NATIVE = [(cell, activation) for cell, activation in CELLS if core.runs(cell)]
+NATIVE = [(cell, activation) for cell, activation in CELLS if core.supports(cell)]
 cuda = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
 
 
@@ -72,7 +72,7 @@ def distance(value: Array, truth: Array) -> float:
     return float(np.linalg.norm(value - truth)) / max(float(np.linalg.norm(truth)), 1e-30)
 
 
-def assert_same_scores(engine: Inference, architecture: Architecture, B: int, T: int) -> None:
+def assert_same_scores(engine: InferenceEngine, architecture: Architecture, B: int, T: int) -> None:
     truth = ReferenceEngine(architecture, drawn(architecture))
     state, ids = drawn_state(architecture, B), drawn_ids(B, T)
     kept = [layer.copy() for layer in state]
@@ -93,25 +93,25 @@ def assert_same_scores(engine: Inference, architecture: Architecture, B: int, T:
 @pytest.mark.parametrize("architecture", MODELS, ids=name)
 @pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 1), (1, 9), (3, 9)])
 def test_numpy_equals_reference(architecture: Architecture, B: int, T: int) -> None:
-    assert_same_scores(NumpyEngine(architecture, drawn(architecture)), architecture, B, T)
+    assert_same_scores(NumpyInference(architecture, drawn(architecture)), architecture, B, T)
 
 
 @pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("architecture", [model for model in MODELS if core.runs(model.cell)], ids=name)
+@pytest.mark.parametrize("architecture", [model for model in MODELS if core.supports(model.cell)], ids=name)
 @pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 1), (1, 9), (3, 9), (2, 600)])
 def test_native_equals_reference(architecture: Architecture, B: int, T: int, threads: int) -> None:
     """The last is read in several pieces."""
     if T > 9 and architecture.hidden == (33,):
         T = 9  # the reference takes its time
-    assert_same_scores(NativeEngine(architecture, drawn(architecture), threads), architecture, B, T)
+    assert_same_scores(NativeInference(architecture, drawn(architecture), threads), architecture, B, T)
 
 
 @pytest.mark.parametrize("device", ["cpu", cuda])
 @pytest.mark.parametrize("architecture", MODELS, ids=name)
 @pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 9)])
 def test_torch_equals_reference(architecture: Architecture, B: int, T: int, device: str) -> None:
-    assert_same_scores(TorchEngine(architecture, drawn(architecture), device), architecture, B, T)
+    assert_same_scores(TorchInference(architecture, drawn(architecture), device), architecture, B, T)
 
 
 @pytest.mark.parametrize("architecture", MODELS[3:5] + MODELS[-2:], ids=name)
@@ -119,7 +119,7 @@ def test_numpy_without_a_table_and_in_small_blocks(architecture: Architecture, m
     """What a vocabulary of a million symbols takes, forced upon a small one."""
     monkeypatch.setattr(fast, "TABLE", 0)
     monkeypatch.setattr(fast, "BLOCK", 7)
-    assert_same_scores(NumpyEngine(architecture, drawn(architecture)), architecture, 3, 9)
+    assert_same_scores(NumpyInference(architecture, drawn(architecture)), architecture, 3, 9)
 
 
 def test_another_models_scores_are_told_apart() -> None:
@@ -128,16 +128,16 @@ def test_another_models_scores_are_told_apart() -> None:
     weights = drawn(architecture)
     weights["layers.1.bias_hh"][0] += np.float32(1e-3)
     with pytest.raises(AssertionError):
-        assert_same_scores(NumpyEngine(architecture, weights), architecture, 3, 9)
+        assert_same_scores(NumpyInference(architecture, weights), architecture, 3, 9)
 
 
-ENGINES = [ReferenceEngine, NumpyEngine, TorchEngine]
+ENGINES = [ReferenceEngine, NumpyInference, TorchInference]
 
 
 @pytest.mark.parametrize("engine_type", ENGINES)
 @pytest.mark.parametrize("architecture", MODELS[2::5] + MODELS[-2:], ids=name)
 def test_steps_equal_score(engine_type: type, architecture: Architecture) -> None:
-    engine: Inference = engine_type(architecture, drawn(architecture))
+    engine: InferenceEngine = engine_type(architecture, drawn(architecture))
     ids = drawn_ids(3, 9)
     ids[:, 0] = V
     nats, after = engine.score(ids, engine.zero_state(3))
@@ -154,7 +154,7 @@ def test_steps_equal_score(engine_type: type, architecture: Architecture) -> Non
 
 @pytest.mark.parametrize("architecture", MODELS, ids=name)
 def test_start_forgets_everything_before(architecture: Architecture) -> None:
-    engine = NumpyEngine(architecture, drawn(architecture))
+    engine = NumpyInference(architecture, drawn(architecture))
     ids = np.array([[1, 2, V, 3, 4], [V, 1, V, 3, 4]])
     nats, after = engine.score(ids, drawn_state(architecture, 2))
     fresh, fresh_after = engine.score(ids[:, 2:], engine.zero_state(2))
@@ -169,7 +169,7 @@ def test_start_forgets_everything_before(architecture: Architecture) -> None:
 def test_ev03_chunks_do_not_change_scores(architecture: Architecture) -> None:
     """EV-03: chunks of 1, 7, 64 and 4096, alone or beside 63 others: every token once, to 1e-6."""
     N = 200
-    engine = NumpyEngine(architecture, drawn(architecture))
+    engine = NumpyInference(architecture, drawn(architecture))
     ids = drawn_ids(64, N, starts=0.01)
     whole, _ = engine.score(ids, drawn_state(architecture, 64))
     for chunk in (1, 7, 64, 4096):
@@ -191,7 +191,7 @@ def test_ev01_all_logits_zero_cost_ln_v(engine_type: type, cell: str, activation
     weights = drawn(architecture)
     weights["head.weight"][:] = 0
     weights["head.bias"][:] = 0
-    engine: Inference = engine_type(architecture, weights)
+    engine: InferenceEngine = engine_type(architecture, weights)
     ids = np.arange(130).reshape(2, 65) % 66
     nats, _ = engine.score(ids, engine.zero_state(2))
     assert np.allclose(nats[ids != 65], math.log(65), rtol=1e-7, atol=0)
@@ -207,7 +207,7 @@ def test_a_step_is_the_same_bits_in_every_batch(
     if not table:
         monkeypatch.setattr(fast, "TABLE", 0)
     architecture = Architecture(cell, vocabulary=V, hidden=hidden, embedding=9, activation=activation)
-    engine = NumpyEngine(architecture, drawn(architecture, scale=0.2))
+    engine = NumpyInference(architecture, drawn(architecture, scale=0.2))
     state, ids = drawn_state(architecture, 64), drawn_ids(64, 1)[:, 0]
     logits, after = engine.step(ids, state)
     for rows in (slice(0, 1), slice(17, 18), slice(63, 64), slice(5, 8)):
@@ -217,13 +217,13 @@ def test_a_step_is_the_same_bits_in_every_batch(
             assert np.array_equal(one, whole[:, rows])
 
 
-@pytest.mark.parametrize("engine_type", [NumpyEngine, TorchEngine])
+@pytest.mark.parametrize("engine_type", [NumpyInference, TorchInference])
 @pytest.mark.parametrize("huge", [1e38, math.inf, math.nan])
 def test_huge_weights_warn_nobody(engine_type: type, huge: float) -> None:
     """Callers look at what comes out; warnings are errors in these tests."""
     architecture = Architecture("gru", vocabulary=V, hidden=(7,), embedding=4)
     weights = {key: np.full_like(value, huge) for key, value in drawn(architecture).items()}
-    engine: Inference = engine_type(architecture, weights)
+    engine: InferenceEngine = engine_type(architecture, weights)
     nats, _ = engine.score(drawn_ids(3, 9, starts=0), engine.zero_state(3))
     logits, _ = engine.step(np.zeros(3, np.int64), engine.zero_state(3))
     assert huge == 1e38 or not np.isfinite(nats).all()
@@ -236,7 +236,7 @@ def test_saturated_gates_are_exact() -> None:
     weights = {key: value * 300 for key, value in drawn(architecture).items()}
     weights["head.weight"] /= 300
     weights["head.bias"] /= 300
-    ids, engine = drawn_ids(3, 9), NumpyEngine(architecture, weights)
+    ids, engine = drawn_ids(3, 9), NumpyInference(architecture, weights)
     nats, _ = engine.score(ids, engine.zero_state(3))
     truth = ReferenceEngine(architecture, weights)
     assert distance(nats, truth.score(ids, truth.zero_state(3))[0]) < 1e-5
@@ -244,7 +244,7 @@ def test_saturated_gates_are_exact() -> None:
 
 @pytest.mark.parametrize("wrong", [-1, V + 1])
 def test_numpy_refuses_an_id_out_of_range(wrong: int) -> None:
-    engine = NumpyEngine(MODELS[0], drawn(MODELS[0]))
+    engine = NumpyInference(MODELS[0], drawn(MODELS[0]))
     with pytest.raises(AssertionError):
         engine.step(np.array([0, wrong]), engine.zero_state(2))
     with pytest.raises(AssertionError):
@@ -254,9 +254,9 @@ def test_numpy_refuses_an_id_out_of_range(wrong: int) -> None:
 def test_an_engine_is_chosen_by_name() -> None:
     architecture = MODELS[0]
     weights = drawn(architecture)
-    assert isinstance(inference(architecture, weights), NativeEngine if core.pays() else NumpyEngine)
-    assert isinstance(inference(architecture, weights, name="numpy"), NumpyEngine)
-    assert isinstance(inference(architecture, weights, name="torch"), TorchEngine)
+    assert isinstance(inference_engine(architecture, weights), NativeInference if core.is_fast() else NumpyInference)
+    assert isinstance(inference_engine(architecture, weights, name="numpy"), NumpyInference)
+    assert isinstance(inference_engine(architecture, weights, name="torch"), TorchInference)
 
 
 def test_reference_equals_arithmetic_by_hand() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import charrnn
 from charrnn.engines.ensemble import Ensemble
-from charrnn.engines.numpy.inference import NumpyEngine
+from charrnn.engines.numpy.inference import NumpyInference
 from charrnn.engines.reference import ReferenceEngine
 from tests import tiny
 
@@ -42,7 +42,7 @@ def test_the_mean_of_probabilities() -> None:
     V = chosen[0].architecture.vocabulary
     ids = np.random.default_rng(1).integers(0, V, (3, 14))
     ids[:, 0] = ids[1, 5] = V
-    ensemble = Ensemble([NumpyEngine(each.architecture, each.weights) for each in chosen])
+    ensemble = Ensemble([NumpyInference(each.architecture, each.weights) for each in chosen])
     state = ensemble.zero_state(3)
     begun, state = ensemble.score(ids[:, :6], state)
     rest, state = ensemble.score(ids[:, 6:], state)

@@ -10,10 +10,10 @@ import torch
 
 from charrnn.__main__ import main
 from charrnn.config.train import TrainConfig
-from charrnn.dataset.batches import Chunk
+from charrnn.dataset.batches import Batch
 from charrnn.engines.base import Array
 from charrnn.engines.select import choose_precision
-from charrnn.engines.torch.inference import TorchEngine
+from charrnn.engines.torch.inference import TorchInference
 from charrnn.engines.torch.model import LanguageModel
 from charrnn.engines.torch.optimizer import TorchOptimizer
 from charrnn.errors import NonFiniteError, UsageError
@@ -46,21 +46,21 @@ def test_who_has_what(engine: str, device: str, training: bool, auto: str, other
                 choose_precision(name, engine, device, training=training)
 
 
-def chunk_of(B: int, T: int, V: int, seed: int = 0) -> Chunk:
+def chunk_of(B: int, T: int, V: int, seed: int = 0) -> Batch:
     """Most symbols are told by the one before."""
     random = np.random.default_rng(seed)
     ids = (np.arange(T + 1) * 3 + random.integers(0, V, (B, 1))) % V
     ids = np.where(random.random(ids.shape) < 0.1, random.integers(0, V, ids.shape), ids)
     inputs, targets = ids[:, :-1].copy(), ids[:, 1:].copy()
     inputs[0, T // 2] = V
-    return Chunk(inputs, targets)
+    return Batch(inputs, targets)
 
 
 def gradients(cell: str, precision: str) -> dict[str, Array]:
     model = LanguageModel(Architecture(cell, 11, (33, 20), 9), precision).to("cpu")
     model.load_weights(initial_weights(model.architecture, 3))
     chunk = chunk_of(3, 12, 11)
-    _, state = model.learn(chunk.inputs, chunk.targets, model.zero_state(3))
+    _, state = model.forward_backward(chunk.inputs, chunk.targets, model.zero_state(3))
     assert all(layer.dtype == torch.float32 for layer in state)
     optimizer = TorchOptimizer(model.named_weights(), TrainConfig(lr=0.1), model.scaler)
     optimizer.norm()  # takes the scale away
@@ -82,7 +82,7 @@ def test_tf32_is_set_for_a_while() -> None:
     """What it means is CUDA's affair; here that forward and backward run under it, and nothing else."""
     seen: list[tuple[bool, bool]] = []
 
-    def look(*given: Any) -> None:
+    def evaluate_streams(*given: Any) -> None:
         seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
 
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
@@ -90,10 +90,10 @@ def test_tf32_is_set_for_a_while() -> None:
         seen.clear()
         model = LanguageModel(Architecture("gru", 11, (8,), 4), precision).to("cpu")
         model.load_weights(initial_weights(model.architecture, 3))
-        model.head.register_forward_hook(look)
-        model.embedding.register_hook(look)  # type: ignore[no-untyped-call]
+        model.head.register_forward_hook(evaluate_streams)
+        model.embedding.register_hook(evaluate_streams)  # type: ignore[no-untyped-call]
         chunk = chunk_of(2, 5, 11)
-        model.learn(chunk.inputs, chunk.targets, model.zero_state(2))
+        model.forward_backward(chunk.inputs, chunk.targets, model.zero_state(2))
         assert seen == [(expected, expected)] * 2
         assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
 
@@ -155,8 +155,8 @@ def test_a_gpu_is_asked_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """And what was not finite in between is found before weights are handed out."""
     _, learner = trained("gru", "float32", 1)
     monkeypatch.setattr(learner, "_at_once", False)
-    first = learner.settle()
-    told = [learner.step(chunk_of(8, 24, 11, step), step, 0.01) for step in range(1, learning.MOST_UNTOLD)]
+    first = learner.synchronize()
+    told = [learner.step(chunk_of(8, 24, 11, step), step, 0.01) for step in range(1, learning.MAX_PENDING)]
     assert all(step == first for step in told)
     assert learner.step(chunk_of(8, 24, 11, 16), 16, 0.01) != first
     learner.weights()
@@ -195,7 +195,7 @@ def test_scores_with_an_engine() -> None:
     architecture = Architecture("lstm", 11, (20,), 9)
     weights = initial_weights(architecture, 1)
     ids = chunk_of(3, 30, 11).inputs
-    exact, near = (TorchEngine(architecture, weights, "cpu", kind) for kind in ("float32", "bfloat16"))
+    exact, near = (TorchInference(architecture, weights, "cpu", kind) for kind in ("float32", "bfloat16"))
     nats, state = exact.score(ids, exact.zero_state(3))
     others, after = near.score(ids, near.zero_state(3))
     assert 0 < np.abs(nats - others).max() < 0.05

@@ -8,13 +8,13 @@ import pytest
 
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
-from charrnn.engines.base import ENDS, NEVER, Inference
+from charrnn.engines.base import END, FORBIDDEN, InferenceEngine
 from charrnn.engines.native import lib as core
-from charrnn.engines.select import inference
-from charrnn.generation.constraints import automaton_of
-from charrnn.generation.generate import Part, write_texts
+from charrnn.engines.select import inference_engine
+from charrnn.generation.constraints import token_dfa
+from charrnn.generation.generate import TextChunk, generate
 from charrnn.generation.prompts import encode_prompt
-from charrnn.scoring.batching import read_prompt
+from charrnn.scoring.batching import read_prefix
 from charrnn.tokenizers.byte import ByteTokenizer
 from tests import tiny
 
@@ -29,8 +29,8 @@ def engine_used(request: pytest.FixtureRequest) -> None:
     used = request.param
 
 
-def engine_of(model: Checkpoint) -> Inference:
-    return inference(model.architecture, model.weights, name=used)
+def ensemble_engine(model: Checkpoint) -> InferenceEngine:
+    return inference_engine(model.architecture, model.weights, name=used)
 
 
 def write(model: Checkpoint, *, prompt: bytes = b"", seed: int = 7, stop: bytes = b"", **controls: Any) -> list[bytes]:
@@ -48,9 +48,9 @@ def write(model: Checkpoint, *, prompt: bytes = b"", seed: int = 7, stop: bytes 
 
 def parts(
     model: Checkpoint, *, prompt: bytes = b"", seed: int = 7, stop: bytes = b"", **controls: Any
-) -> Iterator[Part]:
-    engine, ids = engine_of(model), encode_prompt(model.tokenizer, prompt)
-    return write_texts(engine, model.tokenizer, ids, SampleConfig(**controls), seed=seed, stop=stop)
+) -> Iterator[TextChunk]:
+    engine, ids = ensemble_engine(model), encode_prompt(model.tokenizer, prompt)
+    return generate(engine, model.tokenizer, ids, SampleConfig(**controls), seed=seed, stop=stop)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -69,7 +69,7 @@ def test_a_text_is_the_same_in_any_company(cell: str) -> None:
 def test_rows_are_exact() -> None:
     """CL-26: logits and state of a row do not depend on the rows beside it."""
     model = tiny.drawn(tiny.char(), "lstm", (33, 17))
-    engine = engine_of(model)
+    engine = ensemble_engine(model)
     ids = np.arange(70) % 20
     state = engine.zero_state(70)
     single = [engine.zero_state(1) for _ in ids]
@@ -134,12 +134,12 @@ def test_no_character_is_cut(length: int) -> None:
 def test_a_long_prompt_is_read_as_if_written() -> None:
     """IN-14: by chunks, to the same state as symbol by symbol."""
     model = tiny.drawn(tiny.char(), "lstm")
-    engine = engine_of(model)
+    engine = ensemble_engine(model)
     prompt = model.tokenizer.encode(b"the cat sat. " * 700)
     logits, state = engine.step(np.array([model.architecture.start]), engine.zero_state(1))
     for symbol in prompt:
         logits, state = engine.step(np.array([symbol]), state)
-    found, after = read_prompt(engine, prompt)
+    found, after = read_prefix(engine, prompt)
     assert found == pytest.approx(logits, rel=1e-4, abs=1e-5)
     for layer, expected in zip(after, state, strict=True):
         assert layer == pytest.approx(expected, rel=1e-4, abs=1e-5)
@@ -163,8 +163,8 @@ def test_unknown_is_never_written() -> None:
 @pytest.mark.parametrize("end", [(), (0,), (1, 2), (1, 1), (0, 1, 0, 2), (1, 1, 2, 1, 1), (2, 0, 2, 0, 2, 1)], ids=str)
 def test_the_automaton_finds_the_end(end: tuple[int, ...]) -> None:
     """As looking at all that is written does, after every symbol."""
-    automaton = automaton_of(4, 3, end)
-    assert (automaton[:, 3] == NEVER).all()
+    automaton = token_dfa(4, 3, end)
+    assert (automaton[:, 3] == FORBIDDEN).all()
     draws = np.random.default_rng(0)
     for _ in range(200 if end else 1):
         state, text = 0, []
@@ -172,7 +172,7 @@ def test_the_automaton_finds_the_end(end: tuple[int, ...]) -> None:
             text.append(symbol)
             state = automaton[state, symbol]
             with_final_separator = bool(end) and tuple(text[-len(end) :]) == end
-            assert (state == ENDS) == with_final_separator
+            assert (state == END) == with_final_separator
             if with_final_separator:
                 break
     assert with_final_separator or not end or len(end) > 5

@@ -8,7 +8,7 @@ import pytest
 
 from charrnn.config.sample import SampleConfig
 from charrnn.errors import NonFiniteError, UsageError
-from charrnn.generation.sampling import choose, distribution
+from charrnn.generation.sampling import distribution, inverse_cdf
 from charrnn.rng import RngStream, generator
 
 CHI_SQUARED = {4: 18.47}
@@ -24,7 +24,7 @@ def spread(logits: list[float], banned: int | None = None, **controls: Any) -> l
 def drawn(probabilities: list[float], count: int = 10_000) -> list[int]:
     """How often each is drawn."""
     uniforms = generator(5, RngStream.SAMPLE, 0).random(count)
-    ids = choose(np.tile(probabilities, (count, 1)), uniforms)
+    ids = inverse_cdf(np.tile(probabilities, (count, 1)), uniforms)
     counts: list[int] = np.bincount(ids, minlength=len(probabilities)).tolist()
     return counts
 
@@ -111,7 +111,7 @@ def test_what_is_banned_is_never_drawn(controls: dict[str, Any]) -> None:
 def test_choosing_at_the_borders() -> None:
     odds = np.array([[0, 0.25, 0, 0.75, 0]])
     for uniform, expected in [(0, 1), (0.2499, 1), (0.25, 3), (np.nextafter(1, 0), 3)]:
-        assert choose(odds, np.array([uniform])).tolist() == [expected]
+        assert inverse_cdf(odds, np.array([uniform])).tolist() == [expected]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

@@ -259,7 +259,7 @@ def test_nothing_to_measure(train: bytes, val: bytes) -> None:
     assert measure(train, val) is None
 
 
-class Stop(Exception):  # noqa: N818
+class SignalHandler(Exception):  # noqa: N818
     pass
 
 
@@ -280,9 +280,9 @@ def test_check_ends_it() -> None:
 
         def stop(left: Iterator[int] = left) -> None:
             if next(left, None) is None:
-                raise Stop
+                raise SignalHandler
 
-        with pytest.raises(Stop):
+        with pytest.raises(SignalHandler):
             measure(train, val, stop)
         assert threading.active_count() == threads
 
@@ -299,11 +299,11 @@ def test_xz_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
             return b""
 
     def stop() -> None:
-        raise Stop
+        raise SignalHandler
 
     monkeypatch.setattr(lzma, "LZMACompressor", Slow)
     monkeypatch.setattr(baselines, "_PIECE", 10)
-    with pytest.raises(Stop):
+    with pytest.raises(SignalHandler):
         measure(b"x" * 3000, b"x", stop)
     assert pieces < 300
 

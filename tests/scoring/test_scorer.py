@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from charrnn.checkpoint.format import Checkpoint
-from charrnn.engines.base import Inference
-from charrnn.engines.select import inference
+from charrnn.engines.base import InferenceEngine
+from charrnn.engines.select import inference_engine
 from charrnn.errors import InputError, NonFiniteError
 from charrnn.scoring import scorer as scoring_texts
 from charrnn.scoring.score import Score
@@ -27,8 +27,8 @@ tokenizers = pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda each: e
 plain = pytest.mark.parametrize("tokenizer", TOKENIZERS[:2], ids=lambda each: each.name)  # of which texts can be cut
 
 
-def engine_of(model: Checkpoint) -> Inference:
-    return inference(model.architecture, model.weights)
+def ensemble_engine(model: Checkpoint) -> InferenceEngine:
+    return inference_engine(model.architecture, model.weights)
 
 
 def cut(text: bytes, size: int) -> Iterator[bytes]:
@@ -36,10 +36,10 @@ def cut(text: bytes, size: int) -> Iterator[bytes]:
 
 
 def score(
-    model: Checkpoint, *texts: bytes, size: int = 1 << 16, lanes: int = 64, unknown: str = "score"
+    model: Checkpoint, *texts: bytes, size: int = 1 << 16, slots: int = 64, unknown: str = "score"
 ) -> list[Score]:
     pieces: Iterable[Iterable[bytes]] = (cut(text, size) for text in texts)
-    return list(score_texts(engine_of(model), model.tokenizer, pieces, lanes=lanes, unknown=unknown))
+    return list(score_texts(ensemble_engine(model), model.tokenizer, pieces, slots=slots, unknown=unknown))
 
 
 @tokenizers
@@ -91,8 +91,8 @@ def test_neither_cuts_nor_neighbours_matter(tokenizer: Tokenizer, cell: str) -> 
         [found] = score(model, TEXT, size=size)
         assert found.nats == pytest.approx(alone.nats, rel=1e-6)
         assert (found.tokens, found.bytes, found.words) == (alone.tokens, alone.bytes, alone.words)
-    for lanes in (1, 5, 64):
-        found = score(model, *others[:20], TEXT, *others[20:], lanes=lanes, size=100)[20]
+    for slots in (1, 5, 64):
+        found = score(model, *others[:20], TEXT, *others[20:], slots=slots, size=100)[20]
         assert found.nats == pytest.approx(alone.nats, rel=1e-6)
         assert found.tokens == alone.tokens
 
@@ -111,7 +111,7 @@ def test_every_text_gets_its_own_score_in_order(tokenizer: Tokenizer) -> None:
         assert found[place].nats == pytest.approx(expected[n].nats, rel=1e-6)
         assert found[place].tokens == expected[n].tokens
         assert found[place].bytes == len(texts[n])
-    assert len(score(model, *texts, lanes=7)) == len(texts)
+    assert len(score(model, *texts, slots=7)) == len(texts)
 
 
 def test_nothing_is_scored_for_nothing() -> None:
@@ -161,7 +161,7 @@ def test_unknown_characters(unknown: str, tokens: int, nats: float) -> None:
 def test_an_unknown_character_is_refused_at_its_place() -> None:
     model = tiny.unigram(tiny.char("ab"))
     pieces = [[b"ab", "é".encode()[:1], "é".encode()[1:]]]
-    scores = score_texts(engine_of(model), model.tokenizer, pieces, unknown="error", name=lambda n: f"text {n}")
+    scores = score_texts(ensemble_engine(model), model.tokenizer, pieces, unknown="error", name=lambda n: f"text {n}")
     with pytest.raises(InputError, match=r"^text 0: the model has never seen the character @ 2;"):
         list(scores)
 
@@ -192,13 +192,15 @@ def test_weights_that_are_not_finite(value: float) -> None:
         score(model, b"abc")
 
 
-@pytest.mark.parametrize("lanes", [1, 3, 64])
-def test_texts_before_a_bad_one_are_scored_whatever_is_read_side_by_side(lanes: int) -> None:
+@pytest.mark.parametrize("slots", [1, 3, 64])
+def test_texts_before_a_bad_one_are_scored_whatever_is_read_side_by_side(slots: int) -> None:
     model = tiny.drawn(tiny.char())
     texts = [[b"a" * 5000], [b"b"], [b"c", b"\xff", b"c"], [b"d"], [b"\xff"], *[[b"e"]] * 100]
     expected = score(model, b"a" * 5000, b"b")
     found: list[Score] = []
-    scores = score_texts(engine_of(model), model.tokenizer, texts, lanes=lanes, name=lambda index: f"text {index}")
+    scores = score_texts(
+        ensemble_engine(model), model.tokenizer, texts, slots=slots, name=lambda index: f"text {index}"
+    )
     with pytest.raises(InputError, match=r"^text 2: invalid UTF-8 at byte 1 \(line 1\)"):
         found.extend(scores)
     assert [each.nats for each in found] == pytest.approx([each.nats for each in expected], rel=1e-6)
@@ -215,7 +217,7 @@ def test_texts_are_fetched_when_they_are_needed() -> None:
             fetched += 1
             yield [b"abc\n"]
 
-    scores = score_texts(engine_of(model), model.tokenizer, endless())
+    scores = score_texts(ensemble_engine(model), model.tokenizer, endless())
     assert next(scores).tokens == 4
     assert fetched < 20_000
     before = fetched
@@ -233,7 +235,7 @@ def test_check_is_called_and_may_end_it() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(score_texts(engine_of(model), model.tokenizer, [cut(bytes(100_000), 5000)], check=check))
+        list(score_texts(ensemble_engine(model), model.tokenizer, [cut(bytes(100_000), 5000)], check=check))
     assert read[0] == 0
     assert read == sorted(read)
 
@@ -249,7 +251,7 @@ def test_windows_forget(tokenizer: Tokenizer, window: int, size: int, monkeypatc
     expected = sum(score(model, *parts), Score())
     for held in (1, 1 << 24):  # ids held side by side: bounded, and of no effect
         monkeypatch.setattr(scoring_texts, "_HELD", held)
-        found = score_windows(engine_of(model), tokenizer, cut(text, size), window)
+        found = score_windows(ensemble_engine(model), tokenizer, cut(text, size), window)
         assert found.nats == pytest.approx(expected.nats, rel=1e-6)
         assert (found.tokens, found.bytes, found.chars) == (len(ids), len(text), len(text.decode()))
 
@@ -261,7 +263,7 @@ def test_streams_are_pieces_of_equal_length(tokenizer: Tokenizer, streams: int) 
     model = tiny.drawn(tokenizer)
     ids = tokenizer.encode(text)
     parts = [tokenizer.decode(part) for part in np.array_split(ids, streams) if len(part)]
-    found = score_streams(engine_of(model), tokenizer, cut(text, 7), streams)
+    found = score_streams(ensemble_engine(model), tokenizer, cut(text, 7), streams)
     assert found.nats == pytest.approx(sum(score(model, *parts), Score()).nats, rel=1e-6)
     assert found.tokens == len(ids)
-    assert score_streams(engine_of(model), tokenizer, [], streams) == Score()
+    assert score_streams(ensemble_engine(model), tokenizer, [], streams) == Score()

@@ -15,13 +15,13 @@ from charrnn.config.options import merge
 from charrnn.config.params import seconds
 from charrnn.config.train import PRESETS, TrainConfig
 from charrnn.console.format import count
-from charrnn.dataset.dataset import Split
+from charrnn.dataset.dataset import Dataset
 from charrnn.errors import InputError
 from charrnn.network.architecture import Architecture
 from charrnn.training import autoconfig as recipe
 from charrnn.training import plan as planning
 from charrnn.training import throughput as calibration
-from charrnn.training.autoconfig import MOST_EPOCHS, symbols_of
+from charrnn.training.autoconfig import MAX_EPOCHS, tokens_per_step
 from charrnn.training.plan import NOT_IN_A_PLAN, Plan, command, describe, make_plan
 from charrnn.training.trainer import Trainer
 from tests.trainings import TEXT, arguments, snapshot, split_of, tensors
@@ -36,11 +36,11 @@ def speed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Symbols a second of a machine that is calibrated in no time; for a layer of any size."""
     speeds = [100_000.0]
     for module in (planning, recipe):
-        monkeypatch.setattr(module, "calibrate", lambda *args: dict.fromkeys(args[4], speeds[0]))
+        monkeypatch.setattr(module, "measure_throughput", lambda *args: dict.fromkeys(args[4], speeds[0]))
     return speeds
 
 
-def plan_of(split: Split = SPLIT, elapsed: float = 1.0, **options: Any) -> Plan:
+def plan_of(split: Dataset = SPLIT, elapsed: float = 1.0, **options: Any) -> Plan:
     return make_plan(TrainConfig(**options), split, device="cpu", elapsed=lambda: elapsed)
 
 
@@ -115,10 +115,10 @@ def test_the_steps_fit_the_time(pace: float, elapsed: float, speed: list[float])
     speed[0] = pace
     plan = plan_of(LONG, elapsed, time=20.0, hidden=(16,))
     assert plan.config.steps is not None
-    took = plan.config.steps * symbols_of(plan.config) / pace
-    assert elapsed + took + plan.looks + plan.end <= 20.0
-    assert elapsed + took + plan.looks + plan.end > 0.95 * 20.0 - symbols_of(plan.config) / pace
-    assert not plan.bounded
+    took = plan.config.steps * tokens_per_step(plan.config) / pace
+    assert elapsed + took + plan.eval_seconds + plan.end <= 20.0
+    assert elapsed + took + plan.eval_seconds + plan.end > 0.95 * 20.0 - tokens_per_step(plan.config) / pace
+    assert not plan.has_step_limit
     assert plan.chars_per_second == pace
 
 
@@ -132,9 +132,9 @@ def test_of_time_and_steps_the_lesser_holds(speed: list[float]) -> None:
     assert alone is not None
     assert plan_of(time=10.0, hidden=(16,), steps=3).config.steps == 3
     assert plan_of(split, time=10.0, hidden=(16,), steps=10**9).config.steps == pytest.approx(alone, rel=0.05)
-    assert plan_of(time=10.0, hidden=(16,), steps=3).bounded
+    assert plan_of(time=10.0, hidden=(16,), steps=3).has_step_limit
     short = plan_of(time=10.0, hidden=(16,), epochs=1.0)
-    assert short.config.steps == len(SPLIT.train) // symbols_of(short.config)
+    assert short.config.steps == len(SPLIT.train) // tokens_per_step(short.config)
 
 
 def test_a_text_that_is_read_often_is_learnt_with_dropout(speed: list[float]) -> None:
@@ -171,10 +171,10 @@ def test_a_short_text_is_not_read_for_ever(speed: list[float]) -> None:
     """More time would make nothing better; whoever asks for more epochs gets them."""
     speed[0] = 1e7
     plan, asked = plan_of(time=300.0, hidden=(16,)), plan_of(time=300.0, hidden=(16,), epochs=1000.0)
-    epoch = len(SPLIT.train) // symbols_of(plan.config)
-    assert plan.config.steps == MOST_EPOCHS * epoch
-    assert plan.bounded
-    assert any(reason.startswith(f"steps {MOST_EPOCHS * epoch}: ") for reason in plan.reasons)
+    epoch = len(SPLIT.train) // tokens_per_step(plan.config)
+    assert plan.config.steps == MAX_EPOCHS * epoch
+    assert plan.has_step_limit
+    assert any(reason.startswith(f"steps {MAX_EPOCHS * epoch}: ") for reason in plan.reasons)
     assert asked.config.steps == 1000 * epoch
 
 
@@ -226,9 +226,9 @@ def test_more_text_and_more_time_never_make_a_smaller_model(speed: list[float]) 
 def test_in_10_a_short_text_is_planned_for(size: int) -> None:
     """IN-10: whatever is left open never asks for more text than there is."""
     plan = plan_of(split_of(b"x" * size, fraction=0.0), steps=1)
-    assert symbols_of(plan.config) <= size
+    assert tokens_per_step(plan.config) <= size
     for asked in ({"batch": 1}, {"seq_len": 1}):
-        assert symbols_of(plan_of(split_of(b"x" * size, fraction=0.0), steps=1, **asked).config) <= size
+        assert tokens_per_step(plan_of(split_of(b"x" * size, fraction=0.0), steps=1, **asked).config) <= size
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_memory_grows_with_the_model() -> None:
 def test_calibration_measures_and_can_be_ended() -> None:
     config = plan_of(steps=1, hidden=(8,)).config
     architecture = Architecture("gru", SPLIT.tokenizer.size, (8,), 16)
-    speeds = calibration.calibrate(architecture, config, SPLIT, "cpu", [1, 2])
+    speeds = calibration.measure_throughput(architecture, config, SPLIT, "cpu", [1, 2])
     assert set(speeds) == {1, 2}
     assert all(100 < speed < 1e9 for speed in speeds.values())
 
@@ -265,7 +265,7 @@ def test_calibration_measures_and_can_be_ended() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        calibration.calibrate(architecture, config, SPLIT, "cpu", [1], enough)
+        calibration.measure_throughput(architecture, config, SPLIT, "cpu", [1], enough)
 
 
 # --- from the command line -------------------------------------------------------------------------
@@ -304,7 +304,7 @@ def test_the_printed_command_gives_the_same_model(
     corpus: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Capture
 ) -> None:
     """End to end: planned by time, repeated by steps, the same weights."""
-    monkeypatch.setattr(Trainer, "_keep_time", lambda self: None)  # a plan that is changed under way is another
+    monkeypatch.setattr(Trainer, "_replan", lambda self: None)  # a plan that is changed under way is another
     assert main(["train", str(corpus), "--time", "2s", "--out", "first", "--patience", "0", "--cell", "lstm"]) == 0
     told = [line for line in capfdbinary.readouterr().err.decode().splitlines() if "charrnn train" in line]
     again = told[0].partition(": ")[2]

@@ -18,11 +18,11 @@ from charrnn.checkpoint import format as checkpoint
 from charrnn.config.options import param_types, read_toml
 from charrnn.config.train import TrainConfig
 from charrnn.corpus.reader import read_corpus
-from charrnn.dataset.dataset import Split
-from charrnn.dataset.prepare import Preparation, prepare
+from charrnn.dataset.dataset import Dataset
+from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.engines.native import lib as core
 from charrnn.errors import CheckpointError, OutputError, UsageError
-from charrnn.runs.run_dir import Run
+from charrnn.runs.run_dir import RunDir
 from charrnn.training.learner import Learner
 from charrnn.training.resume import resume_plan, stored_config
 from charrnn.training.trainer import Trainer
@@ -185,13 +185,13 @@ def test_threads_do_not_shape_a_native_run(
 SEVERAL = {
     "texts": split_of(*(bytes(TEXT[begin : begin + 50]) for begin in range(0, 300, 50))),
     "weighted records": prepare(
-        corpus_of(b"anna\nemma\nolivia\nava\n", separator=b"\n", weights=[9, 5, 2, 20]), None, Preparation("byte")
+        corpus_of(b"anna\nemma\nolivia\nava\n", separator=b"\n", weights=[9, 5, 2, 20]), None, PrepareOptions("byte")
     ),
 }
 
 
 @pytest.mark.parametrize("split", SEVERAL.values(), ids=SEVERAL)
-def test_ck_01_several_texts(split: Split, tmp_path: Path) -> None:
+def test_ck_01_several_texts(split: Dataset, tmp_path: Path) -> None:
     """CK-01 where `<s>` stands inside chunks."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(whole, split=split, **EVERY)
@@ -307,7 +307,7 @@ def test_a_resumed_run_logs_as_an_uninterrupted_one(
 ) -> None:
     def told(folder: Path) -> list[dict[str, Any]]:
         timing = {"seconds", "chars_per_second"}
-        events = [event for event in Run(folder).events() if event["event"] in ("step", "eval", "sample")]
+        events = [event for event in RunDir(folder).events() if event["event"] in ("step", "eval", "sample")]
         return [{key: value for key, value in event.items() if key not in timing} for event in events]
 
     options = {**EVERY, "eval_every": 10}
@@ -537,7 +537,7 @@ def test_ck_08_both_broken(tmp_path: Path) -> None:
     warnings: list[str] = []
     for name in (LAST, PREVIOUS):
         (tmp_path / name).write_bytes(b"")
-    assert Run(tmp_path, warnings.append).newest() is None
+    assert RunDir(tmp_path, warnings.append).newest() is None
     assert len(warnings) == 2
 
 
@@ -545,7 +545,7 @@ def test_a_model_is_no_checkpoint_to_resume_from(tmp_path: Path) -> None:
     saved_twice(tmp_path)
     (tmp_path / LAST).write_bytes((tmp_path / MODEL).read_bytes())
     warnings: list[str] = []
-    newest = Run(tmp_path, warnings.append).newest()
+    newest = RunDir(tmp_path, warnings.append).newest()
     assert newest is not None
     assert newest.info["step"] == 12
     assert "a model alone" in warnings[0]
@@ -555,13 +555,13 @@ def test_ck_21_the_step_decides_and_not_the_clock(tmp_path: Path) -> None:
     """CK-21"""
     saved_twice(tmp_path)
     os.utime(tmp_path / PREVIOUS, (4e9, 4e9))
-    newest = Run(tmp_path).newest()
+    newest = RunDir(tmp_path).newest()
     assert newest is not None
     assert newest.info["step"] == 13
     (tmp_path / LAST).rename(tmp_path / "aside")
     (tmp_path / PREVIOUS).rename(tmp_path / LAST)
     (tmp_path / "aside").rename(tmp_path / PREVIOUS)
-    newest = Run(tmp_path).newest()
+    newest = RunDir(tmp_path).newest()
     assert newest is not None
     assert newest.info["step"] == 13
 
@@ -605,7 +605,7 @@ def test_ck_20_previous_is_replaced_by_what_has_been_read_again(
     """CK-20: while the new file is unproved, both old ones are there; if it proves bad, they stay."""
     saved_twice(tmp_path)
     before = snapshot(tmp_path)
-    run = Run(tmp_path)
+    run = RunDir(tmp_path)
     state = run.newest()
     assert state is not None
     read_bytes = Path.read_bytes
@@ -633,17 +633,17 @@ def test_ck_20_the_better_file_is_never_replaced_by_a_worse_one(
         old = (tmp_path / PREVIOUS).read_bytes()
         (tmp_path / LAST).rename(tmp_path / PREVIOUS)
         (tmp_path / LAST).write_bytes(old)
-    run = Run(tmp_path)
+    run = RunDir(tmp_path)
     state = run.newest()
     assert state is not None
     good, replace = (tmp_path / PREVIOUS).read_bytes(), os.replace
     seen: list[bytes] = []
 
-    def look(source: Any, target: Any, **more: Any) -> None:
+    def evaluate_streams(source: Any, target: Any, **more: Any) -> None:
         seen.append((tmp_path / PREVIOUS).read_bytes())
         replace(source, target, **more)
 
-    monkeypatch.setattr(os, "replace", look)
+    monkeypatch.setattr(os, "replace", evaluate_streams)
     run.save_last(state)
     assert seen == [good]
     run.save_last(state)  # from now on `last` is sound again
@@ -709,7 +709,7 @@ def kill_at_random(times: int, corpus: Path, start: Start) -> None:
         assert child.wait() == -9
         in_a_save += any(files.TEMPORARY.fullmatch(path.name) for path in run.iterdir())
         warnings: list[str] = []
-        newest = Run(run, warnings.append).newest()
+        newest = RunDir(run, warnings.append).newest()
         assert newest is not None
         assert warnings == []
         reached = int(journal.read_bytes().split()[-1])
@@ -800,14 +800,14 @@ def test_rs_01_a_better_model_that_cannot_be_kept_at_the_end_is_a_failure(
     corpus: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Capture
 ) -> None:
     """RS-01: an older and worse one is not passed off as the result."""
-    save = Run.save_model
+    save = RunDir.save_model
 
-    def fail_at_the_end(self: Run, model: checkpoint.Checkpoint) -> None:
+    def fail_at_the_end(self: RunDir, model: checkpoint.Checkpoint) -> None:
         if model.info["step"] == 40:
             raise OutputError("cannot write 'model'")
         save(self, model)
 
-    monkeypatch.setattr(Run, "save_model", fail_at_the_end)
+    monkeypatch.setattr(RunDir, "save_model", fail_at_the_end)
     assert main(arguments(corpus, "run", "--eval-every", "10")) == 1
     assert capfdbinary.readouterr().err.endswith(b"Error: cannot write 'model'\n")
 
@@ -826,7 +826,7 @@ def test_a_runs_config_repeats_it(corpus: Path, capfdbinary: Capture) -> None:
 
 def test_a_runs_config_has_the_steps_that_a_time_came_to(tmp_path: Path) -> None:
     """Otherwise `--config` would plan anew, and another run would come of it."""
-    run = Run(tmp_path)
+    run = RunDir(tmp_path)
     run.save_config(TrainConfig(time=60.0, epochs=2.5, steps=77, corpus=("a",), out="b", resume=True))
     read = read_toml(run.config, param_types(TrainConfig))
     assert read["steps"] == 77
@@ -860,14 +860,14 @@ def test_a_name_that_is_no_utf_8_must_be_given_again(
 
 
 def test_metrics_are_cut_to_whole_lines(tmp_path: Path) -> None:
-    run = Run(tmp_path)
+    run = RunDir(tmp_path)
     for step in range(5):
         run.log({"event": "step", "step": step, "seconds": step / 2})
     run.log({"event": "done", "step": 3, "seconds": 9.0})
     with run.metrics.open("ab") as stream:
         stream.write(b'"strange"\n\0\0\n{"event": "st')
     assert len(run.events()) == 6
-    assert run.cut_metrics(3) == 1.5
+    assert run.truncate_metrics(3) == 1.5
     assert [event["step"] for event in run.events()] == [0, 1, 2, 3]
     assert run.metrics.read_bytes().count(b"\n") == 4
 

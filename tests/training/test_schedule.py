@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from charrnn.training.schedule import WARM_UP, Course, learning_rate
+from charrnn.training.schedule import WARM_UP, ScheduleProgress, learning_rate
 
 SCHEDULES = ("linear", "cosine", "constant")
 
@@ -40,19 +40,19 @@ def test_rates(schedule: str, progress: float, rate: float) -> None:
 
 
 def test_a_course_goes_from_0_to_1() -> None:
-    assert [Course(4).progress(step) for step in range(6)] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
-    assert Course(1).progress(0) == 0.0
-    assert Course(1).progress(1) == 1.0
+    assert [ScheduleProgress(4).progress(step) for step in range(6)] == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]
+    assert ScheduleProgress(1).progress(0) == 0.0
+    assert ScheduleProgress(1).progress(1) == 1.0
 
 
-@pytest.mark.parametrize("bends", [[(40, 60)], [(40, 200)], [(40, 60), (50, 90), (80, 81)], [(0, 10)]])
-def test_a_bent_course_has_no_jump_and_ends_at_1(bends: list[tuple[int, int]]) -> None:
-    course = Course(100)
-    for step, steps in bends:
+@pytest.mark.parametrize("breakpoints", [[(40, 60)], [(40, 200)], [(40, 60), (50, 90), (80, 81)], [(0, 10)]])
+def test_a_bent_course_has_no_jump_and_ends_at_1(breakpoints: list[tuple[int, int]]) -> None:
+    course = ScheduleProgress(100)
+    for step, steps in breakpoints:
         bent = course.revise(step, steps)
         assert bent.progress(step) == course.progress(step)
         course = bent
-    begin, steps = bends[-1]
+    begin, steps = breakpoints[-1]
     values = [course.progress(step) for step in range(begin, steps + 1)]
     assert values[-1] == 1.0
     assert all(a < b for a, b in itertools.pairwise(values))
@@ -61,5 +61,5 @@ def test_a_bent_course_has_no_jump_and_ends_at_1(bends: list[tuple[int, int]]) -
 
 
 def test_a_course_never_ends_before_where_it_is() -> None:
-    assert Course(100).revise(50, 10).steps == 50
-    assert Course(100).revise(50, 10).progress(50) == 1.0
+    assert ScheduleProgress(100).revise(50, 10).steps == 50
+    assert ScheduleProgress(100).revise(50, 10).progress(50) == 1.0

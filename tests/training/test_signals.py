@@ -12,12 +12,12 @@ import pytest
 
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
-from charrnn.runs.run_dir import Run
+from charrnn.runs.run_dir import RunDir
 from charrnn.training import evaluation as validation
 from charrnn.training import session as command
 from charrnn.training import trainer as loop
 from charrnn.training.learner import Learner
-from charrnn.training.signals import SIGNALS, Stop, StopRequested
+from charrnn.training.signals import SIGNALS, Cancelled, SignalHandler
 from tests.trainings import TEXT, Child, arguments, children, snapshot
 
 Capture = pytest.CaptureFixture[bytes]
@@ -82,7 +82,7 @@ def signalling(owner: Any, name: str, call: int, number: signal.Signals, monkeyp
 PHASES = {
     "step": (Learner, "step", 18, 18),
     "evaluation": (validation, "score_ids", 2, 20),
-    "sampling": (loop, "write_texts", 1, 20),
+    "sampling": (loop, "generate", 1, 20),
     "save": (os, "fsync", 11, 20),  # a save syncs the file and the folder
     "first save": (os, "fsync", 3, 0),  # before it config.toml was written
     "exact figures": (validation, "score_texts", 1, 40),
@@ -153,7 +153,7 @@ def test_a_signal_that_is_ignored_stays_ignored(
 
 def test_handlers_are_put_back() -> None:
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    with contextlib.suppress(ValueError), Stop().listening():
+    with contextlib.suppress(ValueError), SignalHandler().listen():
         assert all(signal.getsignal(number) != handler for number, handler in before.items())
         raise ValueError
     assert {number: signal.getsignal(number) for number in SIGNALS} == before
@@ -161,17 +161,17 @@ def test_handlers_are_put_back() -> None:
 
 def test_a_first_signal_is_raised_or_noted() -> None:
     told: list[str] = []
-    stop = Stop(announce=lambda: told.append("stopping"))
-    with stop.listening(), pytest.raises(StopRequested):
+    stop = SignalHandler(announce=lambda: told.append("stopping"))
+    with stop.listen(), pytest.raises(Cancelled):
         signal.raise_signal(signal.SIGTERM)
     assert (stop.signal, told) == (signal.SIGTERM, [])
-    stop = Stop(announce=lambda: told.append("stopping"))
-    stop.patient = True
-    with stop.listening():
+    stop = SignalHandler(announce=lambda: told.append("stopping"))
+    stop.deferred = True
+    with stop.listen():
         stop.check()
         signal.raise_signal(signal.SIGINT)
         assert (stop.signal, told) == (signal.SIGINT, ["stopping"])
-        with pytest.raises(StopRequested):
+        with pytest.raises(Cancelled):
             stop.check()
 
 
@@ -184,9 +184,9 @@ def test_a_second_signal_ends_the_program(monkeypatch: pytest.MonkeyPatch) -> No
         raise SystemExit
 
     monkeypatch.setattr(os, "_exit", leave)
-    stop = Stop(abandon=lambda: did.append("abandoned"))
-    stop.patient = True
-    with stop.listening():
+    stop = SignalHandler(abandon=lambda: did.append("abandoned"))
+    stop.deferred = True
+    with stop.listen():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(SystemExit):
             signal.raise_signal(signal.SIGTERM)
@@ -198,11 +198,11 @@ def test_a_second_signal_ends_the_program(monkeypatch: pytest.MonkeyPatch) -> No
 
 def saves_for_ever() -> None:
     """For a child: a save from step 20 on does not come to its end, and says that it has begun."""
-    save, fsync = Run.save_last, os.fsync
+    save, fsync = RunDir.save_last, os.fsync
     patch = pytest.MonkeyPatch()
     late = [False]
 
-    def noted(self: Run, state: Any) -> None:
+    def noted(self: RunDir, state: Any) -> None:
         late[0] = int(state.info["step"]) >= 20
         save(self, state)
 
@@ -212,7 +212,7 @@ def saves_for_ever() -> None:
             Path("saving").touch()
             time.sleep(60)
 
-    patch.setattr(Run, "save_last", noted)
+    patch.setattr(RunDir, "save_last", noted)
     patch.setattr(os, "fsync", slow)
 
 

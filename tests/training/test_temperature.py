@@ -9,9 +9,9 @@ import pytest
 
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
-from charrnn.engines.numpy.inference import NumpyEngine
-from charrnn.training.evaluation import look
-from charrnn.training.temperature import FITS, LEAST_FIT, fit_temperature, tempered
+from charrnn.engines.numpy.inference import NumpyInference
+from charrnn.training.evaluation import evaluate_streams
+from charrnn.training.temperature import MAX_FITS, MIN_FIT_TOKENS, fit_temperature, scale_head
 from tests import tiny
 from tests.trainings import arguments, split_of, tensors
 
@@ -34,15 +34,15 @@ def fitted(sharpness: float, symbols: int = 20_000) -> tuple[float, list[float]]
     model.weights["head.bias"][split.tokenizer.unknown] = -1e3
     tried = []
 
-    def engine(weights: dict[str, np.ndarray]) -> NumpyEngine:
+    def engine(weights: dict[str, np.ndarray]) -> NumpyInference:
         tried.append(model.weights["head.bias"][0] / weights["head.bias"][0])
-        return NumpyEngine(model.architecture, weights)
+        return NumpyInference(model.architecture, weights)
 
     found = fit_temperature(engine, model.weights, split, 5000, lambda tokens: None)  # type: ignore[arg-type]
 
     def cost(temperature: float) -> float:
-        engine = NumpyEngine(model.architecture, tempered(model.weights, temperature))
-        return look(engine, split, 5000, lambda tokens: None).nats
+        engine = NumpyInference(model.architecture, scale_head(model.weights, temperature))
+        return evaluate_streams(engine, split, 5000, lambda tokens: None).nats
 
     if tried:
         assert cost(found) < 1.0005 * min(map(cost, np.exp(np.linspace(-1, 1, 201))))
@@ -53,7 +53,7 @@ def fitted(sharpness: float, symbols: int = 20_000) -> tuple[float, list[float]]
 def test_it_is_what_the_model_lacks(sharpness: float) -> None:
     found, tried = fitted(sharpness)
     assert found == pytest.approx(sharpness, rel=0.08)
-    assert 3 <= len(tried) <= FITS
+    assert 3 <= len(tried) <= MAX_FITS
 
 
 def test_it_has_bounds() -> None:
@@ -62,7 +62,7 @@ def test_it_has_bounds() -> None:
 
 
 def test_few_symbols_tell_nothing() -> None:
-    assert fitted(2.0, 2 * LEAST_FIT - 2) == (1.0, [])
+    assert fitted(2.0, 2 * MIN_FIT_TOKENS - 2) == (1.0, [])
 
 
 def test_a_finished_model_has_it(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ import pytest
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.train import TrainConfig
-from charrnn.dataset.batches import Chunk
+from charrnn.dataset.batches import Batch
 from charrnn.engines.base import Array
-from charrnn.engines.native.training import NativeModel
+from charrnn.engines.native.training import NativeTraining
 from charrnn.engines.torch.model import LanguageModel
 from charrnn.network.architecture import Architecture
 from charrnn.training.learner import Learner
@@ -83,22 +83,24 @@ def test_nu_09_overfits_200_bytes(cell: str, capfdbinary: pytest.CaptureFixture[
     assert float(capfdbinary.readouterr().out) < 1.1
 
 
-def gradients(model: NativeModel | LanguageModel) -> list[Array]:
-    """Those that `learn` has left, in place."""
-    if isinstance(model, NativeModel):
+def gradients(model: NativeTraining | LanguageModel) -> list[Array]:
+    """Those that `forward_backward` has left, in place."""
+    if isinstance(model, NativeTraining):
         return [*model.gradients.values()]
     return [weight.grad.numpy() for weight in model.named_weights().values() if weight.grad is not None]
 
 
 def after_learning(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any, float], float]) -> None:
     """Let every model's loss be another, and its gradients too."""
-    for kind in (NativeModel, LanguageModel):
+    for kind in (NativeTraining, LanguageModel):
 
-        def learn(model: Any, *given: Any, learn: Any = kind.learn) -> tuple[float, Any]:
-            loss, state = learn(model, *given)
+        def forward_backward(
+            model: Any, *given: Any, forward_backward: Any = kind.forward_backward
+        ) -> tuple[float, Any]:
+            loss, state = forward_backward(model, *given)
             return change(model, loss), state
 
-        monkeypatch.setattr(kind, "learn", learn)
+        monkeypatch.setattr(kind, "forward_backward", forward_backward)
 
 
 def break_step(
@@ -145,8 +147,8 @@ def test_nu_02_stops_at_the_very_step(
     assert train("--steps", "40", "-q", "--engine", engine) == 5
     message = capfd.readouterr().err
     assert message.count("\n") == 1
-    figures = rf"step {step}: loss {loss}, gradient norm \S+ at learning rate 0\.0\d+: not finite"
-    assert re.match(f"Error: {figures}", message), message
+    metrics = rf"step {step}: loss {loss}, gradient norm \S+ at learning rate 0\.0\d+: not finite"
+    assert re.match(f"Error: {metrics}", message), message
     assert message.endswith("the last good checkpoint is in 'run'; a lower --lr or --clip may help\n")
     assert snapshot(Path("run")) == before[0]
     assert checkpoint.read("run/last.safetensors").info["step"] == (step - 1) // 10 * 10
@@ -179,11 +181,11 @@ def test_nu_03_large_gradients_are_clipped(
     config = TrainConfig(hidden=(8,), batch=2, seq_len=4, lr=0.5, clip=clip, optimizer="sgd", engine=engine)
     learner = Learner(Architecture("gru", 5, (8,), 4), config, "cpu")
     before = learner.weights()
-    found = learner.step(Chunk(np.array([[5, 1, 2, 3]] * 2), np.array([[1, 2, 3, 4]] * 2)), 0, 0.5)
+    found = learner.step(Batch(np.array([[5, 1, 2, 3]] * 2), np.array([[1, 2, 3, 4]] * 2)), 0, 0.5)
     after = learner.weights()
-    moved = math.sqrt(sum(float(((after[name] - before[name]).astype(float) ** 2).sum()) for name in before)) / 0.5
+    to_device = math.sqrt(sum(float(((after[name] - before[name]).astype(float) ** 2).sum()) for name in before)) / 0.5
     assert found.gradient_norm > MAX_IN_MEMORY / 10
-    assert moved == pytest.approx(found.gradient_norm if applied is None else applied, rel=1e-3)
+    assert to_device == pytest.approx(found.gradient_norm if applied is None else applied, rel=1e-3)
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte"])

@@ -6,15 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from charrnn.engines.base import ENDS, NEVER, Array, Inference, Request, State, Written
+from charrnn.engines.base import END, FORBIDDEN, Array, GenerationRequest, InferenceEngine, SampledTokens, State
 from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, SamplerRequest, Weights, addresses, library, number_of
 from charrnn.errors import NonFiniteError
 from charrnn.network.architecture import Architecture
 from charrnn.rng import RngStream
 
 
-class NativeEngine(Inference):
-    """`Inference` by the core. Its nats, logits and states are the same to the last bit for every batch,
+class NativeInference(InferenceEngine):
+    """`InferenceEngine` by the core. Its nats, logits and states are the same to the last bit for every batch,
     number of threads and, in float32, instruction set. Not for use by two threads at once.
 
     Args:
@@ -60,7 +60,7 @@ class NativeEngine(Inference):
         weakref.finalize(self, core.charrnn_model_free, self._model)
 
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `Inference`."""
+        """See `InferenceEngine`."""
         B, T = ids.shape
         symbols, after = self._checked(ids, state)
         nats = np.empty((B, T), np.float64)
@@ -69,7 +69,7 @@ class NativeEngine(Inference):
         return nats, after
 
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `Inference`."""
+        """See `InferenceEngine`."""
         (B,) = ids.shape
         symbols, after = self._checked(ids, state)
         logits = np.empty((B, self.architecture.vocabulary), np.float32)
@@ -77,8 +77,8 @@ class NativeEngine(Inference):
             raise MemoryError
         return logits, after
 
-    def sampler(self, request: Request) -> "NativeSampler":
-        """See `Inference`."""
+    def sampler(self, request: GenerationRequest) -> "NativeSampler":
+        """See `InferenceEngine`."""
         return NativeSampler(self, request)
 
     def _checked(self, ids: Array, state: State) -> tuple[Array, State]:
@@ -99,7 +99,7 @@ class NativeSampler:
         MemoryError: there is not enough.
     """
 
-    def __init__(self, engine: NativeEngine, request: Request) -> None:
+    def __init__(self, engine: NativeInference, request: GenerationRequest) -> None:
         self._engine, self._core = engine, engine._core  # the core's writer needs the model
         config, V = request.config, engine.architecture.vocabulary
         first = np.ascontiguousarray(request.logits, np.float32)
@@ -108,8 +108,8 @@ class NativeSampler:
         assert config.length > 0, "no symbols"
         assert first.shape == (1, V), "the logits' shape"
         assert table.shape == (len(table), V), "the automaton's shape"
-        assert min(ENDS, NEVER) <= table.min() <= table.max() < len(table), "the automaton leads out of itself"
-        assert not (table == NEVER).all(axis=1).any(), "the automaton has a state where nothing is drawn"
+        assert min(END, FORBIDDEN) <= table.min() <= table.max() < len(table), "the automaton leads out of itself"
+        assert not (table == FORBIDDEN).all(axis=1).any(), "the automaton has a state where nothing is drawn"
         call = SamplerRequest(
             config.num, config.length, request.batch, min(config.top_k, V), config.temp, config.top_p, config.min_p,
             request.seed, RngStream.SAMPLE, first.ctypes.data, addresses(begin), len(table), table.ctypes.data,
@@ -119,16 +119,16 @@ class NativeSampler:
             raise MemoryError
         weakref.finalize(self, self._core.charrnn_sampler_free, self._writer)
         room = max(1 << 14, 16 * min(request.batch, config.num))
-        self._written = Written(np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.bool_))
+        self._written = SampledTokens(np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.bool_))
 
-    def write(self, seconds: float) -> Written:
+    def write(self, seconds: float) -> SampledTokens:
         """See `Sampler`."""
         to = (array.ctypes.data for array in self._written)
         count = self._core.charrnn_sampler_advance(self._writer, int(seconds * 1e9), len(self._written.ids), *to)
         if count < 0:
             raise NonFiniteError
         texts, ids, last = (array[:count].copy() for array in self._written)
-        return Written(texts, ids, last)
+        return SampledTokens(texts, ids, last)
 
     def finish(self, text: int) -> None:
         """See `Sampler`."""

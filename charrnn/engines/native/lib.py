@@ -158,13 +158,13 @@ def instruction_sets() -> list[str]:
     return [] if core is None else core.charrnn_isas().decode().split()
 
 
-def pays() -> bool:
+def is_fast() -> bool:
     """Whether the core is here and faster than the engines without it: vectors that no processor of
     the last ten years lacks, or instructions that the user has named."""
     return instruction_set() not in ("", "baseline") or (library() is not None and "CHARRNN_ISA" in os.environ)
 
 
-def runs(cell: str) -> bool:
+def supports(cell: str) -> bool:
     """Whether the core knows a cell."""
     return cell == "rnn" or cell in CELLS
 

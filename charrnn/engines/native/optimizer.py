@@ -96,7 +96,7 @@ class NativeAdamW(Optimizer):
         """See `Optimizer`."""
         self.steps += 1
         beta1, beta2 = self.betas
-        rates = [rate * pace for pace in self.paces]
+        rates = [rate * pace for pace in self.lr_multipliers]
         self.core.update(
             kept=[1 - rate * decay for rate, decay in zip(rates, self.decays, strict=True)],
             rates=[rate / (1 - beta1**self.steps) for rate in rates],

@@ -35,7 +35,7 @@ class _Read:
     masks: Sequence[Array] | None
 
 
-class NativeModel:
+class NativeTraining:
     """A language model that learns. Costs, gradients and states are the same to the last bit for every number of
     threads and, in float32, instruction set.
 
@@ -45,7 +45,7 @@ class NativeModel:
 
     Attributes:
         weights: float32, by the names of `Architecture.shapes`; zero until they are written, in place.
-        gradients: the same for what `learn` leaves.
+        gradients: the same for what `forward_backward` leaves.
         threads: of the processor.
     """
 
@@ -60,7 +60,7 @@ class NativeModel:
         self._read: _Read | None = None
         self._memory: dict[str, npt.NDArray[np.float32]] = {}
 
-    def use_threads(self, count: int) -> None:
+    def set_num_threads(self, count: int) -> None:
         """How many of the processor's threads calls take."""
         self.threads = count
 
@@ -80,16 +80,16 @@ class NativeModel:
         S = self.architecture.states
         return tuple(np.zeros((S, batch, H), np.float32) for H in self.architecture.hidden)
 
-    def state_of(self, arrays: Sequence[Array]) -> State:
+    def state_from_numpy(self, arrays: Sequence[Array]) -> State:
         """A state as arrays (S, B, H) tell it."""
         return tuple(np.array(layer, np.float32, order="C") for layer in arrays)
 
-    def arrays_of(self, state: State) -> State:
-        """What `state_of` takes."""
+    def state_to_numpy(self, state: State) -> State:
+        """What `state_from_numpy` takes."""
         return state
 
     def make_optimizer(self, config: TrainConfig) -> Optimizer:
-        """See `engines.Training`."""
+        """See `engines.TrainingEngine`."""
         if config.optimizer == "adamw":
             from charrnn.engines.native.optimizer import NativeAdamW
 
@@ -98,7 +98,7 @@ class NativeModel:
 
         return TorchOptimizer(parameters_of(self.weights, self.gradients), config)
 
-    def learn(
+    def forward_backward(
         self,
         ids: Array,
         targets: Array,
@@ -106,15 +106,15 @@ class NativeModel:
         masks: Sequence[Array] | None = None,
         weight_masks: Mapping[str, Array] | None = None,
     ) -> tuple[float, State]:
-        """See `engines.Training`."""
+        """See `engines.TrainingEngine`."""
         with self._masked(weight_masks or {}):
             features, after = self.forward(ids, state, masks)
-            cost, slopes = self.cost(features, targets)
-            self.backward(slopes)
-        return cost, after
+            loss, grad = self.loss(features, targets)
+            self.backward(grad)
+        return loss, after
 
     def forward(self, ids: Array, state: State, masks: Sequence[Array] | None = None) -> tuple[Array, State]:
-        """`learn` up to what the head reads: features (T, B, F), good until the next call; and the state."""
+        """`forward_backward` up to what the head reads: features (T, B, F), good until the next call; and the state."""
         architecture, (B, T) = self.architecture, ids.shape
         symbols = np.ascontiguousarray(ids.T, np.int32)  # (T, B)
         assert symbols.size, "no ids"
@@ -171,7 +171,7 @@ class NativeModel:
         self._read = _Read(calls, alive, known, masks)
         return features, tuple(after)
 
-    def cost(self, features: Array, targets: Array) -> tuple[float, Array]:
+    def loss(self, features: Array, targets: Array) -> tuple[float, Array]:
         """The mean of -ln p of the targets (B, T), given features (T, B, F); its gradient by them; those of the
         head are left in `gradients`."""
         T, B, F = features.shape
@@ -184,12 +184,12 @@ class NativeModel:
             self.weights["head.weight"].ctypes.data, self.weights["head.bias"].ctypes.data, wanted.ctypes.data,
         )  # fmt: skip
         call.work = self.work(self.core.charrnn_softmax_xent_work_size(call))
-        slopes = self._array("slopes", features.shape)
+        grad = self._array("slopes", features.shape)
         weight, bias = self.gradients["head.weight"], self.gradients["head.bias"]
-        cost = self.core.charrnn_softmax_xent_loss(call, slopes.ctypes.data, F, weight.ctypes.data, bias.ctypes.data)
-        return float(cost), slopes
+        loss = self.core.charrnn_softmax_xent_loss(call, grad.ctypes.data, F, weight.ctypes.data, bias.ctypes.data)
+        return float(loss), grad
 
-    def backward(self, slopes: Array, after: State | None = None) -> State:
+    def backward(self, grad: Array, after: State | None = None) -> State:
         """Follow a cost back through what was read last, once; the gradients of layers and embedding are left in
         `gradients`.
 
@@ -204,13 +204,13 @@ class NativeModel:
         read, self._read = self._read, None  # the gradients of gates replace the gates
         architecture, calls, masks = self.architecture, read.calls, read.masks
         if masks is not None:
-            slopes = np.multiply(slopes, masks[-1], out=self._array("slopes", slopes.shape))
+            grad = np.multiply(grad, masks[-1], out=self._array("slopes", grad.shape))
         places = np.cumsum([0, *architecture.hidden])
         before: list[Array] = []
         above: Array | None = None  # the gradient by a layer's output that comes from the next layer
         for layer in reversed(range(architecture.layers)):
             call = calls[layer]
-            own = slopes if architecture.summed else slopes[:, :, places[layer] : places[layer + 1]]
+            own = grad if architecture.summed else grad[:, :, places[layer] : places[layer + 1]]
             rows = _rows(own if above is None else np.add(own, above, out=above))
             if layer or read.known is not None:
                 below = self._array(f"below {layer}", (call.rows, call.inputs))

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from charrnn.engines.base import Array, Inference, State
+from charrnn.engines.base import Array, InferenceEngine, State
 from charrnn.engines.numpy.cells import ZERO, Layer, Product
 from charrnn.network.architecture import Architecture
 
@@ -20,8 +20,8 @@ TABLE = 1 << 24  # largest input table, in floats (64 MB); beyond it rows are ma
 BLOCK = 1 << 24  # largest array of gates or logits that `score` makes at a time, in floats
 
 
-class NumpyEngine(Inference):
-    """`Inference` in float32 on the CPU. Not for use by two threads at once: `step` has buffers.
+class NumpyInference(InferenceEngine):
+    """`InferenceEngine` in float32 on the CPU. Not for use by two threads at once: `step` has buffers.
 
     Overflow is not told: where weights are huge or not finite, so are nats and logits.
 
@@ -47,7 +47,7 @@ class NumpyEngine(Inference):
 
     @np.errstate(all="ignore")
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `Inference`."""
+        """See `InferenceEngine`."""
         B, symbols = len(ids), ids.tolist()
         assert 0 <= min(symbols) <= max(symbols) <= self.architecture.start, "an id is out of range"
         if len(self._cells[0].gates) != B:
@@ -75,7 +75,7 @@ class NumpyEngine(Inference):
 
     @np.errstate(all="ignore")
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `Inference`. Takes memory for BLOCK floats besides what B*T needs, whatever V."""
+        """See `InferenceEngine`. Takes memory for BLOCK floats besides what B*T needs, whatever V."""
         B, T = ids.shape
         assert 0 <= ids.min() <= ids.max() <= self.architecture.start, "an id is out of range"
         nats = np.empty((B, T), np.float64)
@@ -102,9 +102,9 @@ class NumpyEngine(Inference):
             h[0] = old[0]
             rest = [np.array(vector, np.float32) for vector in old[1:]]  # LSTM's c (B, H), renewed in place
             cell = layer.cell(B)
-            drive: Array | None = None  # (T, B, G*H)
+            input_projection: Array | None = None  # (T, B, G*H)
             if outputs:
-                drive = layer.inputs(outputs[-1][1:].reshape(T * B, -1)).reshape(T, B, -1)
+                input_projection = layer.inputs(outputs[-1][1:].reshape(T * B, -1)).reshape(T, B, -1)
             for t in range(T):
                 if resets[t]:
                     # h[t] was the output of step t - 1 too. Zeroing it there is seen only by what is
@@ -112,10 +112,10 @@ class NumpyEngine(Inference):
                     h[t, starts[t]] = 0
                     for vector in rest:
                         vector[starts[t]] = 0
-                if drive is None:
+                if input_projection is None:
                     np.take(table, rows[t], axis=0, out=cell.gates, mode="clip")
                 else:
-                    np.copyto(cell.gates, drive[t])
+                    np.copyto(cell.gates, input_projection[t])
                 cell.run(Product.together, [h[t], *rest], [h[t + 1], *rest])
             after.append(np.stack([h[T], *rest]))
             outputs.append(h)

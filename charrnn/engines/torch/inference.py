@@ -5,16 +5,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from charrnn.engines.base import Array, Inference, State
-from charrnn.engines.torch.layers import arithmetic, moved
+from charrnn.engines.base import Array, InferenceEngine, State
+from charrnn.engines.torch.layers import matmul_precision, to_device
 from charrnn.engines.torch.model import LanguageModel
 from charrnn.network.architecture import Architecture
 
 BLOCK = 1 << 24  # most logits that `score` makes at a time
 
 
-class TorchEngine(Inference):
-    """`Inference` by `charrnn.engines.torch.model.LanguageModel`, for CUDA.
+class TorchInference(InferenceEngine):
+    """`InferenceEngine` by `charrnn.engines.torch.model.LanguageModel`, for CUDA.
 
     Unlike the contract, `step` may differ in the last bits with the rows that stand beside a row: the
     products are BLAS's or cuDNN's.
@@ -23,7 +23,7 @@ class TorchEngine(Inference):
         architecture: the model's sizes.
         weights: arrays named and shaped as `architecture.shapes()`.
         device: "cpu", "cuda" or "cuda:N".
-        precision: as for `arithmetic`.
+        precision: as for `matmul_precision`.
     """
 
     name = "torch"
@@ -43,13 +43,13 @@ class TorchEngine(Inference):
 
     @torch.no_grad()
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `Inference`. Makes at most 2**24 logits at a time, or one row's."""
+        """See `InferenceEngine`. Makes at most 2**24 logits at a time, or one row's."""
         read, before = self._given(ids, state)
-        symbols = moved(read, self.device)
+        symbols = to_device(read, self.device)
         starts = symbols.flatten() == self.architecture.start  # (B*T,)
         targets = symbols.flatten().masked_fill(starts, 0)
         rows = max(1, BLOCK // self.architecture.vocabulary)
-        with arithmetic(self.precision, self.device):
+        with matmul_precision(self.precision, self.device):
             outputs, after = self.model.outputs(read, before)
             first = self.model.features([h[0] for h in before])[:, None]
             features = torch.cat((first, outputs[:, :-1]), dim=1)  # before each symbol
@@ -66,9 +66,9 @@ class TorchEngine(Inference):
 
     @torch.no_grad()
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `Inference`; rows are the same to about 1e-6, not to the last bit."""
+        """See `InferenceEngine`; rows are the same to about 1e-6, not to the last bit."""
         symbols, before = self._given(ids[:, None], state)
-        with arithmetic(self.precision, self.device):
+        with matmul_precision(self.precision, self.device):
             logits, after = self.model(symbols, before)
         return logits[:, 0].float().cpu().numpy(), self._to_numpy(after)
 

@@ -17,7 +17,7 @@ SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @contextlib.contextmanager
-def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
+def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
     """What products multiply, in this block, forward and backward; sums are float32.
 
     Args:
@@ -36,7 +36,7 @@ def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
         yield
 
 
-def moved(tensor: Tensor, device: torch.device) -> Tensor:
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor on a device. The processor does not wait for a copy to a GPU."""
     if device.type == "cpu" or tensor.device.type != "cpu":
         return tensor.to(device)
@@ -89,7 +89,7 @@ class RecurrentLayer(nn.Module):
         if resets is None:
             return self._run(x, state)
         resets = resets.cpu()
-        state = state.masked_fill(moved(resets[:, 0], x.device)[None, :, None], 0)
+        state = state.masked_fill(to_device(resets[:, 0], x.device)[None, :, None], 0)
         if not resets[:, 1:].any():
             return self._run(x, state)
         return self._cut(x, resets, state)
@@ -126,13 +126,13 @@ class RecurrentLayer(nn.Module):
         opening = segment[::T]  # (B,) the segments that go on from `state`; all others begin at zero
         closing = segment[T - 1 :: T]  # (B,) those whose last state is the row's
         start = state.new_zeros(len(state), len(first), state.shape[2])
-        start = start.index_copy(1, moved(rank[opening], device), state)
-        symbols = x.reshape(B * T, -1)[moved(packed, device)]
+        start = start.index_copy(1, to_device(rank[opening], device), state)
+        symbols = x.reshape(B * T, -1)[to_device(packed, device)]
         outputs, end = self._run(PackedSequence(symbols, sizes), start)
-        return outputs[moved(packed.argsort(), device)].reshape(B, T, -1), end[:, moved(rank[closing], device)]
+        return outputs[to_device(packed.argsort(), device)].reshape(B, T, -1), end[:, to_device(rank[closing], device)]
 
 
-class SteppedLayer(nn.Module):
+class StepLayer(nn.Module):
     """`RecurrentLayer` for the cells that torch does not have: step by step, by `equations.STEPS`.
 
     Args:
@@ -154,7 +154,7 @@ class SteppedLayer(nn.Module):
     def forward(self, x: Tensor, resets: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
         """As `RecurrentLayer.forward`."""
         weights, H = self.weights(), state.shape[2]
-        drive = nn.functional.linear(x, weights["weight_ih"], weights["bias_ih"])  # (B, T, G*H)
+        input_projection = nn.functional.linear(x, weights["weight_ih"], weights["bias_ih"])  # (B, T, G*H)
         rows = [H * count for count in self.cell.products]
         matrices = torch.split_with_sizes(weights["weight_hh"], rows) if rows else ()
         biases = torch.split_with_sizes(weights["bias_hh"], rows) if rows else ()
@@ -164,9 +164,9 @@ class SteppedLayer(nn.Module):
             sums = nn.functional.linear(vectors, matrices[number], biases[number])
             return torch.chunk(sums, self.cell.products[number], dim=1)
 
-        marks = None if resets is None else moved(resets, x.device)
+        marks = None if resets is None else to_device(resets, x.device)
         vectors, outputs = tuple(state), []  # (B, H) each
-        for t, gates in enumerate(drive.unbind(1)):
+        for t, gates in enumerate(input_projection.unbind(1)):
             if marks is not None:
                 vectors = tuple(vector.masked_fill(marks[:, t, None], 0) for vector in vectors)
             vectors = self.advance(
@@ -176,7 +176,7 @@ class SteppedLayer(nn.Module):
         return torch.stack(outputs, dim=1), torch.stack(vectors)
 
 
-def layer_of(cell: str, width: int, size: int, activation: str) -> RecurrentLayer | SteppedLayer:
+def layer_of(cell: str, width: int, size: int, activation: str) -> RecurrentLayer | StepLayer:
     """A layer of any cell: by the arguments of `RecurrentLayer`."""
-    kind = SteppedLayer if (cell, activation) in STEPS else RecurrentLayer
+    kind = StepLayer if (cell, activation) in STEPS else RecurrentLayer
     return kind(cell, width, size, activation)

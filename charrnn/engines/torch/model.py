@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from charrnn.config.train import TrainConfig
 from charrnn.engines.base import Array, Optimizer, State
-from charrnn.engines.torch.layers import RecurrentLayer, SteppedLayer, arithmetic, layer_of, moved
+from charrnn.engines.torch.layers import RecurrentLayer, StepLayer, layer_of, matmul_precision, to_device
 from charrnn.network.architecture import Architecture
 
 TorchState = tuple[Tensor, ...]
@@ -39,7 +39,7 @@ class LanguageModel(nn.Module):
 
     Args:
         architecture: the model's sizes.
-        precision: of what products multiply in `learn`, as for `engines.torch.arithmetic`.
+        precision: of what products multiply in `forward_backward`, as for `engines.torch.matmul_precision`.
 
     Attributes:
         scaler: of costs, so that float16 can hold their gradients (Micikevicius et al. 2018); optimizers heed it.
@@ -66,7 +66,7 @@ class LanguageModel(nn.Module):
         self.scaler = torch.amp.GradScaler(self.embedding.device.type, enabled=self.precision == "float16")
         return self
 
-    def use_threads(self, count: int) -> None:
+    def set_num_threads(self, count: int) -> None:
         """How many of the processor's threads PyTorch takes, in all it does."""
         torch.set_num_threads(count)
 
@@ -75,21 +75,21 @@ class LanguageModel(nn.Module):
         S = self.architecture.states
         return tuple(self.embedding.new_zeros(S, batch, H) for H in self.architecture.hidden)
 
-    def state_of(self, arrays: Sequence[Array]) -> TorchState:
+    def state_from_numpy(self, arrays: Sequence[Array]) -> TorchState:
         """A state as arrays (S, B, H) tell it."""
         return tuple(self.embedding.new_tensor(layer) for layer in arrays)
 
-    def arrays_of(self, state: TorchState) -> State:
-        """What `state_of` takes."""
+    def state_to_numpy(self, state: TorchState) -> State:
+        """What `state_from_numpy` takes."""
         return tuple(np.array(layer.detach().cpu().numpy()) for layer in state)
 
     def make_optimizer(self, config: TrainConfig) -> Optimizer:
-        """See `engines.Training`."""
+        """See `engines.TrainingEngine`."""
         from charrnn.engines.torch.optimizer import TorchOptimizer
 
         return TorchOptimizer(self.named_weights(), config, self.scaler)
 
-    def learn(
+    def forward_backward(
         self,
         ids: Array,
         targets: Array,
@@ -97,23 +97,23 @@ class LanguageModel(nn.Module):
         masks: Sequence[Array] | None = None,
         weight_masks: Mapping[str, Array] | None = None,
     ) -> tuple[Tensor, TorchState]:
-        """See `engines.Training`; the gradients are those of the parameters. Never waits for a GPU."""
+        """See `engines.TrainingEngine`; the gradients are those of the parameters. Never waits for a GPU."""
         device = self.embedding.device
         self.zero_grad()
-        on_device = None if masks is None else [moved(torch.from_numpy(mask), device) for mask in masks]
+        on_device = None if masks is None else [to_device(torch.from_numpy(mask), device) for mask in masks]
         with self._masked(weight_masks or {}):
-            with arithmetic(self.precision, device):
+            with matmul_precision(self.precision, device):
                 features, after = self.outputs(torch.from_numpy(ids), state, on_device)
-                cost = self.cost(features, moved(torch.from_numpy(targets), device))
-            with arithmetic("float32" if self.precision == "float32" else "tf32", device):
-                self.scaler.scale(cost).backward()  # type: ignore[no-untyped-call]
-        return cost.detach(), tuple(layer.detach().float() for layer in after)
+                loss = self.loss(features, to_device(torch.from_numpy(targets), device))
+            with matmul_precision("float32" if self.precision == "float32" else "tf32", device):
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), tuple(layer.detach().float() for layer in after)
 
     @contextlib.contextmanager
     def _masked(self, masks: Mapping[str, Array]) -> Iterator[None]:
         """Let weights be multiplied by masks for as long as the block lasts, and then the gradients left."""
         named = self.named_weights()
-        masked = [(named[name], moved(torch.from_numpy(mask), named[name].device)) for name, mask in masks.items()]
+        masked = [(named[name], to_device(torch.from_numpy(mask), named[name].device)) for name, mask in masks.items()]
         whole = [weight.detach().clone() for weight, _ in masked]
         for weight, mask in masked:
             weight.data.mul_(mask)
@@ -146,7 +146,7 @@ class LanguageModel(nn.Module):
         """`forward` up to the head: features (B, T, F), for a caller who wants logits in pieces."""
         starts = (ids == self.architecture.start).cpu()  # (B, T)
         resets = starts if starts.any() else None
-        x = nn.functional.embedding(moved(ids, self.embedding.device), self.embedding)  # (B, T, E)
+        x = nn.functional.embedding(to_device(ids, self.embedding.device), self.embedding)  # (B, T, E)
         after, outputs = [], []
         for number, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             if masks is not None and number:
@@ -165,7 +165,7 @@ class LanguageModel(nn.Module):
             return functools.reduce(torch.add, outputs)
         return torch.cat(tuple(outputs), dim=-1)
 
-    def cost(self, features: Tensor, targets: Tensor) -> Tensor:
+    def loss(self, features: Tensor, targets: Tensor) -> Tensor:
         """The mean of -ln p of the targets, int64 (B, T) in [0, V), in nats."""
         return nn.functional.cross_entropy(self.head(features).flatten(0, 1), targets.flatten())
 
@@ -173,7 +173,7 @@ class LanguageModel(nn.Module):
         """The parameters themselves under the names of `architecture.shapes()`, in its order."""
         named: dict[str, nn.Parameter] = {"embedding": self.embedding}
         for number, layer in enumerate(self.layers):
-            assert isinstance(layer, RecurrentLayer | SteppedLayer)
+            assert isinstance(layer, RecurrentLayer | StepLayer)
             named |= {f"layers.{number}.{name}": weight for name, weight in layer.weights().items()}
         named |= {f"head.{name}": weight for name, weight in self.head.named_parameters()}
         return named
@@ -200,7 +200,7 @@ class LanguageModel(nn.Module):
 
 
 class TorchGradients:
-    """What `NativeModel` has to follow a cost back by, on the CPU, for cells that the core does not run.
+    """What `NativeTraining` has to follow a cost back by, on the CPU, for cells that the core does not run.
 
     Args:
         architecture: the model's sizes.
@@ -217,17 +217,17 @@ class TorchGradients:
         self._features: Tensor | None = None
 
     def forward(self, ids: Array, state: State) -> tuple[Array, State]:
-        """See `NativeModel`."""
-        features, after = self.model.outputs(torch.from_numpy(ids), self.model.state_of(state))
+        """See `NativeTraining`."""
+        features, after = self.model.outputs(torch.from_numpy(ids), self.model.state_from_numpy(state))
         self._features = features.transpose(0, 1)
-        return self._features.detach().numpy(), self.model.arrays_of(after)
+        return self._features.detach().numpy(), self.model.state_to_numpy(after)
 
-    def backward(self, slopes: Array) -> None:
-        """See `NativeModel`."""
+    def backward(self, grad: Array) -> None:
+        """See `NativeTraining`."""
         assert self._features is not None, "what was read is followed back once"
         features, self._features = self._features, None
         self.model.zero_grad()
-        features.backward(torch.from_numpy(slopes))  # type: ignore[no-untyped-call]
+        features.backward(torch.from_numpy(grad))  # type: ignore[no-untyped-call]
         for name, weight in self.model.named_weights().items():
             if weight.grad is not None:
                 self.gradients[name] = weight.grad.numpy()

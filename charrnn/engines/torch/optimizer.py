@@ -36,7 +36,7 @@ class TorchOptimizer(Optimizer):
         self.scaler = torch.amp.GradScaler(enabled=False) if scaler is None else scaler
         groups = [
             {"params": [weight], "weight_decay": decay, "pace": pace}
-            for weight, decay, pace in zip(weights.values(), self.decays, self.paces, strict=True)
+            for weight, decay, pace in zip(weights.values(), self.decays, self.lr_multipliers, strict=True)
         ]
         optimizer: torch.optim.Optimizer
         match config.optimizer:

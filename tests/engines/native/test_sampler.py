@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from charrnn.config.sample import SampleConfig
-from charrnn.engines.base import ENDS, NEVER, Array, Inference, Request, Sampler
+from charrnn.engines.base import END, FORBIDDEN, Array, GenerationRequest, InferenceEngine, Sampler
 from charrnn.engines.native import lib as core
 from charrnn.engines.reference import ReferenceEngine
-from charrnn.engines.select import inference
+from charrnn.engines.select import inference_engine
 from charrnn.errors import NonFiniteError
-from charrnn.generation.constraints import automaton_of
-from charrnn.generation.generate import write_texts
-from charrnn.generation.sampling import SteppingSampler, choose, distribution, sampler_of
+from charrnn.generation.constraints import token_dfa
+from charrnn.generation.generate import generate
+from charrnn.generation.sampling import StepSampler, distribution, inverse_cdf, sampler_of
 from charrnn.network.architecture import Architecture
 from charrnn.rng import RngStream, generator
-from charrnn.scoring.batching import read_prompt
+from charrnn.scoring.batching import read_prefix
 from tests import tiny
 from tests.engines.native.test_training import V, large, native
 from tests.engines.test_engines import drawn
@@ -55,7 +55,7 @@ def first_symbols(logits: Array, count: int, *, automaton: Array | None = None, 
     engine = native(Architecture("rnn", size, (1,), 1))
     sampler = sampler_of(
         engine,
-        Request(
+        GenerationRequest(
             logits[None],
             engine.zero_state(1),
             SampleConfig(length=1, num=count, **controls),
@@ -85,10 +85,10 @@ def surprise(counts: Array, probabilities: Array) -> float:
     return float(sum((count - mean) ** 2 / mean for count, mean in pairs) / quantile)
 
 
-def a_model() -> tuple[Inference, ReferenceEngine]:
+def a_model() -> tuple[InferenceEngine, ReferenceEngine]:
     architecture = Architecture("gru", V, (33,), embedding=9)
     weights = drawn(architecture, scale=0.5)
-    return inference(architecture, weights, name="native"), ReferenceEngine(architecture, weights)
+    return inference_engine(architecture, weights, name="native"), ReferenceEngine(architecture, weights)
 
 
 @pytest.mark.parametrize("controls", CONTROLS, ids=str)
@@ -97,9 +97,11 @@ def test_draws_have_the_references_odds(controls: dict[str, Any]) -> None:
     engine, reference = a_model()
     config = SampleConfig(length=2, num=20_000, **controls)
     prompt = np.array([3, 1, 4])
-    sampler = sampler_of(engine, Request(*read_prompt(engine, prompt), config, seed=4, automaton=ANYTHING, batch=64))
+    sampler = sampler_of(
+        engine, GenerationRequest(*read_prefix(engine, prompt), config, seed=4, automaton=ANYTHING, batch=64)
+    )
     texts = np.array(list(written(sampler).values()))
-    logits, state = read_prompt(reference, prompt)
+    logits, state = read_prefix(reference, prompt)
     first = distribution(logits, config)[0]
     assert surprise(np.bincount(texts[:, 0], minlength=V), first) < 1
     commonest = int(first.argmax())
@@ -112,7 +114,7 @@ def test_draws_have_the_references_odds(controls: dict[str, Any]) -> None:
 def test_wrong_odds_are_seen() -> None:
     """Negative control: a temperature 10 % off, over the same number of draws."""
     _, reference = a_model()
-    logits, _ = read_prompt(reference, np.array([3, 1, 4]))
+    logits, _ = read_prefix(reference, np.array([3, 1, 4]))
     ids = first_symbols(logits[0].astype(np.float32), 20_000, temp=0.9)
     assert surprise(np.bincount(ids, minlength=V), distribution(logits, SampleConfig())[0]) > 1
 
@@ -136,10 +138,10 @@ def test_draws_are_those_of_the_inverse_distribution(size: int, controls: dict[s
     for logits in np.array(spreads, np.float32):
         never = random.random(size) < 0.3
         never[random.integers(size)] = False
-        automaton = np.where(never, NEVER, 0)[None].astype(np.int32)
+        automaton = np.where(never, FORBIDDEN, 0)[None].astype(np.int32)
         odds = distribution(logits[None], config, never[None])
         ids = first_symbols(logits, count, automaton=automaton, **controls)
-        expected = choose(np.repeat(odds, count, axis=0), uniforms)
+        expected = inverse_cdf(np.repeat(odds, count, axis=0), uniforms)
         assert (odds[0, ids] > 0).all()
         borders = np.abs(np.cumsum(odds[0])[None] - uniforms[:, None]).min(axis=1)  # (count,)
         assert np.array_equal(ids[borders > 1e-5], expected[borders > 1e-5])
@@ -152,11 +154,11 @@ def test_every_draw_is_philoxs() -> None:
     size = 1 << 16
     architecture = Architecture("rnn", size, (1,), 1)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
-    engine = inference(architecture, weights, name="native")
+    engine = inference_engine(architecture, weights, name="native")
     sampler = sampler_of(
         engine,
-        Request(
-            *read_prompt(engine, np.zeros(0, np.int64)),
+        GenerationRequest(
+            *read_prefix(engine, np.zeros(0, np.int64)),
             SampleConfig(length=11, num=5),
             seed=2**63 - 1,
             automaton=np.zeros((1, size), np.int32),
@@ -174,13 +176,15 @@ def test_a_text_is_the_same_in_any_company(cell: str, layers: int) -> None:
     """CL-26: to the byte, alone or among 64, by one thread or several, at once or with pauses."""
     architecture = large(cell, layers)
     size = architecture.vocabulary
-    automaton = automaton_of(size, 0, (5,))
+    automaton = token_dfa(size, 0, (5,))
 
     def texts(threads: int, batch: int, seconds: float = 1.0, num: int = 70) -> dict[int, list[int]]:
         engine = native(architecture, threads)
         config = SampleConfig(length=50, num=num, temp=0.9, top_p=0.95, min_p=0.001)
-        first = read_prompt(engine, np.array([7, 8]))
-        return written(sampler_of(engine, Request(*first, config, seed=3, automaton=automaton, batch=batch)), seconds)
+        first = read_prefix(engine, np.array([7, 8]))
+        return written(
+            sampler_of(engine, GenerationRequest(*first, config, seed=3, automaton=automaton, batch=batch)), seconds
+        )
 
     expected = texts(1, 1)
     assert {len(text) for text in expected.values()} > {50}  # some end early, with what ends a record
@@ -200,9 +204,9 @@ def test_it_writes_what_numpy_writes() -> None:
             config = SampleConfig(length=400, num=2, **controls)
             both = []
             for name in ("native", "numpy"):
-                engine = inference(model.architecture, model.weights, name=name)
+                engine = inference_engine(model.architecture, model.weights, name=name)
                 ids = model.tokenizer.encode(b"the ")
-                parts = list(write_texts(engine, model.tokenizer, ids, config, seed=number, separator=separator))
+                parts = list(generate(engine, model.tokenizer, ids, config, seed=number, separator=separator))
                 both.append({text: b"".join(part.data for part in parts if part.index == text) for text in (0, 1)})
             assert both[0] == both[1]
             total += sum(len(text) for text in both[0].values())
@@ -212,17 +216,17 @@ def test_it_writes_what_numpy_writes() -> None:
 def test_an_automaton_decides_what_may_be_written() -> None:
     """Numbers: a sign or none, digits, a point, digits, the end. Every text is one."""
     symbols = "+-.0123456789;"
-    table = np.full((4, len(symbols)), NEVER, np.int32)
+    table = np.full((4, len(symbols)), FORBIDDEN, np.int32)
     digits = slice(3, 13)
     table[0, :2] = 1
     table[0, digits] = table[1, digits] = table[2, digits] = 2
     table[2, 2] = 3
     table[3, digits] = 3
-    table[2:, 13] = ENDS
+    table[2:, 13] = END
     engine = native(Architecture("gru", len(symbols), (20,), 5))
-    first = read_prompt(engine, np.zeros(0, np.int64))
+    first = read_prefix(engine, np.zeros(0, np.int64))
     config = SampleConfig(length=500, num=300)
-    texts = written(sampler_of(engine, Request(*first, config, seed=1, automaton=table, batch=64)))
+    texts = written(sampler_of(engine, GenerationRequest(*first, config, seed=1, automaton=table, batch=64)))
     assert len(texts) == 300
     lengths = set()
     for ids in texts.values():
@@ -231,17 +235,17 @@ def test_an_automaton_decides_what_may_be_written() -> None:
         float(text[:-1])
         lengths.add(len(text))
     assert len(lengths) > 5
-    other = SteppingSampler(engine, Request(*first, config, seed=1, automaton=table, batch=64))  # by steps
+    other = StepSampler(engine, GenerationRequest(*first, config, seed=1, automaton=table, batch=64))  # by steps
     assert written(other) == texts
 
 
 def test_a_text_can_be_finished() -> None:
     """No more of it is written; the others come out as if nothing had been."""
     engine = native(large())
-    first, automaton = read_prompt(engine, np.array([7])), np.zeros((1, 70), np.int32)
+    first, automaton = read_prefix(engine, np.array([7])), np.zeros((1, 70), np.int32)
     config = SampleConfig(length=40, num=9)
-    whole = written(sampler_of(engine, Request(*first, config, seed=3, automaton=automaton, batch=4)))
-    sampler = sampler_of(engine, Request(*first, config, seed=3, automaton=automaton, batch=4))
+    whole = written(sampler_of(engine, GenerationRequest(*first, config, seed=3, automaton=automaton, batch=4)))
+    sampler = sampler_of(engine, GenerationRequest(*first, config, seed=3, automaton=automaton, batch=4))
     part = sampler.write(0)
     assert set(part.texts.tolist()) == {0, 1, 2, 3}
     for text in (1, 3):
@@ -272,17 +276,17 @@ def test_logits_that_are_not_finite(value: float) -> None:
     architecture = Architecture("gru", V, (20,), embedding=4)
     weights = drawn(architecture)
     weights["head.bias"][7] = value
-    engine = inference(architecture, weights, name="native")
+    engine = inference_engine(architecture, weights, name="native")
     first = np.zeros((1, V), np.float32), engine.zero_state(1)
     with pytest.raises(NonFiniteError):
-        sampler_of(engine, Request(*first, SampleConfig(), seed=1, automaton=ANYTHING, batch=1)).write(1)
+        sampler_of(engine, GenerationRequest(*first, SampleConfig(), seed=1, automaton=ANYTHING, batch=1)).write(1)
 
 
 @pytest.mark.parametrize(
     ("automaton", "wrong"),
     [
         (np.zeros((1, V + 1)), "shape"), (np.full((1, V), 1), "out of itself"), (np.full((1, V), -3), "out of itself"),
-        (np.full((1, V), NEVER), "nothing is drawn"),
+        (np.full((1, V), FORBIDDEN), "nothing is drawn"),
     ],
     ids=["shape", "beyond", "below", "never"],
 )  # fmt: skip
@@ -291,4 +295,4 @@ def test_an_automaton_that_cannot_be(automaton: Array, wrong: str) -> None:
     engine = native(Architecture("gru", V, (7,), embedding=4))
     first = np.zeros((1, V), np.float32), engine.zero_state(1)
     with pytest.raises(AssertionError, match=wrong):
-        sampler_of(engine, Request(*first, SampleConfig(), seed=1, automaton=automaton, batch=1))
+        sampler_of(engine, GenerationRequest(*first, SampleConfig(), seed=1, automaton=automaton, batch=1))

@@ -19,12 +19,12 @@ import torch
 
 from charrnn.config.sample import SampleConfig
 from charrnn.config.train import TrainConfig
-from charrnn.engines.base import Array, Request, Training
+from charrnn.engines.base import Array, GenerationRequest, TrainingEngine
 from charrnn.engines.native import lib as core
-from charrnn.engines.native.inference import NativeEngine
+from charrnn.engines.native.inference import NativeInference
 from charrnn.engines.native.lib import PRECISIONS
-from charrnn.engines.native.training import NativeModel
-from charrnn.engines.numpy.inference import NumpyEngine
+from charrnn.engines.native.training import NativeTraining
+from charrnn.engines.numpy.inference import NumpyInference
 from charrnn.engines.select import choose_engine
 from charrnn.engines.torch.model import LanguageModel
 from charrnn.errors import UsageError
@@ -63,22 +63,22 @@ def setting_of(architecture: Architecture, B: int, masks: bool) -> Setting:
     return Setting(state, drawn_masks if masks else None, after)
 
 
-def made(architecture: Architecture, threads: int = 1, precision: str = "float32") -> NativeModel:
-    model = NativeModel(architecture, precision)
-    model.use_threads(threads)
+def made(architecture: Architecture, threads: int = 1, precision: str = "float32") -> NativeTraining:
+    model = NativeTraining(architecture, precision)
+    model.set_num_threads(threads)
     model.load_weights(drawn(architecture, scale=0.2))
     return model
 
 
-def learnt(model: NativeModel, ids: Array, targets: Array, masks: bool) -> tuple[float, dict[str, Array]]:
+def learnt(model: NativeTraining, ids: Array, targets: Array, masks: bool) -> tuple[float, dict[str, Array]]:
     """The cost of a step, and its gradients by the weights and by the state before."""
     setting = setting_of(model.architecture, len(ids), masks)
     features, after = model.forward(ids, tuple(setting.state), setting.masks)
-    cost, slopes = model.cost(features, targets)
-    before = model.backward(slopes, tuple(setting.after))
+    loss, grad = model.loss(features, targets)
+    before = model.backward(grad, tuple(setting.after))
     for layer, slope in zip(after, setting.after, strict=True):
-        cost += float(layer.ravel().astype(float) @ slope.ravel())
-    return cost, {f"state {number}": slope for number, slope in enumerate(before)} | model.gradients
+        loss += float(layer.ravel().astype(float) @ slope.ravel())
+    return loss, {f"state {number}": slope for number, slope in enumerate(before)} | model.gradients
 
 
 def truly_learnt(architecture: Architecture, ids: Array, targets: Array, masks: bool) -> tuple[float, dict[str, Array]]:
@@ -89,13 +89,13 @@ def truly_learnt(architecture: Architecture, ids: Array, targets: Array, masks: 
     state = tuple(torch.from_numpy(layer).double().requires_grad_() for layer in setting.state)
     given = None if setting.masks is None else [torch.from_numpy(mask).double() for mask in setting.masks]
     features, after = model.outputs(torch.from_numpy(ids), state, given)
-    cost = model.cost(features, torch.from_numpy(targets))
+    loss = model.loss(features, torch.from_numpy(targets))
     for layer, slope in zip(after, setting.after, strict=True):
-        cost = cost + (layer * torch.from_numpy(slope)).sum()
-    cost.backward()  # type: ignore[no-untyped-call]
-    slopes = {f"state {number}": layer.grad for number, layer in enumerate(state)}
-    slopes |= {key: weight.grad for key, weight in model.named_weights().items()}
-    return float(cost.detach()), {key: slope.numpy() for key, slope in slopes.items() if slope is not None}
+        loss = loss + (layer * torch.from_numpy(slope)).sum()
+    loss.backward()  # type: ignore[no-untyped-call]
+    grad = {f"state {number}": layer.grad for number, layer in enumerate(state)}
+    grad |= {key: weight.grad for key, weight in model.named_weights().items()}
+    return float(loss.detach()), {key: slope.numpy() for key, slope in grad.items() if slope is not None}
 
 
 def assert_near(found: dict[str, Array], true: dict[str, Array]) -> None:
@@ -120,10 +120,10 @@ def test_gradients_equal_those_in_float64(
     architecture = Architecture(cell, V, hidden, embedding=9, activation=activation)
     ids, targets = ids_of(B, T, starts)
     masks = B == 3
-    cost, slopes = learnt(made(architecture, 2), ids, targets, masks)
+    loss, grad = learnt(made(architecture, 2), ids, targets, masks)
     true_cost, true = truly_learnt(architecture, ids, targets, masks)
-    assert cost == pytest.approx(true_cost, rel=1e-5, abs=1e-5)
-    assert_near(slopes, true)
+    assert loss == pytest.approx(true_cost, rel=1e-5, abs=1e-5)
+    assert_near(grad, true)
 
 
 @pytest.mark.parametrize("masks", [False, True])
@@ -132,10 +132,10 @@ def test_gradients_with_any_vocabulary(vocabulary: int, masks: bool) -> None:
     """A large one needs products only for the ids that are read."""
     architecture = Architecture("gru", vocabulary, (33,), embedding=9)
     ids, targets = ids_of(3, 9, 0.1, vocabulary)
-    cost, slopes = learnt(made(architecture), ids, targets, masks)
+    loss, grad = learnt(made(architecture), ids, targets, masks)
     true_cost, true = truly_learnt(architecture, ids, targets, masks)
-    assert cost == pytest.approx(true_cost, rel=1e-5, abs=1e-5)
-    assert_near(slopes, true)
+    assert loss == pytest.approx(true_cost, rel=1e-5, abs=1e-5)
+    assert_near(grad, true)
 
 
 def test_a_wrong_gradient_is_seen() -> None:
@@ -144,9 +144,9 @@ def test_a_wrong_gradient_is_seen() -> None:
     ids, targets = ids_of(3, 9, 0.0)
     _, true = truly_learnt(architecture, ids, targets, masks=False)
     ids[1, 4] = V
-    _, slopes = learnt(made(architecture), ids, targets, masks=False)
+    _, grad = learnt(made(architecture), ids, targets, masks=False)
     with pytest.raises(AssertionError, match=":"):
-        assert_near(slopes, true)
+        assert_near(grad, true)
 
 
 def test_no_weights_change_and_nothing_is_learnt_twice() -> None:
@@ -154,15 +154,15 @@ def test_no_weights_change_and_nothing_is_learnt_twice() -> None:
     model = made(architecture)
     before = model.copy_weights()
     ids, targets = ids_of(2, 3, 0.0)
-    model.learn(ids, targets, model.zero_state(2))
+    model.forward_backward(ids, targets, model.zero_state(2))
     assert all(np.array_equal(before[key], weight) for key, weight in model.copy_weights().items())
     with pytest.raises(AssertionError, match="once"):  # the gates have become their gradients
         model.backward(np.zeros((3, 2, 8), np.float32))
 
 
-@pytest.mark.parametrize("engine", [NativeModel, LanguageModel])
+@pytest.mark.parametrize("engine", [NativeTraining, LanguageModel])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_dropped_weights_are_as_zeros_for_a_step(cell: str, engine: Callable[[Architecture], Training]) -> None:
+def test_dropped_weights_are_as_zeros_for_a_step(cell: str, engine: Callable[[Architecture], TrainingEngine]) -> None:
     """The step is one of the model whose weights are multiplied by the masks; they themselves stay."""
     architecture = Architecture(cell, V, (8, 8), embedding=4)
     whole, masked = engine(architecture), engine(architecture)
@@ -171,17 +171,17 @@ def test_dropped_weights_are_as_zeros_for_a_step(cell: str, engine: Callable[[Ar
     masks = weight_masks(architecture, 0.4, seed=1, step=0)
     masked.load_weights(weights | {name: weights[name] * mask for name, mask in masks.items()})
     ids, targets = ids_of(2, 3, 0.1)
-    cost, _ = whole.learn(ids, targets, whole.zero_state(2), None, masks)
-    expected, _ = masked.learn(ids, targets, masked.zero_state(2))
-    assert float(cost) == float(expected)
+    loss, _ = whole.forward_backward(ids, targets, whole.zero_state(2), None, masks)
+    expected, _ = masked.forward_backward(ids, targets, masked.zero_state(2))
+    assert float(loss) == float(expected)
     found, true = gradients_of(whole), gradients_of(masked)
     for name, slope in true.items():
         assert np.array_equal(found[name], slope * masks[name] if name in masks else slope), name
     assert all(np.array_equal(weights[name], weight) for name, weight in whole.copy_weights().items())
 
 
-def gradients_of(model: Training) -> dict[str, Array]:
-    if isinstance(model, NativeModel):
+def gradients_of(model: TrainingEngine) -> dict[str, Array]:
+    if isinstance(model, NativeTraining):
         return model.gradients
     assert isinstance(model, LanguageModel)
     named = {name: weight.grad for name, weight in model.named_weights().items()}
@@ -194,9 +194,9 @@ def test_gradients_are_replaced() -> None:
     fresh, used = made(architecture), made(architecture)
     for B, masks in ((7, True), (2, False), (2, True)):
         random = dropout_masks(architecture, 0.5, seed=1, step=0, first_row=0, rows=B) if masks else None
-        used.learn(*ids_of(B, 5, 0.1, 5000, seed=B), used.zero_state(B), random)
+        used.forward_backward(*ids_of(B, 5, 0.1, 5000, seed=B), used.zero_state(B), random)
     for model in (fresh, used):
-        model.learn(*ids_of(3, 9, 0.1, 5000), model.zero_state(3))
+        model.forward_backward(*ids_of(3, 9, 0.1, 5000), model.zero_state(3))
     for name, slope in fresh.gradients.items():
         assert np.array_equal(slope, used.gradients[name]), name
 
@@ -204,7 +204,7 @@ def test_gradients_are_replaced() -> None:
 # --- the same bits everywhere ----------------------------------------------------------------------
 
 
-def optimized(model: Training) -> tuple[dict[str, Array], list[float]]:
+def optimized(model: TrainingEngine) -> tuple[dict[str, Array], list[float]]:
     """Weights after some steps of AdamW, most of them clipped, and the gradients' norms."""
     optimizer = model.make_optimizer(TrainConfig(lr=0.1, weight_decay=0.3))
     norms = []
@@ -212,7 +212,7 @@ def optimized(model: Training) -> tuple[dict[str, Array], list[float]]:
         random = np.random.default_rng(number)
         for name, shape in model.architecture.shapes().items():
             slope = random.standard_normal(shape)
-            if isinstance(model, NativeModel):
+            if isinstance(model, NativeTraining):
                 model.gradients[name][:] = slope
             else:
                 assert isinstance(model, LanguageModel)
@@ -245,20 +245,20 @@ def digest(threads: int, precision: str = "float32") -> str:
         nats, state = engine.score(ids, engine.zero_state(5))
         logits, after = engine.step(ids[:, 0], state)
         model = made(architecture, threads, precision)
-        _, slopes = learnt(model, *ids_of(5, 12, 0.1), masks=False)
+        _, grad = learnt(model, *ids_of(5, 12, 0.1), masks=False)
         config = SampleConfig(length=200, num=9, temp=0.9, top_k=9, top_p=0.95, min_p=0.01)
         first = logits[:1], tuple(layer[:, :1] for layer in after)
         automaton = np.zeros((1, V), np.int32)
-        written = sampler_of(engine, Request(*first, config, seed=6, automaton=automaton, batch=4)).write(60)
+        written = sampler_of(engine, GenerationRequest(*first, config, seed=6, automaton=automaton, batch=4)).write(60)
         assert len(written.ids) == 1800
         trained = list(optimized(made(architecture, threads))[0].values())
-        for array in (nats, logits, *state, *after, *slopes.values(), *written, *trained):
+        for array in (nats, logits, *state, *after, *grad.values(), *written, *trained):
             hashed.update(np.ascontiguousarray(array).tobytes())
     return hashed.hexdigest()
 
 
-def native(architecture: Architecture, threads: int = 1, precision: str = "float32") -> NativeEngine:
-    return NativeEngine(architecture, drawn(architecture, scale=0.2), threads, precision)
+def native(architecture: Architecture, threads: int = 1, precision: str = "float32") -> NativeInference:
+    return NativeInference(architecture, drawn(architecture, scale=0.2), threads, precision)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -329,7 +329,7 @@ def test_without_a_table(vocabulary: int) -> None:
     architecture = Architecture("gru", vocabulary, (100,), embedding=8)
     weights = drawn(architecture, scale=0.2)
     ids = ids_of(2, 6, 0.2, vocabulary)[0]
-    engine, other = NativeEngine(architecture, weights, 2), NumpyEngine(architecture, weights)
+    engine, other = NativeInference(architecture, weights, 2), NumpyInference(architecture, weights)
     nats, _ = engine.score(ids, engine.zero_state(2))
     expected, _ = other.score(ids, other.zero_state(2))
     assert np.allclose(nats, expected, rtol=1e-5)
@@ -341,7 +341,7 @@ def test_numbers_that_are_not_finite_are_not_hidden(value: float, precision: str
     architecture = Architecture("gru", V, (20,), embedding=4)
     weights = drawn(architecture)
     weights["head.weight"][3, 7] = value
-    engine = NativeEngine(architecture, weights, 1, precision)
+    engine = NativeInference(architecture, weights, 1, precision)
     nats, _ = engine.score(np.array([[V, 1, 3]]), engine.zero_state(1))
     assert not (np.isfinite(nats[0, 1:]) & (nats[0, 1:] < 1e4)).all()
 
@@ -399,7 +399,7 @@ def test_bfloat16_rounds_what_products_multiply(hidden: int) -> None:
         r, z = (sigmoid(drive[gate * hidden :][:hidden] + product[gate * hidden :][:hidden]) for gate in (0, 1))
         n = np.tanh(drive[2 * hidden :] + r * product[2 * hidden :])
         h = (1 - z) * n + z * h
-    engine = NativeEngine(architecture, weights, 2, "bfloat16")
+    engine = NativeInference(architecture, weights, 2, "bfloat16")
     nats, _ = engine.score(ids[None], engine.zero_state(1))
     # a state that is a hair from the middle between two bfloat16 may be rounded the other way: 1/256 of it
     assert np.abs(nats[0] - expected).max() < 1e-3
@@ -412,7 +412,7 @@ def test_bfloat16_is_near_float32(cell: str) -> None:
     is another arithmetic."""
     architecture = Architecture(cell, V, (33, 100), embedding=9)
     ids, weights = ids_of(3, 200, 0.1)[0], drawn(architecture, scale=0.1)
-    engines = [NativeEngine(architecture, weights, 1, name) for name in PRECISIONS]
+    engines = [NativeInference(architecture, weights, 1, name) for name in PRECISIONS]
     nats = [engine.score(ids, engine.zero_state(3))[0] for engine in engines]
     assert 0 < abs(nats[0].mean() - nats[1].mean()) < 1e-3
     exact, near = (learnt(made(architecture, 1, name), *ids_of(3, 9, 0.2), masks=False)[1] for name in PRECISIONS)

@@ -99,37 +99,37 @@ def gradient(
     function: Callable[[dict[str, Array]], complex], at: dict[str, Array], derivative: str
 ) -> dict[str, Array]:
     """Every partial derivative, one at a time: by the complex step (exact), or by central differences."""
-    slopes = {}
+    grad = {}
     for key, value in at.items():
         slope = np.zeros(value.shape)
         for index in np.ndindex(value.shape):
             if derivative == "complex step":
-                moved = value.astype(np.complex128)
-                moved[index] += 1e-30j
-                slope[index] = function(at | {key: moved}).imag / 1e-30
+                to_device = value.astype(np.complex128)
+                to_device[index] += 1e-30j
+                slope[index] = function(at | {key: to_device}).imag / 1e-30
             else:
                 ahead, behind = value.copy(), value.copy()
                 ahead[index] += 1e-5
                 behind[index] -= 1e-5
                 slope[index] = (function(at | {key: ahead}) - function(at | {key: behind})).real / 2e-5
-        slopes[key] = slope
-    return slopes
+        grad[key] = slope
+    return grad
 
 
 def assert_same_gradients(architecture: Architecture, resets: str, derivative: str, within: float) -> None:
     ids, at = np.array(RESETS[resets]), point(architecture)
-    value, slopes = torch_objective(architecture, ids, at)
+    value, grad = torch_objective(architecture, ids, at)
     assert math.isclose(value, reference_objective(architecture, ids, at).real, rel_tol=1e-12)
-    true = gradient(lambda moved: reference_objective(architecture, ids, moved), at, derivative)
-    assert set(slopes) == set(true)
+    true = gradient(lambda to_device: reference_objective(architecture, ids, to_device), at, derivative)
+    assert set(grad) == set(true)
     for key, slope in true.items():
-        error = np.abs(slopes[key] - slope).max()
+        error = np.abs(grad[key] - slope).max()
         assert error < within * max(1.0, np.abs(slope).max()), f"{key}: {error}"
 
 
 @pytest.mark.parametrize(
     ("architecture", "resets"),
-    [(model, resets) for model in MODELS for resets in RESETS if core.runs(model.cell) or resets == "middle"],
+    [(model, resets) for model in MODELS for resets in RESETS if core.supports(model.cell) or resets == "middle"],
     ids=name,
 )
 def test_nu10_outputs_and_gradients_equal_the_reference(architecture: Architecture, resets: str) -> None:
@@ -137,7 +137,7 @@ def test_nu10_outputs_and_gradients_equal_the_reference(architecture: Architectu
     assert_same_gradients(architecture, resets, "complex step", 1e-9)
 
 
-@pytest.mark.parametrize("architecture", [model for model in MODELS[1::2] if core.runs(model.cell)], ids=name)
+@pytest.mark.parametrize("architecture", [model for model in MODELS[1::2] if core.supports(model.cell)], ids=name)
 def test_gradients_equal_central_differences(architecture: Architecture) -> None:
     """Gradients of the torch engine equal finite differences of the float64 reference."""
     assert_same_gradients(architecture, "middle", "central differences", 1e-6)
@@ -146,9 +146,9 @@ def test_gradients_equal_central_differences(architecture: Architecture) -> None
 def test_nu10_a_wrong_gradient_is_seen() -> None:
     """Negative control: with one reset fewer on one side the comparison fails."""
     architecture, at = MODELS[-1], point(MODELS[-1])
-    _, slopes = torch_objective(architecture, np.array(RESETS["middle"]), at)
+    _, grad = torch_objective(architecture, np.array(RESETS["middle"]), at)
     _, others = torch_objective(architecture, np.array(RESETS["first"]), at)
-    assert np.abs(slopes["layers.0.weight_hh"] - others["layers.0.weight_hh"]).max() > 1e-3
+    assert np.abs(grad["layers.0.weight_hh"] - others["layers.0.weight_hh"]).max() > 1e-3
 
 
 @pytest.mark.parametrize(("cell", "activation"), CELLS)
@@ -224,7 +224,7 @@ def test_nu09_every_cell_learns(cell: str, activation: str) -> None:
     architecture = Architecture(cell, 8, (24,), embedding=8, activation=activation)
     model = LanguageModel(architecture)
     model.load_weights(initial_weights(architecture, 1))
-    length = 50 if core.runs(cell) else 25  # the others take their time
+    length = 50 if core.supports(cell) else 25  # the others take their time
     ids = torch.from_numpy(np.random.default_rng(1).integers(0, 8, (1, length)).repeat(2, axis=1))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     losses = []
