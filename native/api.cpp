@@ -78,8 +78,8 @@ void charrnn_model_free(charrnn_model *model) {
 }
 
 int32_t charrnn_model_score(charrnn_model *model, const int32_t *ids, int32_t batch, int32_t steps, float *const *state,
-                            double *nats) {
-    return of(model).model_score(model->model, ids, batch, steps, state, nats);
+                            double *nats, float *ln_p) {
+    return of(model).model_score(model->model, ids, batch, steps, state, nats, ln_p);
 }
 
 int32_t charrnn_model_step(charrnn_model *model, const int32_t *ids, int32_t batch, float *const *state, float *logits) {
@@ -103,8 +103,8 @@ void charrnn_sampler_free(charrnn_sampler *sampler) {
 }
 
 int64_t charrnn_sampler_advance(charrnn_sampler *sampler, int64_t nanoseconds, int64_t capacity, int64_t *texts,
-                                int32_t *ids, uint8_t *last) {
-    return of(sampler).sampler_advance(sampler->sampler, nanoseconds, capacity, texts, ids, last);
+                                int32_t *ids, double *nats, uint8_t *last) {
+    return of(sampler).sampler_advance(sampler->sampler, nanoseconds, capacity, texts, ids, nats, last);
 }
 
 void charrnn_sampler_finish(charrnn_sampler *sampler, int64_t text) {

@@ -16,7 +16,7 @@
 #define CHARRNN_H
 #include <stdint.h>
 
-#define CHARRNN_ABI_VERSION 6
+#define CHARRNN_ABI_VERSION 7
 
 #pragma GCC visibility push(default)
 #ifdef __cplusplus
@@ -125,9 +125,10 @@ charrnn_model *charrnn_model_new(int32_t precision, int32_t cell, int32_t thread
 void charrnn_model_free(charrnn_model *model);
 
 /* Reads ids (B, T) in [0, V]; V is BOS, `<s>`, which zeroes its row's state. state: (S, B, H) of each layer, replaced by that
- * after the last id. nats: (B, T), -ln p(id | what is before it); 0 for BOS. */
+ * after the last id. nats: (B, T), -ln p(id | what is before it). ln_p: (B, T, V), ln p of every id that could stand there,
+ * which for the id itself is -nats as a float. Either may be NULL; both are 0 at BOS, which nothing predicts. */
 int32_t charrnn_model_score(charrnn_model *model, const int32_t *ids, int32_t batch, int32_t steps, float *const *state,
-                            double *nats);
+                            double *nats, float *ln_p);
 
 /* Reads ids (B) likewise. logits: (B, V) of the next id. */
 int32_t charrnn_model_step(charrnn_model *model, const int32_t *ids, int32_t batch, float *const *state, float *logits);
@@ -137,15 +138,22 @@ int32_t charrnn_model_step(charrnn_model *model, const int32_t *ids, int32_t bat
 enum { CHARRNN_END = -1, CHARRNN_FORBIDDEN = -2 }; /* in a DFA: the text ends; the id is not drawn */
 
 typedef struct {
-    int64_t texts, length;     /* how many, and the most tokens of each; both at least 1 */
-    int32_t batch;             /* the most texts side by side */
-    int64_t top_k;             /* 0: no limit */
+    int32_t prompts;            /* P: where texts begin */
+    int64_t per_prompt;         /* texts of each: text t continues prompt t / per_prompt. 0: there is no end of texts, and
+                                   text t continues prompt t % P */
+    int64_t length;             /* the most tokens of a text; at least 1 */
+    int32_t batch;              /* the most texts side by side */
+    int64_t top_k;              /* 0: no limit */
     double temperature, top_p, min_p;
-    uint64_t seed, stream;     /* Philox's key; its counter is the text and the position in it */
-    const float *logits;       /* (V), of each text's first id */
-    const float *const *state; /* (S, H) of each layer, where each text begins */
-    int32_t dfa_states;        /* A */
-    const int32_t *dfa;        /* (A, V): the state that each id leads to, from state a; a text begins in state 0 */
+    uint64_t seed, stream;      /* Philox's key; its counter is the text and the position in it */
+    const float *logits;        /* (P, V), of the first token after each prompt */
+    const float *const *state;  /* (S, P, H) of each layer, after each prompt */
+    const int32_t *dfa_start;   /* (P), the state in which texts begin */
+    int32_t dfa_states;         /* A */
+    const int32_t *dfa;         /* (A, V): the state that each id leads to, from state a */
+    const int32_t *dfa_distance; /* (A), the fewest tokens from state a to an END, INT32_MAX where there is none: ids from
+                                   which no END can be reached within the length are not drawn, where there are others;
+                                   NULL: texts are cut at the length */
 } charrnn_sampler_request;
 
 typedef struct charrnn_sampler charrnn_sampler;
@@ -155,10 +163,10 @@ charrnn_sampler *charrnn_sampler_new(charrnn_model *model, const charrnn_sampler
 void charrnn_sampler_free(charrnn_sampler *sampler);
 
 /* Goes on for about so long, at least 8 tokens of each text, or while there is capacity for 2 * batch tokens more. Puts out,
- * for each token, its text, its id, and whether the text ends with it. Returns how many; 0 when all texts are finished; -1
- * where a logit is not finite. */
+ * for each token, its text, its id, -ln p of it (the model's own: without temperature, limits or DFA) unless nats is NULL,
+ * and whether the text ends with it. Returns how many; 0 when all texts are finished; -1 where a logit is not finite. */
 int64_t charrnn_sampler_advance(charrnn_sampler *sampler, int64_t nanoseconds, int64_t capacity, int64_t *texts,
-                                int32_t *ids, uint8_t *last);
+                                int32_t *ids, double *nats, uint8_t *last);
 
 /* Ends a text that is in progress. */
 void charrnn_sampler_finish(charrnn_sampler *sampler, int64_t text);

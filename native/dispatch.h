@@ -16,10 +16,10 @@ struct Kernels {
     void *(*model_new)(int32_t, int32_t, int32_t, int32_t, int32_t, const int32_t *, const float *,
                        const charrnn_weights *, const float *, const float *);
     void (*model_free)(void *);
-    int32_t (*model_score)(void *, const int32_t *, int32_t, int32_t, float *const *, double *);
+    int32_t (*model_score)(void *, const int32_t *, int32_t, int32_t, float *const *, double *, float *);
     int32_t (*model_step)(void *, const int32_t *, int32_t, float *const *, float *);
     void *(*sampler_new)(void *, const charrnn_sampler_request *);
-    int64_t (*sampler_advance)(void *, int64_t, int64_t, int64_t *, int32_t *, uint8_t *);
+    int64_t (*sampler_advance)(void *, int64_t, int64_t, int64_t *, int32_t *, double *, uint8_t *);
     void (*sampler_finish)(void *, int64_t);
 };
 

@@ -67,9 +67,8 @@ inline void apply_top_k_top_p(const float *logits, int vocabulary, const Samplin
 }
 
 // Draw an id; return -1 where a logit is not finite. dfa: (V'), the state that each id leads to; FORBIDDEN ids and the padding
-// are not drawn. The logits are overwritten; probs (V') and ids (V): workspaces. The probabilities are not normalized: the
-// likeliest one's is 1.
-inline int draw(float *logits, int vocabulary, const int32_t *dfa, const SamplingParams &params, double uniform,
+// are not drawn. probs (V') and ids (V): workspaces. The probabilities are not normalized: the likeliest one's is 1.
+inline int draw(const float *logits, int vocabulary, const int32_t *dfa, const SamplingParams &params, double uniform,
                 float *probs, int *ids) {
     const int V = padded(vocabulary);
     const Vector minus_infinity = broadcast(-INFINITY);
@@ -80,7 +79,7 @@ inline int draw(float *logits, int vocabulary, const int32_t *dfa, const Samplin
         const Vector logit = load(logits + v), allowed = next == (int32_t)CHARRNN_FORBIDDEN ? minus_infinity : logit;
         not_finite += logit - logit;
         maxima = allowed > maxima ? allowed : maxima;
-        store(logits + v, allowed);
+        store(probs + v, allowed);
     }
     float maximum = maxima[0];
     for (int lane = 0; lane < LANES; lane++) {
@@ -89,11 +88,11 @@ inline int draw(float *logits, int vocabulary, const int32_t *dfa, const Samplin
     }
     if (params.temperature < 1e-6f) {
         int v = 0;
-        while (logits[v] != maximum) v++;
+        while (probs[v] != maximum) v++;
         return v;
     }
     for (int v = 0; v < V; v += LANES) {
-        const Vector x = (load(logits + v) - broadcast(maximum)) / broadcast(params.temperature);
+        const Vector x = (load(probs + v) - broadcast(maximum)) / broadcast(params.temperature);
         store(probs + v, x < -87.0f ? Vector{} : exp(x));
     }
     if ((params.top_k && params.top_k < vocabulary) || params.top_p < 1)

@@ -1,4 +1,4 @@
-// Inference by a whole model: the nats of ids, or the logits after them.
+// Inference by a whole model: nats of ids, log-probabilities of all that could stand in their place, logits of the next id.
 #pragma once
 #include "model.h"
 #include "softmax_xent.h"
@@ -104,8 +104,23 @@ FORCE_INLINE void save_state(const Model &model, const InferenceBuffers &buffers
     }
 }
 
+// What the logits of one place give: -ln p(target), unless nats is NULL; and ln p of every id, unless ln_p is NULL.
+FORCE_INLINE void score_place(float *logits, int vocabulary, int target, double *nats, float *ln_p) {
+    double total;
+    if (!ln_p) {
+        *nats = negative_log_likelihood(logits, vocabulary, target, total);
+        return;
+    }
+    memcpy(ln_p, logits, vocabulary * sizeof(float));
+    const float maximum = exp_in_place(logits, vocabulary, total);
+    const double log_total = log(total);
+    if (nats) *nats = log_total - ((double)ln_p[target] - maximum);
+    for (int v = 0; v < vocabulary; v++) ln_p[v] = (float)(((double)ln_p[v] - maximum) - log_total);
+}
+
 template <typename Cell>
-int score(Cell cell, Model &model, const int32_t *ids, int batch, int steps, float *const *state, double *nats) {
+int score(Cell cell, Model &model, const int32_t *ids, int batch, int steps, float *const *state, double *nats,
+          float *ln_p) {
     const int block = ROWS / batch < 1 ? 1 : ROWS / batch < steps ? ROWS / batch : steps;
     const int threads = model.useful_threads(batch, steps);
     Arena measure(nullptr);
@@ -146,10 +161,15 @@ int score(Cell cell, Model &model, const int32_t *ids, int batch, int steps, flo
                 gemm(group, Range{0, column_blocks(model.V)}, V, model.F, lhs, model.head, model.head_bias,
                      logits - begin * (int64_t)V, V);
                 for (int m = group.begin; m < group.end; m++) {
-                    double total, &to = nats[(int64_t)(m % batch) * steps + first + m / batch];
-                    to = buffers.resets[m] ? 0.0
-                                           : negative_log_likelihood(logits + (int64_t)(m - begin) * V, model.V,
-                                                                     buffers.ids[m], total);
+                    const int64_t place = (int64_t)(m % batch) * steps + first + m / batch;
+                    double *const place_nats = nats ? nats + place : nullptr;
+                    float *const place_ln_p = ln_p ? ln_p + place * model.V : nullptr;
+                    if (!buffers.resets[m]) {
+                        score_place(logits + (int64_t)(m - begin) * V, model.V, buffers.ids[m], place_nats, place_ln_p);
+                    } else {  // nothing predicts BOS
+                        if (nats) *place_nats = 0;
+                        if (ln_p) memset(place_ln_p, 0, model.V * sizeof(float));
+                    }
                 }
             }
             team.barrier();

@@ -38,9 +38,9 @@ const Kernels KERNELS = {
                          head_bias);
     },
     [](void *model) { model_free(static_cast<Model *>(model)); },
-    [](void *model, const int32_t *ids, int32_t batch, int32_t steps, float *const *state, double *nats) {
+    [](void *model, const int32_t *ids, int32_t batch, int32_t steps, float *const *state, double *nats, float *ln_p) {
         Model &self = *static_cast<Model *>(model);
-        return with_cell(self.cell, [&](auto cell) { return score(cell, self, ids, batch, steps, state, nats); });
+        return with_cell(self.cell, [&](auto cell) { return score(cell, self, ids, batch, steps, state, nats, ln_p); });
     },
     [](void *model, const int32_t *ids, int32_t batch, float *const *state, float *logits) {
         Model &self = *static_cast<Model *>(model);
@@ -49,10 +49,11 @@ const Kernels KERNELS = {
     [](void *model, const charrnn_sampler_request *request) -> void * {
         return sampler_new(*static_cast<Model *>(model), *request);
     },
-    [](void *sampler, int64_t nanoseconds, int64_t capacity, int64_t *texts, int32_t *ids, uint8_t *last) {
+    [](void *sampler, int64_t nanoseconds, int64_t capacity, int64_t *texts, int32_t *ids, double *nats,
+       uint8_t *last) {
         Sampler &self = *static_cast<Sampler *>(sampler);
         return with_cell(self.model->cell,
-                         [&](auto cell) { return advance(cell, self, nanoseconds, {texts, ids, last, capacity}); });
+                         [&](auto cell) { return advance(cell, self, nanoseconds, {texts, ids, nats, last, capacity}); });
     },
     [](void *sampler, int64_t text) { sampler_finish(*static_cast<Sampler *>(sampler), text); },
 };

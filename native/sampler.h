@@ -16,6 +16,7 @@ struct Text {
 struct Output {
     int64_t *texts;
     int32_t *ids;
+    double *nats;  // or NULL
     uint8_t *last;
     int64_t capacity, count = 0;
 };
@@ -24,60 +25,92 @@ struct Sampler {
     Model *model;
     SamplingParams params;
     uint64_t seed, stream;
-    int64_t text_count, length, started = 0;  // texts, tokens of each at most, texts started
-    int max_batch, batch = 0;                 // rows side by side: at most, and now
-    Text *texts;                              // of the rows
-    InferenceBuffers buffers;                 // ids that the rows read next; states before a step in rows 0 on, after it behind them
-    float **first_h, **first_c, *first_logits;  // where each text begins
-    int32_t *dfa;                             // (A, V')
-    float *logits;                            // (B, V')
-    int32_t *drawn;                           // of the rows
-    float *probs;                             // V' for each thread
-    int *ranks;                               // V' for each thread
+    int prompts;
+    int64_t per_prompt, text_count, length, started = 0;  // texts of a prompt, of all; tokens of each at most; texts started
+    int max_batch, batch = 0;  // rows side by side: at most, and now
+    Text *texts;               // of the rows
+    InferenceBuffers buffers;  // ids that the rows read next; states before a step, then those after it
+    float **prompt_h, **prompt_c, *prompt_logits;  // of each layer (P, H'); (P, V')
+    int32_t *dfa_start, *dfa;                      // (P); (A, V')
+    int32_t *dfa_distance, max_distance = 0;       // (A) or NULL; the greatest
+    float *logits;                                 // (B, V')
+    int32_t *drawn;                                // of the rows
+    double *drawn_nats;                            // of the rows
+    float *probs;                                  // V' for each thread
+    int *ranks;                                    // V' for each thread
+    int32_t *reachable;                            // V' for each thread: a row of the DFA without what leads too far
 
     template <typename Cell>
     Sampler(Cell cell, Arena &arena, Model &model, const charrnn_sampler_request &request)
-        : model(&model), seed(request.seed), stream(request.stream), text_count(request.texts), length(request.length),
-          max_batch((int)(request.batch < request.texts ? request.batch : request.texts)),
+        : model(&model), seed(request.seed), stream(request.stream), prompts(request.prompts),
+          per_prompt(request.per_prompt), text_count(per_prompt ? prompts * per_prompt : INT64_MAX),
+          length(request.length), max_batch((int)(request.batch < text_count ? request.batch : text_count)),
           texts(arena.take<Text>(max_batch)), buffers(cell, arena, model, max_batch, 1, model.threads) {
         const double max_temperature = 1e30;
         params = {(float)(request.temperature < max_temperature ? request.temperature : max_temperature),
                   (float)request.min_p, request.top_p, (int)(request.top_k < model.V ? request.top_k : 0)};
-        const int V = padded(model.V);
-        first_h = arena.take<float *>(model.L);
-        first_c = arena.take<float *>(model.L);
+        const int64_t V = padded(model.V), threads = model.threads;
+        prompt_h = arena.take<float *>(model.L);
+        prompt_c = arena.take<float *>(model.L);
         for (int layer = 0; layer < model.L; layer++) {
-            float *h = arena.take<float>(padded(model.hidden[layer]));
-            float *c = model.cell == CHARRNN_LSTM ? arena.take<float>(padded(model.hidden[layer])) : nullptr;
-            if (first_h) first_h[layer] = h, first_c[layer] = c;
+            const int64_t size = (int64_t)prompts * padded(model.hidden[layer]);
+            float *h = arena.take<float>(size);
+            float *c = model.cell == CHARRNN_LSTM ? arena.take<float>(size) : nullptr;
+            if (prompt_h) prompt_h[layer] = h, prompt_c[layer] = c;
         }
-        first_logits = arena.take<float>(V);
-        dfa = arena.take<int32_t>((int64_t)request.dfa_states * V);
-        logits = arena.take<float>((int64_t)max_batch * V);
+        prompt_logits = arena.take<float>(prompts * V);
+        dfa_start = arena.take<int32_t>(prompts);
+        dfa = arena.take<int32_t>(request.dfa_states * V);
+        dfa_distance = request.dfa_distance ? arena.take<int32_t>(request.dfa_states) : nullptr;
+        logits = arena.take<float>(max_batch * V);
         drawn = arena.take<int32_t>(max_batch);
-        probs = arena.take<float>((int64_t)model.threads * V);
-        ranks = arena.take<int>((int64_t)model.threads * V);
+        drawn_nats = arena.take<double>(max_batch);
+        probs = arena.take<float>(threads * V);
+        ranks = arena.take<int>(threads * V);
+        reachable = arena.take<int32_t>(request.dfa_distance ? threads * V : 0);
     }
 
     // Copy what the request gives.
     void copy_request(const charrnn_sampler_request &request) {
         for (int layer = 0; layer < model->L; layer++) {
             const int hidden = model->hidden[layer];
-            pad_state(request.state[layer], 1, hidden, first_h[layer]);
-            if (first_c[layer]) pad_state(request.state[layer] + hidden, 1, hidden, first_c[layer]);
+            pad_state(request.state[layer], prompts, hidden, prompt_h[layer]);
+            if (prompt_c[layer])
+                pad_state(request.state[layer] + (int64_t)prompts * hidden, prompts, hidden, prompt_c[layer]);
         }
-        memset(first_logits, 0, padded(model->V) * sizeof(float));
-        memcpy(first_logits, request.logits, model->V * sizeof(float));
-        for (int state = 0; state < request.dfa_states; state++)
-            for (int v = 0; v < padded(model->V); v++)
-                dfa[(int64_t)state * padded(model->V) + v] =
-                    v < model->V ? request.dfa[(int64_t)state * model->V + v] : CHARRNN_FORBIDDEN;
+        const int64_t V = padded(model->V);
+        for (int64_t prompt = 0; prompt < prompts; prompt++) {
+            memset(prompt_logits + prompt * V, 0, V * sizeof(float));
+            memcpy(prompt_logits + prompt * V, request.logits + prompt * model->V, model->V * sizeof(float));
+            dfa_start[prompt] = request.dfa_start[prompt];
+        }
+        for (int64_t state = 0; state < request.dfa_states; state++) {
+            for (int v = 0; v < V; v++)
+                dfa[state * V + v] = v < model->V ? request.dfa[state * model->V + v] : CHARRNN_FORBIDDEN;
+            if (!dfa_distance) continue;
+            dfa_distance[state] = request.dfa_distance[state];
+            if (dfa_distance[state] > max_distance) max_distance = dfa_distance[state];
+        }
     }
 
-    int draw(int thread, float *from, const Text &text) const {
+    // What each id leads to from the text's state; without those after which the text could not end within its length.
+    const int32_t *transitions(int thread, const Text &text) const {
+        const int64_t V = padded(model->V), left = length - text.position - 1;  // tokens after the one to be drawn
+        const int32_t *row = dfa + text.state * V;
+        if (!dfa_distance || left >= max_distance || dfa_distance[text.state] > left + 1) return row;
+        int32_t *to = reachable + thread * V;
+        for (int v = 0; v < V; v++) to[v] = row[v] >= 0 && dfa_distance[row[v]] > left ? CHARRNN_FORBIDDEN : row[v];
+        return to;
+    }
+
+    // Draw a text's next id from logits, which are overwritten; -1 where one is not finite. nats: -ln p of it, or NULL.
+    int draw(int thread, float *logits, const Text &text, double *nats) const {
         const int64_t V = padded(model->V);
-        return ::draw(from, model->V, dfa + text.state * V, params,
-                      uniform(seed, stream, text.index, text.position), probs + thread * V, ranks + thread * V);
+        const int id = ::draw(logits, model->V, transitions(thread, text), params,
+                              uniform(seed, stream, text.index, text.position), probs + thread * V, ranks + thread * V);
+        double total;
+        if (nats && id >= 0) *nats = negative_log_likelihood(logits, model->V, id, total);
+        return id;
     }
 
     // Copy a row's state to where row `to` has its state before the next step.
@@ -90,12 +123,13 @@ struct Sampler {
     }
 
     // Put out a text's next token. Return whether the text goes on.
-    bool emit(Text &text, int id, Output &output) {
+    bool emit(Text &text, int id, double nats, Output &output) {
         text.state = dfa[(int64_t)text.state * padded(model->V) + id];
         text.position++;
         const bool last = text.state == CHARRNN_END || text.position == length;
         output.texts[output.count] = text.index;
         output.ids[output.count] = id;
+        if (output.nats) output.nats[output.count] = nats;
         output.last[output.count++] = last;
         return !last;
     }
@@ -105,7 +139,7 @@ struct Sampler {
         int to = 0;
         for (int row = 0; row < drawn_rows; row++) {
             if (drawn[row] < 0) return false;
-            if (!emit(texts[row], drawn[row], output)) continue;
+            if (!emit(texts[row], drawn[row], drawn_nats[row], output)) continue;
             texts[to] = texts[row];
             buffers.ids[to] = drawn[row];
             copy_state(buffers.h, buffers.c, drawn_rows + row, to++);
@@ -113,14 +147,17 @@ struct Sampler {
         if (drawn_rows) batch = to;
         do {
             for (int free = max_batch - batch; free && started < text_count; free--) {
-                Text text{started++, 0, 0};
-                memcpy(logits, first_logits, padded(model->V) * sizeof(float));
-                const int id = draw(0, logits, text);
+                const int prompt = (int)(per_prompt ? started / per_prompt : started % prompts);
+                Text text{started++, 0, dfa_start[prompt]};
+                const int64_t V = padded(model->V);
+                double nats = 0;
+                memcpy(logits, prompt_logits + prompt * V, V * sizeof(float));
+                const int id = draw(0, logits, text, output.nats ? &nats : nullptr);
                 if (id < 0) return false;
-                if (!emit(text, id, output)) continue;
+                if (!emit(text, id, nats, output)) continue;
                 texts[batch] = text;
                 buffers.ids[batch] = id;
-                copy_state(first_h, first_c, 0, batch++);
+                copy_state(prompt_h, prompt_c, prompt, batch++);
             }
         } while (!batch && started < text_count && has_room(output));
         return true;
@@ -129,8 +166,8 @@ struct Sampler {
     bool has_room(const Output &output) const { return output.capacity - output.count >= 2 * max_batch; }
 };
 
-// Read the rows' ids and draw the next ones.
-template <typename Cell> void step_batch(Cell cell, ThreadTeam &team, Sampler &sampler) {
+// Read the rows' ids and draw the next ones; with_nats: -ln p of them too.
+template <typename Cell> void step_batch(Cell cell, ThreadTeam &team, Sampler &sampler, bool with_nats) {
     const Model &model = *sampler.model;
     const int rows = sampler.batch, V = padded(model.V);
     run_layers(cell, team, model, sampler.buffers, rows, 1, false);
@@ -141,7 +178,8 @@ template <typename Cell> void step_batch(Cell cell, ThreadTeam &team, Sampler &s
     team.barrier();
     const Range range = rows >= team.size ? team.range(rows) : Range{0, team.rank == 0 ? rows : 0};
     for (int row = range.begin; row < range.end; row++)
-        sampler.drawn[row] = sampler.draw(team.rank, sampler.logits + (int64_t)row * V, sampler.texts[row]);
+        sampler.drawn[row] = sampler.draw(team.rank, sampler.logits + (int64_t)row * V, sampler.texts[row],
+                                          with_nats ? sampler.drawn_nats + row : nullptr);
     if (rows >= team.size) team.barrier();
 }
 
@@ -152,7 +190,7 @@ template <typename Cell> int64_t advance(Cell cell, Sampler &sampler, int64_t na
     run_parallel(sampler.model->useful_threads(expected, 1 << 20), [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
         for (int step = 0, drawn = 0;; step++, drawn = sampler.batch) {
-            if (step) step_batch(cell, team, sampler);
+            if (step) step_batch(cell, team, sampler, output.nats != nullptr);
             if (team.rank == 0) {
                 finite = sampler.emit_and_refill(drawn, output);
                 goes_on = finite && sampler.batch && sampler.has_room(output) && (step < 8 || monotonic_ns() < deadline);

@@ -1,10 +1,11 @@
-// Self-test: calls all of the core with small odd sizes, in memory of exactly the sizes asked for, and prints a hash of all
+// Self-test: calls all of the core with small odd sizes, in memory of exactly the sizes asked for, and prints hashes of all
 // results. Built with sanitizers it finds reads and writes out of bounds; built for another processor it must print the
 // same. Needs nothing but this folder: see tests/test_native_build.py.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "charrnn.h"
@@ -12,6 +13,7 @@
 namespace {
 
 uint64_t hash = 14695981039346656037ull;
+uint64_t outputs_hash = hash;  // of test_outputs, apart, so that `hash` can be compared with that of older versions
 uint32_t seed = 1;
 
 // A pseudorandom number below `bound`.
@@ -125,16 +127,18 @@ void test_sampler(charrnn_model *model, int V, const float *const *state, bool c
     std::vector<int32_t> dfa(2 * V);
     for (int32_t &next : dfa) next = (int32_t)random_below(constrained ? 4 : 2) - (constrained ? 2 : 0);
     dfa[0] = dfa[V] = 1;
+    const int32_t dfa_start = 0;
     const charrnn_sampler_request request = {
-        12, 9, 5, constrained ? 4 : 0, constrained ? 0.7 : 1.0, constrained ? 0.9 : 1.0, constrained ? 0.01 : 0.0,
-        V + 1u, 5, logits.data(), state, 2, dfa.data()};
+        1, 12, 9, 5, constrained ? 4 : 0, constrained ? 0.7 : 1.0, constrained ? 0.9 : 1.0, constrained ? 0.01 : 0.0,
+        V + 1u, 5, logits.data(), state, &dfa_start, 2, dfa.data(), nullptr};
     charrnn_sampler *sampler = charrnn_sampler_new(model, &request);
     if (!sampler) abort();
     std::vector<int64_t> texts(17);
     std::vector<int32_t> ids(17);
+    std::vector<double> nats(17);
     std::vector<uint8_t> last(17);
     std::vector<std::vector<int32_t>> tokens(12);  // by text: how texts alternate depends on the clock
-    for (int64_t count; (count = charrnn_sampler_advance(sampler, 0, 17, texts.data(), ids.data(), last.data()));) {
+    for (int64_t count; (count = charrnn_sampler_advance(sampler, 0, 17, texts.data(), ids.data(), nats.data(), last.data()));) {
         if (count < 0) abort();
         for (int64_t n = 0; n < count; n++) tokens[texts[n]].push_back(last[n] ? -1 - ids[n] : ids[n]);
         charrnn_sampler_finish(sampler, 7);
@@ -142,6 +146,58 @@ void test_sampler(charrnn_model *model, int V, const float *const *state, bool c
     charrnn_sampler_free(sampler);
     tokens[7].clear();  // where it was finished depends on the clock
     for (const auto &text : tokens) mix(text);
+}
+
+// Scores with log-probabilities, and texts after several prompts that must end within their length.
+void test_outputs(charrnn_model *model, int S, int B, int T, int V, const std::vector<int32_t> &hidden) {
+    std::vector<int32_t> ids(B * T);
+    for (int32_t &id : ids) id = random_below(V + 1);
+    std::vector<std::vector<float>> states;
+    std::vector<float *> state;
+    for (int32_t H : hidden) states.push_back(std::vector<float>(S * B * H));
+    for (auto &layer : states) state.push_back(layer.data());
+    std::vector<double> nats(B * T);
+    std::vector<float> ln_p(B * T * V), again(B * T * V);
+    if (charrnn_model_score(model, ids.data(), B, T, state.data(), nats.data(), ln_p.data())) abort();
+    for (auto &layer : states) std::fill(layer.begin(), layer.end(), 0.0f);
+    if (charrnn_model_score(model, ids.data(), B, T, state.data(), nullptr, again.data())) abort();
+    for (int n = 0; n < B * T; n++)
+        if (ids[n] < V && ln_p[n * V + ids[n]] != (float)-nats[n]) abort();
+    if (ln_p != again) abort();
+    mix(ln_p);
+
+    const int A = 3, per_prompt = 3, length = 7;  // id 0 leads to the next state, and from the last one to the end
+    std::vector<int32_t> dfa(A * V), dfa_start(B);
+    for (int32_t &next : dfa) next = random_below(A);
+    for (int32_t &start : dfa_start) start = random_below(A);
+    for (int a = 0; a < A; a++) dfa[a * V] = a + 1 < A ? a + 1 : CHARRNN_END;
+    const int32_t distance[A] = {3, 2, 1};
+    const std::vector<float> logits = random_floats(B * V);
+    const charrnn_sampler_request request = {B, per_prompt, length, 4, 0, 1.5, 1, 0, 9, 5, logits.data(), state.data(),
+                                             dfa_start.data(), A, dfa.data(), distance};
+    charrnn_sampler *sampler = charrnn_sampler_new(model, &request);
+    if (!sampler) abort();
+    int64_t texts[8];
+    int32_t drawn[8];
+    double drawn_nats[8];
+    uint8_t last[8];
+    std::vector<std::vector<int32_t>> tokens(B * per_prompt);
+    std::vector<std::vector<float>> costs(B * per_prompt);
+    std::vector<int32_t> ended(B * per_prompt);
+    for (int64_t count; (count = charrnn_sampler_advance(sampler, 0, 8, texts, drawn, drawn_nats, last));) {
+        if (count < 0) abort();
+        for (int64_t n = 0; n < count; n++) {
+            tokens[texts[n]].push_back(drawn[n]);
+            costs[texts[n]].push_back((float)drawn_nats[n]);
+            if (last[n]) ended[texts[n]] = drawn[n] == 0 && tokens[texts[n]].size() <= length;
+        }
+    }
+    charrnn_sampler_free(sampler);
+    for (int text = 0; text < B * per_prompt; text++) {
+        if (!ended[text]) abort();
+        mix(tokens[text]);
+        mix(costs[text]);
+    }
 }
 
 void test_model(int precision, int cell, int threads, int B, int T, int V, int E, std::vector<int32_t> hidden) {
@@ -166,13 +222,18 @@ void test_model(int precision, int cell, int threads, int B, int T, int V, int E
     for (auto &state : states) at.push_back(state.data());
     std::vector<double> nats(B * T);
     std::vector<float> logits(B * V), nats_float(B * T);
-    if (charrnn_model_score(model, ids.data(), B, T, at.data(), nats.data())) abort();
+    if (charrnn_model_score(model, ids.data(), B, T, at.data(), nats.data(), nullptr)) abort();
     if (charrnn_model_step(model, next.data(), B, at.data(), logits.data())) abort();
     for (int n = 0; n < B * T; n++) nats_float[n] = (float)nats[n];
     mix(nats_float);
     mix(logits);
     for (const auto &state : states) mix(state);
     for (int constrained = 0; constrained < 2; constrained++) test_sampler(model, V, at.data(), constrained);
+    std::swap(hash, outputs_hash);
+    const uint32_t seed_before = seed;
+    test_outputs(model, S, B, T < 9 ? T : 9, V, hidden);
+    seed = seed_before;
+    std::swap(hash, outputs_hash);
     charrnn_model_free(model);
 }
 
@@ -198,7 +259,9 @@ int main() {
     test_all(CHARRNN_FLOAT32);
     for (int threads : {1, 2, 3}) test_optimizer(threads, {1, 4096, 7, 9000, 12});
     printf("%s %016llx\n", charrnn_isa(), (unsigned long long)hash);
+    const uint64_t float32_outputs = outputs_hash;
     test_all(CHARRNN_BFLOAT16);
     const bool emulated = !strstr(charrnn_isa(), "bf16");
     printf("%s %016llx\n", emulated ? "emulated" : charrnn_isa(), (unsigned long long)hash);
+    printf("outputs %016llx\n", (unsigned long long)float32_outputs);
 }

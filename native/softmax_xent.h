@@ -14,10 +14,9 @@ FORCE_INLINE int logit_rows(int vocabulary) {
     return rows < tile ? tile : rows > 8 * tile ? 8 * tile : rows;
 }
 
-// Return -ln p(target), in nats. exp(logits - their maximum) replaces the logits, zero in the padding; total: their sum.
-FORCE_INLINE double negative_log_likelihood(float *logits, int vocabulary, int target, double &total) {
+// Replace logits by exp(logits - maximum), zero in the padding; total: their sum. Return the maximum.
+FORCE_INLINE float exp_in_place(float *logits, int vocabulary, double &total) {
     const int V = padded(vocabulary);
-    const double target_logit = logits[target];
     for (int v = vocabulary; v < V; v++) logits[v] = -INFINITY;
     Vector maxima = load(logits);
     for (int v = LANES; v < V; v += LANES) {
@@ -37,6 +36,13 @@ FORCE_INLINE double negative_log_likelihood(float *logits, int vocabulary, int t
         total += sum.total();
     }
     for (int v = vocabulary; v < V; v++) logits[v] = 0;
+    return maximum;
+}
+
+// Return -ln p(target), in nats; logits and total: as exp_in_place leaves them.
+FORCE_INLINE double negative_log_likelihood(float *logits, int vocabulary, int target, double &total) {
+    const double target_logit = logits[target];
+    const float maximum = exp_in_place(logits, vocabulary, total);
     return log(total) - (target_logit - maximum);
 }
 

@@ -64,7 +64,9 @@ class NativeInference(InferenceEngine):
         B, T = ids.shape
         symbols, after = self._checked(ids, state)
         nats = np.empty((B, T), np.float64)
-        if self._core.charrnn_model_score(self._model, symbols.ctypes.data, B, T, addresses(after), nats.ctypes.data):
+        if self._core.charrnn_model_score(
+            self._model, symbols.ctypes.data, B, T, addresses(after), nats.ctypes.data, None
+        ):
             raise MemoryError
         return nats, after
 
@@ -110,9 +112,11 @@ class NativeSampler:
         assert table.shape == (len(table), V), "the automaton's shape"
         assert min(END, FORBIDDEN) <= table.min() <= table.max() < len(table), "the automaton leads out of itself"
         assert not (table == FORBIDDEN).all(axis=1).any(), "the automaton has a state where nothing is drawn"
+        dfa_start = np.zeros(1, np.int32)
         call = SamplerRequest(
-            config.num, config.length, request.batch, min(config.top_k, V), config.temp, config.top_p, config.min_p,
-            request.seed, RngStream.SAMPLE, first.ctypes.data, addresses(begin), len(table), table.ctypes.data,
+            1, config.num, config.length, request.batch, min(config.top_k, V), config.temp, config.top_p, config.min_p,
+            request.seed, RngStream.SAMPLE, first.ctypes.data, addresses(begin), dfa_start.ctypes.data, len(table),
+            table.ctypes.data, None,
         )  # fmt: skip
         self._writer = self._core.charrnn_sampler_new(engine._model, call)
         if not self._writer:
@@ -123,7 +127,8 @@ class NativeSampler:
 
     def write(self, seconds: float) -> SampledTokens:
         """See `Sampler`."""
-        to = (array.ctypes.data for array in self._written)
+        texts, ids, last = self._written
+        to = (texts.ctypes.data, ids.ctypes.data, None, last.ctypes.data)
         count = self._core.charrnn_sampler_advance(self._writer, int(seconds * 1e9), len(self._written.ids), *to)
         if count < 0:
             raise NonFiniteError

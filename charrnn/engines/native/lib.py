@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-ABI_VERSION = 6
+ABI_VERSION = 7
 
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -79,15 +79,18 @@ class SamplerRequest(ctypes.Structure):
     """`charrnn_sampler_request`: the texts to be generated."""
 
     _fields_ = [
-        *((name, _int64) for name in ("texts", "length")),
+        ("prompts", _int32),
+        ("per_prompt", _int64),
+        ("length", _int64),
         ("batch", _int32),
         ("top_k", _int64),
         *((name, ctypes.c_double) for name in ("temperature", "top_p", "min_p")),
         *((name, ctypes.c_uint64) for name in ("seed", "stream")),
         ("logits", _Floats),
         ("state", ctypes.POINTER(_Floats)),
+        ("dfa_start", ctypes.c_void_p),
         ("dfa_states", _int32),
-        ("dfa", ctypes.c_void_p),
+        *((name, ctypes.c_void_p) for name in ("dfa", "dfa_distance")),
     ]
 
 
@@ -137,11 +140,11 @@ def library() -> ctypes.CDLL | None:
     )
     _signature(core.charrnn_model_free, None, model)
     states = ctypes.POINTER(_Floats)
-    _signature(core.charrnn_model_score, _int32, model, _Floats, _int32, _int32, states, _Floats)
+    _signature(core.charrnn_model_score, _int32, model, _Floats, _int32, _int32, states, ctypes.c_void_p, _Floats)
     _signature(core.charrnn_model_step, _int32, model, _Floats, _int32, states, _Floats)
     _signature(core.charrnn_sampler_new, sampler, model, ctypes.POINTER(SamplerRequest))
     _signature(core.charrnn_sampler_free, None, sampler)
-    _signature(core.charrnn_sampler_advance, _int64, sampler, _int64, _int64, *(ctypes.c_void_p,) * 3)
+    _signature(core.charrnn_sampler_advance, _int64, sampler, _int64, _int64, *(ctypes.c_void_p,) * 4)
     _signature(core.charrnn_sampler_finish, None, sampler, _int64)
     return core
 
