@@ -2,11 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SOURCES := pyproject.toml constraints.txt $(wildcard native/*.cpp native/*.h native/CMakeLists.txt)
 
 .PHONY: demo test test-slow bench scoreboard scoreboard-full cells lint clean
 
-demo: $(READY)
+demo: $(INSTALLED)
 	$(BIN)/charrnn train --time 75s --overwrite --out checkpoints/demo
 	$(BIN)/charrnn show checkpoints/demo
 	printf 'The class statement defines a class object.\nqzx vvk jjq wwz xkcd zzyzx\n' \
@@ -14,7 +17,8 @@ demo: $(READY)
 	$(BIN)/charrnn sample -m checkpoints/demo --temp 0.8 --length 600 --seed 1
 
 test: lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not serial"
+	$(BIN)/python -m pytest -q -m "serial and not slow"
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
@@ -35,7 +39,7 @@ scoreboard-full: $(READY)
 
 # what the cells learn, and what they need for it: two tables and a picture
 cells: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(PIP) -e '.[bench]'
 	$(BIN)/python benchmarks/cells.py $(TEXTS)/tinyshakespeare.txt
 	$(BIN)/python benchmarks/ablation.py $(TEXTS)/tinyshakespeare.txt --picture benchmarks/ablation.png
 
@@ -44,11 +48,17 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# installed once; again only when what is to be installed has changed
-$(READY): pyproject.toml constraints.txt $(wildcard native/*.cpp native/*.h native/CMakeLists.txt)
+# installed once; again only when what is to be installed has changed: for the demo what charrnn runs with, for the
+# rest what its developers use besides
+$(INSTALLED): $(SOURCES)
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PIP) -e .
 	touch $@
+
+$(READY): $(SOURCES)
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(PIP) -e '.[dev]'
+	touch $@ $(INSTALLED)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

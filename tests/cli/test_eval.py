@@ -580,6 +580,7 @@ def test_lines_on_a_terminal() -> None:
     assert piped.out == b"a\x1b[2J\n"
 
 
+@pytest.mark.serial
 def test_interrupt_of_a_long_text() -> None:
     """CL-11: nothing is said of a text that was not scored to its end."""
     with tiny.start("eval", "-m", "char") as process:

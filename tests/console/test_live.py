@@ -22,6 +22,8 @@ if sys.platform == "win32":
 
 import pexpect
 
+pytestmark = pytest.mark.serial
+
 SHOW, HIDE = "\x1b[?25h", "\x1b[?25l"
 TEXT = b"the quick brown fox jumps over the lazy dog\n" * 10
 TRAIN = [

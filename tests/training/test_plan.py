@@ -254,6 +254,7 @@ def test_memory_grows_with_the_model() -> None:
     assert large.memory > 10 * small.memory
 
 
+@pytest.mark.serial
 def test_calibration_measures_and_can_be_ended() -> None:
     config = plan_of(steps=1, hidden=(8,)).config
     architecture = Architecture("gru", SPLIT.tokenizer.size, (8,), 16)
@@ -312,6 +313,7 @@ def test_the_printed_command_gives_the_same_model(
     assert tensors(Path("first/last.safetensors")) == tensors(Path("again/last.safetensors"))
 
 
+@pytest.mark.serial
 def test_the_time_given_is_kept(corpus: Path, capfdbinary: Capture) -> None:
     """--time is from the start of the command to the saved model."""
     began = time.monotonic()

@@ -20,6 +20,8 @@ from charrnn.training.learner import Learner
 from charrnn.training.signals import SIGNALS, Cancelled, SignalHandler
 from tests.trainings import TEXT, Child, arguments, children, snapshot
 
+pytestmark = pytest.mark.serial
+
 Capture = pytest.CaptureFixture[bytes]
 Start = Callable[..., Child]
 
