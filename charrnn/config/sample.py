@@ -1,4 +1,4 @@
-"""Everything that decides what a model writes, with its defaults and help."""
+"""How a model's text is generated: the sampling parameters, and the rest of `charrnn sample`'s options."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ SAMPLE_PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
-class SampleConfig:
-    """Everything that decides what a model writes.
+class SamplingParams:
+    """How tokens are drawn, and how many.
 
     Raises:
         UsageError: an option is of the wrong type or out of range.
@@ -25,14 +25,27 @@ class SampleConfig:
     )
     length: int = option(Int(0), "Symbols to write.", default=500, short="l")
     num: int = option(Int(1), "Texts to write.", default=1, short="n")
-    prompt: str | None = option(Text(), "What the text goes on from (not repeated).", short="p")
-    prompt_file: str | None = option(PathName("FILE"), "The same, from a file; - is stdin.")
-    seed: int | None = option(Int(0, MAX_SEED), "The same seed writes the same text.", shown="a new one each time")
     top_k: int = option(Int(0), "Choose among the K likeliest; 0: all.", default=0)
     top_p: float = option(
         Float(0, 1, open_low=True), "Choose among the likeliest that make up this share.", default=1.0
     )
     min_p: float = option(Float(0, 1), "Leave out what is less likely than this share of the likeliest.", default=0.0)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True)
+class SampleConfig(SamplingParams):
+    """Everything that `charrnn sample` takes.
+
+    Raises:
+        UsageError: an option is of the wrong type or out of range, or clashes with another.
+    """
+
+    prompt: str | None = option(Text(), "What the text goes on from (not repeated).", short="p")
+    prompt_file: str | None = option(PathName("FILE"), "The same, from a file; - is stdin.")
+    seed: int | None = option(Int(0, MAX_SEED), "The same seed writes the same text.", shown="a new one each time")
     stop: str | None = option(Text(), "End a text before these characters.")
     unknown: str = option(
         Choice(("error", "skip", "nearest")),
@@ -48,6 +61,6 @@ class SampleConfig:
     raw: bool = option(Flag(), "Unescaped control characters on a terminal too.", default=False)
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
         if self.prompt is not None and self.prompt_file is not None:
             raise UsageError("--prompt and --prompt-file contradict each other")

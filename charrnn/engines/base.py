@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, SupportsFloat
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.config.sample import SampleConfig
+from charrnn.config.sample import SamplingParams
 from charrnn.config.train import TrainConfig
 from charrnn.network.architecture import Architecture
 
@@ -56,7 +56,7 @@ class GenerationRequest:
 
     logits: Array
     state: State
-    config: SampleConfig
+    config: SamplingParams
     seed: int
     automaton: Array
     batch: int

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.config.sample import SampleConfig
+from charrnn.config.sample import SamplingParams
 from charrnn.corpus.records import SeparatorScanner, insert_bos
 from charrnn.engines.base import GenerationRequest, Ids, InferenceEngine, SampledTokens
 from charrnn.generation.constraints import token_dfa
@@ -43,7 +43,7 @@ def generate(
     engine: InferenceEngine,
     tokenizer: Tokenizer,
     prompt: Ids,
-    config: SampleConfig,
+    config: SamplingParams,
     *,
     seed: int,
     stop: bytes = b"",
@@ -57,7 +57,7 @@ def generate(
         engine, tokenizer: the model, whose `<unk>` is never written.
         prompt: ids that the texts go on from.
         config: the controls, `length` and `num`. seed: of all draws.
-        stop: a text ends before this string; empty: nowhere. `config.stop` is not looked at.
+        stop: a text ends before this string; empty: nowhere.
         separator: what ends a record; it is not handed out. Empty: the texts are no records.
 
     Raises:

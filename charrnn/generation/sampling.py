@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from charrnn.config.sample import SampleConfig
+from charrnn.config.sample import SamplingParams
 from charrnn.engines.base import (
     END,
     FORBIDDEN,
@@ -29,7 +29,7 @@ STEPS = 8  # of a call at least
 _DRAWS = 256  # uniforms taken from a text's generator at a time
 
 
-def distribution(logits: Array, config: SampleConfig, never: Array | None = None) -> Array:
+def distribution(logits: Array, config: SamplingParams, never: Array | None = None) -> Array:
     """What is drawn from, after all controls.
 
     The controls act one after another: temperature, top-k, top-p, min-p. Among equals the lower id
