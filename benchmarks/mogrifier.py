@@ -105,7 +105,7 @@ def trial(split: Dataset, config: TrainConfig, rounds: int) -> tuple[int, float,
         state = (state[0].detach(), state[1].detach())
     took = time.monotonic() - begin
     nats, state = 0.0, zero(1)
-    val = torch.from_numpy(np.concatenate([[architecture.start], split.val.ids]).astype(np.int64))
+    val = torch.from_numpy(np.concatenate([[architecture.bos_id], split.val.ids]).astype(np.int64))
     with torch.no_grad():
         for place in range(0, len(val) - 1, 1000):
             ids = val[place : place + 1001]

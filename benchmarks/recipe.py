@@ -128,7 +128,7 @@ def run(split: Dataset, options: dict[str, Any], extras: Extras) -> dict[str, An
     matrices = {name: weight for name, weight in named.items() if name.endswith("weight_hh")}
     others: dict[str, Muon | Soap] = {}
     if extras.muon or extras.soap:
-        others = {name: Muon(architecture.gates) if extras.muon else Soap() for name in matrices}
+        others = {name: Muon(architecture.num_gates) if extras.muon else Soap() for name in matrices}
     with torch.no_grad():
         named["embedding"].mul_(extras.deviation)
     averages = {name: weight.detach().clone() for name, weight in named.items()} if extras.average else {}

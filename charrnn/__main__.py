@@ -30,7 +30,7 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
     from typer.exceptions import TyperException
 
     from charrnn.cli.app import parse, sentence
-    from charrnn.console.streams import Console, drop
+    from charrnn.console.streams import Console, discard
     from charrnn.errors import CharRNNError
     from charrnn.version import __version__
 
@@ -41,12 +41,12 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
         try:
             console.flush()
         except (OSError, CharRNNError):
-            drop(sys.stdout)
+            discard(sys.stdout)
 
     def end(message: str, code: int, *, trace: bool = False) -> int:
         synchronize()
         if trace or os.environ.get("CHARRNN_DEBUG"):
-            console.trace()
+            console.print_traceback()
         console.error(message)
         return code
 
@@ -60,7 +60,7 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
     except TyperException as error:
         return end(sentence(error), 2)
     except BrokenPipeError:
-        drop(sys.stdout)
+        discard(sys.stdout)
         return 128 + 13  # SIGPIPE
     except Exception as error:
         if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):

@@ -90,7 +90,7 @@ def atomic_write(
             _remove(temporary)
             raise
     except OSError as error:
-        raise OutputError(f"cannot write {quote(path)}: {reason_of(error)}") from error
+        raise OutputError(f"cannot write {quote(path)}: {error_reason(error)}") from error
 
 
 def cache_folder() -> Path:
@@ -149,7 +149,7 @@ class Lock:
                 os.close(descriptor)
                 raise
         except OSError as error:
-            raise OutputError(f"cannot lock {quote(self._path)}: {reason_of(error)}") from error
+            raise OutputError(f"cannot lock {quote(self._path)}: {error_reason(error)}") from error
         self._descriptor = descriptor
         return self
 
@@ -242,7 +242,7 @@ def _lock(descriptor: int) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def reason_of(error: Exception) -> str:
+def error_reason(error: Exception) -> str:
     if isinstance(error, EOFError):
         return "the file is cut short"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__

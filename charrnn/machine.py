@@ -1,4 +1,4 @@
-"""What this machine lends the program."""
+"""The machine: how many CPUs this process may use, and how the threads of libraries wait."""
 
 import math
 import os
@@ -6,29 +6,28 @@ from pathlib import Path
 
 
 def available_cpus() -> int:
-    """How many threads may run at once: the least of what the scheduler allows this process, the
-    container's quota and `OMP_NUM_THREADS`."""
-    allowed = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    """Return how many threads may run at once: the least of the process's CPU affinity, the container's CPU quota
+    and `OMP_NUM_THREADS`."""
+    limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_bytes().split()
         if quota != b"max":
-            allowed.append(math.ceil(int(quota) / int(period)))
+            limits.append(math.ceil(int(quota) / int(period)))
     except (OSError, ValueError):
-        pass  # no such container
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdecimal():
-        allowed.append(int(asked))
-    return max(1, min(allowed))
+        pass  # not in a container with a quota
+    omp_num_threads = os.environ.get("OMP_NUM_THREADS", "")
+    if omp_num_threads.isdecimal():
+        limits.append(int(omp_num_threads))
+    return max(1, min(limits))
 
 
 def configure_threading() -> None:
-    """Let the threads of NumPy and torch give way when another program wants the processors they wait on.
+    """Set environment variables that make the threads of NumPy and torch yield when other programs need the CPUs.
 
-    Both spin at barriers, thousands of times a second, and each time that the system has set one of
-    the threads aside the others lose a time slice: beside one busy neighbour on two cores, training
-    ran at a fiftieth of its speed and scoring at a tenth. A shorter spin, and one thread for the
-    small products of scoring, cost little where nobody else is at work. Has an effect only before
-    NumPy and torch are imported; what the user has set stays.
+    Both spin at barriers, thousands of times a second, and whenever the system has suspended one of the threads the
+    others lose a time slice: beside one busy neighbour on two cores, training ran at a fiftieth of its speed and
+    scoring at a tenth. A shorter spin, and one thread for the small matrix products of scoring, cost little on an idle
+    machine. This has an effect only before NumPy and torch are imported; variables that the user has set stay.
     """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "OMP_WAIT_POLICY" not in os.environ:

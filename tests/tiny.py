@@ -73,7 +73,7 @@ def reciting(tokenizer: Tokenizer, text: bytes, strength: float = 60.0) -> Check
     H = len(ids)
     architecture = Architecture("rnn", tokenizer.size, (H,), 1, "relu")
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
-    weights["embedding"][architecture.start] = 1
+    weights["embedding"][architecture.bos_id] = 1
     weights["layers.0.weight_ih"][0] = 1
     weights["layers.0.weight_hh"] = np.roll(np.eye(H, dtype=np.float32), 1, axis=0)
     weights["head.weight"][ids, np.arange(H)] = strength

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from charrnn.console.progress import progress
+from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
 from charrnn.console.tables import print_table
 from charrnn.corpus.catalog import DEFAULT, Recipe, catalog
@@ -65,7 +65,7 @@ def _get(console: Console, recipe: Recipe) -> None:
     """Fetch it, and tell where it is."""
     if recipe.kind != "download":
         raise UsageError(f"{recipe.name} is built in: charrnn train {recipe.name} needs no fetching")
-    console.write(os.fsencode(recipe.fetch(partial(progress, console))) + b"\n")
+    console.write(os.fsencode(recipe.fetch(partial(progress_bar, console))) + b"\n")
 
 
 def _show(console: Console, recipe: Recipe, json: bool) -> None:
@@ -88,5 +88,5 @@ def _show(console: Console, recipe: Recipe, json: bool) -> None:
     page = "".join(f"{name:<9}{value}\n" for name, value in rows.items() if value).encode()
     if text:
         page += b"\n" + b"\n".join(text.split(b"\n", _LINES)[:_LINES]) + b"\n"
-    terminal = console.text()
+    terminal = console.terminal_text()
     console.write(terminal.feed(page, final=True) if terminal else page)

@@ -11,7 +11,7 @@ from charrnn.checkpoint.format import Checkpoint
 from charrnn.cli.eval_writers import finite, format_number, metrics_of
 from charrnn.config.eval import EvalConfig
 from charrnn.config.options import merge
-from charrnn.console.progress import progress
+from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
 from charrnn.corpus.formats import fasta, field_of, is_fasta, json_object, lines
 from charrnn.corpus.inputs import PACKED, open_chunks, split_chunks
@@ -60,7 +60,7 @@ class _Evaluation:
     ) -> None:
         self.console, self.config, self.engine, self.model, self.device = console, config, engine, model, device
         self.tokenizer, self.separator = model.tokenizer, model.separator
-        self.terminal = console.text()
+        self.terminal = console.terminal_text()
 
     def files(self, files: list[str]) -> None:
         """Score whole files: a row each, and their total.
@@ -254,7 +254,7 @@ class _Evaluation:
             return
         plain = all(os.path.isfile(file) and os.path.splitext(file)[1].lower() not in PACKED for file in files)
         total = sum(map(os.path.getsize, files)) if plain else None
-        with progress(self.console, "scoring", total) as advance:
+        with progress_bar(self.console, "scoring", total) as advance:
             yield advance
 
 

@@ -56,7 +56,7 @@ def _prompt(config: SampleConfig, tokenizer: Tokenizer) -> Ids:
 
 def _put_out(console: Console, parts: Iterable[TextChunk], config: SampleConfig, separator: bytes) -> None:
     """The texts themselves, a newline between two; records are ended, each on a line of its own."""
-    terminal = console.text(raw=config.raw)
+    terminal = console.terminal_text(raw=config.raw)
     end = separator if separator.endswith(b"\n") else b"\n"
     ended_with_newline = True
     for part in parts:

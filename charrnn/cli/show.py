@@ -20,14 +20,14 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     if flags["json"]:
         card = {"model": str(path), "config": architecture.to_json(), "tokenizer": model.tokenizer.name}
         card["separator"] = model.separator.decode("utf-8", "replace")
-        console.write_json({**card, "parameters": architecture.parameters, "info": info})
+        console.write_json({**card, "parameters": architecture.num_parameters, "info": info})
         return 0
     metrics = info.get("metrics")
     rows = [
         ("model", str(path)),
         ("cell", f"{architecture.cell} {'+'.join(map(str, architecture.hidden))}"),
         ("symbols", f"{architecture.vocabulary:,} ({model.tokenizer.name})"),
-        ("parameters", count(architecture.parameters)),
+        ("parameters", count(architecture.num_parameters)),
         ("trained", f"{_shown(info.get('step', 0))} steps, {_shown(info.get('epoch', 0.0))} epochs"),
         ("corpus", f"SHA-256 {_shown(info.get('corpus_sha256', 'unknown'))}"),
     ]
@@ -47,7 +47,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         high, low = (math.exp(pick(y for _, y in points)) for pick in (max, min))
         page += "\n" + "\n".join(curve(points, 60, 8)) + f"\nvalidation perplexity from {high:.3f} to {low:.3f}\n"
     data = os.fsencode(page)
-    terminal = console.text()
+    terminal = console.terminal_text()
     console.write(terminal.feed(data, final=True) if terminal else data)
     return 0
 

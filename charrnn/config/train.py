@@ -171,7 +171,7 @@ class TrainConfig:
         check_fields(self)
         if self.activation != "tanh" and self.cell != "rnn":
             raise UsageError(f"--activation {self.activation} goes with --cell rnn, not {self.cell}")
-        if self.weight_drop and not CELLS[self.cell].products:
+        if self.weight_drop and not CELLS[self.cell].recurrent_matmuls:
             raise UsageError(f"--cell {self.cell} has no recurrent weights that --weight-drop could leave out")
         if self.layers and self.hidden and len(self.hidden) not in (1, self.layers):
             raise UsageError(f"--layers {self.layers} and --hidden with {len(self.hidden)} sizes contradict each other")

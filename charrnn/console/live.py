@@ -16,7 +16,7 @@ from rich.text import Text
 
 from charrnn.config.params import seconds
 from charrnn.console.format import EmaLoss, count, curve, perplexity, plan_lines, summary_lines
-from charrnn.console.streams import Console, drop
+from charrnn.console.streams import Console, discard
 from charrnn.console.terminal_text import escape, escape_line
 from charrnn.runs.events import Event
 
@@ -39,7 +39,7 @@ class _Stderr:
             sys.stderr.write(text)
             sys.stderr.flush()
         except OSError:
-            drop(sys.stderr)
+            discard(sys.stderr)
         except RuntimeError:
             pass  # a signal's line in the middle of another one
         return len(text)
@@ -74,7 +74,7 @@ class LiveDisplay:
     def open(self) -> None:
         """Take the terminal."""
         self.live.start()
-        self.console.above = lambda line: self.rich.print(Text(line))
+        self.console.print_above = lambda line: self.rich.print(Text(line))
 
     def event(self, event: Event) -> None:
         """See `Display`."""
@@ -115,7 +115,7 @@ class LiveDisplay:
 
     def close(self) -> None:
         """The training is over, one way or another."""
-        self.console.above = None
+        self.console.print_above = None
         if self.live.is_started:
             self.live.update(Text(), refresh=True)  # else a frame cut to fit the terminal is drawn once more, whole
         self.live.stop()

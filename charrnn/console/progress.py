@@ -1,4 +1,4 @@
-"""A bar for what takes more than a moment."""
+"""A progress bar for operations that take more than a moment."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -7,12 +7,16 @@ from charrnn.console.streams import Console
 
 
 @contextlib.contextmanager
-def progress(console: Console, title: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar in bytes on a terminal, nothing elsewhere; yields what to tell of every further piece.
+def progress_bar(console: Console, title: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar in bytes if stderr is a terminal, after the first second; yield its update function.
 
     Args:
+        console: where to draw it.
         title: what is being done.
-        total: bytes in all; None where nobody knows.
+        total: bytes in all; None if that is not known.
+
+    Yields:
+        A function to call with the number of bytes done since its last call.
     """
     if not console.interactive:
         yield lambda count: None

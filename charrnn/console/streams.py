@@ -1,6 +1,6 @@
-"""The streams: what is data goes to stdout, untouched; messages go to stderr, made harmless.
+"""The standard streams: results go to stdout as they are; messages go to stderr with control characters escaped.
 
-Nothing else in the program knows of file descriptors, terminals or colour.
+No other room uses file descriptors of streams, terminals or colour.
 """
 
 import contextlib
@@ -15,16 +15,17 @@ from typing import Any
 from charrnn.console.terminal_text import TerminalText, escape_json, escape_line
 from charrnn.errors import OutputError
 
-FLUSH = 0.02
-"""Seconds between flushes of a stream of text."""
+FLUSH_INTERVAL = 0.02
+"""Seconds between flushes of stdout."""
 
 
 class Console:
     """The program's stdout and stderr.
 
     Args:
-        quiet: nothing but errors on stderr. verbose: details too.
-        color: False turns colour off; None leaves it to the terminal, NO_COLOR and TERM.
+        quiet: print errors only.
+        verbose: print more detail.
+        color: False: no colour. None: no colour if NO_COLOR is set or TERM is `dumb`.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False, color: bool | None = None) -> None:
@@ -32,35 +33,36 @@ class Console:
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or color is False
         self.color = not plain
         self._flushed = 0.0
-        self.above: Callable[[str], None] | None = None  # prints a line above a live display
+        self.print_above: Callable[[str], None] | None = None  # set by a live display: prints a line above it
 
     @property
     def interactive(self) -> bool:
-        """Whether stderr is a terminal that a display can be drawn on."""
+        """Whether stderr is a terminal on which a live display can be drawn."""
         return _is_terminal(sys.stderr) and os.environ.get("TERM") != "dumb" and not self.quiet
 
     @property
     def stdout_is_tty(self) -> bool:
-        """Whether stdout is read by a person."""
+        """Whether stdout is a terminal."""
         return _is_terminal(sys.stdout)
 
     @property
     def stdin_is_tty(self) -> bool:
-        """Whether stdin is a person's keyboard."""
+        """Whether stdin is a terminal."""
         return _is_terminal(sys.stdin)
 
     def write(self, data: bytes, *, flush: bool = False) -> None:
-        """Put data on stdout, as it is.
+        """Write data to stdout as it is; flush it if asked to, or if the last flush was FLUSH_INTERVAL ago.
 
         Raises:
-            OutputError: it cannot be written. BrokenPipeError: the reader has gone.
+            OutputError: stdout is closed or cannot be written.
+            BrokenPipeError: the reader has closed the pipe.
         """
         if sys.stdout is None or sys.stdout.closed:
             raise OutputError("cannot write to stdout: it is closed")
         try:
             sys.stdout.buffer.write(data)
             now = time.monotonic()
-            if flush or now - self._flushed >= FLUSH:
+            if flush or now - self._flushed >= FLUSH_INTERVAL:
                 sys.stdout.buffer.flush()
                 self._flushed = now
         except BrokenPipeError:
@@ -69,58 +71,58 @@ class Console:
             raise OutputError(f"cannot write to stdout: {error.strerror}") from None
 
     def write_json(self, value: Mapping[str, Any], *, flush: bool = False) -> None:
-        """Put a JSON object on stdout, on a line of its own."""
+        """Write a JSON object to stdout, on a line of its own. Raise as `write`."""
         text = escape_json(json.dumps(value, ensure_ascii=False, allow_nan=False))
         self.write(text.encode("utf-8") + b"\n", flush=flush)
 
-    def text(self, *, raw: bool = False) -> TerminalText | None:
-        """What makes text harmless for the terminal that stdout is; None where it goes out as it is."""
+    def terminal_text(self, *, raw: bool = False) -> TerminalText | None:
+        """Return an escaper of control characters if stdout is a terminal; None if it is not, or with `raw`."""
         return None if raw or not self.stdout_is_tty else TerminalText()
 
     def flush(self) -> None:
-        """Raises as `write`."""
+        """Flush stdout. Raise as `write`."""
         if sys.stdout is not None and not sys.stdout.closed:
             self.write(b"", flush=True)
 
     def info(self, message: str) -> None:
-        """A line for the user, unless they want quiet."""
+        """Print a message to stderr, unless `quiet`."""
         if not self.quiet:
-            self._to_stderr(message)
+            self._write_stderr(message)
 
     def debug(self, message: str) -> None:
-        """A line for users who want to know more."""
+        """Print a message to stderr if `verbose`."""
         if self.verbose:
-            self._to_stderr(message)
+            self._write_stderr(message)
 
     def warn(self, message: str) -> None:
-        """A line about something that was got over."""
+        """Print a warning to stderr, unless `quiet`."""
         self.info(f"Warning: {message}")
 
     def error(self, message: str) -> None:
-        """The one line about what went wrong."""
-        self._to_stderr(f"Error: {message}")
+        """Print an error to stderr."""
+        self._write_stderr(f"Error: {message}")
 
-    def trace(self) -> None:
-        """The traceback of the exception being handled."""
+    def print_traceback(self) -> None:
+        """Print the traceback of the exception that is being handled to stderr."""
         for line in traceback.format_exc().rstrip("\n").split("\n"):
-            self._to_stderr(line)
+            self._write_stderr(line)
 
-    def _to_stderr(self, line: str) -> None:
+    def _write_stderr(self, line: str) -> None:
         line = escape_line(line)
-        if self.above is not None:
-            self.above(line)
+        if self.print_above is not None:
+            self.print_above(line)
             return
         try:
             sys.stderr.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
             sys.stderr.buffer.flush()
         except (OSError, ValueError, AttributeError):
-            drop(sys.stderr)
+            discard(sys.stderr)
         except RuntimeError:
-            pass  # a signal's line in the middle of another one
+            pass  # a signal handler's message while another one is being written
 
 
-def drop(stream: Any) -> None:
-    """Nobody is at the other end: let nothing be written there any more, not even when Python ends."""
+def discard(stream: Any) -> None:
+    """Point a stream whose reader has gone at the null device, so that flushing it at exit cannot fail."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

@@ -1,18 +1,14 @@
-"""Tables for a person at a terminal."""
+"""Tables for people."""
 
 import io
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from charrnn.console.streams import Console
 from charrnn.console.terminal_text import escape
 
-if TYPE_CHECKING:
-    pass
-
 
 def print_table(console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> None:
-    """A table on stdout, the first `left` columns aligned left."""
+    """Print a table to stdout, its first `left` columns aligned left, the others right."""
     from rich import box
     from rich.console import Console as Rich
     from rich.table import Table

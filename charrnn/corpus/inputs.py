@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, cast
 
 from charrnn.errors import InputError
-from charrnn.files import quote, reason_of
+from charrnn.files import error_reason, quote
 
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
 
@@ -34,9 +34,9 @@ def open_source(path: str) -> BinaryIO:
     except FileNotFoundError as error:
         if os.path.islink(path):
             raise InputError(f"cannot read {quote(path)}: it is a link to nothing") from error
-        raise InputError(f"cannot read {quote(path)}: {reason_of(error)}") from error
+        raise InputError(f"cannot read {quote(path)}: {error_reason(error)}") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise InputError(f"cannot read {quote(path)}: {reason_of(error)}") from error
+        raise InputError(f"cannot read {quote(path)}: {error_reason(error)}") from error
     except ImportError as error:
         raise InputError(f"cannot read {quote(path)}: this Python has no {packed}") from error
 
@@ -58,7 +58,7 @@ def read_chunks(stream: BinaryIO, size: int, name: str = "") -> Iterator[bytes]:
             yield chunk
     except _reading_errors() as error:
         told = "stdin" if stream is getattr(sys.stdin, "buffer", None) else quote(_name(stream, name))
-        raise InputError(f"cannot read {told}: {reason_of(error)}") from error
+        raise InputError(f"cannot read {told}: {error_reason(error)}") from error
 
 
 def _reading_errors() -> tuple[type[Exception], ...]:

@@ -82,14 +82,14 @@ class BatchLoader:
         size = len(self.stream)
         ends = size - np.arange(B - 1, -1, -1, dtype=np.int64) * size // B
         # chunks are cut elsewhere each time, and symbols that fell between rows are read too
-        shift = int(generator(self.seed, RngStream.ROWS, epoch % (1 << 64)).integers(T + 1)) if epoch else 0
+        shift = int(generator(self.seed, RngStream.SHUFFLE, epoch % (1 << 64)).integers(T + 1)) if epoch else 0
         places = (ends - shift - (index + 1) * T)[:, None] + np.arange(T)  # (B, T)
         inputs, targets = self._read(places % size)
         first = inputs[:, 0]
         chance = np.where(first == self.newline, START_AFTER_NEWLINE, START_ELSEWHERE)
         if step == 0 or index == self.steps_per_epoch - 1:
             chance[:] = 1.0  # rows have jumped: what they carry is of elsewhere
-        draws = generator(self.seed, RngStream.START, step).random(B)
+        draws = generator(self.seed, RngStream.BOS, step).random(B)
         first[draws < chance] = self.start
         return Batch(inputs, targets)
 
@@ -133,7 +133,7 @@ class _Shuffle:
     def start_epoch(self, epoch: int) -> int:
         """Shuffle for an epoch, whose length in symbols is returned."""
         if epoch != self._epoch:
-            draw = generator(self._seed, RngStream.ROWS, epoch)
+            draw = generator(self._seed, RngStream.SHUFFLE, epoch)
             if self._drawn:
                 self._order = np.searchsorted(self._bounds, draw.integers(self._bounds[-1], size=self._drawn), "right")
             else:

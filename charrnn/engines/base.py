@@ -91,7 +91,7 @@ class Sampler(Protocol):
 
 
 class InferenceEngine(ABC):
-    """A model that reads ids. An id equal to `architecture.start` is `<s>`: before reading it that
+    """A model that reads ids. An id equal to `architecture.bos_id` is `<s>`: before reading it that
     row's state is set to zero, so that a text is scored by putting `<s>` before it."""
 
     name: ClassVar[str]
@@ -100,7 +100,7 @@ class InferenceEngine(ABC):
 
     def zero_state(self, batch: int) -> State:
         """The state of `batch` rows that have read nothing; `<s>` must come next."""
-        S = self.architecture.states
+        S = self.architecture.num_states
         return tuple(np.zeros((S, batch, H), self.dtype) for H in self.architecture.hidden)
 
     @abstractmethod

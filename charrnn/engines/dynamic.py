@@ -81,7 +81,7 @@ class DynamicEngine(InferenceEngine):
         """Score ids (1, N), then learn from them; nats (N,)."""
         read, after = self.model.forward(ids, state)
         features = np.concatenate((self._features(state)[None], read[:-1, 0]))  # (N, F), before each id
-        scored = np.flatnonzero(ids[0] != self.architecture.start)
+        scored = np.flatnonzero(ids[0] != self.architecture.bos_id)
         nats = np.zeros(ids.shape[1])
         if not len(scored):
             return nats, after
@@ -107,7 +107,7 @@ class DynamicEngine(InferenceEngine):
     def _features(self, state: State) -> Array:
         """What the head reads of a row's state."""
         outputs = [layer[0, 0] for layer in state]
-        return np.asarray(sum(outputs) if self.architecture.summed else np.concatenate(outputs))
+        return np.asarray(sum(outputs) if self.architecture.sums_layers else np.concatenate(outputs))
 
     def _learn(self) -> None:
         self.segments += 1
@@ -116,7 +116,7 @@ class DynamicEngine(InferenceEngine):
             square *= _MEMORY
             square += (1 - _MEMORY) * self.model.gradients[name] ** 2
             sizes[name] = np.sqrt(square / (1 - _MEMORY**self.segments))
-        usual = sum(float(size.sum()) for size in sizes.values()) / self.architecture.parameters
+        usual = sum(float(size.sum()) for size in sizes.values()) / self.architecture.num_parameters
         for name, weight in self.weights.items():
             weight += np.minimum(sizes[name] * (_DECAY / max(usual, 1e-30)), 1) * (self.trained[name] - weight)
             weight -= self.rate * self.model.gradients[name] / (sizes[name] + _EPSILON)

@@ -31,7 +31,7 @@ class Ensemble(InferenceEngine):
         found = [engine.score(ids, part) for engine, part in zip(self.engines, self._parts(state), strict=True)]
         with np.errstate(all="ignore"):  # who asked looks at what comes out
             nats = self._share - np.logaddexp.reduce([-nats for nats, _ in found])
-        nats[ids == self.architecture.start] = 0
+        nats[ids == self.architecture.bos_id] = 0
         return nats, tuple(layer for _, after in found for layer in after)
 
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
@@ -44,7 +44,7 @@ class Ensemble(InferenceEngine):
     def _parts(self, state: State) -> list[State]:
         parts, begin = [], 0
         for engine in self.engines:
-            end = begin + engine.architecture.layers
+            end = begin + engine.architecture.num_layers
             parts.append(state[begin:end])
             begin = end
         return parts

@@ -259,7 +259,7 @@ class ReferenceEngine(InferenceEngine):
         for row, text in enumerate(ids):
             vectors = [layer[:, row] for layer in after]
             for t, symbol in enumerate(text):
-                if symbol != self.architecture.start:
+                if symbol != self.architecture.bos_id:
                     nats[row, t] = -log_softmax(self._logits(vectors))[symbol]
                 vectors = self._read(symbol, vectors)
             for layer, vector in zip(after, vectors, strict=True):
@@ -280,12 +280,12 @@ class ReferenceEngine(InferenceEngine):
     def _logits(self, vectors: list[Array]) -> Array:
         """(V,) from one row's state, a vector (S, H) per layer: the head reads each layer's h."""
         outputs = [vector[0] for vector in vectors]
-        features = np.sum(outputs, axis=0) if self.architecture.summed else np.concatenate(outputs)
+        features = np.sum(outputs, axis=0) if self.architecture.sums_layers else np.concatenate(outputs)
         return np.asarray(self.weights["head.weight"] @ features + self.weights["head.bias"])
 
     def _read(self, symbol: int, vectors: list[Array]) -> list[Array]:
         """One row's state after one more symbol."""
-        if symbol == self.architecture.start:
+        if symbol == self.architecture.bos_id:
             vectors = [np.zeros_like(vector) for vector in vectors]
         x = self.weights["embedding"][symbol]  # (E,)
         after = []

@@ -70,7 +70,7 @@ def generate(
     stops = tuple(filter(None, (stop, separator)))
     end = tokenizer.encode(separator)
     if separator:  # where a record ends in the prompt, another one begins
-        prompt = insert_bos(prompt, SeparatorScanner(end).feed(prompt), engine.architecture.start)
+        prompt = insert_bos(prompt, SeparatorScanner(end).feed(prompt), engine.architecture.bos_id)
     request = GenerationRequest(
         *read_prefix(engine, prompt),
         config,

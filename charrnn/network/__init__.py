@@ -1,5 +1,5 @@
-"""What a network is, apart from who runs it: its cells, sizes and weights.
+"""What a network is, apart from the engines that run it: its cells, sizes and weights.
 
-Read `cells`, `architecture` (names and shapes of the weights), `init` (their first values) and `dropout` (masks).
+Read `cells`, `architecture` (names and shapes of the weights), `init` (their initial values) and `dropout` (masks).
 The equations are in `engines/reference.py`.
 """

@@ -1,7 +1,7 @@
-"""What a model is made of: its sizes, and the names and shapes of its weights.
+"""The architecture of a model: its sizes, and the names and shapes of its weights.
 
-Everything a checkpoint's config says about the network. The equations are in
-`engines/reference.py`; gate order and weight layout are those of PyTorch where it has the cell.
+It is what a checkpoint's `config` holds. The equations are in `engines/reference.py`; gate order and weight layout are
+PyTorch's where it has the cell.
 """
 
 import math
@@ -24,18 +24,18 @@ MAX_VOCABULARY = 0x110000 + 1  # every code point, and <unk>
 
 @dataclass(frozen=True)
 class Architecture:
-    """The shape of a recurrent language model over V symbols.
+    """The sizes of a recurrent language model over a vocabulary of V tokens.
 
-    The input table has V + 1 rows; row V is the start symbol `<s>`, and reading it first sets
-    that row's state to zero. The head reads the sum of the layers' outputs, or, where the
-    layers' sizes differ, their concatenation.
+    The embedding table has V + 1 rows; row V is the BOS token `<s>`, and a row of the batch that reads it has its state
+    set to zero first. The head reads the sum of the layers' outputs or, where the layers' sizes differ, their
+    concatenation.
 
     Attributes:
         cell: a name in `CELLS`.
-        vocabulary: V, the number of symbols the model predicts.
-        hidden: H of each layer, the first layer first.
-        embedding: E, the width of the input table.
-        activation: the `rnn` cell's nonlinearity, "tanh", "relu" or "sigmoid".
+        vocabulary: V, the vocabulary size: how many tokens the model predicts.
+        hidden: H, the hidden size, of each layer, the first layer first.
+        embedding: E, the embedding size.
+        activation: the nonlinearity of the `rnn` cell, "tanh", "relu" or "sigmoid"; "tanh" for all other cells.
 
     Raises:
         ValueError: a value is of the wrong type or out of range; the message names it.
@@ -51,77 +51,78 @@ class Architecture:
         _check(isinstance(self.cell, str) and self.cell in CELLS, "cell", self.cell)
         _check(self.activation in ACTIVATIONS, "activation", self.activation)
         _check(self.cell == "rnn" or self.activation == "tanh", "activation", self.activation)
-        _check(_whole(self.vocabulary, MAX_VOCABULARY), "vocabulary", self.vocabulary)
-        _check(_whole(self.embedding, MAX_SIZE), "embedding", self.embedding)
+        _check(_is_size(self.vocabulary, MAX_VOCABULARY), "vocabulary", self.vocabulary)
+        _check(_is_size(self.embedding, MAX_SIZE), "embedding", self.embedding)
         _check(
             isinstance(self.hidden, tuple)
             and 1 <= len(self.hidden) <= MAX_LAYERS
-            and all(_whole(size, MAX_SIZE) for size in self.hidden),
+            and all(_is_size(size, MAX_SIZE) for size in self.hidden),
             "hidden",
             self.hidden,
         )
 
     @property
-    def start(self) -> int:
-        """The id of `<s>`."""
+    def bos_id(self) -> int:
+        """The id of `<s>`, which is V."""
         return self.vocabulary
 
     @property
-    def kind(self) -> Cell:
-        """What a layer of that cell has."""
+    def cell_type(self) -> Cell:
+        """The cell's parts: its gates, and which weights it has."""
         return CELLS[self.cell]
 
     @property
-    def gates(self) -> int:
+    def num_gates(self) -> int:
         """G, the number of gates stacked in a layer's weights."""
-        return len(self.kind.gates)
+        return len(self.cell_type.gates)
 
     @property
-    def states(self) -> int:
-        """S, the vectors a layer carries from step to step: 2 for LSTM (h, c), else 1 (h)."""
-        return self.kind.states
+    def num_states(self) -> int:
+        """S, the vectors that a layer carries from step to step: 2 for LSTM (h, c), else 1 (h)."""
+        return self.cell_type.num_states
 
     @property
-    def layers(self) -> int:
-        """L."""
+    def num_layers(self) -> int:
+        """L, the number of layers."""
         return len(self.hidden)
 
     @property
-    def summed(self) -> bool:
-        """Whether the head reads the sum of the layers' outputs; else their concatenation."""
+    def sums_layers(self) -> bool:
+        """Whether the head reads the sum of the layers' outputs; otherwise it reads their concatenation."""
         return len(set(self.hidden)) == 1
 
     @property
-    def features(self) -> int:
-        """The width of what the head reads."""
-        return self.hidden[0] if self.summed else sum(self.hidden)
+    def feature_size(self) -> int:
+        """The size of the vector that the head reads."""
+        return self.hidden[0] if self.sums_layers else sum(self.hidden)
 
     @property
-    def inputs(self) -> tuple[int, ...]:
-        """The width of each layer's input."""
+    def input_sizes(self) -> tuple[int, ...]:
+        """The size of each layer's input."""
         return (self.embedding, *self.hidden[:-1])
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """The name and shape of every weight, in the order a checkpoint documents them."""
+        """Return the name and shape of every weight, in the order of docs/format.md."""
         shapes: dict[str, tuple[int, ...]] = {"embedding": (self.vocabulary + 1, self.embedding)}
-        for layer, (width, size) in enumerate(zip(self.inputs, self.hidden, strict=True)):
-            shapes |= {f"layers.{layer}.{name}": shape for name, shape in self.kind.shapes(width, size).items()}
-        shapes["head.weight"] = (self.vocabulary, self.features)
+        for layer, (input_size, hidden_size) in enumerate(zip(self.input_sizes, self.hidden, strict=True)):
+            layer_shapes = self.cell_type.shapes(input_size, hidden_size)
+            shapes |= {f"layers.{layer}.{name}": shape for name, shape in layer_shapes.items()}
+        shapes["head.weight"] = (self.vocabulary, self.feature_size)
         shapes["head.bias"] = (self.vocabulary,)
         return shapes
 
     @property
-    def parameters(self) -> int:
-        """The number of weights."""
+    def num_parameters(self) -> int:
+        """The number of parameters."""
         return sum(math.prod(shape) for shape in self.shapes().values())
 
     @property
-    def layer_parameters(self) -> int:
-        """The number of the layers' weights, without embedding and head."""
+    def num_layer_parameters(self) -> int:
+        """The number of parameters of the recurrent layers, without embedding and head."""
         return sum(math.prod(shape) for name, shape in self.shapes().items() if name.startswith("layers."))
 
     def to_json(self) -> dict[str, object]:
-        """A JSON object that `from_json` reads back."""
+        """Return a JSON object that `from_json` reads back; its keys are those of the file format."""
         return {
             "cell": self.cell,
             "vocabulary": self.vocabulary,
@@ -132,10 +133,10 @@ class Architecture:
 
     @classmethod
     def from_json(cls, values: object) -> "Architecture":
-        """Read what `to_json` wrote, trusting nothing.
+        """Return the architecture that `to_json` wrote, every value checked.
 
         Raises:
-            ValueError: not an object, a key missing or unknown, a value of the wrong type or range.
+            ValueError: not an object, a key is missing or unknown, or a value is of the wrong type or out of range.
         """
         if not isinstance(values, Mapping):
             raise ValueError("config is not an object")
@@ -146,10 +147,10 @@ class Architecture:
         return cls(**{**values, "hidden": tuple(hidden) if isinstance(hidden, list) else hidden})
 
 
-def _whole(value: object, largest: int) -> bool:
+def _is_size(value: object, largest: int) -> bool:
     return type(value) is int and 1 <= value <= largest
 
 
-def _check(holds: bool, name: str, value: object) -> None:
-    if not holds:
+def _check(valid: bool, name: str, value: object) -> None:
+    if not valid:
         raise ValueError(f"{name} cannot be {str(value)[:80]!r}")

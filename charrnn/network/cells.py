@@ -1,4 +1,4 @@
-"""The recurrent cells there are, and what weights a layer of each has.
+"""The recurrent cells, and which weights a layer of each has.
 
 The equations, with their sources, are in `engines/reference.py`.
 """
@@ -8,50 +8,53 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cell:
-    """What a layer of H units is made of.
+    """The parts of a recurrent cell.
 
     Attributes:
         gates: one letter each, in the order in which they are stacked along the first axis of the weights.
-        products: how many of the gates, from the first on, each product with a state vector drives; where
-            there are several, a later one reads what gates of an earlier one have made. None: the state drives no gate.
-        states: S, the vectors carried from step to step: h, and for some c.
-        peepholes: of how many gates the cell state c has weights of its own, unit by unit.
-        forget: the gate whose bias begins at 1, so that a state is kept until the model has learnt better.
+        recurrent_matmuls: how many of the gates each product of `weight_hh` with a state vector serves, from the
+            first gate on; where there are several products, a later one reads what gates of an earlier one have made.
+            Empty: no gate reads the state, so there is no `weight_hh`.
+        num_states: S, the vectors carried from step to step: h, and for some cells c.
+        num_peepholes: how many gates read the cell state c, unit by unit, with weights of their own.
+        forget_gate: the gate whose bias is initialised to 1, so that a state is kept until the model has learnt
+            otherwise; empty: none.
     """
 
     gates: str
-    products: tuple[int, ...]
-    states: int = 1
-    peepholes: int = 0
-    forget: str = ""
+    recurrent_matmuls: tuple[int, ...]
+    num_states: int = 1
+    num_peepholes: int = 0
+    forget_gate: str = ""
 
-    def shapes(self, width: int, size: int) -> dict[str, tuple[int, ...]]:
-        """The weights of a layer of `size` units that reads vectors of that width."""
-        rows = len(self.gates) * size
-        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, width)}
-        if self.products:
-            shapes["weight_hh"] = (rows, size)
+    def shapes(self, input_size: int, hidden_size: int) -> dict[str, tuple[int, ...]]:
+        """Return the name and shape of each weight of one layer."""
+        rows = len(self.gates) * hidden_size
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size)}
+        if self.recurrent_matmuls:
+            shapes["weight_hh"] = (rows, hidden_size)
         shapes["bias_ih"] = (rows,)
-        if self.products:
+        if self.recurrent_matmuls:
             shapes["bias_hh"] = (rows,)
-        if self.peepholes:
-            shapes["weight_ch"] = (self.peepholes * size,)
+        if self.num_peepholes:
+            shapes["weight_ch"] = (self.num_peepholes * hidden_size,)
         return shapes
 
 
 CELLS = {
     "rnn": Cell("h", (1,)),
-    "lstm": Cell("ifgo", (4,), states=2, forget="f"),
+    "lstm": Cell("ifgo", (4,), num_states=2, forget_gate="f"),
     "gru": Cell("rzn", (3,)),
-    "lstm-peephole": Cell("ifgo", (4,), states=2, peepholes=3, forget="f"),
+    "lstm-peephole": Cell("ifgo", (4,), num_states=2, num_peepholes=3, forget_gate="f"),
     "gru-v1": Cell("rzn", (2, 1)),
     "mgu": Cell("fn", (1, 1)),
     "mingru": Cell("zn", ()),
-    "minlstm": Cell("fin", (), forget="f"),
-    "lstm-sigmoid": Cell("ifgo", (4,), states=2, forget="f"),
-    "lstm-sigmoid-peephole": Cell("ifgo", (4,), states=2, peepholes=3, forget="f"),
-    "lstm-relu": Cell("ifgo", (4,), states=2, forget="f"),
+    "minlstm": Cell("fin", (), forget_gate="f"),
+    "lstm-sigmoid": Cell("ifgo", (4,), num_states=2, forget_gate="f"),
+    "lstm-sigmoid-peephole": Cell("ifgo", (4,), num_states=2, num_peepholes=3, forget_gate="f"),
+    "lstm-relu": Cell("ifgo", (4,), num_states=2, forget_gate="f"),
     "lstm-cellless": Cell("ion", (3,)),
     "gru-crossed": Cell("rzn", (3,)),
 }
-"""By name. The first three have kernels of their own in every engine; the last five are what some tutorials print."""
+"""The cells by name. The first three have kernels of their own in every engine; the last five are faulty variants that
+some tutorials print."""

@@ -75,7 +75,7 @@ class RunDir:
                         lock.unlink()
                         self.folder.rmdir()
 
-    def refuse_to_overwrite(self, config: TrainConfig) -> None:
+    def check_overwrite(self, config: TrainConfig) -> None:
         """Raises UsageError if there is a run and `config` does not say what is to become of it."""
         if self.exists and not (config.resume or config.auto_resume or config.overwrite):
             raise UsageError(

@@ -108,7 +108,7 @@ def complete_hidden(
 
     def allowed(layers: int | None) -> list[int]:
         most = WEIGHTS_PER_TOKEN * len(split.train)
-        return [size for size in sizes if architecture(size, layers).parameters <= most] or sizes[:1]
+        return [size for size in sizes if architecture(size, layers).num_parameters <= most] or sizes[:1]
 
     layers, largest = config.layers, allowed(config.layers)[-1]
     chosen, why = min(largest, MAX_UNTIMED_SIZE), f"the text has {len(split.train):,} symbols"
@@ -116,12 +116,12 @@ def complete_hidden(
         reference = min(largest, 128 if config.time < 30 else 256)  # near to what will be chosen
         model, count = of_size(reference, layers), config.threads or available_cpus()
         speed = measure_throughput(architecture_of(model, split), model, split, device, [count], check)[count]
-        there = architecture(reference, layers).parameters
+        there = architecture(reference, layers).num_parameters
         left = 0.85 * (config.time - elapsed())
 
         def enough(size: int, layers: int | None) -> bool:
             """Whether there is time to read enough; smaller layers run farther from the processor's limit."""
-            here = architecture(size, layers).parameters
+            here = architecture(size, layers).num_parameters
             read: float = left * speed * there / here * min(1.0, (here / there) ** 0.25)
             return read >= TOKENS_PER_WEIGHT * here
 
@@ -129,7 +129,7 @@ def complete_hidden(
             return max(size for size in allowed(layers) if size == sizes[0] or enough(size, layers))
 
         chosen = best(layers)
-        if layers is None and architecture(chosen, 1).layer_parameters >= TWO_LAYERS_FROM:
+        if layers is None and architecture(chosen, 1).num_layer_parameters >= TWO_LAYERS_FROM:
             layers = 2
             chosen = best(layers)
             reasons.append("layers 2: one layer would be so large that two learn more in the same time")
@@ -190,9 +190,9 @@ def complete_dropout(config: TrainConfig, epochs: float, architecture: Architect
         return share
 
     if config.dropout is None:
-        symbols = 1 - architecture.layer_parameters / architecture.parameters
+        symbols = 1 - architecture.num_layer_parameters / architecture.num_parameters
         config = replace(config, dropout=left_out("dropout", *_DROPOUT, 1 + max(0.0, symbols - 0.5)))
     if config.weight_drop is None:
-        recurrent = CELLS[config.cell].products
+        recurrent = CELLS[config.cell].recurrent_matmuls
         config = replace(config, weight_drop=left_out("weight-drop", *_WEIGHT_DROP) if recurrent else 0.0)
     return config

@@ -173,7 +173,7 @@ class Learner:
         """Take up what `weights` and `tensors` gave."""
         self.model.load_weights(weights)
         self._state = self.model.state_from_numpy(
-            [tensors[f"state.{layer}"] for layer in range(self.architecture.layers)]
+            [tensors[f"state.{layer}"] for layer in range(self.architecture.num_layers)]
         )
         moments: dict[str, dict[str, Array]] = {}
         for key, value in tensors.items():

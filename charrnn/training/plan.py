@@ -106,8 +106,10 @@ class Plan:
     def memory(self) -> int:
         """Bytes that training needs, roughly: weights, gradients and moments, and a chunk's activations."""
         architecture = self.architecture
-        units = sum(architecture.hidden) * (3 * architecture.gates + 2) + 3 * architecture.embedding
-        return 4 * (4 * architecture.parameters + tokens_per_step(self.config) * (units + 3 * architecture.vocabulary))
+        units = sum(architecture.hidden) * (3 * architecture.num_gates + 2) + 3 * architecture.embedding
+        return 4 * (
+            4 * architecture.num_parameters + tokens_per_step(self.config) * (units + 3 * architecture.vocabulary)
+        )
 
 
 def command(config: TrainConfig) -> str:
@@ -134,7 +136,7 @@ def describe(plan: Plan, split: Dataset, device: str) -> dict[str, Any]:
         "cell": config.cell,
         "hidden": list(plan.architecture.hidden),
         "vocabulary": plan.architecture.vocabulary,
-        "parameters": plan.architecture.parameters,
+        "parameters": plan.architecture.num_parameters,
         "memory": plan.memory,
         "batch": config.batch,
         "seq_len": config.seq_len,

@@ -110,7 +110,7 @@ def resume_plan(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) 
     for name in sorted(given - NOT_IN_A_PLAN):
         before, after = getattr(old, name), getattr(config, name)
         if name == "hidden" and len(after) == 1:
-            after = after * stored.architecture.layers
+            after = after * stored.architecture.num_layers
         if before == after:
             continue
         if name in FIXED:

@@ -15,7 +15,7 @@ from charrnn.config.options import param_types, read_toml
 from charrnn.config.train import TrainConfig
 from charrnn.console.display import display
 from charrnn.console.format import plan_lines
-from charrnn.console.progress import progress
+from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
 from charrnn.corpus import reader as reading
 from charrnn.corpus.corpus import Corpus
@@ -84,7 +84,7 @@ class TrainingSession:
 
     def _refuse(self, run: RunDir) -> None:
         if not self.config.dry_run:
-            run.refuse_to_overwrite(self.config)
+            run.check_overwrite(self.config)
         if self.config.resume and not run.exists:
             raise UsageError(f"--resume: there is no run in '{run.folder}'")
 
@@ -107,7 +107,7 @@ class TrainingSession:
         return corpus
 
     def _bar(self, title: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
-        return progress(self.console, title, total)
+        return progress_bar(self.console, title, total)
 
     def _train(self, run: RunDir, sources: Sources, held_out: Sources | None) -> int:
         console, config = self.console, self.config

@@ -446,7 +446,7 @@ def test_ck14_files_of_every_version_load_and_score_the_same(file: Path) -> None
     assert model.info["step"] == 7
     assert model.training.get("step", 7) == 7
     assert model.separator == expected.get("separator", "").encode()
-    ids = np.concatenate([[model.architecture.start], model.tokenizer.encode(expected["text"].encode())])[None]
+    ids = np.concatenate([[model.architecture.bos_id], model.tokenizer.encode(expected["text"].encode())])[None]
     assert ids[0].tolist() == expected["ids"]
     engine = inference_engine(model.architecture, model.weights)
     nats, _ = engine.score(ids, engine.zero_state(1))

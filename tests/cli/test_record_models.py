@@ -87,7 +87,7 @@ def test_ev_02_records_by_hand() -> None:
     reference = ReferenceEngine(model.architecture, model.weights)
     nats = 0.0
     for record in RECORDS:
-        ids = np.concatenate([[model.architecture.start], model.tokenizer.encode(record + b"\n")])
+        ids = np.concatenate([[model.architecture.bos_id], model.tokenizer.encode(record + b"\n")])
         nats += reference.score(ids[None], reference.zero_state(1))[0].sum()
     engine = inference_engine(model.architecture, model.weights)
     found = score_records(engine, model.tokenizer, [b"\n".join(RECORDS)], b"\n")

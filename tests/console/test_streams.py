@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from charrnn.cli.eval_writers import show_scores
 from charrnn.console.display import PlainDisplay, display
 from charrnn.console.format import EmaLoss, perplexity, plan_lines, summary_lines
-from charrnn.console.progress import progress
-from charrnn.console.streams import Console, drop
+from charrnn.console.progress import progress_bar
+from charrnn.console.streams import Console, discard
 from charrnn.console.tables import print_table
 from charrnn.console.terminal_text import TerminalText, escape, escape_json, escape_line
 from charrnn.errors import OutputError
@@ -189,7 +189,7 @@ def test_for_whom_text_is_made_harmless(monkeypatch: pytest.MonkeyPatch) -> None
     """SE-01, SE-02: for a terminal, unless raw output is asked for."""
     for terminal, raw, harmless in ((False, False, False), (True, False, True), (True, True, False)):
         monkeypatch.setattr(sys, "stdout", Stream(io.BytesIO(), terminal))
-        assert (Console().text(raw=raw) is not None) is harmless
+        assert (Console().terminal_text(raw=raw) is not None) is harmless
 
 
 # stderr
@@ -219,7 +219,7 @@ def test_what_is_told(
         call(console, HOSTILE)
         assert capfdbinary.readouterr() == (b"", prefix + HARMLESS if told else b"")
         above: list[str] = []
-        console.above = above.append
+        console.print_above = above.append
         call(console, HOSTILE)
         assert above == ([(prefix + HARMLESS).decode().removesuffix("\n")] if told else [])
         assert capfdbinary.readouterr() == (b"", b"")
@@ -251,7 +251,7 @@ def test_a_traceback_is_harmless(capfdbinary: Capture) -> None:
     try:
         raise ValueError(HOSTILE)
     except ValueError:
-        Console().trace()
+        Console().print_traceback()
     err = capfdbinary.readouterr().err
     assert err.startswith(b"Traceback (most recent call last):\n")
     assert b"ValueError: a\\x1b[2J<U+202E>[red][/]\n" in err
@@ -260,11 +260,11 @@ def test_a_traceback_is_harmless(capfdbinary: Capture) -> None:
 def test_a_dropped_stream_takes_anything() -> None:
     with open("out", "w+b", buffering=0) as stream:
         stream.write(b"before")
-        drop(stream)
+        discard(stream)
         stream.write(b"after")
     assert Path("out").read_bytes() == b"before"
-    drop(None)
-    drop(io.BytesIO())
+    discard(None)
+    discard(io.BytesIO())
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ def test_scores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_bar_where_nobody_looks(capfdbinary: Capture) -> None:
     """CL-04."""
-    with progress(Console(), "scoring", 10) as advance:
+    with progress_bar(Console(), "scoring", 10) as advance:
         advance(5)
     assert capfdbinary.readouterr() == (b"", b"")
 
@@ -360,7 +360,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     for total in (100, None):
-        with progress(Console(), "scoring", total) as advance:
+        with progress_bar(Console(), "scoring", total) as advance:
             for _ in range(10):
                 advance(10)
     assert "scoring" not in terminal.getvalue()

@@ -60,7 +60,7 @@ def test_it_follows_the_formula(architecture: Architecture) -> None:
     trained = {key: value.astype(np.float64) for key, value in drawn(architecture).items()}
     weights = dict(trained)
     squares = {key: np.zeros(value.shape) for key, value in trained.items()}
-    state = [np.zeros((architecture.states, 1, H)) for H in architecture.hidden]
+    state = [np.zeros((architecture.num_states, 1, H)) for H in architecture.hidden]
     true = []
     for number in range(4):
         part = ids[number * SEGMENT : (number + 1) * SEGMENT]

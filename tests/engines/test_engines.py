@@ -58,7 +58,9 @@ def drawn(architecture: Architecture, seed: int = 0, scale: float = 0.5) -> dict
 
 def drawn_state(architecture: Architecture, B: int, seed: int = 1) -> State:
     random = np.random.default_rng(seed)
-    return tuple(random.standard_normal((architecture.states, B, H)).astype(np.float32) for H in architecture.hidden)
+    return tuple(
+        random.standard_normal((architecture.num_states, B, H)).astype(np.float32) for H in architecture.hidden
+    )
 
 
 def drawn_ids(B: int, T: int, starts: float = 0.2, seed: int = 2) -> Array:

@@ -91,7 +91,7 @@ def test_what_is_drawn_has_the_mean_odds() -> None:
     engines = [ReferenceEngine(MODELS[name].architecture, MODELS[name].weights) for name in "ab"]
     odds = np.zeros(MODELS["a"].architecture.vocabulary)
     for engine in engines:
-        logits, _ = engine.step(np.array([engine.architecture.start]), engine.zero_state(1))
+        logits, _ = engine.step(np.array([engine.architecture.bos_id]), engine.zero_state(1))
         odds += np.exp(logits[0]) / np.exp(logits[0]).sum() / 2
     odds[model.tokenizer.unknown] = 0
     odds /= odds.sum()

@@ -73,11 +73,11 @@ def test_rows_are_exact() -> None:
     ids = np.arange(70) % 20
     state = engine.zero_state(70)
     single = [engine.zero_state(1) for _ in ids]
-    for symbol in (model.architecture.start, 3, 5, 8):
-        logits, state = engine.step((ids + symbol) % (model.architecture.start + 1), state)
+    for symbol in (model.architecture.bos_id, 3, 5, 8):
+        logits, state = engine.step((ids + symbol) % (model.architecture.bos_id + 1), state)
         for row in (0, 1, 2, 69):
             alone, single[row] = engine.step(
-                (ids[row : row + 1] + symbol) % (model.architecture.start + 1), single[row]
+                (ids[row : row + 1] + symbol) % (model.architecture.bos_id + 1), single[row]
             )
             assert alone[0].tobytes() == logits[row].tobytes()
 
@@ -136,7 +136,7 @@ def test_a_long_prompt_is_read_as_if_written() -> None:
     model = tiny.drawn(tiny.char(), "lstm")
     engine = ensemble_engine(model)
     prompt = model.tokenizer.encode(b"the cat sat. " * 700)
-    logits, state = engine.step(np.array([model.architecture.start]), engine.zero_state(1))
+    logits, state = engine.step(np.array([model.architecture.bos_id]), engine.zero_state(1))
     for symbol in prompt:
         logits, state = engine.step(np.array([symbol]), state)
     found, after = read_prefix(engine, prompt)

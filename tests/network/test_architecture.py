@@ -1,4 +1,4 @@
-"""The shape of a network, and what is no shape at all."""
+"""Architecture: properties, shapes, and which values are refused."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ VALUES: dict[str, Any] = {"cell": "lstm", "vocabulary": 20, "hidden": [8, 8], "e
 
 
 @pytest.mark.parametrize(
-    ("architecture", "gates", "states", "summed", "features", "inputs"),
+    ("architecture", "num_gates", "num_states", "sums_layers", "feature_size", "input_sizes"),
     [
         (Architecture("rnn", 5, (3,), 2, "relu"), 1, 1, True, 3, (2,)),
         (Architecture("lstm", 5, (3, 3), 2), 4, 2, True, 3, (2, 3)),
@@ -19,16 +19,22 @@ VALUES: dict[str, Any] = {"cell": "lstm", "vocabulary": 20, "hidden": [8, 8], "e
     ],
 )
 def test_properties(
-    architecture: Architecture, gates: int, states: int, summed: bool, features: int, inputs: tuple[int, ...]
+    architecture: Architecture,
+    num_gates: int,
+    num_states: int,
+    sums_layers: bool,
+    feature_size: int,
+    input_sizes: tuple[int, ...],
 ) -> None:
-    assert (architecture.gates, architecture.states) == (gates, states)
-    assert (architecture.summed, architecture.features, architecture.inputs) == (summed, features, inputs)
-    assert architecture.start == architecture.vocabulary == 5
-    assert architecture.layers == len(architecture.hidden)
+    assert (architecture.num_gates, architecture.num_states) == (num_gates, num_states)
+    assert architecture.sums_layers == sums_layers
+    assert (architecture.feature_size, architecture.input_sizes) == (feature_size, input_sizes)
+    assert architecture.bos_id == architecture.vocabulary == 5
+    assert architecture.num_layers == len(architecture.hidden)
 
 
 def test_shapes() -> None:
-    """Those that docs/format.md promises, in its order: two layers of unequal size, read side by side."""
+    """The shapes of docs/format.md, in its order; the head reads the concatenation of two layers of different size."""
     assert list(Architecture("gru", 7, (3, 4), 2).shapes().items()) == [
         ("embedding", (8, 2)),
         ("layers.0.weight_ih", (9, 2)),
@@ -45,18 +51,18 @@ def test_shapes() -> None:
 
 
 GATES = {"rnn": 1, "lstm": 4, "gru": 3, "gru-v1": 3, "mgu": 2, "lstm-relu": 4, "lstm-cellless": 3}
-"""Of cells whose every gate reads the input and the state; those of `mingru` read the input alone."""
+"""G of cells in which every gate reads input and state; the gates of `mingru` read the input alone."""
 
 
 @pytest.mark.parametrize("cell", GATES)
 @pytest.mark.parametrize("layers", [1, 3])
 def test_parameters(cell: str, layers: int) -> None:
-    """Counted once more, as a textbook does: a table, G gates of input, state and two biases, a head."""
+    """The number of parameters is that of an embedding table, G gates with input, state and two biases, and a head."""
     V, E, H = 11, 5, 6
     expected = (V + 1) * E + V * H + V
     for layer in range(layers):
         expected += GATES[cell] * H * ((E if layer == 0 else H) + H + 2)
-    assert Architecture(cell, V, (H,) * layers, E).parameters == expected
+    assert Architecture(cell, V, (H,) * layers, E).num_parameters == expected
 
 
 def test_parameters_of_other_kinds() -> None:
@@ -68,7 +74,7 @@ def test_parameters_of_other_kinds() -> None:
         ("mingru", 2 * H * (E + 1)),
         ("minlstm", 3 * H * (E + 1)),
     ):
-        assert Architecture(cell, V, (H,), E).parameters == rest + layer
+        assert Architecture(cell, V, (H,), E).num_parameters == rest + layer
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,14 @@ def test_same_arguments_same_draws() -> None:
 
 def test_every_argument_matters_and_streams_do_not_overlap() -> None:
     keys = [(0,), (1,), (2**64 - 1,), (0, 1), (0, 0, 1), (0, 0, 0, 1), (0, 2**64 - 1)]
-    streams = [generator(key[0], RngStream.ROWS, *key[1:]).integers(2**63, size=100) for key in keys]
-    streams += [generator(0, purpose).integers(2**63, size=100) for purpose in RngStream if purpose != 2]
+    streams = [generator(key[0], RngStream.SHUFFLE, *key[1:]).integers(2**63, size=100) for key in keys]
+    streams += [generator(0, stream).integers(2**63, size=100) for stream in RngStream if stream != 2]
     assert len(np.unique(np.concatenate(streams))) == 100 * len(streams)
 
 
 def test_draws_are_pinned_for_ever() -> None:
     """A change of these numbers changes every run and every sample of every seed."""
-    assert [int(purpose) for purpose in RngStream] == [1, 2, 3, 4, 5, 6, 7]
+    assert [int(stream) for stream in RngStream] == [1, 2, 3, 4, 5, 6, 7]
     words = generator(1, RngStream.SAMPLE, 2, 3).bit_generator.random_raw(2)
     raw = np.random.Philox(key=np.array([1, 5], np.uint64), counter=np.array([0, 2, 3, 0], np.uint64)).random_raw(2)
     assert np.array_equal(words, raw)
@@ -34,7 +34,7 @@ def test_draws_are_pinned_for_ever() -> None:
 @pytest.mark.parametrize("arguments", [(-1,), (2**64,), (0, -1), (0, 2**64), (0, 1, 2, 3, 4)])
 def test_out_of_range_is_refused(arguments: tuple[int, ...]) -> None:
     with pytest.raises(AssertionError):
-        generator(arguments[0], RngStream.ROWS, *arguments[1:])
+        generator(arguments[0], RngStream.SHUFFLE, *arguments[1:])
 
 
 @pytest.mark.parametrize("cut", [0, 1, 3, 8])
@@ -50,7 +50,9 @@ def test_rows_get_their_masks_whatever_the_batch_split(cut: int) -> None:
 def test_masks_have_the_width_of_what_they_multiply(hidden: tuple[int, ...]) -> None:
     architecture = Architecture("lstm", vocabulary=5, hidden=hidden, embedding=11)
     masks = dropout_masks(architecture, 0.5, seed=1, step=2, first_row=0, rows=3)
-    assert [mask.shape for mask in masks] == [(3, w) for w in (*architecture.inputs[1:], architecture.features)]
+    assert [mask.shape for mask in masks] == [
+        (3, w) for w in (*architecture.input_sizes[1:], architecture.feature_size)
+    ]
     assert all(mask.dtype == np.float32 for mask in masks)
 
 

@@ -67,7 +67,7 @@ def test_the_same_as_a_plain_loop_in_float64(tokenizer: Tokenizer) -> None:
     ids = model.tokenizer.encode(TEXT.decode()[:200].encode())
     h = c = np.zeros(12)
     nats = 0.0
-    for before, symbol in pairwise([model.architecture.start, *ids.tolist()]):
+    for before, symbol in pairwise([model.architecture.bos_id, *ids.tolist()]):
         gates = W["weight_ih"] @ W["embedding"][before] + W["bias_ih"] + W["weight_hh"] @ h + W["bias_hh"]
         i, f, g, o = np.split(gates, 4)
         c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))

@@ -182,13 +182,13 @@ def test_a_large_layer_is_made_two(speed: list[float]) -> None:
     """Where neither is asked for; they are smaller than it would be, and have about as many weights."""
     split = split_of(TEXT * 5000)
     one, two = plan_of(split, time=600.0, layers=1), plan_of(split, time=600.0)
-    assert (one.architecture.layers, two.architecture.layers) == (1, 2)
+    assert (one.architecture.num_layers, two.architecture.num_layers) == (1, 2)
     assert two.architecture.hidden[0] < one.architecture.hidden[0]
-    assert 0.5 < two.architecture.parameters / one.architecture.parameters < 1.5
+    assert 0.5 < two.architecture.num_parameters / one.architecture.num_parameters < 1.5
     assert any(reason.startswith("layers 2: ") for reason in two.reasons)
-    assert plan_of(split, time=600.0, hidden=(512,)).architecture.layers == 1
-    assert plan_of(split, time=10.0).architecture.layers == 1
-    assert plan_of(split_of(TEXT * 20), time=600.0).architecture.layers == 1
+    assert plan_of(split, time=600.0, hidden=(512,)).architecture.num_layers == 1
+    assert plan_of(split, time=10.0).architecture.num_layers == 1
+    assert plan_of(split_of(TEXT * 20), time=600.0).architecture.num_layers == 1
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -250,7 +250,7 @@ def test_all_of_the_validation_text_is_scored_at_the_end() -> None:
 
 def test_memory_grows_with_the_model() -> None:
     small, large = (plan_of(steps=1, hidden=(size,)) for size in (16, 512))
-    assert small.memory > 16 * small.architecture.parameters  # weights, gradients, two moments
+    assert small.memory > 16 * small.architecture.num_parameters  # weights, gradients, two moments
     assert large.memory > 10 * small.memory
 
 

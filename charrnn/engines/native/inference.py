@@ -36,10 +36,10 @@ class NativeInference(InferenceEngine):
         assert core is not None, "there is no core"
         self.architecture, self._core = architecture, core
         arrays = {name: np.ascontiguousarray(weights[name], np.float32) for name in architecture.shapes()}
-        layers = (Weights * architecture.layers)(
+        layers = (Weights * architecture.num_layers)(
             *(
                 Weights(*(arrays[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS))
-                for layer in range(architecture.layers)
+                for layer in range(architecture.num_layers)
             )
         )
         self._model = core.charrnn_model_new(
@@ -48,8 +48,8 @@ class NativeInference(InferenceEngine):
             threads,
             architecture.vocabulary,
             architecture.embedding,
-            architecture.layers,
-            (ctypes.c_int32 * architecture.layers)(*architecture.hidden),
+            architecture.num_layers,
+            (ctypes.c_int32 * architecture.num_layers)(*architecture.hidden),
             arrays["embedding"].ctypes.data,
             layers,
             arrays["head.weight"].ctypes.data,
@@ -87,9 +87,9 @@ class NativeInference(InferenceEngine):
         """What the core reads and what it writes over: it checks nothing itself."""
         symbols = np.ascontiguousarray(ids, np.int32)
         assert symbols.size, "no ids"
-        assert 0 <= symbols.min() <= symbols.max() <= self.architecture.start, "an id is out of range"
+        assert 0 <= symbols.min() <= symbols.max() <= self.architecture.bos_id, "an id is out of range"
         after = tuple(np.array(layer, np.float32, order="C") for layer in state)
-        shapes = [(self.architecture.states, len(ids), H) for H in self.architecture.hidden]
+        shapes = [(self.architecture.num_states, len(ids), H) for H in self.architecture.hidden]
         assert [layer.shape for layer in after] == shapes, "the state's shape"
         return symbols, after
 

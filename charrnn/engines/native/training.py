@@ -77,7 +77,7 @@ class NativeTraining:
 
     def zero_state(self, batch: int) -> State:
         """The state of `batch` rows that have read nothing; `<s>` must come next."""
-        S = self.architecture.states
+        S = self.architecture.num_states
         return tuple(np.zeros((S, batch, H), np.float32) for H in self.architecture.hidden)
 
     def state_from_numpy(self, arrays: Sequence[Array]) -> State:
@@ -118,8 +118,8 @@ class NativeTraining:
         architecture, (B, T) = self.architecture, ids.shape
         symbols = np.ascontiguousarray(ids.T, np.int32)  # (T, B)
         assert symbols.size, "no ids"
-        assert 0 <= symbols.min() <= symbols.max() <= architecture.start, "an id is out of range"
-        starts = symbols == architecture.start
+        assert 0 <= symbols.min() <= symbols.max() <= architecture.bos_id, "an id is out of range"
+        starts = symbols == architecture.bos_id
         marks = starts.view(np.uint8) if starts.any() else None
         table = self.weights["embedding"]
         x: Array = table
@@ -133,7 +133,7 @@ class NativeTraining:
         calls: list[Layer] = []
         alive: list[object] = [marks, index, state]
         for layer, (H, before) in enumerate(zip(architecture.hidden, state, strict=True)):
-            assert before.shape == (architecture.states, B, H), "the state's shape"
+            assert before.shape == (architecture.num_states, B, H), "the state's shape"
             before = np.ascontiguousarray(before, np.float32)
             call = Layer(
                 self.precision, number_of(architecture.cell, architecture.activation), self.threads, T, B, x.shape[-1],
@@ -153,15 +153,15 @@ class NativeTraining:
             calls.append(call)
             outputs.append(h)
             after.append(new)
-            if layer + 1 < architecture.layers:
+            if layer + 1 < architecture.num_layers:
                 index = None
                 if masks is None:
                     x = np.ascontiguousarray(h)
                 else:
                     x = np.multiply(h, masks[layer], out=self._array(f"input {layer}", h.shape))
         features = outputs[0]
-        shape = (T, B, architecture.features)
-        if not architecture.summed:
+        shape = (T, B, architecture.feature_size)
+        if not architecture.sums_layers:
             features = np.concatenate(outputs, axis=2, out=self._array("features", shape))
         else:
             for h in outputs[1:]:
@@ -208,16 +208,16 @@ class NativeTraining:
         places = np.cumsum([0, *architecture.hidden])
         before: list[Array] = []
         above: Array | None = None  # the gradient by a layer's output that comes from the next layer
-        for layer in reversed(range(architecture.layers)):
+        for layer in reversed(range(architecture.num_layers)):
             call = calls[layer]
-            own = grad if architecture.summed else grad[:, :, places[layer] : places[layer + 1]]
+            own = grad if architecture.sums_layers else grad[:, :, places[layer] : places[layer + 1]]
             rows = _rows(own if above is None else np.add(own, above, out=above))
             if layer or read.known is not None:
                 below = self._array(f"below {layer}", (call.rows, call.inputs))
             else:
                 below = self.gradients["embedding"]
             d_after = None if after is None else np.ascontiguousarray(after[layer], np.float32)
-            d_state = np.empty((architecture.states, call.batch, call.hidden), np.float32)
+            d_state = np.empty((architecture.num_states, call.batch, call.hidden), np.float32)
             call.work = self.work(self.core.charrnn_layer_work_size(call))
             self.core.charrnn_layer_backward(
                 call, rows.ctypes.data, _distance(rows), None if d_after is None else d_after.ctypes.data,

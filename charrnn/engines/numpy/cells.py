@@ -58,7 +58,7 @@ class Layer:
 
     def __init__(self, architecture: Architecture, weights: Mapping[str, Array], layer: int) -> None:
         H = self.size = architecture.hidden[layer]
-        kind, G = architecture.kind, architecture.gates
+        cell_type, G = architecture.cell_type, architecture.num_gates
         self.name = architecture.cell, architecture.activation
         cell: type[_Cell]
         order, signs, cell = {
@@ -79,13 +79,13 @@ class Layer:
         self.products: list[Product] = []  # (H,) -> (G*H,), or some gates each
         self.biases: list[Array] = []
         self.peepholes: list[Array] = []  # (H,) each
-        if kind.products:
-            ends = H * np.cumsum(kind.products)[:-1]
+        if cell_type.recurrent_matmuls:
+            ends = H * np.cumsum(cell_type.recurrent_matmuls)[:-1]
             self.products = [Product(part) for part in np.split(laid_out("weight_hh"), ends)]
             self.biases = np.split(laid_out("bias_hh"), ends)
-        if kind.peepholes:
+        if cell_type.num_peepholes:
             peepholes = np.array(weights[f"layers.{layer}.weight_ch"], np.float32)
-            self.peepholes = np.split(peepholes, kind.peepholes)
+            self.peepholes = np.split(peepholes, cell_type.num_peepholes)
         if cell is not _Stepped:
             joining = slice(2 * H if cell is _GRU else G * H)  # GRU's reset gate multiplies the last
             self.bias[joining] += self.biases[0][joining]

@@ -36,7 +36,7 @@ class NumpyInference(InferenceEngine):
     def __init__(self, architecture: Architecture, weights: Mapping[str, Array]) -> None:
         self.architecture = architecture
         self._embedding = np.array(weights["embedding"], np.float32)  # (V + 1, E)
-        self._layers = [Layer(architecture, weights, layer) for layer in range(architecture.layers)]
+        self._layers = [Layer(architecture, weights, layer) for layer in range(architecture.num_layers)]
         self._head = Product(weights["head.weight"])  # (F,) -> (V,)
         self._head_bias = np.array(weights["head.bias"], np.float32)  # (V,)
         self._cells = [layer.cell(1) for layer in self._layers]  # for a batch of the last step's size
@@ -49,11 +49,11 @@ class NumpyInference(InferenceEngine):
     def step(self, ids: Array, state: State) -> tuple[Array, State]:
         """See `InferenceEngine`."""
         B, symbols = len(ids), ids.tolist()
-        assert 0 <= min(symbols) <= max(symbols) <= self.architecture.start, "an id is out of range"
+        assert 0 <= min(symbols) <= max(symbols) <= self.architecture.bos_id, "an id is out of range"
         if len(self._cells[0].gates) != B:
             self._cells = [layer.cell(B) for layer in self._layers]
-        if max(symbols) == self.architecture.start:
-            going = (ids != self.architecture.start)[:, None]  # (B, 1)
+        if max(symbols) == self.architecture.bos_id:
+            going = (ids != self.architecture.bos_id)[:, None]  # (B, 1)
             state = tuple(np.where(going, layer, ZERO) for layer in state)
         after = tuple([np.empty(layer.shape, np.float32) for layer in state])  # (S, B, H) each
         outputs: list[Array] = []
@@ -77,7 +77,7 @@ class NumpyInference(InferenceEngine):
     def score(self, ids: Array, state: State) -> tuple[Array, State]:
         """See `InferenceEngine`. Takes memory for BLOCK floats besides what B*T needs, whatever V."""
         B, T = ids.shape
-        assert 0 <= ids.min() <= ids.max() <= self.architecture.start, "an id is out of range"
+        assert 0 <= ids.min() <= ids.max() <= self.architecture.bos_id, "an id is out of range"
         nats = np.empty((B, T), np.float64)
         steps = max(1, BLOCK // (B * max(len(layer.bias) for layer in self._layers)))
         for t in range(0, T, steps):
@@ -88,7 +88,7 @@ class NumpyInference(InferenceEngine):
         """`score` of a piece short enough to keep all layers' outputs of all its steps."""
         symbols = np.ascontiguousarray(ids.T)  # (T, B)
         T, B = symbols.shape
-        starts = symbols == self.architecture.start
+        starts = symbols == self.architecture.bos_id
         resets = starts.any(axis=1)  # (T,)
         table, rows = self._table, symbols
         if table is None:
@@ -140,7 +140,7 @@ class NumpyInference(InferenceEngine):
         """What the head reads, (..., F), from each layer's output (..., H)."""
         if len(outputs) == 1:
             return outputs[0]
-        if not self.architecture.summed:
+        if not self.architecture.sums_layers:
             return np.concatenate(outputs, axis=-1)
         total = outputs[0] + outputs[1]
         for output in outputs[2:]:

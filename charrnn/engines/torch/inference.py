@@ -46,7 +46,7 @@ class TorchInference(InferenceEngine):
         """See `InferenceEngine`. Makes at most 2**24 logits at a time, or one row's."""
         read, before = self._given(ids, state)
         symbols = to_device(read, self.device)
-        starts = symbols.flatten() == self.architecture.start  # (B*T,)
+        starts = symbols.flatten() == self.architecture.bos_id  # (B*T,)
         targets = symbols.flatten().masked_fill(starts, 0)
         rows = max(1, BLOCK // self.architecture.vocabulary)
         with matmul_precision(self.precision, self.device):

@@ -155,14 +155,14 @@ class StepLayer(nn.Module):
         """As `RecurrentLayer.forward`."""
         weights, H = self.weights(), state.shape[2]
         input_projection = nn.functional.linear(x, weights["weight_ih"], weights["bias_ih"])  # (B, T, G*H)
-        rows = [H * count for count in self.cell.products]
+        rows = [H * count for count in self.cell.recurrent_matmuls]
         matrices = torch.split_with_sizes(weights["weight_hh"], rows) if rows else ()
         biases = torch.split_with_sizes(weights["bias_hh"], rows) if rows else ()
-        peepholes = torch.chunk(weights["weight_ch"], self.cell.peepholes) if self.cell.peepholes else ()
+        peepholes = torch.chunk(weights["weight_ch"], self.cell.num_peepholes) if self.cell.num_peepholes else ()
 
         def product(number: int, vectors: Tensor) -> tuple[Tensor, ...]:
             sums = nn.functional.linear(vectors, matrices[number], biases[number])
-            return torch.chunk(sums, self.cell.products[number], dim=1)
+            return torch.chunk(sums, self.cell.recurrent_matmuls[number], dim=1)
 
         marks = None if resets is None else to_device(resets, x.device)
         vectors, outputs = tuple(state), []  # (B, H) each

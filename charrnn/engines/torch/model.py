@@ -51,12 +51,12 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.architecture, self.precision = architecture, precision
         self.scaler = torch.amp.GradScaler(enabled=False)
-        V, F = architecture.vocabulary, architecture.features
+        V, F = architecture.vocabulary, architecture.feature_size
         self.embedding = nn.Parameter(torch.zeros(V + 1, architecture.embedding))
         cell, activation = architecture.cell, architecture.activation
         self.layers = nn.ModuleList(
             layer_of(cell, width, size, activation)
-            for width, size in zip(architecture.inputs, architecture.hidden, strict=True)
+            for width, size in zip(architecture.input_sizes, architecture.hidden, strict=True)
         )
         self.head = Head(F, V)
 
@@ -72,7 +72,7 @@ class LanguageModel(nn.Module):
 
     def zero_state(self, batch: int) -> TorchState:
         """The state of `batch` rows that have read nothing; `<s>` must come next."""
-        S = self.architecture.states
+        S = self.architecture.num_states
         return tuple(self.embedding.new_zeros(S, batch, H) for H in self.architecture.hidden)
 
     def state_from_numpy(self, arrays: Sequence[Array]) -> TorchState:
@@ -144,7 +144,7 @@ class LanguageModel(nn.Module):
         self, ids: Tensor, state: TorchState, masks: Sequence[Tensor] | None = None
     ) -> tuple[Tensor, TorchState]:
         """`forward` up to the head: features (B, T, F), for a caller who wants logits in pieces."""
-        starts = (ids == self.architecture.start).cpu()  # (B, T)
+        starts = (ids == self.architecture.bos_id).cpu()  # (B, T)
         resets = starts if starts.any() else None
         x = nn.functional.embedding(to_device(ids, self.embedding.device), self.embedding)  # (B, T, E)
         after, outputs = [], []
@@ -161,7 +161,7 @@ class LanguageModel(nn.Module):
 
     def features(self, outputs: Sequence[Tensor]) -> Tensor:
         """What the head reads, (..., F), from each layer's output (..., H)."""
-        if self.architecture.summed:
+        if self.architecture.sums_layers:
             return functools.reduce(torch.add, outputs)
         return torch.cat(tuple(outputs), dim=-1)
 

@@ -56,9 +56,9 @@ class Setting(NamedTuple):
 
 def setting_of(architecture: Architecture, B: int, masks: bool) -> Setting:
     random = np.random.default_rng(8)
-    shapes = [(architecture.states, B, H) for H in architecture.hidden]
+    shapes = [(architecture.num_states, B, H) for H in architecture.hidden]
     state, after = ([random.standard_normal(shape).astype(np.float32) for shape in shapes] for _ in range(2))
-    widths = [*architecture.inputs[1:], architecture.features]
+    widths = [*architecture.input_sizes[1:], architecture.feature_size]
     drawn_masks = [2 * (random.random((B, width)) < 0.5).astype(np.float32) for width in widths]
     return Setting(state, drawn_masks if masks else None, after)
 

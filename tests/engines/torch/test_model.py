@@ -55,19 +55,19 @@ def point(architecture: Architecture) -> dict[str, Array]:
     random = np.random.default_rng(7)
     shapes = dict(architecture.shapes())
     for layer, H in enumerate(architecture.hidden):
-        shapes[f"state.{layer}"] = (architecture.states, B, H)
+        shapes[f"state.{layer}"] = (architecture.num_states, B, H)
     return {key: 0.7 * random.standard_normal(shape) for key, shape in shapes.items()}
 
 
 def loadings(architecture: Architecture) -> list[Array]:
     """What the objective weighs nats (B, T) and the last state by, so that no gradient cancels."""
     random = np.random.default_rng(8)
-    states = [random.standard_normal((architecture.states, B, H)) for H in architecture.hidden]
+    states = [random.standard_normal((architecture.num_states, B, H)) for H in architecture.hidden]
     return [random.standard_normal((B, T)), *states]
 
 
 def reference_objective(architecture: Architecture, ids: Array, at: dict[str, Array]) -> complex:
-    state = tuple(at[f"state.{layer}"] for layer in range(architecture.layers))
+    state = tuple(at[f"state.{layer}"] for layer in range(architecture.num_layers))
     engine = ReferenceEngine(architecture, at)
     nats, after = engine.nats(ids, state)
     first, *rest = loadings(architecture)
@@ -80,7 +80,7 @@ def torch_objective(architecture: Architecture, ids: Array, at: dict[str, Array]
     """The same from the torch model, with its gradient."""
     model = LanguageModel(architecture).double()
     model.load_weights({key: value for key, value in at.items() if not key.startswith("state")})
-    state = tuple(torch.tensor(at[f"state.{layer}"], requires_grad=True) for layer in range(architecture.layers))
+    state = tuple(torch.tensor(at[f"state.{layer}"], requires_grad=True) for layer in range(architecture.num_layers))
     symbols = torch.tensor(ids)
     logits, after = model(symbols, state)
     targets = symbols[:, 1:]
@@ -193,7 +193,7 @@ def test_first_weights(cell: str, activation: str) -> None:
     assert {key: value.shape for key, value in weights.items()} == architecture.shapes()
     scale = 4 if activation == "sigmoid" else 1
     if cell not in ("mingru", "minlstm"):
-        for gate in np.split(weights["layers.1.weight_hh"] / scale, architecture.gates):
+        for gate in np.split(weights["layers.1.weight_hh"] / scale, architecture.num_gates):
             assert np.allclose(gate @ gate.T, np.eye(32), atol=1e-5)
     if cell.startswith("lstm") and cell != "lstm-cellless":
         assert weights["layers.1.bias_ih"].reshape(4, 32).sum(axis=1).tolist() == [0, 32, 0, 0]
@@ -271,7 +271,7 @@ def test_weights_go_out_and_come_back(architecture: Architecture) -> None:
     assert {key: value.shape for key, value in weights.items()} == architecture.shapes()
     assert list(weights) == list(architecture.shapes())
     assert all(value.dtype == np.float32 and value.flags.c_contiguous for value in weights.values())
-    assert sum(parameter.numel() for parameter in model.parameters()) == architecture.parameters
+    assert sum(parameter.numel() for parameter in model.parameters()) == architecture.num_parameters
     other.load_weights(weights)
     ids = torch.tensor(RESETS["middle"])
     assert torch.equal(model(ids, model.zero_state(2))[0].detach(), other(ids, other.zero_state(2))[0].detach())
