@@ -30,6 +30,7 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
     from typer.exceptions import TyperException
 
     from charrnn.cli.app import parse, sentence
+    from charrnn.config.options import flag
     from charrnn.console.streams import Console, discard
     from charrnn.errors import CharRNNError
     from charrnn.version import __version__
@@ -56,7 +57,7 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
         console.flush()
         return code
     except CharRNNError as error:
-        return end(str(error), error.exit_code)
+        return end(error.render(flag), error.exit_code)
     except TyperException as error:
         return end(sentence(error), 2)
     except BrokenPipeError:

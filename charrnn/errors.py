@@ -3,11 +3,35 @@
 A fault of ours is an `assert`, never one of these.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Self
+
 
 class CharRNNError(Exception):
-    """A failure to be told in one sentence: something outside the program did not work."""
+    """A failure that one sentence explains: something outside the program did not work.
+
+    Args:
+        text: the sentence. `{seq_len}` stands for the option of that name where `fields` has it: a flag on the command
+            line, an argument in Python, as `str(error)` has it.
+        fields: the names of the options.
+    """
 
     exit_code = 1
+
+    def __init__(self, text: str = "", fields: Sequence[str] = ()) -> None:
+        self.text, self.fields = text, tuple(fields)
+        super().__init__(self.render(str))
+
+    def render(self, name: Callable[[str], str]) -> str:
+        """Return the sentence, each option as `name` writes it."""
+        text = self.text
+        for field in self.fields:
+            text = text.replace(f"{{{field}}}", name(field))
+        return text
+
+    def prefixed(self, prefix: str) -> Self:
+        """Return the same error, its sentence after a prefix that says where it happened."""
+        return type(self)(f"{prefix}: {self.text}", self.fields)
 
 
 class UsageError(CharRNNError):
@@ -29,12 +53,16 @@ class InputError(CharRNNError):
 
 
 class NonFiniteError(CharRNNError):
-    """A loss, a gradient or a weight is not a finite number; without a message: what a model computes is not."""
+    """A loss, a gradient or a weight is not a finite number; without a text: what a model computes is not."""
 
     exit_code = 5
 
-    def __init__(self, message: str = "the model's figures are not finite: its weights are unusable") -> None:
-        super().__init__(message)
+    def __init__(
+        self,
+        text: str = "the model's figures are not finite: its weights are unusable",
+        fields: Sequence[str] = (),
+    ) -> None:
+        super().__init__(text, fields)
 
 
 class OutputError(CharRNNError):
@@ -45,11 +73,11 @@ class Interrupted(CharRNNError):  # noqa: N818 (it is no error)
     """A signal asked the program to end.
 
     Args:
-        message: what was saved and how to go on.
+        text: what was saved and how to continue.
         signal_number: the signal; the exit code is 128 more, as shells count.
     """
 
-    def __init__(self, message: str, signal_number: int) -> None:
-        super().__init__(message)
+    def __init__(self, text: str, signal_number: int) -> None:
+        super().__init__(text)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number

@@ -342,6 +342,15 @@ def test_separators(values: dict[str, Any], separator: bytes) -> None:
     assert made.record_separator == separator
 
 
+def test_an_error_names_options_as_its_reader_does() -> None:
+    """Arguments in Python, flags on the command line; what is not a field stays as it is."""
+    error = UsageError("{seq_len} and {lr} cannot be used with '{lr2}'", ("seq_len", "lr"))
+    assert str(error) == "seq_len and lr cannot be used with '{lr2}'"
+    assert error.render(flag) == "--seq-len and --lr cannot be used with '{lr2}'"
+    assert error.prefixed("a.txt").render(flag) == "a.txt: --seq-len and --lr cannot be used with '{lr2}'"
+    assert (type(error.prefixed("a")), str(UsageError("{lr}"))) == (UsageError, "{lr}")
+
+
 def test_spelling() -> None:
     assert flag("seq_len") == "--seq-len"
     assert TrainConfig().time is None
