@@ -1,4 +1,4 @@
-"""A step of the cells that have no kernel of their own: once for NumPy and PyTorch, on whole batches.
+"""One step of the cells without kernels of their own, written once for NumPy and PyTorch, on whole batches.
 
 `reference.py` has the same equations as the papers print them, with their sources.
 """
@@ -11,7 +11,7 @@ Vectors = Any
 
 
 class Functions(NamedTuple):
-    """Of arrays, element by element."""
+    """Element-wise functions of NumPy arrays or of tensors."""
 
     sigmoid: Callable[[Vectors], Vectors]
     log_sigmoid: Callable[[Vectors], Vectors]
@@ -20,100 +20,101 @@ class Functions(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a step is made of.
+    """What a step reads.
 
     Attributes:
-        do: functions of arrays.
-        x: the input's part of each gate, with its bias, each (B, H).
+        fn: element-wise functions.
+        x: the input projection of each gate, with its bias, each (B, H).
         state: h, and of some cells c, each (B, H).
-        product: the product of that number with a state vector, and its bias: one (B, H) for each gate that it drives.
-        peepholes: weights (H,) of each gate that sees c.
+        matmul: the n-th recurrent matrix product, of `Cell.recurrent_matmuls`, with a state vector, and its bias: one
+            (B, H) for each gate that it serves.
+        peepholes: weights (H,) of each gate that reads c.
     """
 
-    do: Functions
+    fn: Functions
     x: Sequence[Vectors]
     state: Sequence[Vectors]
-    product: Callable[[int, Vectors], Sequence[Vectors]]
+    matmul: Callable[[int, Vectors], Sequence[Vectors]]
     peepholes: Sequence[Vectors]
 
-    def sums(self) -> list[Vectors]:
-        """What goes into the gates of a cell whose only product is that with h."""
-        return [one + other for one, other in zip(self.x, self.product(0, self.state[0]), strict=True)]
+    def gate_inputs(self) -> list[Vectors]:
+        """Return the pre-activation of each gate of a cell whose only recurrent matrix product is that with h."""
+        return [x + h for x, h in zip(self.x, self.matmul(0, self.state[0]), strict=True)]
 
 
-def _rnn_sigmoid(given: Inputs) -> tuple[Vectors, ...]:
-    (a,) = given.sums()
-    return (given.do.sigmoid(a),)
+def _rnn_sigmoid(inputs: Inputs) -> tuple[Vectors, ...]:
+    (a,) = inputs.gate_inputs()
+    return (inputs.fn.sigmoid(a),)
 
 
-def _lstm_sigmoid(given: Inputs) -> tuple[Vectors, ...]:
-    do, (i, f, g, o) = given.do, given.sums()
-    c = do.sigmoid(f) * given.state[1] + do.sigmoid(i) * do.sigmoid(g)
-    return do.sigmoid(o) * do.tanh(c), c
+def _lstm_sigmoid(inputs: Inputs) -> tuple[Vectors, ...]:
+    fn, (i, f, g, o) = inputs.fn, inputs.gate_inputs()
+    c = fn.sigmoid(f) * inputs.state[1] + fn.sigmoid(i) * fn.sigmoid(g)
+    return fn.sigmoid(o) * fn.tanh(c), c
 
 
-def _lstm_relu(given: Inputs) -> tuple[Vectors, ...]:
-    do, (i, f, g, o) = given.do, given.sums()
-    c = do.sigmoid(f) * given.state[1] + do.sigmoid(i) * do.relu(g)
-    return do.sigmoid(o) * do.relu(c), c
+def _lstm_relu(inputs: Inputs) -> tuple[Vectors, ...]:
+    fn, (i, f, g, o) = inputs.fn, inputs.gate_inputs()
+    c = fn.sigmoid(f) * inputs.state[1] + fn.sigmoid(i) * fn.relu(g)
+    return fn.sigmoid(o) * fn.relu(c), c
 
 
-def _lstm_peephole(given: Inputs) -> tuple[Vectors, ...]:
-    do, (i, f, g, o), (pi, pf, po), c = given.do, given.sums(), given.peepholes, given.state[1]
-    c = do.sigmoid(f + pf * c) * c + do.sigmoid(i + pi * c) * do.tanh(g)
-    return do.sigmoid(o + po * c) * do.tanh(c), c
+def _lstm_peephole(inputs: Inputs) -> tuple[Vectors, ...]:
+    fn, (i, f, g, o), (pi, pf, po), c = inputs.fn, inputs.gate_inputs(), inputs.peepholes, inputs.state[1]
+    c = fn.sigmoid(f + pf * c) * c + fn.sigmoid(i + pi * c) * fn.tanh(g)
+    return fn.sigmoid(o + po * c) * fn.tanh(c), c
 
 
-def _lstm_sigmoid_peephole(given: Inputs) -> tuple[Vectors, ...]:
-    do, (i, f, g, o), (pi, pf, po), c = given.do, given.sums(), given.peepholes, given.state[1]
-    o = do.sigmoid(o + po * c)
-    c = do.sigmoid(f + pf * c) * c + do.sigmoid(i + pi * c) * do.sigmoid(g)
-    return o * do.tanh(c), c
+def _lstm_sigmoid_peephole(inputs: Inputs) -> tuple[Vectors, ...]:
+    fn, (i, f, g, o), (pi, pf, po), c = inputs.fn, inputs.gate_inputs(), inputs.peepholes, inputs.state[1]
+    o = fn.sigmoid(o + po * c)
+    c = fn.sigmoid(f + pf * c) * c + fn.sigmoid(i + pi * c) * fn.sigmoid(g)
+    return o * fn.tanh(c), c
 
 
-def _lstm_cellless(given: Inputs) -> tuple[Vectors, ...]:
-    do, (i, o, n) = given.do, given.sums()
-    return (do.sigmoid(i) * do.tanh(n) + do.sigmoid(o) * given.state[0],)
+def _lstm_cellless(inputs: Inputs) -> tuple[Vectors, ...]:
+    fn, (i, o, n) = inputs.fn, inputs.gate_inputs()
+    return (fn.sigmoid(i) * fn.tanh(n) + fn.sigmoid(o) * inputs.state[0],)
 
 
-def _gru_v1(given: Inputs) -> tuple[Vectors, ...]:
-    do, (h,) = given.do, given.state
-    hr, hz = given.product(0, h)
-    r, z = do.sigmoid(given.x[0] + hr), do.sigmoid(given.x[1] + hz)
-    n = do.tanh(given.x[2] + given.product(1, r * h)[0])
+def _gru_v1(inputs: Inputs) -> tuple[Vectors, ...]:
+    fn, (h,) = inputs.fn, inputs.state
+    hr, hz = inputs.matmul(0, h)
+    r, z = fn.sigmoid(inputs.x[0] + hr), fn.sigmoid(inputs.x[1] + hz)
+    n = fn.tanh(inputs.x[2] + inputs.matmul(1, r * h)[0])
     return (n + z * (h - n),)
 
 
-def _gru_crossed(given: Inputs) -> tuple[Vectors, ...]:
-    do, (h,) = given.do, given.state
-    hr, hz, hn = given.product(0, h)
-    r, z = do.sigmoid(given.x[0] + hr), do.sigmoid(given.x[1] + hz)
-    n = do.tanh(r * given.x[2] + (1 - z) * hn)
+def _gru_crossed(inputs: Inputs) -> tuple[Vectors, ...]:
+    fn, (h,) = inputs.fn, inputs.state
+    hr, hz, hn = inputs.matmul(0, h)
+    r, z = fn.sigmoid(inputs.x[0] + hr), fn.sigmoid(inputs.x[1] + hz)
+    n = fn.tanh(r * inputs.x[2] + (1 - z) * hn)
     return (n + z * (h - n),)
 
 
-def _mgu(given: Inputs) -> tuple[Vectors, ...]:
-    do, (h,) = given.do, given.state
-    f = do.sigmoid(given.x[0] + given.product(0, h)[0])
-    n = do.tanh(given.x[1] + given.product(1, f * h)[0])
+def _mgu(inputs: Inputs) -> tuple[Vectors, ...]:
+    fn, (h,) = inputs.fn, inputs.state
+    f = fn.sigmoid(inputs.x[0] + inputs.matmul(0, h)[0])
+    n = fn.tanh(inputs.x[1] + inputs.matmul(1, f * h)[0])
     return (h + f * (n - h),)
 
 
-def _positive(do: Functions, x: Vectors) -> Vectors:
-    """x + 1/2 from zero on, below it sigmoid(x)."""
-    return do.relu(x) + do.sigmoid(-do.relu(-x))
+def _positive(fn: Functions, x: Vectors) -> Vectors:
+    """Return x + 1/2 where x >= 0, else sigmoid(x)."""
+    return fn.relu(x) + fn.sigmoid(-fn.relu(-x))
 
 
-def _mingru(given: Inputs) -> tuple[Vectors, ...]:
-    do, (h,), (z, n) = given.do, given.state, given.x
-    return (h + do.sigmoid(z) * (_positive(do, n) - h),)
+def _mingru(inputs: Inputs) -> tuple[Vectors, ...]:
+    fn, (h,), (z, n) = inputs.fn, inputs.state, inputs.x
+    return (h + fn.sigmoid(z) * (_positive(fn, n) - h),)
 
 
-def _minlstm(given: Inputs) -> tuple[Vectors, ...]:
-    do, (h,), (f, i, n) = given.do, given.state, given.x
-    n = _positive(do, n)
-    kept = do.sigmoid(do.log_sigmoid(f) - do.log_sigmoid(i))  # f / (f + i) of the two gates, which may both be 0
-    return (n + kept * (h - n),)
+def _minlstm(inputs: Inputs) -> tuple[Vectors, ...]:
+    fn, (h,), (f, i, n) = inputs.fn, inputs.state, inputs.x
+    n = _positive(fn, n)
+    f = fn.sigmoid(fn.log_sigmoid(f) - fn.log_sigmoid(i))  # f / (f + i) of the two gates, which may both be 0
+    return (n + f * (h - n),)
 
 
 STEPS: dict[tuple[str, str], Callable[[Inputs], tuple[Vectors, ...]]] = {
@@ -129,4 +130,4 @@ STEPS: dict[tuple[str, str], Callable[[Inputs], tuple[Vectors, ...]]] = {
     ("lstm-cellless", "tanh"): _lstm_cellless,
     ("gru-crossed", "tanh"): _gru_crossed,
 }
-"""The next state of a cell, by its name and activation."""
+"""By a cell's name and activation: the function that returns its next state."""

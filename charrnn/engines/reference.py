@@ -1,8 +1,8 @@
-"""The equations, as the papers print them: the oracle that every other engine is tested against.
+"""The equations as the papers print them: the oracle that every other engine is tested against.
 
-One row at a time, one symbol at a time, in float64; slow, and meant to be read. Weights may be
-complex too: every function here is analytic, so a derivative is Im f(w + ih) / h, exact to the
-last digits because nothing is subtracted (the complex step, Squire & Trapp 1998).
+One row at a time, one token at a time, in float64; slow, and meant to be read. Weights may be complex too: every
+function here is analytic, so a derivative is Im f(w + ih) / h, exact to the last digits because nothing is subtracted
+(the complex step, Squire & Trapp 1998).
 """
 
 from collections.abc import Callable, Mapping
@@ -15,17 +15,17 @@ from charrnn.network.architecture import Architecture
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), written so that it cannot overflow."""
+    """Return 1 / (1 + exp(-x)), computed so that it cannot overflow."""
     return np.asarray((1 + np.tanh(x / 2)) / 2)
 
 
 def relu(x: Array) -> Array:
-    """max(x, 0); of complex numbers the real part decides."""
+    """Return max(x, 0); for complex numbers the real part decides."""
     return np.where(x.real > 0, x, 0)
 
 
 def log_softmax(x: Array) -> Array:
-    """ln(exp(x) / sum exp(x)); the largest real part is taken out first."""
+    """Return ln(exp(x) / sum exp(x)); the largest real part is subtracted first."""
     x = x - x.real.max()
     return np.asarray(x - np.log(np.exp(x).sum()))
 
@@ -34,7 +34,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {"tanh": np.tanh, "relu": rel
 
 
 def rnn(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array, activation: str) -> Array:
-    """The simple recurrent network, Elman 1990.
+    """Return the next state of the simple recurrent network, Elman 1990.
 
     Args:
         W, U, b, d: `weight_ih` (H, in), `weight_hh` (H, H), `bias_ih` and `bias_hh` (H,).
@@ -47,7 +47,7 @@ def rnn(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array, activation: 
 
 
 def lstm(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
-    """Long short-term memory, Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
+    """Return the next state of the LSTM, Hochreiter & Schmidhuber 1997, with the forget gate of Gers et al. 2000.
 
     Args:
         W, U, b, d: as in `rnn`, the gates i, f, g, o stacked: 4H rows.
@@ -62,7 +62,7 @@ def lstm(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array, c: Array) -
 
 
 def gru(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
-    """The gated recurrent unit, Cho et al. 2014, the reset gate applied after the product as cuDNN does.
+    """Return the next state of the GRU, Cho et al. 2014, with the reset gate after the matrix product, as in cuDNN.
 
     Args:
         W, U, b, d: as in `rnn`, the gates r, z, n stacked: 3H rows.
@@ -81,7 +81,7 @@ def gru(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
 def lstm_peephole(
     W: Array, U: Array, b: Array, d: Array, p: Array, x: Array, h: Array, c: Array
 ) -> tuple[Array, Array]:
-    """LSTM whose gates see the cell, Gers & Schmidhuber 2000: i and f the one before, o the new one.
+    """Return the next state of the LSTM with peepholes, Gers & Schmidhuber 2000: i and f read the old c, o the new one.
 
     Args:
         W, U, b, d, x, h, c: as in `lstm`. p: `weight_ch`, for i, f and o: 3H numbers.
@@ -96,7 +96,7 @@ def lstm_peephole(
 
 
 def gru_v1(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
-    """The gated recurrent unit as first published, Cho et al. 2014: the reset gate before the product.
+    """Return the next state of the GRU as first published, Cho et al. 2014: the reset gate before the matrix product.
 
     Args:
         W, U, b, d, x, h: as in `gru`.
@@ -113,7 +113,7 @@ def gru_v1(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
 
 
 def mgu(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
-    """The minimal gated unit, Zhou et al. 2016: one gate both forgets and resets.
+    """Return the next state of the minimal gated unit, Zhou et al. 2016: one gate both forgets and resets.
 
     Args:
         W, U, b, d, x, h: as in `rnn`, the gates f, n stacked: 2H rows.
@@ -128,12 +128,12 @@ def mgu(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
 
 
 def positive(x: Array) -> Array:
-    """g of Feng et al. 2024: x + 1/2 where that is at least 1/2, else sigmoid(x)."""
+    """Return g of Feng et al. 2024: x + 1/2 where x >= 0, else sigmoid(x)."""
     return np.where(x.real >= 0, x + 0.5, sigmoid(x))
 
 
 def mingru(W: Array, b: Array, x: Array, h: Array) -> Array:
-    """minGRU, Feng et al. 2024: the gate reads the input alone.
+    """Return the next state of minGRU, Feng et al. 2024: the gate reads the input alone.
 
     Args:
         W, b: `weight_ih` (2H, in) and `bias_ih` (2H,), the gates z, n stacked.
@@ -147,7 +147,7 @@ def mingru(W: Array, b: Array, x: Array, h: Array) -> Array:
 
 
 def minlstm(W: Array, b: Array, x: Array, h: Array) -> Array:
-    """minLSTM, Feng et al. 2024: as minGRU, with two gates that share the unit between them.
+    """Return the next state of minLSTM, Feng et al. 2024: as minGRU, with two gates normalised to sum to 1.
 
     Args:
         W, b, x, h: as in `mingru`, the gates f, i, n stacked: 3H rows.
@@ -161,7 +161,7 @@ def minlstm(W: Array, b: Array, x: Array, h: Array) -> Array:
 
 
 def lstm_sigmoid(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
-    """As some tutorials have `lstm`: the candidate goes through a sigmoid, and cells fall only by forgetting."""
+    """Return the next h and c of `lstm` as some tutorials have it: the candidate is a sigmoid, so only f lowers c."""
     i, f, g, o = np.split(W @ x + b + U @ h + d, 4)
     c = sigmoid(f) * c + sigmoid(i) * sigmoid(g)
     return sigmoid(o) * np.tanh(c), c
@@ -170,7 +170,10 @@ def lstm_sigmoid(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array, c: 
 def lstm_sigmoid_peephole(
     W: Array, U: Array, b: Array, d: Array, p: Array, x: Array, h: Array, c: Array
 ) -> tuple[Array, Array]:
-    """As some tutorials have `lstm_peephole`: every gate sees the cell before; the candidate as in `lstm_sigmoid`."""
+    """Return the next h and c of `lstm_peephole` as some tutorials have it: all gates read the old c.
+
+    The candidate is as in `lstm_sigmoid`.
+    """
     i, f, g, o = np.split(W @ x + b + U @ h + d, 4)
     pi, pf, po = np.split(p, 3)
     c_next = sigmoid(f + pf * c) * c + sigmoid(i + pi * c) * sigmoid(g)
@@ -178,14 +181,14 @@ def lstm_sigmoid_peephole(
 
 
 def lstm_relu(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array, c: Array) -> tuple[Array, Array]:
-    """`lstm` with max(x, 0) for both its tanh, as the activation "relu" makes it in Keras."""
+    """Return the next h and c of `lstm` with max(x, 0) for both its tanh, as `activation="relu"` does in Keras."""
     i, f, g, o = np.split(W @ x + b + U @ h + d, 4)
     c = sigmoid(f) * c + sigmoid(i) * relu(g)
     return sigmoid(o) * relu(c), c
 
 
 def lstm_cellless(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
-    """As some tutorials shorten `lstm`: what was said before takes the place of the cell.
+    """Return the next state of `lstm` as some tutorials shorten it: h takes the place of the cell c.
 
     Args:
         W, U, b, d, x, h: as in `gru`, the gates i, o, n stacked: 3H rows.
@@ -198,7 +201,7 @@ def lstm_cellless(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) ->
 
 
 def gru_crossed(W: Array, U: Array, b: Array, d: Array, x: Array, h: Array) -> Array:
-    """As some tutorials have `gru`: the reset gate is put on the input's product, 1 - z on the state's.
+    """Return the next state of `gru` as some tutorials have it: r gates the input's product, 1 - z the state's.
 
     Args:
         W, U, b, d, x, h: as in `gru`.
@@ -227,13 +230,13 @@ CELLS: dict[str, Callable[..., Any]] = {
     "lstm-cellless": lstm_cellless,
     "gru-crossed": gru_crossed,
 }
-"""Functions of a layer's weights, in the order W, U, b, d, p, those that it has; of x; and of the state."""
+"""By name, functions of a layer's weights (those of W, U, b, d, p that it has, in this order), x, and the state."""
 
 ORDER = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_ch")
 
 
 class ReferenceEngine(InferenceEngine):
-    """`InferenceEngine` in float64, or in complex128 where a weight is complex.
+    """Inference in float64, or in complex128 where a weight is complex.
 
     Args:
         architecture: the model's sizes.
@@ -253,15 +256,15 @@ class ReferenceEngine(InferenceEngine):
         return np.asarray(nats.real, np.float64), state
 
     def nats(self, ids: Array, state: State) -> tuple[Array, State]:
-        """`score`, the nats being of the weights' own type, so that they can be differentiated."""
+        """Return what `score` does, with nats of the weights' own dtype, so that they can be differentiated."""
         nats = np.zeros(ids.shape, self.dtype)  # (B, T)
         after = tuple(np.array(layer, self.dtype) for layer in state)
         for row, text in enumerate(ids):
             vectors = [layer[:, row] for layer in after]
-            for t, symbol in enumerate(text):
-                if symbol != self.architecture.bos_id:
-                    nats[row, t] = -log_softmax(self._logits(vectors))[symbol]
-                vectors = self._read(symbol, vectors)
+            for t, token in enumerate(text):
+                if token != self.architecture.bos_id:
+                    nats[row, t] = -log_softmax(self._logits(vectors))[token]
+                vectors = self._read(token, vectors)
             for layer, vector in zip(after, vectors, strict=True):
                 layer[:, row] = vector
         return nats, after
@@ -270,33 +273,33 @@ class ReferenceEngine(InferenceEngine):
         """See `InferenceEngine`."""
         logits = np.zeros((len(ids), self.architecture.vocabulary), self.dtype)  # (B, V)
         after = tuple(np.array(layer, self.dtype) for layer in state)
-        for row, symbol in enumerate(ids):
-            vectors = self._read(symbol, [layer[:, row] for layer in after])
+        for row, token in enumerate(ids):
+            vectors = self._read(token, [layer[:, row] for layer in after])
             logits[row] = self._logits(vectors)
             for layer, vector in zip(after, vectors, strict=True):
                 layer[:, row] = vector
         return logits, after
 
     def _logits(self, vectors: list[Array]) -> Array:
-        """(V,) from one row's state, a vector (S, H) per layer: the head reads each layer's h."""
+        """Return logits (V,) from one row's state, an array (S, H) per layer: the head reads each layer's h."""
         outputs = [vector[0] for vector in vectors]
         features = np.sum(outputs, axis=0) if self.architecture.sums_layers else np.concatenate(outputs)
         return np.asarray(self.weights["head.weight"] @ features + self.weights["head.bias"])
 
-    def _read(self, symbol: int, vectors: list[Array]) -> list[Array]:
-        """One row's state after one more symbol."""
-        if symbol == self.architecture.bos_id:
+    def _read(self, token: int, vectors: list[Array]) -> list[Array]:
+        """Return one row's state after it has read one more token."""
+        if token == self.architecture.bos_id:
             vectors = [np.zeros_like(vector) for vector in vectors]
-        x = self.weights["embedding"][symbol]  # (E,)
+        x = self.weights["embedding"][token]  # (E,)
         after = []
         for layer, vector in enumerate(vectors):
-            own = [self.weights[key] for name in ORDER if (key := f"layers.{layer}.{name}") in self.weights]
+            weights = [self.weights[key] for name in ORDER if (key := f"layers.{layer}.{name}") in self.weights]
             if self.architecture.cell == "rnn":
-                W, U, b, d = own
-                found = rnn(W, U, b, d, x, vector[0], self.architecture.activation)
+                W, U, b, d = weights
+                output = rnn(W, U, b, d, x, vector[0], self.architecture.activation)
             else:
-                found = CELLS[self.architecture.cell](*own, x, *vector)
-            new = found if isinstance(found, tuple) else (found,)
+                output = CELLS[self.architecture.cell](*weights, x, *vector)
+            new = output if isinstance(output, tuple) else (output,)
             x = new[0]
             after.append(np.stack(new))  # (S, H)
         return after
