@@ -1,7 +1,7 @@
-"""Files that are whole or absent, and a lock that dies with its holder.
+"""Atomic writes of files, a lock on a folder, and paths quoted for messages.
 
-Every failure is one sentence that names the path, quoted so that no newline or escape sequence in
-a file's name reaches a terminal.
+Every failure is one sentence that names the path, quoted so that no newline or escape sequence in a file's name
+reaches a terminal.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ PathLike = str | os.PathLike[str]
 TEMPORARY = re.compile(r"\..+\.tmp-[0-9a-f]{16}", re.DOTALL)
 
 
-LARGEST_WRITE = 1 << 30  # bytes; macOS refuses 2 GiB and more in one call
+MAX_WRITE = 1 << 30  # bytes; macOS refuses 2 GiB and more in one call
 
 
 NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
@@ -37,11 +37,11 @@ NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 CREATE: int = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | getattr(os, "O_BINARY", 0)
 
 
-UNSYNCABLE = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES}  # of a folder: it knows no fsync
+FSYNC_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES}  # of a folder
 
 
 def quote(path: PathLike) -> str:
-    """A path for a message: in quotes, with whatever cannot be printed escaped."""
+    """Return a path for a message: in quotes, with unprintable characters escaped."""
     return repr(os.fspath(path))
 
 
@@ -52,23 +52,23 @@ def atomic_write(
     verify: Callable[[Path], None] | None = None,
     before_replace: Callable[[], None] | None = None,
 ) -> None:
-    """Make a file hold `data`, durably; whoever reads it sees all of the old or all of the new.
+    """Replace a file's content atomically and durably: a reader sees all of the old or all of the new content.
 
     A symbolic link is kept and its target replaced. A file that exists keeps its mode.
 
     Args:
         path: the file; it need not exist, its folder must.
-        data: all that it is to hold.
-        verify: called with the finished temporary file; the old file stays if it raises.
-        before_replace: called right before the old file is replaced; likewise.
+        data: the new content.
+        verify: called with the finished temporary file; if it raises, the old file stays.
+        before_replace: called right before the old file is replaced; if it raises, the old file stays.
 
     Raises:
-        OutputError: the file cannot be written. Then, as after any other exception, the path is
-            what it was, and no temporary file is left. (Where there are no hard links and only
-            the last step fails, the fsync of the folder, the new file stays.)
+        OutputError: the file cannot be written. Then, as after any other exception, the path is unchanged and no
+            temporary file is left. (Where the file system has no hard links and only the last step fails, the fsync of
+            the folder, the new file stays.)
     """
     target = os.path.realpath(path)
-    temporary = _temporary(target)
+    temporary = _temporary_path(target)
     try:
         mode = _mode(target)
         # The kernel applies the umask to a new file's 0666. One that may be private starts private.
@@ -94,37 +94,34 @@ def atomic_write(
 
 
 def cache_folder() -> Path:
-    """The user's folder for what can be made again: `$XDG_CACHE_HOME/charrnn`, or the system's own place.
-
-    It need not exist.
-    """
-    from platformdirs import user_cache_path  # here, as most commands need no cache
+    """Return the user's cache folder: `$XDG_CACHE_HOME/charrnn`, or where the system keeps caches. It may not exist."""
+    from platformdirs import user_cache_path  # late: most commands need no cache
 
     return user_cache_path("charrnn", appauthor=False)
 
 
 def prune_temporaries(directory: PathLike) -> int:
-    """Remove the temporary files that killed writers left in a folder; returns their number.
+    """Remove the temporary files that killed writers have left in a folder; return how many.
 
-    Only for whoever holds the folder's lock: a file that is being written looks the same.
+    The caller must hold the folder's lock: a file that is being written has such a name too.
     """
     try:
         names = os.listdir(directory)
     except OSError:
-        return 0  # nothing that could be removed
-    evals_beyond_recovery = [os.path.join(directory, name) for name in names if TEMPORARY.fullmatch(name)]
-    return sum(map(_remove, evals_beyond_recovery))
+        return 0  # there is no such folder
+    return sum(_remove(os.path.join(directory, name)) for name in names if TEMPORARY.fullmatch(name))
 
 
 class Lock:
-    """Holds a folder for one process, in a `with` block. A killed process holds nothing.
+    """An exclusive lock on a folder, held in a `with` block. The lock of a killed process is released.
 
     Args:
-        path: the lock's file, made if need be. It stays, and says nothing by being there.
+        path: the lock file, created if it does not exist. It is not removed; that it exists does not mean that the
+            lock is held.
 
     Raises:
-        CharRNNError: another process holds it; the message has its pid. Raised on entering.
-        OutputError: the file cannot be made or locked. Raised on entering.
+        CharRNNError: on entering: another process holds the lock; the message has its pid.
+        OutputError: on entering: the file cannot be created or locked.
     """
 
     def __init__(self, path: PathLike) -> None:
@@ -154,15 +151,15 @@ class Lock:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # Not unlinked: another process may have opened the file and be about to lock it.
+        # The file is not unlinked: another process may have opened it and be about to lock it.
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
 
-def _temporary(target: str) -> str:
+def _temporary_path(target: str) -> str:
     folder, name = os.path.split(target)
     return os.path.join(folder, f".{name}.tmp-{os.urandom(8).hex()}")
 
@@ -174,7 +171,7 @@ def _mode(target: str) -> int | None:
         return None
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(status.st_mode):  # replacing /dev/null would be a calamity
+    if not stat.S_ISREG(status.st_mode):  # /dev/null, say, must not be replaced
         raise OSError(errno.EINVAL, "Not a regular file")
     return stat.S_IMODE(status.st_mode)
 
@@ -182,31 +179,31 @@ def _mode(target: str) -> int | None:
 def _write_all(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
-        rest = rest[os.write(descriptor, rest[:LARGEST_WRITE]) :]
+        rest = rest[os.write(descriptor, rest[:MAX_WRITE]) :]
 
 
 def _replace(temporary: str, target: str, new: bool) -> None:
-    """Put the new file in the old one's place for good, or leave the old one there."""
-    kept = _temporary(target)
+    """Replace the old file by the new one, durably; on failure the old one stays."""
+    backup = _temporary_path(target)
     try:
         if not new:
-            with contextlib.suppress(OSError):  # no hard links here
-                os.link(target, kept)
+            with contextlib.suppress(OSError):  # the file system has no hard links
+                os.link(target, backup)
         os.replace(temporary, target)
         try:
             _sync(os.path.dirname(target))
         except OSError:
             if new:
                 _remove(target)
-            elif os.path.lexists(kept):
-                os.replace(kept, target)
+            elif os.path.lexists(backup):
+                os.replace(backup, target)
             raise
     finally:
-        _remove(kept)
+        _remove(backup)
 
 
 def _sync(folder: str) -> None:
-    """Make a folder's entries outlast a loss of power, where the file system knows how."""
+    """Flush a folder's entries to the disk, where the file system can."""
     if sys.platform == "win32":
         return
     try:
@@ -216,7 +213,7 @@ def _sync(folder: str) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        if error.errno not in UNSYNCABLE:
+        if error.errno not in FSYNC_UNSUPPORTED:
             raise
 
 
@@ -229,9 +226,9 @@ def _remove(path: str) -> bool:
 
 
 def _lock(descriptor: int) -> None:
-    """Take the lock or raise BlockingIOError."""
+    """Take the lock. Raise BlockingIOError if another process has it."""
     if sys.platform == "win32":
-        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # beyond the pid, which others are to read
+        os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # behind the pid, which others may read
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except PermissionError as error:
@@ -243,6 +240,7 @@ def _lock(descriptor: int) -> None:
 
 
 def error_reason(error: Exception) -> str:
+    """Return what went wrong, for the end of a message, without the path that an OSError adds."""
     if isinstance(error, EOFError):
-        return "the file is cut short"
+        return "the file is truncated"
     return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
