@@ -1,1 +1,2 @@
-"""A run is a folder: `run_dir` is what is in it and how it stays whole, `locate` finds the model that a name means."""
+"""A run is a folder: `run_dir` is its files and how they stay valid, `events` is what its log holds, `locate` finds the
+model that a name means."""

@@ -1,10 +1,10 @@
-"""A run's folder: what is in it, and how it stays whole.
+"""The folder of a run: its files, and how they stay valid.
 
 model.safetensors     the best model so far
-last.safetensors      all that resuming needs, from the last save
-previous.safetensors  the same, from the save before
-metrics.jsonl         every event
-config.toml           the plan, and where the corpus lies
+last.safetensors      the newest checkpoint to resume from
+previous.safetensors  the checkpoint before it
+metrics.jsonl         all events, as JSON Lines
+config.toml           the plan: all options, and the paths of the corpus
 """
 
 import contextlib
@@ -27,56 +27,61 @@ CONFIG = "config.toml"
 _FILES = ("model.safetensors", "last.safetensors", "previous.safetensors", "metrics.jsonl", CONFIG)
 
 
-_NOT_STORED = {"out", "resume", "auto_resume", "overwrite", "dry_run", "json"}  # of the moment
+_NOT_STORED = {"out", "resume", "auto_resume", "overwrite", "dry_run", "json"}  # of one call only
 
 
-_NOT_STORED |= {"time", "epochs"}  # the steps that they came to are
+_NOT_STORED |= {"time", "epochs"}  # `steps`, which follows from them, is stored
 
 
 class RunDir:
-    """One run on disk.
+    """The folder of one run.
 
     Args:
-        folder: where. Nothing is touched before `begin` or `resume`.
-        warn: told, in a sentence, what went wrong and was got over.
+        folder: its path. Constructing a RunDir touches no file.
+        warn: called with a sentence about a failure that did not stop the run.
     """
 
     def __init__(self, folder: Path, warn: Callable[[str], None] = lambda message: None) -> None:
         self.folder, self.warn = folder, warn
         self.model, self.last, self.previous, self.metrics, self.config = (folder / name for name in _FILES)
-        self._keep_previous = False  # it is better than `last`, which the next save replaces
+        self._keep_previous = (
+            False  # `previous` is newer than `last`, or `last` is corrupt: the next save replaces `last`
+        )
 
     @property
     def exists(self) -> bool:
-        """Whether the folder holds a run, or part of one; a plan alone is what is left of a start that failed."""
+        """Whether the folder holds a run or part of one. A `config.toml` alone, left by a failed start, is none."""
         return any(path.exists() for path in (self.model, self.last, self.previous, self.metrics))
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """The right to write here, for one program at a time; what killed writers have left is removed.
+        """Lock the folder, which is created if need be, and remove the temporary files of killed writers.
+
+        A folder that was created here and is empty in the end is removed.
 
         Raises:
-            CharRNNError: another program has it. OutputError: the folder cannot be made or written.
+            CharRNNError: another process has the lock.
+            OutputError: the folder cannot be created or written.
         """
-        made = not self.folder.exists()
+        created = not self.folder.exists()
         lock = self.folder / ".lock"
         try:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
-                raise OutputError(f"cannot make the folder '{self.folder}': {error.strerror}") from None
+                raise OutputError(f"cannot create the folder '{self.folder}': {error.strerror}") from None
             with Lock(lock):
                 prune_temporaries(self.folder)
                 yield
         finally:
-            if made:
+            if created:
                 with contextlib.suppress(OSError, CharRNNError), Lock(lock):
-                    if os.listdir(self.folder) == [lock.name]:  # nothing has come of it
+                    if os.listdir(self.folder) == [lock.name]:  # nothing was written
                         lock.unlink()
                         self.folder.rmdir()
 
     def check_overwrite(self, config: TrainConfig) -> None:
-        """Raises UsageError if there is a run and `config` does not say what is to become of it."""
+        """Raise UsageError if the folder holds a run and `config` neither resumes nor overwrites it."""
         if self.exists and not (config.resume or config.auto_resume or config.overwrite):
             raise UsageError(
                 f"'{self.folder}' holds a run already: --resume goes on with it, --overwrite replaces it,"
@@ -84,14 +89,14 @@ class RunDir:
             )
 
     def clear(self) -> None:
-        """Remove an earlier run's files."""
+        """Remove the files of a run."""
         for name in _FILES:
             with contextlib.suppress(FileNotFoundError):
                 (self.folder / name).unlink()
 
     def newest(self) -> Checkpoint | None:
-        """The resumable checkpoint with the highest step that is whole; None where there is none."""
-        found: dict[Path, Checkpoint] = {}
+        """Return the valid checkpoint with the highest step, `last` or `previous`; None if there is none."""
+        checkpoints: dict[Path, Checkpoint] = {}
         for path in (self.last, self.previous):
             if not path.exists():
                 continue
@@ -99,21 +104,22 @@ class RunDir:
                 state = checkpoint.read(path, training=True)
                 if "progress" not in state.info:
                     raise CheckpointError(f"{quote(path)} cannot be resumed from: it holds a model alone")
-                found[path] = state
+                checkpoints[path] = state
             except CheckpointError as error:
                 self.warn(f"{error}; looking for an older one")
-        newest = max(found, key=lambda path: int(found[path].info["step"]), default=None)
+        newest = max(checkpoints, key=lambda path: int(checkpoints[path].info["step"]), default=None)
         self._keep_previous = newest == self.previous
-        return found[newest] if newest is not None else None
+        return checkpoints[newest] if newest is not None else None
 
     def save_last(self, state: Checkpoint) -> None:
-        """Write what resuming needs; the file before it stays as `previous`.
+        """Write a checkpoint to resume from as `last`; the former `last` becomes `previous`.
 
-        That one is replaced only when the new file has been written and read again, and never by a
-        file that is worse.
+        `previous` is replaced only after the new file has been written and read back, and never by an older or corrupt
+        file.
 
         Raises:
-            OutputError: it cannot be written. NonFiniteError: a number in it is not finite.
+            OutputError: the file cannot be written.
+            NonFiniteError: a tensor holds NaN or infinity.
         """
 
         def keep_previous() -> None:
@@ -129,11 +135,11 @@ class RunDir:
         self._keep_previous = False
 
     def save_model(self, model: Checkpoint) -> None:
-        """Write the best model so far. Raises as `save_last`."""
+        """Write the best model so far. Raise as `save_last`."""
         checkpoint.write(self.model, model)
 
     def save_config(self, config: TrainConfig) -> None:
-        """Write the plan as TOML that `--config` and `--resume` read. Raises OutputError."""
+        """Write the plan as TOML, for `--config` and `--resume`. Raise OutputError if it cannot be written."""
         lines = ["# The plan of this run: what `charrnn train --config` needs to repeat it."]
         for each in fields(config):
             value = getattr(config, each.name)
@@ -141,11 +147,13 @@ class RunDir:
                 try:
                     lines.append(f"{each.name} = {_toml(value)}")
                 except UnicodeEncodeError:
-                    self.warn(f"{quote(self.config)} cannot hold a name that is no UTF-8; --resume will need it again")
+                    self.warn(
+                        f"{quote(self.config)} cannot hold a name that is not UTF-8; with --resume, give it again"
+                    )
         atomic_write(self.config, "\n".join([*lines, ""]).encode("utf-8"))
 
     def log(self, event: Mapping[str, Any]) -> None:
-        """Append an event to `metrics.jsonl`; a full disk is told, not fatal."""
+        """Append an event to `metrics.jsonl`; if that fails, warn."""
         try:
             with self.metrics.open("ab") as stream:
                 stream.write(json.dumps(event, allow_nan=False).encode("utf-8") + b"\n")
@@ -153,18 +161,18 @@ class RunDir:
             self.warn(f"cannot write '{self.metrics}': {error.strerror}")
 
     def events(self) -> list[dict[str, Any]]:
-        """What `metrics.jsonl` holds; a last line that is not whole is left out."""
-        found = []
+        """Return the events of `metrics.jsonl`, without a truncated last line."""
+        events = []
         with contextlib.suppress(FileNotFoundError):
             for line in self.metrics.read_bytes().split(b"\n"):
                 with contextlib.suppress(ValueError):
                     event = json.loads(line)
                     if isinstance(event, dict):
-                        found.append(event)
-        return found
+                        events.append(event)
+        return events
 
     def truncate_metrics(self, step: int) -> float:
-        """Drop what was logged after a step, which will come again; returns the seconds spent till then."""
+        """Remove the events after a step, which training will log again; return the seconds spent until that step."""
         kept = [event for event in self.events() if event.get("step", 0) <= step and event.get("event") != "done"]
         lines = [json.dumps(event, allow_nan=False).encode("utf-8") + b"\n" for event in kept]
         atomic_write(self.metrics, b"".join(lines))
@@ -172,8 +180,11 @@ class RunDir:
 
 
 def _toml(value: Any) -> str:
-    """A number, a string or a list of them as TOML: JSON, where characters beyond the BMP and DEL
-    are written otherwise. Raises UnicodeEncodeError for what is no Unicode."""
+    """Return a number, a string or a list of them as TOML: as JSON, without the escapes that TOML lacks.
+
+    Raises:
+        UnicodeEncodeError: a string holds lone surrogates.
+    """
     text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     text.encode("utf-8")
     return text

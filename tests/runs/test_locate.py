@@ -1,4 +1,4 @@
-"""What `--model NAME` means."""
+"""Which file `--model NAME` means."""
 
 import os
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_a_folder_without_a_model_hides_no_run(root: Path) -> None:
     assert find_model("old") == root / "old/model.safetensors"
 
 
-def test_any_other_file_is_left_to_the_reader(root: Path) -> None:
+def test_any_other_file_is_returned_as_it_is(root: Path) -> None:
     assert find_model("/dev/zero") == Path("/dev/zero")
     Path("old").touch()
     assert find_model("old") == Path("old")
@@ -78,7 +78,7 @@ def test_a_run_without_a_finished_model_is_better_than_none(root: Path) -> None:
         ("nul\0", "; there is"),
     ],
 )
-def test_what_is_not_there_is_told(name: str, advice: str, root: Path) -> None:
+def test_an_unknown_name_gets_suggestions(name: str, advice: str, root: Path) -> None:
     with pytest.raises(CheckpointError, match=advice) as caught:
         find_model(name)
     assert "\n" not in str(caught.value)
