@@ -13,6 +13,7 @@ import numpy.typing as npt
 from charrnn.corpus.documents import Document, DocumentList, ProgressFactory, no_progress
 from charrnn.corpus.formats import PLAIN_TEXT, TextFormat
 from charrnn.corpus.records import SeparatorScanner, with_final_separator
+from charrnn.tokenizers.utf8 import count_chars
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Corpus:
                     symbols = np.frombuffer(chunk, np.uint8)
                     digest.update(chunk)
                     size += len(chunk)
-                    count += int(np.count_nonzero((symbols & 0xC0) != 0x80))
+                    count += count_chars(chunk)
                     found += len(ends.feed(symbols)) if ends else 0
                     advance(len(chunk))
                 digest.update(size.to_bytes(8, "little"))

@@ -143,7 +143,7 @@ def head(texts: tuple[bytes, ...], symbols: int, *, by_char: bool, separator: by
     """The first symbols (characters, or bytes) of texts one after another, to the end of a record if there are any."""
     found = []
     for text in texts:
-        places = char_starts(text, by_char)
+        places = char_starts(text) if by_char else range(len(text))
         end = int(places[symbols]) if symbols < len(places) else len(text)
         if separator and 0 < end < len(text):
             end = text.index(separator, max(0, end - len(separator))) + len(separator)

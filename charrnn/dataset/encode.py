@@ -13,7 +13,7 @@ from charrnn.dataset.split import CorpusPart
 from charrnn.errors import InputError
 from charrnn.files import quote
 from charrnn.tokenizers.byte import ByteTokenizer
-from charrnn.tokenizers.char import LAST, CharTokenizer
+from charrnn.tokenizers.char import CODE_POINTS, CharTokenizer
 from charrnn.tokenizers.sentencepiece import SAMPLE, SentencePieceTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import Utf8Decoder, decode_utf8
@@ -36,7 +36,7 @@ def make_tokenizer(
         if name != "char":
             kind = "bpe" if name == "sentencepiece-bpe" else "unigram"
             return SentencePieceTokenizer.train(_sample(part, errors, advance), vocab_size, kind)
-        counts = np.zeros(LAST + 1, np.int64)
+        counts = np.zeros(CODE_POINTS, np.int64)
         for text, chunks in part.texts():
             for points in _code_points(part, text, chunks, errors):
                 found = np.bincount(points)

@@ -17,11 +17,11 @@ from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import ProgressFactory, no_progress
 from charrnn.dataset.dataset import EXACT, Dataset, Ids, TextCounts, TokenStream
 from charrnn.dataset.encode import encode, make_tokenizer
+from charrnn.dataset.excerpts import HeadExcerpt, TailExcerpt
 from charrnn.dataset.id_cache import ArrayWriter, Entry, IdCache
 from charrnn.dataset.split import CorpusPart, split_corpus, whole
 from charrnn.errors import InputError
 from charrnn.tokenizers.tokenizer import Tokenizer, tokenizer_from_table
-from charrnn.tokenizers.utf8 import HeadKeeper, TailKeeper
 from charrnn.version import __version__
 
 TRAIN_END = 5_000_000
@@ -112,8 +112,11 @@ def _fill(
         )
     document: dict[str, Any] = {"tokenizer": tokenizer.name}
     separator = parts[0].corpus.form.separator
-    end, beginning = TailKeeper(TRAIN_END), HeadKeeper(_KEPT)
-    for name, part, watch in (("train", parts[0], end.add), ("val", parts[1], beginning.add)):
+    tail, head = TailExcerpt(TRAIN_END), HeadExcerpt(_KEPT)
+    for name, part, watch in (
+        ("train", parts[0], lambda _, chunk: tail.add(chunk)),
+        ("val", parts[1], head.add),
+    ):
         ids, starts = sink(name), sink(f"{name}.starts")
         ids.add(tokenizer.encode(b""))  # their types, should nothing follow
         starts.add(np.zeros(0, np.int64))
@@ -121,13 +124,13 @@ def _fill(
         document[name] = asdict(counts)
         if name == "train" and not ids.size:
             raise InputError("the text to train on is empty")
-    val_texts = beginning.texts(separator)
+    val_texts = head.texts(separator)
     document["val_texts"] = list(map(len, val_texts))
     document["weighted"] = parts[0].weights is not None
     for name, array in (
         ("table", tokenizer.table),
         ("weights", np.zeros(0, np.int64) if parts[0].weights is None else parts[0].weights),
-        ("train_end", np.frombuffer(end.text(), np.uint8)),
+        ("train_end", np.frombuffer(tail.text(), np.uint8)),
         ("val_texts", np.frombuffer(b"".join(val_texts), np.uint8)),
     ):
         sink(name).add(array)

@@ -12,7 +12,7 @@ from charrnn.corpus.documents import Document
 from charrnn.corpus.records import select_records
 from charrnn.errors import InputError
 from charrnn.rng import RngStream, generator
-from charrnn.tokenizers.utf8 import char_starts
+from charrnn.tokenizers.utf8 import char_starts, count_chars
 
 Texts = Iterator[tuple[Document, Iterator[bytes]]]
 """Texts, and of each the bytes that belong to the part."""
@@ -116,9 +116,9 @@ def _place(text: Document, symbols: int, by_char: bool) -> int:
         return symbols
     begin = 0
     for chunk in text.chunks():
-        count = int(np.count_nonzero((np.frombuffer(chunk, np.uint8) & 0xC0) != 0x80))
+        count = count_chars(chunk)
         if symbols < count:
-            return begin + int(char_starts(chunk, by_char)[symbols])
+            return begin + int(char_starts(chunk)[symbols])
         symbols -= count
         begin += len(chunk)
     return begin

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.tokenizers.utf8 import Errors, WordCounter
+from charrnn.tokenizers.utf8 import Errors, WordCounter, count_chars
 
 
 class ByteTokenizer:
@@ -14,24 +14,25 @@ class ByteTokenizer:
     newline: int | None = 10
     unknown: int | None = None
     unknown_cost = 0.0
+    token_bytes = tuple(bytes([byte]) for byte in range(256))
 
     @property
     def table(self) -> npt.NDArray[np.uint32]:
-        """Nothing needs to be stored."""
+        """See `Tokenizer.table`: nothing needs to be stored."""
         return np.zeros(0, np.uint32)
 
     def encode(self, data: bytes, errors: Errors = "strict") -> npt.NDArray[np.uint8]:
-        """The bytes as a read-only array, not copied. No byte is an error."""
+        """Return the bytes as a read-only array, not copied. No byte is an error."""
         return np.frombuffer(data, np.uint8)
 
     def decode(self, ids: npt.ArrayLike) -> bytes:
-        """The bytes of the ids."""
+        """See `Tokenizer.decode`."""
         wide = np.asarray(ids)
-        assert wide.size == 0 or (wide.min() >= 0 and wide.max() < 256), "an id is no byte"
+        assert wide.size == 0 or (wide.min() >= 0 and wide.max() < 256), "an id is not a byte"
         return wide.astype(np.uint8).tobytes()
 
     def encoder(self, errors: Errors = "strict") -> "ByteEncoder":
-        """An encoder that only counts."""
+        """Return an encoder, which only counts."""
         return ByteEncoder()
 
 
@@ -40,7 +41,7 @@ class ByteEncoder:
 
     unknowns = 0
     replaced = 0
-    bom = False  # it is kept
+    bom = False  # a byte order mark is kept
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -49,14 +50,14 @@ class ByteEncoder:
 
     @property
     def words(self) -> int:
-        """As `len(data.split())` counts: only ASCII whitespace parts words."""
+        """Words as `len(data.split())` counts them: only ASCII whitespace separates them."""
         return self._words.count
 
     def feed(self, data: bytes, final: bool = False) -> npt.NDArray[np.uint8]:
         """See `Encoder.feed`."""
         ids = np.frombuffer(data, np.uint8)
         self.bytes += ids.size
-        self.chars += int(np.count_nonzero((ids & 0xC0) != 0x80))
+        self.chars += count_chars(data)
         # uint8 wraps around, so one comparison finds 9..13: tab, \n, \v, \f and \r.
         self._words.feed((ids - np.uint8(9) < 5) | (ids == 32))
         return ids

@@ -1,16 +1,21 @@
 """Every code point of the training text is an id, and `<unk>` is one more."""
 
 import math
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import InputError
-from charrnn.tokenizers.utf8 import STEP, CodePoints, Errors, Utf8Decoder, decode_utf8
+from charrnn.tokenizers.utf8 import STEP, CodePoints, CountingDecoder, Errors, decode_utf8
 
-SCALARS = 0x110000 - 0x800  # the code points of Unicode that are characters: no surrogates
-LAST = 0x10FFFF
+SCALARS = 0x110000 - 0x800
+"""How many code points of Unicode are characters: all but surrogates."""
+
+CODE_POINTS = 0x110000
+"""How many code points there are: 0 to 0x10FFFF."""
 
 
 class CharTokenizer:
@@ -36,7 +41,7 @@ class CharTokenizer:
             raise ValueError("there are no code points")
         if not (code_points[1:] > code_points[:-1]).all():
             raise ValueError("code points are not in ascending order, each once")
-        if code_points[-1] > LAST or ((code_points >= 0xD800) & (code_points < 0xE000)).any():
+        if code_points[-1] >= CODE_POINTS or ((code_points >= 0xD800) & (code_points < 0xE000)).any():
             raise ValueError("code points are not all characters of Unicode")
         self.table: CodePoints = code_points.copy()
         self.table.setflags(write=False)
@@ -54,22 +59,31 @@ class CharTokenizer:
         newline = int(self._ids[min(10, self._ids.size - 1)])
         return None if newline == self.unknown else newline
 
+    @cached_property
+    def token_bytes(self) -> Sequence[bytes]:
+        """See `Tokenizer.token_bytes`."""
+        return *(chr(point).encode() for point in self.table.tolist()), b""
+
     @classmethod
     def from_text(cls, code_points: CodePoints, min_count: int = 1) -> "CharTokenizer":
-        """The vocabulary of a training text: its code points that occur `min_count` times or more.
+        """Return the vocabulary of a training text: its code points that occur `min_count` times or more.
 
         Raises:
             InputError: there are none.
         """
-        counts = np.zeros(LAST + 1, np.int64)
+        counts = np.zeros(CODE_POINTS, np.int64)
         for start in range(0, code_points.size, STEP):
-            piece = np.bincount(code_points[start : start + STEP])
-            counts[: piece.size] += piece
+            found = np.bincount(code_points[start : start + STEP])
+            counts[: found.size] += found
         return cls.from_counts(counts, min_count)
 
     @classmethod
     def from_counts(cls, counts: npt.NDArray[np.int64], min_count: int = 1) -> "CharTokenizer":
-        """The same, of how often each code point occurs. Raises as `from_text`."""
+        """Return the vocabulary of a text in which each code point occurs `counts[point]` times.
+
+        Raises:
+            InputError: as `from_text`.
+        """
         known = np.flatnonzero(counts >= max(min_count, 1))
         if known.size == 0:
             often = f" that occur {min_count} times or more" if min_count > 1 else ""
@@ -85,7 +99,7 @@ class CharTokenizer:
     def decode(self, ids: npt.ArrayLike) -> bytes:
         """See `Tokenizer.decode`."""
         wide = np.asarray(ids, np.int64)
-        assert wide.size == 0 or (wide.min() >= 0 and wide.max() < self.table.size), "an id is no character"
+        assert wide.size == 0 or (wide.min() >= 0 and wide.max() < self.table.size), "an id is not a character"
         points = self.table.take(wide)
         return points.astype("<u4", copy=False).tobytes().decode("utf-32-le").encode()
 
@@ -94,11 +108,11 @@ class CharTokenizer:
         return CharEncoder(self, errors)
 
     def ids_of(self, points: CodePoints) -> npt.NDArray[np.unsignedinteger[Any]]:
-        """The id of each code point, `<unk>` where it is not known."""
+        """Return the id of each code point, `<unk>` where it is not known."""
         return self._ids.take(points, mode="clip")
 
     def explain(self, data: bytes) -> list[tuple[str, int]]:
-        """The unknown characters of a text, each once, with the place where it first occurs.
+        """Return the unknown characters of a text, each once, with the place where it first occurs.
 
         Places are counted in characters from 0, a byte order mark at the start not counted.
 
@@ -112,7 +126,7 @@ class CharTokenizer:
         return sorted(((chr(point), place) for point, place in found), key=lambda pair: pair[1])
 
     def nearest(self, code_point: int) -> int:
-        """The id of the known character that best stands for this one.
+        """Return the id of the known character that best stands for this one.
 
         The character itself, if it is known; else the same letter in the other case; else the
         character it is made from (the first of its NFKD decomposition: e for é, fi's f for a
@@ -132,7 +146,7 @@ class CharTokenizer:
         return int(np.abs(self.table.astype(np.int64) - code_point).argmin())
 
 
-class CharEncoder(Utf8Decoder):
+class CharEncoder(CountingDecoder):
     """See `Encoder`."""
 
     def __init__(self, tokenizer: CharTokenizer, errors: Errors) -> None:
@@ -148,9 +162,9 @@ class CharEncoder(Utf8Decoder):
 
 
 def describe(char: str) -> str:
-    """A character as "U+00E9 LATIN SMALL LETTER E WITH ACUTE"."""
+    """Return a character as "U+00E9 LATIN SMALL LETTER E WITH ACUTE"."""
     import unicodedata
 
-    param_types = {"Cc": "<control>", "Co": "<private use>"}
-    name = unicodedata.name(char, "") or param_types.get(unicodedata.category(char), "<unassigned>")
+    unnamed = {"Cc": "<control>", "Co": "<private use>"}
+    name = unicodedata.name(char, "") or unnamed.get(unicodedata.category(char), "<unassigned>")
     return f"U+{ord(char):04X} {name}"

@@ -1,6 +1,6 @@
-"""Common strings as symbols: a unigram (Kudo 2018) or BPE (Sennrich et al. 2016) model of the sentencepiece library.
+"""Common strings as tokens: a unigram (Kudo 2018) or BPE (Sennrich et al. 2016) model of the sentencepiece library.
 
-Lossless, which the library alone is not: nothing is normalised, a newline is a symbol of its own, what has no
+Lossless, which the library alone is not: nothing is normalised, a newline is a token of its own, what has no
 piece is written as bytes, and decoding goes by the pieces' bytes. U+2581, which stands for a space in
 the library's pieces, reaches it only as one; in a text it is written as its three bytes.
 """
@@ -8,7 +8,7 @@ the library's pieces, reaches it only as one; in a text it is written as its thr
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -20,7 +20,7 @@ from charrnn.errors import UsageError
 from charrnn.tokenizers.sentencepiece_model import (
     FIRST_BYTE,
     FIXED,
-    LARGEST,
+    MAX_PIECES,
     NEWLINE,
     SPACE,
     UNKNOWN,
@@ -28,7 +28,7 @@ from charrnn.tokenizers.sentencepiece_model import (
     read_model,
     write_model,
 )
-from charrnn.tokenizers.utf8 import STEP, CodePoints, Errors, Utf8Decoder
+from charrnn.tokenizers.utf8 import STEP, CodePoints, CountingDecoder, Errors
 
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 
@@ -41,7 +41,8 @@ SAMPLE = 1_000_000
 DEFAULT_SIZE = 1024
 """Pieces, where the text has so many."""
 
-_RARE = 0.0005  # the share of a text that its rarest characters may make up without a piece of their own
+_RARE_SHARE = 0.0005
+"""Of a text, which its rarest characters may make up without a piece of their own."""
 
 
 class SentencePieceTokenizer:
@@ -51,7 +52,7 @@ class SentencePieceTokenizer:
         table: a model, as `table` gives it; nothing in it is trusted.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not one.
     """
 
     name = "sentencepiece"
@@ -67,28 +68,27 @@ class SentencePieceTokenizer:
         self.table.setflags(write=False)
         self.size = model.size
         self.dtype = np.min_scalar_type(self.size - 1)
-        self.pieces: tuple[bytes, ...] = (
+        self.token_bytes: Sequence[bytes] = (
             b"",
             b"\n",
             *(bytes([byte]) for byte in range(256)),
             *(text.replace(SPACE, " ").encode() for text, _ in model.pieces),
         )
-        """The bytes that each id stands for; of `<unk>` none."""
 
     @classmethod
     def train(cls, text: Iterable[str], vocab_size: int | None, kind: str) -> "SentencePieceTokenizer":
-        """Make a model of a text: the same for the same text, on one thread.
+        """Return the model of a text: the same for the same text, on one thread.
 
         Args:
-            text: in parts, cut anywhere; of `SAMPLE` characters, or a little more.
+            text: in chunks, cut anywhere; about `SAMPLE` characters.
             vocab_size: of the model; None: `DEFAULT_SIZE`, or as many pieces as the text has.
             kind: "unigram" or "bpe".
 
         Raises:
-            UsageError: there is no model of that size; the message has the largest possible one.
+            UsageError: no model can have that size; the message names the largest possible one.
         """
-        if vocab_size is not None and not FIXED < vocab_size <= LARGEST:
-            raise UsageError(f"--vocab-size must be from {FIXED + 1} (all bytes, newline, ...) to {LARGEST}")
+        if vocab_size is not None and not FIXED < vocab_size <= MAX_PIECES:
+            raise UsageError(f"--vocab-size must be from {FIXED + 1} (all bytes, newline, ...) to {MAX_PIECES}")
         whole = "".join(text)
         pieces = _train(whole, vocab_size or DEFAULT_SIZE, kind)
         largest = FIXED + len(pieces)
@@ -114,21 +114,21 @@ class SentencePieceTokenizer:
     def decode(self, ids: npt.ArrayLike) -> bytes:
         """See `Tokenizer.decode`."""
         wide = np.asarray(ids)
-        assert wide.size == 0 or (wide.min() >= 0 and wide.max() < self.size), "an id is no piece"
-        return b"".join([self.pieces[each] for each in wide.tolist()])
+        assert wide.size == 0 or (wide.min() >= 0 and wide.max() < self.size), "an id is not a piece"
+        return b"".join([self.token_bytes[each] for each in wide.tolist()])
 
     def encoder(self, errors: Errors = "strict") -> "SentencePieceEncoder":
         """See `Tokenizer.encoder`."""
         return SentencePieceEncoder(self, errors)
 
     def encode_blocks(self, blocks: list[str]) -> Ids:
-        """The ids of strings of at most `LINE` characters, each encoded on its own; "\\n" is the newline."""
+        """Return the ids of strings of at most `LINE` characters, each encoded on its own; "\\n" is the newline."""
         texts = [block.removesuffix("\n") for block in blocks]
-        strange = [at for at, text in enumerate(texts) if SPACE in text]
-        for at in strange:
+        escaped = [at for at, text in enumerate(texts) if SPACE in text]
+        for at in escaped:
             texts[at] = ""
         found: list[list[int]] = self._library.encode(texts, num_threads=1)
-        for at in strange:
+        for at in escaped:
             parts = self._library.encode(blocks[at].removesuffix("\n").split(SPACE), num_threads=1)
             found[at] = parts[0] + [each for part in parts[1:] for each in (*_SPACE_IDS, *part)]
         for ids, block in zip(found, blocks, strict=True):
@@ -141,7 +141,7 @@ _SPACE_IDS = [FIRST_BYTE + byte for byte in SPACE.encode()]
 """Of U+2581 in a text, which never reaches the library."""
 
 
-class SentencePieceEncoder(Utf8Decoder):
+class SentencePieceEncoder(CountingDecoder):
     """See `Encoder`. The ids of a line come when it has ended or is long; its characters are counted before."""
 
     unknowns = 0
@@ -160,7 +160,7 @@ class SentencePieceEncoder(Utf8Decoder):
 
 
 def _blocks(text: str) -> Iterator[str]:
-    """A text that begins with a line, cut after newlines and every `LINE` characters of a line."""
+    """Cut a text that begins with a line after newlines and every `LINE` characters of a line."""
     for line in re.findall("[^\n]*\n|[^\n]+", text):
         for at in range(0, len(line), LINE):
             yield line[at : at + LINE]
@@ -171,7 +171,7 @@ def _string(points: CodePoints) -> str:
 
 
 def _train(text: str, size: int, kind: str) -> list[tuple[str, float]]:
-    """Pieces and scores, at most as many as asked for."""
+    """Return pieces and their scores, at most as many as asked for."""
     import sentencepiece
 
     lines = _lines(text, size)
@@ -210,7 +210,7 @@ def _train(text: str, size: int, kind: str) -> list[tuple[str, float]]:
 
 
 def _lines(text: str, size: int) -> list[str]:
-    """What the library learns from: pieces of lines, not longer than it takes, without newlines and rare characters.
+    """Return what the library learns from: lines, cut where they are too long for it, without rare characters.
 
     It gives every character that it sees a piece; those that get none are written as bytes.
     """
@@ -219,7 +219,7 @@ def _lines(text: str, size: int) -> list[str]:
         del counts[char]
     common = counts.most_common(max(1, (size - FIXED) * 3 // 4))
     left = sum(counts.values())
-    rare = _RARE * left
+    rare = _RARE_SHARE * left
     kept = set()
     for char, count in common:
         if left <= rare:

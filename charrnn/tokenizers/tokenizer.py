@@ -1,9 +1,10 @@
-"""Bytes to ids and back, exactly: what every tokenizer and its encoder promise, and which there are.
+"""Bytes to ids and back, exactly: the contracts of tokenizers and their encoders, and which kinds there are.
 
-None changes anything: no newline is translated and nothing is normalised. Errors name a place in the text, not
+No text is changed: no newline is translated and nothing is normalised. Errors name a place in the text, not
 the file: whoever opened the file puts its name in front.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,17 +19,17 @@ Ids = npt.NDArray[np.unsignedinteger[Any]]
 
 
 class Encoder(Protocol):
-    """Encodes one text that arrives in pieces; the counts are of everything fed so far.
+    """Encodes one text that arrives in chunks; the counts are of everything fed so far.
 
     The ids and the final counts do not depend on where the text is cut. A character that is cut
     is held back until the rest of it comes, and counted then; `bytes` are counted at once.
     """
 
     def feed(self, data: bytes, final: bool = False) -> Ids:
-        """Encode the next piece; `final` says that the text ends here.
+        """Return the ids that are complete with this chunk; `final` says that the text ends here.
 
         Raises:
-            InputError: the text is not what the tokenizer reads. The encoder is spent then.
+            InputError: the text is not what the tokenizer reads. The encoder cannot be used any more.
         """
 
     @property
@@ -37,7 +38,7 @@ class Encoder(Protocol):
 
     @property
     def words(self) -> int:
-        """Pieces between whitespace: `len(text.split())`, of a `str` or of `bytes`."""
+        """Words that whitespace separates: `len(text.split())`, of a `str` or of `bytes`."""
 
     @property
     def unknowns(self) -> int:
@@ -80,25 +81,29 @@ class Tokenizer(Protocol):
         """The nats that each `<unk>` of a scored text costs on top of -ln p(`<unk>`)."""
 
     @property
+    def token_bytes(self) -> Sequence[bytes]:
+        """The bytes that each id stands for, (V,); of `<unk>` none: b""."""
+
+    @property
     def table(self) -> npt.NDArray[np.uint32] | npt.NDArray[np.uint8]:
         """What a checkpoint stores, for `tokenizer_from_table(name, table)` to read back."""
 
     def encode(self, data: bytes, errors: Errors = "strict") -> Ids:
-        """Encode a whole text, into the smallest of uint8, uint16 and uint32 that holds every id.
+        """Return the ids of a whole text, in the smallest of uint8, uint16 and uint32 that holds every id.
 
         Raises:
             InputError: the text is not what the tokenizer reads.
         """
 
     def decode(self, ids: npt.ArrayLike) -> bytes:
-        """The text of the ids, none of which may be `<unk>` or `<s>`; the inverse of `encode`."""
+        """Return the text of the ids, none of which may be `<unk>` or `<s>`; the inverse of `encode`."""
 
     def encoder(self, errors: Errors = "strict") -> Encoder:
-        """A new encoder for one text; with "replace", invalid UTF-8 becomes U+FFFD."""
+        """Return a new encoder for one text; with "replace", invalid UTF-8 becomes U+FFFD."""
 
 
 def tokenizer_from_table(name: str, table: npt.NDArray[Any]) -> Tokenizer:
-    """The tokenizer that a checkpoint describes by its name and table, neither of them trusted.
+    """Return the tokenizer that a checkpoint describes by its name and table, neither of them trusted.
 
     Raises:
         ValueError: no such tokenizer, or a table that is not one of its tables.
