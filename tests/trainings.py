@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from pydoc_data.topics import topics
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,9 +24,8 @@ from charrnn.corpus.formats import TextFormat
 from charrnn.dataset.dataset import Dataset
 from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.errors import Interrupted
-from charrnn.runs.events import Event
+from charrnn.runs.events import Event, StepEvent
 from charrnn.runs.run_dir import RunDir
-from charrnn.training.learner import Step
 from charrnn.training.plan import make_plan
 from charrnn.training.resume import resume_plan
 from charrnn.training.signals import SignalHandler
@@ -37,6 +36,8 @@ TEXT = (b"The quick brown fox jumps over the lazy dog.\n" * 7)[:300]
 
 PROSE = "\n".join(topics[topic] for topic in sorted(topics)[:3]).encode()[:1200]
 """Of many different words, for tokenizers that would take those of `TEXT` whole."""
+
+Kind = TypeVar("Kind", bound=Event)
 
 SMALL: Mapping[str, Any] = {"hidden": (8,), "batch": 4, "seq_len": 8, "lr": 0.01, "steps": 40, "threads": 1}
 
@@ -55,23 +56,23 @@ def split_of(*texts: bytes, fraction: float = 0.1, separator: bytes = b"", **how
 
 @dataclass
 class Session:
-    """What a training told: the loss of each step as `repr` prints it, and its events."""
+    """What came of a training: the loss of each step as `repr` prints it, and its events."""
 
     losses: dict[int, str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
 
-    def of(self, kind: str) -> list[Event]:
-        """The events of a kind."""
-        return [event for event in self.events if event["event"] == kind]
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """Return the events of a class."""
+        return [event for event in self.events if isinstance(event, kind)]
 
 
 def train(
     folder: Path,
     *,
     split: Dataset | None = None,
-    stop_at: tuple[str, int] | None = None,
+    stop_at: tuple[type[Event], int] | None = None,
     resume: bool = False,
     given: Mapping[str, Any] | None = None,
     **options: Any,
@@ -81,7 +82,7 @@ def train(
     Args:
         folder: of the run; made if need be.
         split: the corpus; None is `TEXT`.
-        stop_at: an event's kind ("show" is a step's end) and a step: there a signal is noted.
+        stop_at: the class and the step of an event at which a signal comes.
         resume: go on with the run in `folder`, its plan changed as `given` says.
         options: of the plan, instead of those of `SMALL`.
     """
@@ -101,17 +102,12 @@ def train(
         plan, _ = resume_plan(resumed, changed, frozenset(given or {}))
         run.truncate_metrics(int(resumed.info["step"]))
 
-    def note(kind: str, step: int) -> None:
-        if stop_at == (kind, step):
-            stop.signal = signal.SIGINT
-
-    def show(step: int, found: Step, rate: float) -> None:
-        session.losses[step] = repr((found.loss, found.gradient_norm, rate))
-        note("show", step)
-
-    def emit(event: Event) -> None:
+    def callback(event: Event) -> None:
         session.events.append(event)
-        note(event["event"], event["step"])
+        if isinstance(event, StepEvent):
+            session.losses[event.step] = repr((event.loss, event.gradient_norm, event.learning_rate))
+        if stop_at == (type(event), event.step):
+            stop.signal = signal.SIGINT
 
     trainer = Trainer(
         plan,
@@ -119,8 +115,7 @@ def train(
         run,
         device="cpu",
         corpus_sha256="of no corpus",
-        emit=emit,
-        show=show,
+        callback=callback,
         elapsed=lambda: 0.0,
         stop=stop,
         resumed=resumed,

@@ -1,110 +1,115 @@
 """What a person sees of a training: a live display on a terminal, plain lines elsewhere.
 
-Both are fed the events of `train --json`, so that they can show nothing that a script cannot have.
+A display is an event callback, fed with what `train --json` prints, and with notes and every single step besides.
 """
 
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from charrnn.console.format import count
+from charrnn.console.format import EmaLoss, count, losses, plan_lines, summary_lines
 from charrnn.console.streams import Console
-from charrnn.runs.events import Event
+from charrnn.runs.events import (
+    DoneEvent,
+    EvalEvent,
+    Event,
+    Note,
+    PlanEvent,
+    ReplanEvent,
+    SampleEvent,
+    SaveEvent,
+    StepEvent,
+    is_stored,
+    to_json,
+)
 
-if TYPE_CHECKING:
-    from charrnn.training.learner import Step
-    from charrnn.training.plan import Plan
-from charrnn.console.format import EmaLoss, losses, plan_lines, summary_lines
-
-_QUIET_FOR = 10.0  # seconds after which plain lines tell of a step, if nothing else has happened
-
-
-class Display(Protocol):
-    """What shows a training."""
-
-    def event(self, event: Event) -> None:
-        """Something happened."""
-
-    def step(self, number: int, found: "Step", rate: float) -> None:
-        """A step was taken."""
-
-    def abandon(self) -> None:
-        """The program ends at once."""
+_QUIET_FOR = 10.0
+"""Seconds without a line after which plain lines show a step."""
 
 
 @contextlib.contextmanager
-def display(console: Console, plan: "Plan", *, json: bool) -> Iterator[Display]:
-    """The display that suits the streams; with `json` events go to stdout besides."""
-    if console.interactive:
+def open_display(console: Console, *, json: bool = False, live: bool = True) -> Iterator["TrainingDisplay"]:
+    """Yield the display that suits the streams, and close it.
+
+    Args:
+        json: whether events go to stdout besides, as JSON Lines.
+        live: whether a terminal may be drawn on; False: plain lines always.
+    """
+    if live and console.interactive:
         from charrnn.console.live import LiveDisplay
 
-        shown: LiveDisplay | PlainDisplay = LiveDisplay(console, plan)
+        with contextlib.closing(LiveDisplay(console)) as figures:
+            yield TrainingDisplay(console, figures, json=json)
     else:
-        shown = PlainDisplay(console, plan)
-    with contextlib.ExitStack() as stack:
-        stack.callback(shown.close)
-        shown.open()
-        yield _WithEvents(console, shown) if json else shown
+        yield TrainingDisplay(console, PlainDisplay(console), json=json)
 
 
-class _WithEvents:
-    """A display, and JSON Lines on stdout."""
+class Figures(Protocol):
+    """What shows the figures of a training; notes are not its business."""
 
-    def __init__(self, console: Console, shown: Display) -> None:
-        self._console, self._shown = console, shown
-        self.step, self.abandon = shown.step, shown.abandon
+    def __call__(self, event: Event) -> None:
+        """Show what happened."""
 
-    def event(self, event: Event) -> None:
-        self._console.write_json(event, flush=True)
-        self._shown.event(event)
+    def abandon(self) -> None:
+        """Put the terminal in order: the program exits at once, without unwinding."""
+
+
+class TrainingDisplay:
+    """An event callback that shows a training: its figures, notes, and JSON Lines on stdout where they are wanted."""
+
+    def __init__(self, console: Console, figures: Figures, *, json: bool) -> None:
+        self.console, self.figures, self.json = console, figures, json
+        self.abandon = figures.abandon
+
+    def __call__(self, event: Event) -> None:
+        """Show an event."""
+        if isinstance(event, Note):
+            show = {"debug": self.console.debug, "info": self.console.info, "warning": self.console.warn}
+            show[event.level](event.message)
+            return
+        if self.json and is_stored(event):
+            self.console.write_json(to_json(event), flush=True)
+        self.figures(event)
 
 
 class PlainDisplay:
-    """A line for each thing worth telling."""
+    """A line for each thing worth knowing."""
 
-    def __init__(self, console: Console, plan: "Plan") -> None:
-        self.console, self.plan = console, plan
-        self.smooth = EmaLoss()
-        self.told = time.monotonic()
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.loss = EmaLoss()
+        self.printed = time.monotonic()
 
-    def event(self, event: Event) -> None:
-        """See `Display`."""
-        match event["event"]:
-            case "plan":
-                plan_lines(self.console.info, event)
-            case "eval":
-                self._tell(
-                    f"{self._where(event)}  {losses(self.smooth.value, event)}" + ("  best" if event["best"] else "")
-                )
-            case "step" if time.monotonic() - self.told > _QUIET_FOR or self.console.verbose:
-                speed = f"{count(event['chars_per_second'])} chars/s"
-                rate = f"lr {event['learning_rate']:.2g}  grad {event['gradient_norm']:.2g}"
-                self._tell(f"{self._where(event)}  {losses(self.smooth.value, None)}  {speed}  {rate}")
-            case "sample":
-                self.console.debug(f"sample: {event['text']}")
-            case "save":
-                self.console.debug(f"saved {event['path']}")
-            case "done":
+    def __call__(self, event: Event) -> None:
+        """See `Figures`."""
+        match event:
+            case PlanEvent() | ReplanEvent():
+                for line in plan_lines(event):
+                    self.console.info(line)
+            case StepEvent():
+                self._step(event)
+            case EvalEvent():
+                best = "  best" if event.best else ""
+                self._progress(event, f"{losses(self.loss.value, event)}{best}")
+            case SampleEvent(text=text):
+                self.console.debug(f"sample: {text}")
+            case SaveEvent(path=path):
+                self.console.debug(f"saved {path}")
+            case DoneEvent():
                 for line in summary_lines(event):
                     self.console.info(line)
 
-    def _where(self, event: Event) -> str:
-        return f"step {event['step']:,}  epoch {event['epoch']:.2f}"
+    def _step(self, event: StepEvent) -> None:
+        self.loss.add(event.loss)
+        if event.logged and (self.console.verbose or time.monotonic() - self.printed > _QUIET_FOR):
+            speed = f"{count(event.chars_per_second)} chars/s"
+            rate = f"lr {event.learning_rate:.2g}  grad {event.gradient_norm:.2g}"
+            self._progress(event, f"{losses(self.loss.value, None)}  {speed}  {rate}")
 
-    def _tell(self, line: str) -> None:
-        self.told = time.monotonic()
-        self.console.info(line)
-
-    def step(self, number: int, found: "Step", rate: float) -> None:
-        """See `Display`."""
-        self.smooth.add(found.loss)
+    def _progress(self, event: Event, figures: str) -> None:
+        self.printed = time.monotonic()
+        self.console.info(f"step {event.step:,}  epoch {event.epoch:.2f}  {figures}")
 
     def abandon(self) -> None:
-        """See `Display`."""
-
-    def open(self) -> None:
-        """The training begins."""
-
-    def close(self) -> None:
-        """The training is over, one way or another."""
+        """See `Figures`."""

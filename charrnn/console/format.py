@@ -1,19 +1,19 @@
-"""Figures as text: counts, perplexities, curves, and the lines that a plan and a finished run come to."""
+"""Figures as text: counts, perplexities, curves, and the lines that describe a plan and a finished run."""
 
 import math
 import os
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from charrnn.config.params import seconds
-from charrnn.runs.events import Event
+from charrnn.runs.events import DoneEvent, EvalEvent, PlanEvent, ReplanEvent
 
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a braille cell: by column, then row
 
 
 def curve(points: Sequence[tuple[float, float]], width: int, height: int) -> list[str]:
-    """A line through points, in braille: two by four dots a character.
+    """Return a line through points, in braille: two by four dots a character.
 
     Args:
         points: (x, y), x ascending; y that is not finite is left out.
@@ -40,7 +40,7 @@ def curve(points: Sequence[tuple[float, float]], width: int, height: int) -> lis
 
 
 def count(number: float) -> str:
-    """A quantity in few digits: `1.2M`, `34k`, `560`."""
+    """Return a quantity in three digits: `1.2M`, `34k`, `560`."""
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= 0.9995 * size:  # what would be rounded up to 1000 of the unit below
             return f"{number / size:.3g}{unit}"
@@ -48,83 +48,82 @@ def count(number: float) -> str:
 
 
 class EmaLoss:
-    """A running mean of the loss."""
+    """An exponential moving average of the loss; the plain mean of the first fifty steps.
+
+    Attributes:
+        value: the average, in the loss's unit; NaN before any.
+    """
 
     def __init__(self) -> None:
         self.value = math.nan
-        self._seen = 0
+        self._count = 0
 
     def add(self, loss: float) -> None:
-        """Take in the loss of one more step."""
-        self._seen += 1
-        share = max(0.02, 1 / self._seen)
-        self.value = loss if self._seen == 1 else self.value + share * (loss - self.value)
+        """Include the loss of one more step."""
+        self._count += 1
+        weight = max(0.02, 1 / self._count)
+        self.value = loss if self._count == 1 else self.value + weight * (loss - self.value)
 
 
 def perplexity(loss: float) -> str:
-    """exp(loss), for people."""
+    """Return exp(loss), for people."""
     return f"{math.exp(loss):,.3f}" if loss < 50 else "huge"
 
 
-def losses(training: float, evaluation: Event | None) -> str:
+def losses(training: float, evaluation: EvalEvent | None) -> str:
+    """Return the training loss, in nats per token, and an evaluation as perplexities; NaN and None are left out."""
     text = "" if math.isnan(training) else f"train {perplexity(training)}"
     if evaluation is not None:
-        loss = evaluation["nats"] / evaluation["tokens"]
-        text += f"  validation perplexity {perplexity(loss)} ({evaluation['bits_per_char']:.3f} bits/char)"
+        loss = evaluation.nats / evaluation.tokens
+        text += f"  validation perplexity {perplexity(loss)} ({evaluation.bits_per_char:.3f} bits/char)"
     return text.strip()
 
 
-def plan_lines(info: Callable[[str], None], event: Event) -> None:
-    """The plan, or a change of it, in a few lines."""
-    if "command" not in event:
-        info(f"plan: now {event['steps']:,} steps ({event['reason']})")
-        return
-    sizes = "+".join(map(str, event["hidden"]))
-    info(
-        f"model: {event['cell']} {sizes}, {event['vocabulary']:,} symbols, {count(event['parameters'])} parameters,"
-        f" about {count(event['memory'])}B of memory"
-    )
-    info(
-        f"text: {event['train_tokens']:,} symbols to train on, {event['val_tokens']:,} to validate on"
-        f" ({event['eval_tokens']:,} of them in pieces while training, {event['exact_tokens']:,} exactly at the end)"
-    )
-    speed = f" at {count(event['chars_per_second'])} chars/s" if event["chars_per_second"] else ""
-    took = f", {seconds(event['time'])} in all" if event["time"] else ""
-    where = f"{event['engine']} on {event['device']}"
-    info(f"plan: {event['steps']:,} steps, {event['epochs']:.3g} epochs{speed}{took}; {where}")
-    if event["baselines"]:
-        info(f"to compare with: {baselines(event['baselines'])} bits per char")
-    for reason in event["reasons"]:
-        info(f"  {reason}")
-    info(f"the same again: {event['command']}")
+def plan_lines(event: PlanEvent | ReplanEvent) -> list[str]:
+    """Return the plan, or a change of it, in a few lines."""
+    if isinstance(event, ReplanEvent):
+        return [f"plan: now {event.steps:,} steps ({event.reason})"]
+    sizes = "+".join(map(str, event.hidden))
+    speed = f" at {count(event.chars_per_second)} chars/s" if event.chars_per_second else ""
+    took = f", {seconds(event.time)} in all" if event.time else ""
+    return [
+        f"model: {event.cell} {sizes}, vocabulary of {event.vocabulary:,}, {count(event.parameters)} parameters,"
+        f" about {count(event.memory)}B of memory",
+        f"text: {event.train_tokens:,} tokens to train on, {event.val_tokens:,} to validate on"
+        f" ({event.eval_tokens:,} of them in pieces while training, {event.exact_tokens:,} exactly at the end)",
+        f"plan: {event.steps:,} steps, {event.epochs:.3g} epochs{speed}{took}; {event.engine} on {event.device}",
+        *([f"to compare with: {baselines(event.baselines)} bits per char"] if event.baselines else []),
+        *(f"  {reason}" for reason in event.reasons),
+        f"the same again: {event.command}",
+    ]
 
 
 def baselines(figures: Mapping[str, Any]) -> str:
-    """What simpler models come to, in bits per character."""
+    """Return what simpler models reach, in bits per character."""
     names = {"uniform": "guessing", "unigram": "frequencies", "ngram": "5-gram", "xz": "xz"}
     return ", ".join(f"{name} {figures[key]:.3f}" for key, name in names.items() if figures[key] is not None)
 
 
-def summary_lines(event: Event) -> list[str]:
-    """What a finished run comes to, and what to try next."""
+def summary_lines(event: DoneEvent) -> list[str]:
+    """Return the figures of a finished run, and what to try next, in a few lines."""
     lines = []
-    if "carried" in event:
+    if event.carried is not None and event.window_256 is not None:
         lines += [
-            f"perplexity      {_figure(event['perplexity'])}",
-            f"bits per char   {_figure(event['bits_per_char'])}   (per byte {_figure(event['bits_per_byte'])})",
-            *([f"to compare with {baselines(event['baselines'])}"] if event["baselines"] else []),
-            f"nats per symbol {event['carried']:.4f} carried, {event['window_256']:.4f} in windows of 256,"
-            f" on {event['tokens']:,} validation symbols",
+            f"perplexity      {_figure(event.perplexity)}",
+            f"bits per char   {_figure(event.bits_per_char)}   (per byte {_figure(event.bits_per_byte)})",
+            *([f"to compare with {baselines(event.baselines)}"] if event.baselines else []),
+            f"nats per token  {event.carried:.4f} carried, {event.window_256:.4f} in windows of 256,"
+            f" on {event.tokens:,} validation tokens",
         ]
-    why = {"steps": "", "patience": ", as validation no longer improved"}.get(event["reason"], "")
-    lines.append(f"{event['step']:,} steps in {seconds(event['seconds'])}{why}; the best after step {event['best']:,}")
-    name = shlex.quote(os.path.dirname(event["model"]) or event["model"])
-    lines += [
-        f"model           {event['model']}",
+    why = {"steps": "", "patience": ", as validation no longer improved"}.get(event.reason, "")
+    lines.append(f"{event.step:,} steps in {seconds(event.seconds)}{why}; the best after step {event.best_step:,}")
+    name = shlex.quote(os.path.dirname(event.model) or event.model)
+    return [
+        *lines,
+        f"model           {event.model}",
         f"try             charrnn sample -m {name} --temp 0.8",
         f"                charrnn eval -m {name} FILE",
     ]
-    return lines
 
 
 def _figure(value: float | None) -> str:

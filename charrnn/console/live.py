@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 from rich.console import Console as Rich
 from rich.console import Group
@@ -18,18 +18,14 @@ from charrnn.config.params import seconds
 from charrnn.console.format import EmaLoss, count, curve, perplexity, plan_lines, summary_lines
 from charrnn.console.streams import Console, discard
 from charrnn.console.terminal_text import escape, escape_line
-from charrnn.runs.events import Event
-
-if TYPE_CHECKING:
-    from charrnn.training.learner import Step
-    from charrnn.training.plan import Plan
+from charrnn.runs.events import DoneEvent, EvalEvent, Event, PlanEvent, ReplanEvent, SampleEvent, StepEvent
 
 _EVERY = 0.2  # seconds between frames
 _CURVE = (56, 6)
 
 
 class _Stderr:
-    """Where the display is drawn. A terminal that has gone is no reason for a training to end."""
+    """Where the display is drawn. A terminal that was closed does not end a training."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stderr, name)
@@ -41,7 +37,7 @@ class _Stderr:
         except OSError:
             discard(sys.stderr)
         except RuntimeError:
-            pass  # a signal's line in the middle of another one
+            pass  # a signal handler writes in the middle of another write
         return len(text)
 
     def flush(self) -> None:
@@ -49,72 +45,74 @@ class _Stderr:
 
 
 class LiveDisplay:
-    """Progress, figures, the curve so far and what the model writes."""
+    """Progress, figures, the curve so far and what the model writes; drawn from the plan on, until closed."""
 
-    def __init__(self, console: Console, plan: "Plan") -> None:
+    def __init__(self, console: Console) -> None:
         self.console = console
         self.rich = Rich(
             file=cast(IO[str], _Stderr()), no_color=not console.color, highlight=False, markup=False, emoji=False
         )
-        self.smooth = EmaLoss()
-        self.steps = plan.config.steps or 1
-        self.symbol = plan.config.tokenizer if plan.config.tokenizer in ("char", "byte") else "piece"
-        self.now: dict[str, Any] = {"step": 0, "epoch": 0.0, "rate": 0.0, "norm": 0.0, "speed": plan.chars_per_second}
+        self.loss = EmaLoss()
+        self.steps = 1
+        self.now: dict[str, Any] = {"step": 0, "epoch": 0.0, "rate": 0.0, "norm": 0.0, "speed": 0.0}
         self.best = math.nan
         self.validation: list[tuple[float, float]] = []
         self.training: list[tuple[float, float]] = []
         self.sample = ""
-        self.doing = "starting"
-        self.begun = self.drawn = time.monotonic()
+        self.title = "starting"
+        self.started = self.drawn = time.monotonic()
         self.first_step: int | None = None
         self.live = Live(
             console=self.rich, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
         )
 
-    def open(self) -> None:
-        """Take the terminal."""
-        self.live.start()
-        self.console.print_above = lambda line: self.rich.print(Text(line))
-
-    def event(self, event: Event) -> None:
-        """See `Display`."""
-        self.now |= {"step": event["step"], "epoch": event["epoch"]}
-        match event["event"]:
-            case "plan":
-                self.steps = event["steps"]
-                plan_lines(self.console.info, event)
-            case "step":
-                self.now |= {"speed": event["chars_per_second"]}
-                self.training.append((event["step"], self.smooth.value))
-            case "eval":
-                loss = event["nats"] / event["tokens"]
-                self.validation.append((event["step"], loss))
-                self.best = min(self.best, loss) if not math.isnan(self.best) else loss
-            case "sample":
-                self.sample = event["text"]
-            case "done":
+    def __call__(self, event: Event) -> None:
+        """See `Figures`."""
+        match event:
+            case DoneEvent():
                 self.close()
                 lines = Text("\n".join(map(escape_line, summary_lines(event))))
                 self.rich.print(Panel(lines, title="done", title_align="left", expand=False, padding=(0, 1)))
                 return
-        self.doing = "scoring the finished model" if event["step"] >= self.steps else "training"
-        self._draw()
-
-    def step(self, number: int, found: "Step", rate: float) -> None:
-        """See `Display`."""
-        if self.first_step is None:
-            self.first_step, self.begun = number, time.monotonic()
-        self.smooth.add(found.loss)
-        self.now |= {"step": number, "rate": rate, "norm": found.gradient_norm}
-        if time.monotonic() - self.drawn >= _EVERY:
+            case PlanEvent() | ReplanEvent():
+                self._plan(event)
+            case StepEvent():
+                self._step(event)
+            case EvalEvent():
+                loss = event.nats / event.tokens
+                self.validation.append((event.step, loss))
+                self.best = min(self.best, loss) if not math.isnan(self.best) else loss
+            case SampleEvent():
+                self.sample = event.text
+        self.now |= {"step": event.step, "epoch": event.epoch}
+        self.title = "scoring the finished model" if event.step >= self.steps else "training"
+        if not isinstance(event, StepEvent) or event.logged or time.monotonic() - self.drawn >= _EVERY:
             self._draw()
 
+    def _plan(self, event: PlanEvent | ReplanEvent) -> None:
+        if isinstance(event, PlanEvent) and not self.live.is_started:
+            self.now["speed"] = event.chars_per_second
+            self.live.start()
+            self.console.print_above = lambda line: self.rich.print(Text(line))
+        self.steps = event.steps
+        for line in plan_lines(event):
+            self.console.info(line)
+
+    def _step(self, event: StepEvent) -> None:
+        if self.first_step is None:
+            self.first_step, self.started = event.step, time.monotonic()
+        self.loss.add(event.loss)
+        self.now |= {"rate": event.learning_rate, "norm": event.gradient_norm}
+        if event.logged:
+            self.now["speed"] = event.chars_per_second
+            self.training.append((event.step, self.loss.value))
+
     def abandon(self) -> None:
-        """See `Display`."""
-        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # the cursor again
+        """See `Figures`."""
+        os.write(sys.stderr.fileno(), b"\x1b[?25h\n")  # show the cursor
 
     def close(self) -> None:
-        """The training is over, one way or another."""
+        """Give the terminal back."""
         self.console.print_above = None
         if self.live.is_started:
             self.live.update(Text(), refresh=True)  # else a frame cut to fit the terminal is drawn once more, whole
@@ -128,23 +126,21 @@ class LiveDisplay:
         done = self.now["step"] - (self.first_step or 0)
         if self.first_step is None or done <= 0:
             return "-"
-        return seconds((time.monotonic() - self.begun) / done * max(0, self.steps - self.now["step"]))
+        return seconds((time.monotonic() - self.started) / done * max(0, self.steps - self.now["step"]))
 
     def _parts(self) -> list[Any]:
         now = self.now
         head = Table.grid(padding=(0, 1))
         head.add_row(
-            Text(f"{self.doing}, step {now['step']:,} of {self.steps:,}"),
+            Text(f"{self.title}, step {now['step']:,} of {self.steps:,}"),
             ProgressBar(total=self.steps, completed=min(now["step"], self.steps), width=24),
             Text(f"epoch {now['epoch']:.2f}"),
             Text(f"{self._left()} left"),
         )
         figures = Table.grid(padding=(0, 2))
-        figures.add_row(
-            "", Text("perplexity", style="dim"), Text(f"bits/{self.symbol}", style="dim"), Text("nats", style="dim")
-        )
+        figures.add_row("", Text("perplexity", style="dim"), Text("bits/token", style="dim"), Text("nats", style="dim"))
         validation = self.validation[-1][1] if self.validation else math.nan
-        for name, loss in (("training", self.smooth.value), ("validation", validation), ("best", self.best)):
+        for name, loss in (("training", self.loss.value), ("validation", validation), ("best", self.best)):
             figures.add_row(name, *_cells(loss))
         machine = Table.grid(padding=(0, 2))
         machine.add_row("speed", Text(f"{count(now['speed'])} chars/s"))

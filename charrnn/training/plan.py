@@ -127,14 +127,14 @@ def command(config: TrainConfig) -> str:
 
 
 def describe(plan: Plan, split: Dataset, device: str) -> dict[str, Any]:
-    """A plan as the `plan` event tells it."""
+    """Return the fields of the `PlanEvent`."""
     config = plan.config
     assert config.steps is not None
     engine = choose_engine(config.engine, device, cell=config.cell, training=True)
     return {
         "command": command(config),
         "cell": config.cell,
-        "hidden": list(plan.architecture.hidden),
+        "hidden": plan.architecture.hidden,
         "vocabulary": plan.architecture.vocabulary,
         "parameters": plan.architecture.num_parameters,
         "memory": plan.memory,
@@ -158,7 +158,7 @@ def describe(plan: Plan, split: Dataset, device: str) -> dict[str, Any]:
         "precision": choose_precision(config.precision, engine, device, training=True),
         "device": device,
         "baselines": plan.baselines,
-        "reasons": list(plan.reasons),
+        "reasons": plan.reasons,
     }
 
 

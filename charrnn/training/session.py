@@ -13,7 +13,7 @@ from typing import Any
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.options import param_types, read_toml
 from charrnn.config.train import TrainConfig
-from charrnn.console.display import display
+from charrnn.console.display import open_display
 from charrnn.console.format import plan_lines
 from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
@@ -29,6 +29,7 @@ from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.engines.select import choose_device
 from charrnn.errors import Interrupted, UsageError
 from charrnn.files import cache_folder, quote
+from charrnn.runs.events import DoneEvent, EvalEvent, Event, PlanEvent, to_json
 from charrnn.runs.locate import ROOT, latest_run
 from charrnn.runs.run_dir import RunDir
 from charrnn.training.plan import Plan, describe, make_plan
@@ -124,21 +125,22 @@ class TrainingSession:
         console.debug(f"device {device}: {why}")
         plan, split = self._plan(run, corpus, val, resumed, device)
         if config.dry_run:
-            values = describe(plan, split, device)
+            event = PlanEvent(step=0, epoch=0.0, seconds=round(self.elapsed(), 3), **describe(plan, split, device))
             if config.json:
-                console.write_json({"event": "plan", "step": 0, "epoch": 0.0, "seconds": self.elapsed(), **values})
+                console.write_json(to_json(event))
             else:
-                plan_lines(console.info, values)
+                for line in plan_lines(event):
+                    console.info(line)
             return 0
         if resumed is None:
             run.clear()
         run.save_config(plan.config)
-        with display(console, plan, json=config.json) as shown:
-            self.stop.abandon = shown.abandon
+        with open_display(console, json=config.json) as display:
+            self.stop.abandon = display.abandon
 
-            def emit(event: dict[str, Any]) -> None:
-                shown.event(event)
-                if event["event"] in ("eval", "done"):
+            def callback(event: Event) -> None:
+                display(event)
+                if isinstance(event, EvalEvent | DoneEvent):
                     self._tell_of_changes()
 
             trainer = Trainer(
@@ -147,8 +149,7 @@ class TrainingSession:
                 run,
                 device=device,
                 corpus_sha256=digest,
-                emit=emit,
-                show=shown.step,
+                callback=callback,
                 elapsed=self.elapsed,
                 stop=self.stop,
                 resumed=resumed,

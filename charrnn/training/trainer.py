@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
@@ -19,16 +19,30 @@ from charrnn.engines.base import InferenceEngine
 from charrnn.engines.select import inference_engine
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
 from charrnn.generation.generate import generate
-from charrnn.runs.events import Event
+from charrnn.runs.events import (
+    Callback,
+    DoneEvent,
+    EvalEvent,
+    Event,
+    PlanEvent,
+    ReplanEvent,
+    SampleEvent,
+    SaveEvent,
+    StepEvent,
+    is_stored,
+    to_json,
+)
 from charrnn.runs.run_dir import RunDir
 from charrnn.training.evaluation import evaluate_exact, evaluate_streams, metrics, perplexity
-from charrnn.training.learner import Learner, Step
+from charrnn.training.learner import Learner
 from charrnn.training.plan import Plan, describe
 from charrnn.training.resume import TrainerState
 from charrnn.training.schedule import ScheduleProgress, learning_rate
 from charrnn.training.signals import Cancelled, SignalHandler
 from charrnn.training.temperature import FIT_TOKENS, fit_temperature, scale_head
 from charrnn.training.throughput import usable_seconds
+
+Kind = TypeVar("Kind", bound=Event)
 
 MAX_ANNEALING_GAIN = 0.15
 """Nats per symbol that a fall of the learning rate from its highest to zero may bring; Tiny Shakespeare gives 0.1."""
@@ -53,8 +67,7 @@ class Trainer:
         plan: what to do. split: the corpus. run: where to save.
         device: "cpu", "cuda" or "cuda:N".
         corpus_sha256: goes into every checkpoint.
-        emit: is handed every event, `metrics.jsonl`'s lines.
-        show: is handed the loss of every single step, for a display.
+        callback: is handed every event, after it was logged.
         elapsed: seconds since the run began, earlier sessions included.
         stop: whether to stop.
         resumed: the checkpoint to go on from; None starts.
@@ -68,14 +81,13 @@ class Trainer:
         *,
         device: str,
         corpus_sha256: str,
-        emit: Callable[[Event], None],
-        show: Callable[[int, Step, float], None] = lambda step, found, rate: None,
+        callback: Callback,
         elapsed: Callable[[], float],
         stop: SignalHandler,
         resumed: Checkpoint | None = None,
     ) -> None:
         self.plan, self.split, self.run, self.device, self.stop = plan, split, run, device, stop
-        self.corpus_sha256, self.emit, self.show, self.elapsed = corpus_sha256, emit, show, elapsed
+        self.corpus_sha256, self.callback, self.elapsed = corpus_sha256, callback, elapsed
         config = plan.config
         assert config.steps is not None
         self.learner = Learner(plan.architecture, config, device)
@@ -103,11 +115,11 @@ class Trainer:
         self.whole_time = 0.0  # until the last evaluation
         self.trained_before = 0
 
-    def train(self) -> Event:
+    def train(self) -> DoneEvent:
         """Train to the end.
 
         Returns:
-            The `done` event: the finished model's path and exact figures.
+            The finished model's path and exact figures.
 
         Raises:
             Interrupted: a signal came; what was done is saved.
@@ -115,7 +127,7 @@ class Trainer:
             OutputError: the model cannot be written.
         """
         self.stop.deferred = True
-        self._tell("plan", **describe(self.plan, self.split, self.device))
+        self._emit(PlanEvent, **describe(self.plan, self.split, self.device))
         try:
             while not self._ended():
                 self._run_callbacks()
@@ -164,39 +176,38 @@ class Trainer:
         rate = learning_rate(config.schedule, config.lr, self._done())
         found = self.learner.step(self.rows.chunk(progress.step, progress.end), progress.step, rate)
         progress.step += 1
-        telling = progress.step % max(1, (config.eval_every or progress.course.steps) // 10) == 0
-        if telling or _due(config.eval_every, progress.step):
+        logged = progress.step % max(1, (config.eval_every or progress.course.steps) // 10) == 0
+        if logged or _due(config.eval_every, progress.step):
             found = self.learner.synchronize()
         self.training_time += time.monotonic() - begin
         self.trained_since += 1
-        self.show(progress.step, found, rate)
-        if telling:
-            self._tell(
-                "step",
-                loss=found.loss,
-                perplexity=perplexity(found.loss),
-                learning_rate=rate,
-                gradient_norm=found.gradient_norm,
-                chars_per_second=self._speed(),
-            )
-            if progress.course.steps - progress.step < config.eval_every:
-                self._replan()
+        self._emit(
+            StepEvent,
+            loss=found.loss,
+            perplexity=perplexity(found.loss),
+            learning_rate=rate,
+            gradient_norm=found.gradient_norm,
+            chars_per_second=self._speed(),
+            logged=logged,
+        )
+        if logged and progress.course.steps - progress.step < config.eval_every:
+            self._replan()
 
     def _speed(self) -> float:
         return self.trained_since * self.symbols / max(1e-9, self.training_time)
 
-    def _tell(self, event: str, **values: Any) -> Event:
+    def _emit(self, kind: type[Kind], **values: Any) -> Kind:
         """Log an event and hand it on."""
-        told: Event = {
-            "event": event,
-            "step": self.progress.step,
-            "epoch": round(self.progress.step / self.rows.steps_per_epoch, 4),
-            "seconds": round(self.elapsed(), 3),
+        event = kind(
+            step=self.progress.step,
+            epoch=round(self.progress.step / self.rows.steps_per_epoch, 4),
+            seconds=round(self.elapsed(), 3),
             **values,
-        }
-        self.run.log(told)
-        self.emit(told)
-        return told
+        )
+        if is_stored(event):
+            self.run.log(to_json(event))
+        self.callback(event)
+        return event
 
     def _engine(self, weights: Mapping[str, Any]) -> InferenceEngine:
         return inference_engine(self.plan.architecture, weights, device=self.device, threads=self.plan.config.threads)
@@ -223,7 +234,7 @@ class Trainer:
                 progress.best, progress.best_step, progress.evals_beyond_recovery = loss, progress.step, 0
         elif loss > before + self._expected_annealing_gain():
             progress.evals_beyond_recovery += 1
-        self._tell("eval", **found)
+        self._emit(EvalEvent, **found)
         patience = self.plan.config.patience
         if patience and progress.evals_beyond_recovery >= patience:
             progress.reason = "patience"
@@ -261,7 +272,7 @@ class Trainer:
         if affordable < left - tolerated or (affordable > left + tolerated and not self.plan.has_step_limit):
             steps = progress.step + affordable
             progress.course = progress.course.revise(progress.step, steps)
-            self._tell("plan", steps=steps, reason="the machine's speed has changed")
+            self._emit(ReplanEvent, steps=steps, reason="the machine's speed has changed")
         epoch, last = self.rows.steps_per_epoch, progress.course.steps
         if last - progress.step <= REALIGN_EPOCHS * epoch and abs(last - progress.end) > REALIGN_TOLERANCE * epoch:
             self._realign(last)
@@ -282,7 +293,7 @@ class Trainer:
             self.stop.check()
             texts[part.index] += part.data
         self.progress.sampled = self.progress.step
-        self._tell("sample", text=b"\n".join(texts).decode("utf-8", "replace"))
+        self._emit(SampleEvent, text=b"\n".join(texts).decode("utf-8", "replace"))
 
     def _info(self, **more: Any) -> dict[str, Any]:
         return {
@@ -329,9 +340,9 @@ class Trainer:
                 self.split.separator,
             )
         )
-        self._tell("save", path=str(self.run.last))
+        self._emit(SaveEvent, path=str(self.run.last))
 
-    def _finish(self) -> Event:
+    def _finish(self) -> DoneEvent:
         """Fit the best model's temperature, score it as `charrnn eval` does, and write the figures into it."""
         split, progress, config = self.split, self.progress, self.plan.config
         metrics: dict[str, Any] = {}
@@ -348,12 +359,12 @@ class Trainer:
         else:
             weights, step = self.learner.weights(), progress.step
         self._save_model(weights, metrics, step=step, epoch=round(step / self.rows.steps_per_epoch, 4), **more)
-        return self._tell(
-            "done",
+        return self._emit(
+            DoneEvent,
             **metrics,
             **more,
             baselines=self.plan.baselines,
-            best=progress.best_step,
+            best_step=progress.best_step,
             model=str(self.run.model),
             reason=progress.reason,
         )

@@ -14,7 +14,6 @@ from charrnn.cli.app import parse
 from charrnn.config.options import merge
 from charrnn.config.params import seconds
 from charrnn.config.train import PRESETS, TrainConfig
-from charrnn.console.format import count
 from charrnn.dataset.dataset import Dataset
 from charrnn.errors import InputError
 from charrnn.network.architecture import Architecture
@@ -322,28 +321,3 @@ def test_the_time_given_is_kept(corpus: Path, capfdbinary: Capture) -> None:
     done = json.loads(Path("run/metrics.jsonl").read_bytes().splitlines()[-1])
     assert done["event"] == "done"
     assert done["seconds"] <= time.monotonic() - began
-
-
-# --- how quantities are told -------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0, "0"),
-        (7, "7"),
-        (999, "999"),
-        (999.4, "999"),
-        (999.6, "1k"),
-        (1000, "1k"),
-        (34_500, "34.5k"),
-        (999_499, "999k"),
-        (999_501, "1M"),
-        (1_234_567, "1.23M"),
-        (999_999_999, "1G"),
-        (-2_000_000, "-2M"),
-        (0.01234, "0.0123"),
-    ],
-)
-def test_quantities_have_three_digits_and_a_unit(number: float, text: str) -> None:
-    assert count(number) == text

@@ -22,6 +22,7 @@ from charrnn.dataset.dataset import Dataset
 from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.engines.native import lib as core
 from charrnn.errors import CheckpointError, OutputError, UsageError
+from charrnn.runs.events import DoneEvent, EvalEvent, Event, SampleEvent, SaveEvent, StepEvent
 from charrnn.runs.run_dir import RunDir
 from charrnn.training.learner import Learner
 from charrnn.training.resume import resume_plan, stored_config
@@ -86,7 +87,11 @@ def step_of(path: Path) -> int:
 
 EVERY: dict[str, Any] = {"eval_every": 5, "save_every": 4, "sample_every": 10, "patience": 0}
 
-CUTS = {"mid-epoch": ("show", 13), "epoch end": ("show", 24), "just after eval": ("eval", 20)}
+CUTS: dict[str, tuple[type[Event], int]] = {
+    "mid-epoch": (StepEvent, 13),
+    "epoch end": (StepEvent, 24),
+    "just after eval": (EvalEvent, 20),
+}
 
 
 @pytest.mark.parametrize("cut", CUTS)
@@ -138,8 +143,8 @@ def test_ck_01_whatever_the_options(
 ) -> None:
     """CK-01 for other optimizers, layers, schedules; and with two interruptions."""
     whole, told = straight(**EVERY, **options)
-    losses = train(tmp_path, **EVERY, **options, stop_at=("show", 13)).losses
-    losses |= train(tmp_path, **EVERY, **options, stop_at=("show", 30), resume=True).losses
+    losses = train(tmp_path, **EVERY, **options, stop_at=(StepEvent, 13)).losses
+    losses |= train(tmp_path, **EVERY, **options, stop_at=(StepEvent, 30), resume=True).losses
     losses |= train(tmp_path, **EVERY, **options, resume=True).losses
     assert losses == told.losses
     assert (tmp_path / LAST).read_bytes() == (whole / LAST).read_bytes()
@@ -157,7 +162,7 @@ def test_a_run_goes_on_with_another_engine(
     """To rounding, as the engines agree; the change is told."""
     first, second = engines
     _, told = straight(**EVERY, cell=cell, engine=first)
-    losses = train(tmp_path, **EVERY, cell=cell, engine=first, stop_at=("show", 13)).losses
+    losses = train(tmp_path, **EVERY, cell=cell, engine=first, stop_at=(StepEvent, 13)).losses
     session = train(tmp_path, **EVERY, cell=cell, resume=True, given={"engine": second})
     assert [f"{first} engine" in warning and f"with {second}" in warning for warning in session.warnings] == [True]
     losses |= session.losses
@@ -176,7 +181,7 @@ def test_threads_do_not_shape_a_native_run(
     """CK-01 even where a run goes on with another number of them: every bit."""
     options: dict[str, Any] = {"cell": cell, "engine": "native", "precision": precision}
     whole, told = straight(**EVERY, **options)
-    losses = train(tmp_path, **EVERY, **options, stop_at=("show", 13)).losses
+    losses = train(tmp_path, **EVERY, **options, stop_at=(StepEvent, 13)).losses
     losses |= train(tmp_path, **EVERY, cell=cell, resume=True, given={"threads": 2}).losses
     assert losses == told.losses
     assert tensors(tmp_path / LAST) == tensors(whole / LAST)
@@ -195,7 +200,7 @@ def test_ck_01_several_texts(split: Dataset, tmp_path: Path) -> None:
     """CK-01 where `<s>` stands inside chunks."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(whole, split=split, **EVERY)
-    train(parts, split=split, **EVERY, stop_at=("show", 13))
+    train(parts, split=split, **EVERY, stop_at=(StepEvent, 13))
     train(parts, split=split, **EVERY, resume=True)
     assert (parts / LAST).read_bytes() == (whole / LAST).read_bytes()
 
@@ -237,7 +242,7 @@ def test_ck_02_what_is_dropped_is_missed(
 ) -> None:
     """CK-02: the comparison of CK-01 can fail, for each piece of what is stored."""
     whole, _ = straight(**EVERY)
-    train(tmp_path, **EVERY, stop_at=("show", 13))
+    train(tmp_path, **EVERY, stop_at=(StepEvent, 13))
     change(tmp_path / LAST, tamper)
     train(tmp_path, **EVERY, resume=True)
     ours, theirs = tensors(tmp_path / LAST), tensors(whole / LAST)
@@ -248,7 +253,7 @@ def test_ck_02_what_is_dropped_is_missed(
 def test_ck_02_nothing_dropped_nothing_missed(straight: Callable[..., tuple[Path, Session]], tmp_path: Path) -> None:
     """CK-02's own control: a checkpoint that is only rewritten is as good as before."""
     whole, _ = straight(**EVERY)
-    train(tmp_path, **EVERY, stop_at=("show", 13))
+    train(tmp_path, **EVERY, stop_at=(StepEvent, 13))
     change(tmp_path / LAST, lambda weights, training, info: None)
     train(tmp_path, **EVERY, resume=True)
     assert tensors(tmp_path / LAST) == tensors(whole / LAST)
@@ -259,8 +264,8 @@ def test_ck_03_looking_changes_nothing(straight: Callable[..., tuple[Path, Sessi
     for dropout in (0.0, 0.5):
         blind, _ = straight(eval_every=0, save_every=0, sample_every=0, patience=0, dropout=dropout)
         looking = train(tmp_path, eval_every=5, save_every=0, sample_every=5, patience=0, dropout=dropout)
-        assert len(looking.of("eval")) == 8
-        assert len(looking.of("sample")) == 7
+        assert len(looking.of(EvalEvent)) == 8
+        assert len(looking.of(SampleEvent)) == 7
         assert tensors(tmp_path / LAST) == tensors(blind / LAST)
 
 
@@ -312,7 +317,7 @@ def test_a_resumed_run_logs_as_an_uninterrupted_one(
 
     options = {**EVERY, "eval_every": 10}
     whole, _ = straight(**options)
-    train(tmp_path, **options, stop_at=("show", 22))  # steps after the last save are logged, and come again
+    train(tmp_path, **options, stop_at=(StepEvent, 22))  # steps after the last save are logged, and come again
     (tmp_path / LAST).unlink()
     assert step_of(tmp_path / PREVIOUS) == 20
     train(tmp_path, **options, resume=True)
@@ -383,21 +388,21 @@ def test_ck_16_epochs_are_turned_into_steps(straight: Callable[..., tuple[Path, 
 
 def test_more_patience_lets_a_finished_run_go_on(tmp_path: Path) -> None:
     impatient = {**EVERY, "eval_every": 1, "patience": 1, "lr": 1.0, "steps": 60}
-    assert train(tmp_path, **impatient).of("done")[0]["reason"] == "patience"
+    assert train(tmp_path, **impatient).of(DoneEvent)[0].reason == "patience"
     stopped = step_of(tmp_path / LAST)
     assert stopped < 60
     again = train(tmp_path, **impatient, resume=True)
     assert not again.losses
     on = train(tmp_path, **impatient, resume=True, given={"patience": 0})
-    assert on.of("done")[0]["reason"] == "steps"
+    assert on.of(DoneEvent)[0].reason == "steps"
     assert min(on.losses) == stopped + 1
     assert step_of(tmp_path / LAST) == 60
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
-    done = train(tmp_path, **EVERY).of("done")
+    done = train(tmp_path, **EVERY).of(DoneEvent)
     before = {name: (tmp_path / name).read_bytes() for name in (LAST, MODEL)}
-    assert train(tmp_path, **EVERY, resume=True).of("done") == done
+    assert train(tmp_path, **EVERY, resume=True).of(DoneEvent) == done
     assert {name: (tmp_path / name).read_bytes() for name in (LAST, MODEL)} == before
 
 
@@ -494,7 +499,7 @@ def at_leisure() -> None:
 
 def saved_twice(folder: Path) -> None:
     """A run stopped at step 13, saved at step 12 before that."""
-    train(folder, **EVERY, stop_at=("show", 13))
+    train(folder, **EVERY, stop_at=(StepEvent, 13))
     assert (step_of(folder / LAST), step_of(folder / PREVIOUS)) == (13, 12)
 
 
@@ -589,7 +594,7 @@ def test_ck_20_a_failed_rename_costs_nothing(
     monkeypatch.setattr(os, "replace", fail_once)
     session = train(folder, **EVERY)
     monkeypatch.undo()
-    assert len(session.of("save")) == 12  # at step 0, ten times, and at the end
+    assert len(session.of(SaveEvent)) == 12  # at step 0, ten times, and at the end
     assert len(failed) == 1
     assert models[0] == models[1]
     assert len(session.warnings) == 1
@@ -735,7 +740,7 @@ def test_ck_04_killed_at_random_often(corpus: Path, start: Start) -> None:
 def test_ck_04_the_first_file_is_written_at_step_0(tmp_path: Path) -> None:
     """CK-04: whoever is killed before the first periodic save has something to go on from."""
     session = train(tmp_path, **{**EVERY, "save_every": 0})
-    assert [event["step"] for event in session.of("save")] == [0, 40]
+    assert [event.step for event in session.of(SaveEvent)] == [0, 40]
     assert step_of(tmp_path / PREVIOUS) == 0
 
 
