@@ -129,7 +129,7 @@ def run(
         for step in range(steps):
             if gap is not None and step % max(1, steps // 40) == 0:
                 curve.append((step, recall(learner, split.val.ids, gap)))
-            learner.step(rows.chunk(step, steps), step, learning_rate("linear", plan.config.lr, step / steps))
+            learner.step(rows.batch(step, steps), step, learning_rate("linear", plan.config.lr, step / steps))
         if gap is not None:
             curve.append((steps, recall(learner, split.val.ids, gap)))
             return curve[-1][1], curve

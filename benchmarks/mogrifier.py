@@ -91,9 +91,9 @@ def trial(split: Dataset, config: TrainConfig, rounds: int) -> tuple[int, float,
     def zero(B: int) -> State:
         return torch.zeros(B, architecture.hidden[0]), torch.zeros(B, architecture.hidden[0])
 
-    state, begin = zero(rows.batch), time.monotonic()
+    state, begin = zero(rows.batch_size), time.monotonic()
     for step in range(config.steps):
-        chunk = rows.chunk(step, config.steps)
+        chunk = rows.batch(step, config.steps)
         logits, state = model(torch.from_numpy(chunk.inputs), state)
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(chunk.targets).flatten())

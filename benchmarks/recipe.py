@@ -136,7 +136,7 @@ def run(split: Dataset, options: dict[str, Any], extras: Extras) -> dict[str, An
     for step in range(config.steps):
         rate = learning_rate(config.schedule, config.lr, step / config.steps)
         before = {name: matrices[name].detach().clone() for name in others}
-        found = learner.step(rows.chunk(step, config.steps), step, rate)
+        found = learner.step(rows.batch(step, config.steps), step, rate)
         losses.append(found.loss)
         with torch.no_grad():
             for name, other in others.items():

@@ -1,7 +1,7 @@
-"""Rows of ids: what the model reads and what it is to predict, chunk by chunk.
+"""Batches of ids: what the model reads and what it is to predict, step by step.
 
-B rows are read side by side, T symbols at a time, with the state carried from chunk to chunk
-(truncated backpropagation through time, Williams & Peng 1990). What a chunk holds is a function of
+B rows are read side by side, T tokens at a time, with the state carried from batch to batch
+(truncated backpropagation through time, Williams & Peng 1990). What a batch holds is a function of
 the seed, the step and the run's last step alone.
 
 A *stream* is cut into B contiguous rows. The last of them ends where the text ends, and is read to its
@@ -18,13 +18,10 @@ from charrnn.dataset.dataset import Dataset, Ids, TokenStream
 from charrnn.errors import InputError
 from charrnn.rng import RngStream, generator
 
-START_AFTER_NEWLINE = 0.25
-
-
-START_ELSEWHERE = 0.01
-"""How often `<s>` replaces what a row would read at the first place of a chunk, so that the model
-learns to begin from nothing; mostly where a line begins, as texts do."""
-
+BOS_AFTER_NEWLINE = 0.25
+BOS_ELSEWHERE = 0.01
+"""How often `<s>` replaces what a row would read first in a batch, so that the model learns to begin
+from nothing; mostly where a line begins, as texts do."""
 
 SHUFFLE_BLOCK = 1 << 22
 """Records, or groups of neighbours, that are shuffled at a time."""
@@ -41,64 +38,65 @@ class Batch:
 
 
 class BatchLoader:
-    """A stream cut into rows, for training.
+    """A token stream cut into rows, for training.
 
     Args:
-        stream: the text; at least batch * seq_len symbols.
-        start: the id of `<s>`.
+        stream: what to train on; at least batch_size * seq_len tokens.
+        bos_id: of `<s>`.
         newline: the id of a newline, or None.
-        batch: B. seq_len: T.
+        batch_size: B. seq_len: T.
         seed: of the order, and of where `<s>` is read.
+
+    Attributes:
+        steps_per_epoch: how many batches an epoch has; of records, how many are expected.
 
     Raises:
         InputError: the text is too short.
     """
 
     def __init__(
-        self, stream: TokenStream, *, start: int, newline: int | None, batch: int, seq_len: int, seed: int
+        self, stream: TokenStream, *, bos_id: int, newline: int | None, batch_size: int, seq_len: int, seed: int
     ) -> None:
-        self.stream, self.start, self.newline = stream, start, newline
-        self.batch, self.seq_len, self.seed = batch, seq_len, seed
+        self.stream, self.bos_id, self.newline = stream, bos_id, newline
+        self.batch_size, self.seq_len, self.seed = batch_size, seq_len, seed
         self._shuffle = _Shuffle(stream, seed) if stream.records else None
         size = self._shuffle.size if self._shuffle else len(stream)
-        self.steps_per_epoch = size // (batch * seq_len)
+        self.steps_per_epoch = size // (batch_size * seq_len)
         if self.steps_per_epoch == 0:
             raise InputError(
-                f"the text to train on has {size:,} symbols, and --batch {batch} times"
-                f" --seq-len {seq_len} needs {batch * seq_len:,}; lower either"
+                f"the text to train on has {size:,} tokens, and --batch {batch_size} times"
+                f" --seq-len {seq_len} needs {batch_size * seq_len:,}; lower either"
             )
 
-    def chunk(self, step: int, end: int) -> Batch:
-        """The chunk that step number `step` (from 0) of a run of about `end` steps learns from."""
-        B, T = self.batch, self.seq_len
+    def batch(self, step: int, steps: int) -> Batch:
+        """Return the batch that step number `step` (from 0) of a run of about `steps` steps learns from."""
+        B, T = self.batch_size, self.seq_len
         if self._shuffle is not None:
             epoch, index = divmod(step, self.steps_per_epoch)
             size = self._shuffle.start_epoch(epoch)
-            firsts = np.arange(B, dtype=np.int64) * (size // B) + index * T
+            row_starts = np.arange(B, dtype=np.int64) * (size // B) + index * T
             # a row that jumps into a record goes on from elsewhere, once an epoch
-            return Batch(*self._read(self._shuffle.places(firsts[:, None] + np.arange(T))))
+            return Batch(*self._read(self._shuffle.places(row_starts[:, None] + np.arange(T))))
         # both count down to the run's end; beyond it another epoch begins, number -1
-        epoch, index = divmod(end - 1 - step, self.steps_per_epoch)
+        epoch, index = divmod(steps - 1 - step, self.steps_per_epoch)
         size = len(self.stream)
-        ends = size - np.arange(B - 1, -1, -1, dtype=np.int64) * size // B
-        # chunks are cut elsewhere each time, and symbols that fell between rows are read too
+        row_ends = size - np.arange(B - 1, -1, -1, dtype=np.int64) * size // B
+        # an epoch's batches are cut elsewhere than the last one's, so that tokens that fell between rows are read too
         shift = int(generator(self.seed, RngStream.SHUFFLE, epoch % (1 << 64)).integers(T + 1)) if epoch else 0
-        places = (ends - shift - (index + 1) * T)[:, None] + np.arange(T)  # (B, T)
+        places = (row_ends - shift - (index + 1) * T)[:, None] + np.arange(T)  # (B, T)
         inputs, targets = self._read(places % size)
         first = inputs[:, 0]
-        chance = np.where(first == self.newline, START_AFTER_NEWLINE, START_ELSEWHERE)
+        probability = np.where(first == self.newline, BOS_AFTER_NEWLINE, BOS_ELSEWHERE)
         if step == 0 or index == self.steps_per_epoch - 1:
-            chance[:] = 1.0  # rows have jumped: what they carry is of elsewhere
-        draws = generator(self.seed, RngStream.BOS, step).random(B)
-        first[draws < chance] = self.start
+            probability[:] = 1.0  # rows have jumped: their state comes from elsewhere
+        first[generator(self.seed, RngStream.BOS, step).random(B) < probability] = self.bos_id
         return Batch(inputs, targets)
 
     def _read(self, places: Ids) -> tuple[Ids, Ids]:
-        """What is read before each place, and what stands there."""
+        """Return what is read before each place, and what stands there."""
         starts = self.stream.starts
         inputs = self.stream.ids[places - 1].astype(np.int64)
-        char_starts = starts[np.searchsorted(starts, places, "right") - 1] == places
-        inputs[char_starts] = self.start
+        inputs[starts[np.searchsorted(starts, places, "right") - 1] == places] = self.bos_id
         return inputs, self.stream.ids[places].astype(np.int64)
 
 
@@ -110,19 +108,19 @@ class _Shuffle:
     with their weights.
 
     Attributes:
-        size: symbols of an epoch; of drawn ones, what is expected.
+        size: tokens of an epoch; of drawn ones, what is expected.
     """
 
     def __init__(self, stream: TokenStream, seed: int) -> None:
         self._seed, self._epoch = seed, -1
         count, weights = len(stream.starts), stream.weights
         group = 1 if weights is not None else -(-count // SHUFFLE_BLOCK)
-        self._begins = stream.starts[::group]
-        self._lengths = np.diff(self._begins, append=len(stream))
-        self._times: Ids | None = weights
+        self._starts = stream.starts[::group]
+        self._lengths = np.diff(self._starts, append=len(stream))
+        self._weights: Ids | None = weights
         self._drawn = 0  # records of an epoch, where they are drawn
         self._bounds = np.zeros(1, np.int64)  # of the weights, added up
-        self.size = stream.epoch
+        self.size = stream.epoch_tokens
         if weights is not None:
             self._bounds = np.cumsum(weights)
             total = int(self._bounds[-1])
@@ -131,30 +129,30 @@ class _Shuffle:
                 self._drawn = SHUFFLE_BLOCK
 
     def start_epoch(self, epoch: int) -> int:
-        """Shuffle for an epoch, whose length in symbols is returned."""
+        """Shuffle for an epoch; return its length in tokens."""
         if epoch != self._epoch:
-            draw = generator(self._seed, RngStream.SHUFFLE, epoch)
+            rng = generator(self._seed, RngStream.SHUFFLE, epoch)
             if self._drawn:
-                self._order = np.searchsorted(self._bounds, draw.integers(self._bounds[-1], size=self._drawn), "right")
+                self._order = np.searchsorted(self._bounds, rng.integers(self._bounds[-1], size=self._drawn), "right")
             else:
-                every = np.arange(len(self._begins))
-                self._order = draw.permutation(every if self._times is None else np.repeat(every, self._times))
+                every = np.arange(len(self._starts))
+                self._order = rng.permutation(every if self._weights is None else np.repeat(every, self._weights))
             self._ends = np.cumsum(self._lengths[self._order])
             self._epoch = epoch
         return int(self._ends[-1])
 
     def places(self, positions: Ids) -> Ids:
-        """Where in the stream the positions of the epoch's text are; after its end it begins anew."""
+        """Return where in the stream the positions of the epoch's text are; after its end it begins anew."""
         positions = positions % self._ends[-1]
         number = np.searchsorted(self._ends, positions, "right")
         record = self._order[number]
-        places: Ids = self._begins[record] + positions - (self._ends[number] - self._lengths[record])
+        places: Ids = self._starts[record] + positions - (self._ends[number] - self._lengths[record])
         return places
 
 
-def batch_loader(split: Dataset, *, batch: int | None, seq_len: int | None, seed: int) -> BatchLoader:
-    """The rows that a plan's steps learn from; a plan is complete: its batch and seq_len are no longer None."""
+def batch_loader(dataset: Dataset, *, batch: int | None, seq_len: int | None, seed: int) -> BatchLoader:
+    """Return what a plan's steps learn from; a plan is complete: its batch and seq_len are no longer None."""
     assert batch is not None
     assert seq_len is not None
-    start, newline = split.tokenizer.size, split.tokenizer.newline
-    return BatchLoader(split.train, start=start, newline=newline, batch=batch, seq_len=seq_len, seed=seed)
+    bos_id, newline = dataset.tokenizer.size, dataset.tokenizer.newline
+    return BatchLoader(dataset.train, bos_id=bos_id, newline=newline, batch_size=batch, seq_len=seq_len, seed=seed)

@@ -15,7 +15,7 @@ import numpy as np
 
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import ProgressFactory, no_progress
-from charrnn.dataset.dataset import EXACT, Dataset, Ids, TextCounts, TokenStream
+from charrnn.dataset.dataset import MAX_EXACT_CHARS, Dataset, Ids, TextCounts, TokenStream
 from charrnn.dataset.encode import encode, make_tokenizer
 from charrnn.dataset.excerpts import HeadExcerpt, TailExcerpt
 from charrnn.dataset.id_cache import ArrayWriter, Entry, IdCache
@@ -28,7 +28,7 @@ TRAIN_END = 5_000_000
 """Bytes of the text to train on that are kept, for what a trained model is compared with."""
 
 
-_KEPT = 4 * EXACT  # bytes of validation text that are kept for that
+_KEPT = 4 * MAX_EXACT_CHARS  # bytes of validation text that are kept for that
 
 
 _LAYOUT = 1  # of an entry in the store

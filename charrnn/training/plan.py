@@ -194,7 +194,7 @@ def make_plan(
     config = apply_preset(config, reasons)
     if config.time is not None and elapsed() > 0.3 * config.time:
         reasons.append(f"{seconds(elapsed())} of {seconds(config.time)} went into reading the text")
-    config = complete_batch(config, split.train.epoch, device, reasons)
+    config = complete_batch(config, split.train.epoch_tokens, device, reasons)
     if config.hidden is None:
         config = complete_hidden(config, split, device, elapsed, reasons, check)
     config = complete_model(config, device, reasons)

@@ -62,7 +62,7 @@ def measure_throughput(
             for _ in range(_TURN):
                 check()
                 before = time.monotonic()
-                learner.step(rows.chunk(step, 2 * most), step, 1e-6)
+                learner.step(rows.batch(step, 2 * most), step, 1e-6)
                 took[count].append(time.monotonic() - before)
                 step += 1
             before = time.monotonic()
@@ -72,7 +72,7 @@ def measure_throughput(
         if step >= 2 * _TURN * len(threads) and time.monotonic() - begin > enough * len(threads):
             break
     usual = {count: float(np.quantile(times[1:], 0.25)) for count, times in took.items()}  # a slow moment passes
-    return {count: rows.batch * rows.seq_len / each for count, each in usual.items()}
+    return {count: rows.batch_size * rows.seq_len / each for count, each in usual.items()}
 
 
 def usable_seconds(budget: float, end: float) -> float:

@@ -109,7 +109,7 @@ class Trainer:
                 self._realign(config.steps)
             if before["patience"] != config.patience:
                 self.progress.reason = ""
-        self.symbols = self.rows.batch * self.rows.seq_len
+        self.symbols = self.rows.batch_size * self.rows.seq_len
         self.training_time = 0.0  # since the last evaluation
         self.trained_since = 0
         self.whole_time = 0.0  # until the last evaluation
@@ -174,7 +174,7 @@ class Trainer:
         assert config.eval_every is not None
         begin = time.monotonic()
         rate = learning_rate(config.schedule, config.lr, self._done())
-        found = self.learner.step(self.rows.chunk(progress.step, progress.end), progress.step, rate)
+        found = self.learner.step(self.rows.batch(progress.step, progress.end), progress.step, rate)
         progress.step += 1
         logged = progress.step % max(1, (config.eval_every or progress.course.steps) // 10) == 0
         if logged or _due(config.eval_every, progress.step):

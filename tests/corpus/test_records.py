@@ -147,12 +147,12 @@ def stream_of(lengths: list[int], weights: list[int] | None = None) -> TokenStre
 
 
 def rows_of(stream: TokenStream, batch: int = 3, seq_len: int = 5, seed: int = 0) -> BatchLoader:
-    return BatchLoader(stream, start=1000, newline=None, batch=batch, seq_len=seq_len, seed=seed)
+    return BatchLoader(stream, bos_id=1000, newline=None, batch_size=batch, seq_len=seq_len, seed=seed)
 
 
 def read_in(made: BatchLoader, epoch: int) -> tuple[list[int], list[int]]:
     """All inputs and targets of an epoch, row after row."""
-    chunks = [made.chunk(epoch * made.steps_per_epoch + index, 1000) for index in range(made.steps_per_epoch)]
+    chunks = [made.batch(epoch * made.steps_per_epoch + index, 1000) for index in range(made.steps_per_epoch)]
     inputs, targets = (
         np.concatenate([getattr(each, name) for each in chunks], axis=1) for name in ("inputs", "targets")
     )
@@ -179,12 +179,12 @@ def test_every_record_is_read_once_an_epoch(
     counts = collections.Counter(targets)
     assert set(counts.values()) == {1}
     assert len(stream) - len(counts) < batch * seq_len
-    char_starts = set(stream.starts.tolist())
+    starts = set(stream.starts.tolist())
     for before, symbol in zip(inputs, targets, strict=True):
-        assert before == (1000 if symbol in char_starts else symbol - 1)
+        assert before == (1000 if symbol in starts else symbol - 1)
     row = len(targets) // batch
     for place in range(len(targets) - 1):
-        if (place + 1) % row and targets[place + 1] not in char_starts:
+        if (place + 1) % row and targets[place + 1] not in starts:
             assert targets[place + 1] == targets[place] + 1  # a record is never torn
 
 
@@ -194,8 +194,8 @@ def test_the_order_is_new_every_epoch_and_the_same_every_time() -> None:
     assert len({tuple(order) for order in orders}) == 4
     assert read_in(rows_of(stream), 1)[1] == orders[1]
     made = rows_of(stream)
-    steps = [made.chunk(step, 50).targets.tolist() for step in range(50)]
-    assert [made.chunk(step, 50).targets.tolist() for step in reversed(range(50))] == steps[::-1]
+    steps = [made.batch(step, 50).targets.tolist() for step in range(50)]
+    assert [made.batch(step, 50).targets.tolist() for step in reversed(range(50))] == steps[::-1]
 
 
 def test_weighted_records_come_as_often_as_they_weigh() -> None:
@@ -232,7 +232,7 @@ def test_neighbours_go_together_where_there_are_too_many(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(("count", "limit"), [(1, 100), (3, 100), (64, 100), (4, 20), (2, 1), (5, 10**6)])
 def test_a_quick_look_takes_whole_records(count: int, limit: int) -> None:
     stream = stream_of([3, 1, 7, 2, 2, 9, 4, 1, 1, 6] * 4)
-    chunks = stream.pieces(count, limit, 1000)
+    chunks = stream.segments(count, limit, 1000)
     assert 0 < len(chunks) <= count
     seen: list[int] = []
     for chunk in chunks:

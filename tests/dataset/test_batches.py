@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.train import TrainConfig
-from charrnn.dataset.batches import START_AFTER_NEWLINE, START_ELSEWHERE, Batch, BatchLoader
-from charrnn.dataset.dataset import MIN_PIECE_TOKENS, TokenStream, head
+from charrnn.dataset.batches import BOS_AFTER_NEWLINE, BOS_ELSEWHERE, Batch, BatchLoader
+from charrnn.dataset.dataset import MIN_SEGMENT_TOKENS, TokenStream, head
 from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.errors import InputError
 from charrnn.network.architecture import Architecture
@@ -34,7 +34,7 @@ def numbered(*lengths: int) -> TokenStream:
 def rows_of(
     stream: TokenStream, batch: int = 3, seq_len: int = 5, seed: int = 0, newline: int | None = None
 ) -> BatchLoader:
-    return BatchLoader(stream, start=V, newline=newline, batch=batch, seq_len=seq_len, seed=seed)
+    return BatchLoader(stream, bos_id=V, newline=newline, batch_size=batch, seq_len=seq_len, seed=seed)
 
 
 EPOCHS = 8  # of a run
@@ -42,7 +42,7 @@ EPOCHS = 8  # of a run
 
 def epoch_of(rows: BatchLoader, number: int) -> list[Batch]:
     steps = rows.steps_per_epoch
-    return [rows.chunk(number * steps + index, EPOCHS * steps) for index in range(steps)]
+    return [rows.batch(number * steps + index, EPOCHS * steps) for index in range(steps)]
 
 
 # --- streams ---------------------------------------------------------------------------------------
@@ -66,9 +66,9 @@ def test_streams_remember_where_texts_begin() -> None:
 def test_pieces_are_all_of_the_head(count: int, limit: int, pieces: int) -> None:
     """And long enough for what they begin without to matter little."""
     stream = numbered(1000, 999)
-    found = stream.pieces(count, limit, V)
+    found = stream.segments(count, limit, V)
     assert [symbol for piece in found for symbol in piece.tolist()] == stream.ids[:limit].tolist()
-    assert [len(found), *(len(piece) for piece in found if len(piece) < min(limit, MIN_PIECE_TOKENS))] == [pieces]
+    assert [len(found), *(len(piece) for piece in found if len(piece) < min(limit, MIN_SEGMENT_TOKENS))] == [pieces]
     assert max(map(len, found), default=0) - min(map(len, found), default=0) <= 1
 
 
@@ -89,7 +89,7 @@ def test_every_symbol_is_predicted_once_an_epoch(
     """But for a remainder smaller than a chunk; each after the one before it, or after `<s>`."""
     stream, size = numbered(*lengths), sum(lengths)
     if size < batch * seq_len:
-        with pytest.raises(InputError, match=f"has {size} symbols, and --batch {batch} times --seq-len {seq_len}"):
+        with pytest.raises(InputError, match=f"has {size} tokens, and --batch {batch} times --seq-len {seq_len}"):
             rows_of(stream, batch, seq_len, seed)
         return
     rows = rows_of(stream, batch, seq_len, seed)
@@ -135,9 +135,9 @@ def test_a_run_ends_where_the_text_ends(steps: int) -> None:
     """With a whole epoch, if it has as many steps; what it began with is the end of one."""
     rows = rows_of(numbered(1000))
     assert rows.steps_per_epoch == 66
-    assert (rows.chunk(0, steps).inputs[:, 0] == V).all()
-    assert rows.chunk(steps - 1, steps).targets[:, -1].tolist() == [333, 666, 999]
-    last = [rows.chunk(step, steps).targets for step in range(max(0, steps - 66), steps)]
+    assert (rows.batch(0, steps).inputs[:, 0] == V).all()
+    assert rows.batch(steps - 1, steps).targets[:, -1].tolist() == [333, 666, 999]
+    last = [rows.batch(step, steps).targets for step in range(max(0, steps - 66), steps)]
     read = sorted(np.concatenate(last, axis=None).tolist())
     assert read == [place for end in (334, 667, 1000) for place in range(end - 5 * len(last), end)]
 
@@ -145,7 +145,7 @@ def test_a_run_ends_where_the_text_ends(steps: int) -> None:
 def test_a_run_may_be_longer_than_planned() -> None:
     """Then it begins another epoch."""
     rows = rows_of(numbered(1000))
-    chunks = [rows.chunk(step, 10) for step in range(10, 10 + 66)]
+    chunks = [rows.batch(step, 10) for step in range(10, 10 + 66)]
     assert (chunks[0].inputs[:, 0] == V).all()
     assert len({int(place) for chunk in chunks for place in chunk.targets.flat}) == 66 * 15
 
@@ -161,9 +161,9 @@ def test_a_chunk_depends_on_its_step_alone() -> None:
     """And on the last one, in whatever order they are asked for: resuming needs no more than two numbers."""
     forth, back = rows_of(numbered(300)), rows_of(numbered(300))
     steps = list(range(50))
-    wanted = {step: forth.chunk(step, 50) for step in steps}
+    wanted = {step: forth.batch(step, 50) for step in steps}
     for step in reversed(steps):
-        chunk = back.chunk(step, 50)
+        chunk = back.batch(step, 50)
         assert (chunk.inputs == wanted[step].inputs).all()
         assert (chunk.targets == wanted[step].targets).all()
 
@@ -177,8 +177,8 @@ def test_the_start_is_read_now_and_then_mostly_after_newlines() -> None:
         for chunk in epoch_of(rows, number)[1:]:
             for read, target in zip(chunk.inputs[:, 0], chunk.targets[:, 0], strict=True):
                 replaced[bool(target == 1)].append(bool(read == V))
-    assert np.mean(replaced[True]) == pytest.approx(START_AFTER_NEWLINE, abs=0.03)
-    assert np.mean(replaced[False]) == pytest.approx(START_ELSEWHERE, abs=0.004)
+    assert np.mean(replaced[True]) == pytest.approx(BOS_AFTER_NEWLINE, abs=0.03)
+    assert np.mean(replaced[False]) == pytest.approx(BOS_ELSEWHERE, abs=0.004)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])

@@ -236,7 +236,7 @@ def test_in_10_a_short_text_is_planned_for(size: int) -> None:
 )
 def test_in_10_a_text_too_short_is_refused(asked: dict[str, int], needed: str) -> None:
     """IN-10: what there is, what is needed, and what to lower."""
-    with pytest.raises(InputError, match=f"has 270 symbols, and --batch .* needs {needed}; lower either"):
+    with pytest.raises(InputError, match=f"has 270 tokens, and --batch .* needs {needed}; lower either"):
         plan_of(split_of(TEXT), steps=1, **asked)
 
 
