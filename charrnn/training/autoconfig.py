@@ -79,7 +79,7 @@ def complete_batch(config: TrainConfig, size: int, device: str, reasons: list[st
     batch = config.batch or max(1, min(most, size // (8 * seq_len)))
     if batch * seq_len > size:
         raise InputError(
-            f"the text to train on has {size:,} symbols, and --batch {batch} times --seq-len {seq_len}"
+            f"the text to train on has {size:,} tokens, and --batch {batch} times --seq-len {seq_len}"
             f" needs {batch * seq_len:,}; lower either"
         )
     if config.batch is None and batch < most:
