@@ -1,6 +1,7 @@
-"""What a checkpoint file says of itself: its header, read without believing it.
+"""The header of a checkpoint file, which is not trusted: opened, parsed, and validated.
 
-Nothing here takes memory or time that a file could ask for, however large its claims.
+Nothing here allocates memory or spends time in proportion to what a file claims. `validate` and `validate_tokenizer`
+have every limit of the format; the reader calls them, the writer, and the planner before a model is trained.
 """
 
 import contextlib
@@ -9,39 +10,29 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from charrnn.errors import CheckpointError
 from charrnn.files import PathLike, quote
 from charrnn.network.architecture import Architecture
+from charrnn.tokenizers.tokenizer import Tokenizer
 
-MAX_HEADER = 1_000_000  # bytes; the format allows a hundred times more, our largest model needs 0.1
+MAX_HEADER = 1_000_000  # bytes; safetensors allows a hundred times more, our largest model needs 0.1
 
 
 MAX_TENSORS = 1_000
 
 
-METADATA = "charrnn"  # the one metadata key: safetensors writes several in no fixed order
+MAX_SEPARATOR = 256  # ids
 
 
-TensorSpec = tuple[str, tuple[int, ...]]  # a tensor's dtype, as safetensors calls it, and shape
-
-
-FOREIGN = (
-    (0, rb"PK\x03\x04", "a zip archive, which is how PyTorch saves"),
-    (0, rb"\x80[\x02-\x05][^\x00]", "a Python pickle, which is never opened"),
-    (0, rb"GGUF", "a GGUF model"),
-    (0, rb"\x89PNG", "a PNG picture"),
-    (0, rb"\x1f\x8b", "gzip-compressed"),
-    (257, rb"ustar", "a tar archive"),
-    (0, rb"[^\x00-\x08\x0e-\x1f]{8,}\Z", "text"),
-)
+METADATA_KEY = "charrnn"  # one key alone: safetensors writes several in no fixed order
 
 
 VOCABULARY = "tokenizer.vocabulary"
@@ -50,104 +41,182 @@ VOCABULARY = "tokenizer.vocabulary"
 TRAINING = "train."
 
 
-MAX_SEPARATOR = 256  # ids
-
-
 DTYPES = {"F32": np.float32, "F64": np.float64, "I64": np.int64, "U64": np.uint64, "U8": np.uint8}
+"""The dtypes of training tensors, as safetensors calls them."""
+
+
+SIGNATURES = (
+    (0, rb"PK\x03\x04", "a zip archive, which is how PyTorch saves"),
+    (0, rb"\x80[\x02-\x05][^\x00]", "a Python pickle, which is never opened"),
+    (0, rb"GGUF", "a GGUF model"),
+    (0, rb"\x89PNG", "a PNG picture"),
+    (0, rb"\x1f\x8b", "gzip-compressed"),
+    (257, rb"ustar", "a tar archive"),
+    (0, rb"[^\x00-\x08\x0e-\x1f]{8,}\Z", "text"),
+)
+"""Files of other kinds: at which byte, which bytes, and what they mean."""
+
+
+class TensorSpec(NamedTuple):
+    """A tensor's dtype, as safetensors calls it, and shape."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {list(self.shape)}"
 
 
 @dataclass(frozen=True)
 class Header:
-    """A header that is ours, none of it verified yet.
+    """A header in our format. Nothing in it is verified.
 
     Attributes:
-        raw: its bytes, and before them the 8 that tell its length.
-        document: our metadata; anything that is JSON may be in it.
+        raw: its bytes, with the 8 before them that hold its length.
+        metadata: our JSON object; its values may be any JSON.
         tensors: the dtype and shape that it claims for each tensor.
     """
 
     raw: bytes
-    document: dict[str, Any]
+    metadata: dict[str, Any]
     tensors: dict[str, TensorSpec]
 
 
 @contextlib.contextmanager
 def open_regular(path: PathLike) -> Iterator[FileIO]:
-    """The regular file at `path`, not buffered, which would take 30 times as long.
+    """Open a regular file, unbuffered: through a buffer, reading takes 30 times as long.
 
     Raises:
-        CheckpointError: it cannot be opened, or reading it fails within the `with` block.
+        CheckpointError: it cannot be opened, is not a regular file, or cannot be read within the `with` block.
     """
-    # Without O_NONBLOCK, opening a pipe that nobody writes to would wait for ever.
+    # Without O_NONBLOCK, opening a pipe that nobody writes to would block for ever.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise CheckpointError(f"{quote(path)} is not a charrnn checkpoint: it is no regular file")
+                raise CheckpointError(f"{quote(path)} is not a charrnn checkpoint: it is not a regular file")
             with open(descriptor, "rb", buffering=0, closefd=False) as file:
                 yield file
         finally:
             os.close(descriptor)
     except OSError as error:
-        raise CheckpointError(f"cannot read {quote(path)}: {error.strerror}{_beside(path)}") from None
+        raise CheckpointError(f"cannot read {quote(path)}: {error.strerror}{_neighbours(path)}") from None
     except ValueError as error:  # a NUL in the path
         raise CheckpointError(f"cannot read {quote(path)}: {error}") from None
 
 
 def read_header(path: PathLike, file: FileIO) -> Header:
-    """The header of a file just opened.
+    """Return the header of a file that has just been opened.
 
     Raises:
-        CheckpointError: empty, not ours, or beyond the limits.
+        CheckpointError: the file is empty, not in our format, or its header is too long.
     """
     start = file.read(8)
     length = int.from_bytes(start, "little")
     if not start:
         raise corrupt(path, "it is empty")
     if length > MAX_HEADER:
-        raise _foreign(path, start + file.read(1024), f"a header of {length} bytes; at most {MAX_HEADER}")
+        raise _not_ours(path, start + file.read(1024), f"a header of {length} bytes; at most {MAX_HEADER}")
     raw = start + file.read(length)
     try:
         if len(raw) < 8 + length:
             raise ValueError("it ends within its header")
         entries = _parse(raw[8:])
-        document = _parse(entries.pop("__metadata__")[METADATA])
-        found = {name: _tensor_spec(entry) for name, entry in entries.items()}
+        metadata = _parse(entries.pop("__metadata__")[METADATA_KEY])
+        tensors = {name: _tensor_spec(entry) for name, entry in entries.items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise _foreign(path, raw[:1024], "its header is not one of ours") from None
-    if len(found) > MAX_TENSORS:
-        raise _foreign(path, b"", f"{len(found)} tensors; at most {MAX_TENSORS}")
-    return Header(raw, document, found)
+        raise _not_ours(path, raw[:1024], "its header is not one of ours") from None
+    return Header(raw, metadata, tensors)
+
+
+def read_metadata(path: PathLike) -> dict[str, Any]:
+    """Return the metadata (`config`, `info`, ...) from the header alone, for listing models. Nothing is verified.
+
+    Raises:
+        CheckpointError: the file is missing, not a regular file, or its header is not in our format.
+    """
+    with open_regular(path) as file:
+        return read_header(path, file).metadata
+
+
+def validate(architecture: Architecture, tokenizer_name: str, tensors: Mapping[str, TensorSpec]) -> None:
+    """Check the tensors of a file against its config and the limits of the format.
+
+    Args:
+        architecture: the file's config.
+        tokenizer_name: `char`, `byte` or `sentencepiece`; which names exist is checked with the vocabulary.
+        tensors: all tensors of the file, by name.
+
+    Raises:
+        ValueError: there are too many, or a tensor is missing, unexpected, or of another dtype or shape.
+    """
+    if len(tensors) > MAX_TENSORS:
+        raise ValueError(f"{len(tensors)} tensors; at most {MAX_TENSORS}")
+    expected = {name: TensorSpec("F32", shape) for name, shape in architecture.shapes().items()}
+    if tokenizer_name != "byte":  # the tokenizer checks its vocabulary's length
+        _, shape = tensors.get(VOCABULARY, ("", ()))
+        dtype = "U8" if tokenizer_name == "sentencepiece" else "U32"
+        expected[VOCABULARY] = TensorSpec(dtype, shape if len(shape) == 1 else (architecture.vocabulary - 1,))
+    expected |= {name: spec for name, spec in tensors.items() if name.startswith(TRAINING) and spec.dtype in DTYPES}
+    for name in sorted(expected.keys() | tensors.keys()):
+        if expected.get(name) != tensors.get(name):
+            found = short(tensors.get(name, "none"))
+            raise ValueError(f"tensor {short(name)}: expected {expected.get(name, 'none')}, found {found}")
+
+
+def validate_tokenizer(architecture: Architecture, tokenizer: Tokenizer, separator: object) -> Sequence[int]:
+    """Check a file's vocabulary and record separator against its config; return the separator.
+
+    Args:
+        architecture: the file's config.
+        tokenizer: made from the file's vocabulary.
+        separator: the ids of the record separator, any JSON in an untrusted file; empty for a model of streams.
+
+    Raises:
+        ValueError: the vocabulary has another size, or the separator is not a list of at most MAX_SEPARATOR known ids.
+    """
+    if tokenizer.size != architecture.vocabulary:
+        raise ValueError(f"{architecture.vocabulary} tokens in its config, {tokenizer.size} in its vocabulary")
+    if not isinstance(separator, list) or len(separator) > MAX_SEPARATOR:
+        raise ValueError(f"the separator is not a list of at most {MAX_SEPARATOR} ids")
+    if not all(type(each) is int and 0 <= each < tokenizer.size and each != tokenizer.unknown for each in separator):
+        raise ValueError("an id of the separator is out of range")
+    return separator
 
 
 def corrupt(path: PathLike, why: str) -> CheckpointError:
-    """To be raised where a writer of ours cannot have made the file as it is."""
+    """Return the error for a file that cannot be as our writer made it."""
     return CheckpointError(f"{quote(path)} is corrupt: {why}")
 
 
+def unusable(path: PathLike, why: str) -> CheckpointError:
+    """Return the error for a file that is intact, but not a valid checkpoint."""
+    return CheckpointError(f"{quote(path)} cannot be used: {why}")
+
+
 def short(value: object) -> str:
-    """What a file says, fit for a message of one line."""
+    """Return untrusted text in printable ASCII, at most 200 characters of it, for a message."""
     text = str(value)
     return text[:200] if text.isascii() and text.isprintable() else ascii(text)[:200]
 
 
-def _foreign(path: PathLike, head: bytes, why: str) -> CheckpointError:
-    """To be raised where nothing shows that the file is ours; `head` is how it starts."""
-    for place, pattern, kind in FOREIGN:
-        if re.match(pattern, head[place:]):
-            return CheckpointError(f"{quote(path)} is not a charrnn checkpoint: it looks like {kind}")
+def _not_ours(path: PathLike, head: bytes, why: str) -> CheckpointError:
+    """Return the error for a file that may never have been a checkpoint; `head` is its first bytes."""
+    for offset, pattern, meaning in SIGNATURES:
+        if re.match(pattern, head[offset:]):
+            return CheckpointError(f"{quote(path)} is not a charrnn checkpoint: it looks like {meaning}")
     return CheckpointError(f"{quote(path)} is not a charrnn checkpoint, or is corrupt: {why}")
 
 
 def _parse(text: bytes | str) -> dict[str, Any]:
-    """A JSON object; ValueError for anything that two readers might read differently."""
+    """Return a JSON object. Raise ValueError for anything that two parsers might read differently."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        entries = dict(pairs)
+        if len(entries) != len(pairs):
             raise ValueError("a key occurs twice")
-        return found
+        return entries
 
     def finite(number: str) -> float:
         if not math.isfinite(float(number)):
@@ -162,47 +231,14 @@ def _parse(text: bytes | str) -> dict[str, Any]:
 
 
 def _tensor_spec(entry: Mapping[str, Any]) -> TensorSpec:
-    """A tensor's dtype and shape from its entry in the header."""
+    """Return a tensor's dtype and shape from its entry in the header."""
     dtype, shape = entry["dtype"], entry["shape"]
     if not isinstance(dtype, str) or not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError("not a tensor")
-    return dtype, tuple(shape)
+    return TensorSpec(dtype, tuple(shape))
 
 
-def _beside(path: PathLike) -> str:
+def _neighbours(path: PathLike) -> str:
+    """Return a hint at other checkpoints in the same folder, for the end of a message."""
     names = sorted(file.name for file in Path(path).parent.glob("*.safetensors") if file != Path(path))
     return f"; beside it there is {', '.join(map(quote, names[:3]))}" if names else ""
-
-
-def peek(path: PathLike) -> dict[str, Any]:
-    """The metadata (`config`, `info`, ...) from the header alone, for listing: nothing is verified.
-
-    Raises:
-        CheckpointError: missing, no regular file, or its header is not ours.
-    """
-    with open_regular(path) as file:
-        return read_header(path, file).document
-
-
-def check_tensors(
-    path: PathLike, architecture: Architecture, tokenizer_name: str, found: Mapping[str, TensorSpec]
-) -> None:
-    """Compare the header's tensors with those that the config asks for."""
-    expected: dict[str, TensorSpec] = {name: ("F32", shape) for name, shape in architecture.shapes().items()}
-    for name in found:
-        dtype, shape = found[name]
-        if name.startswith(TRAINING) and dtype in DTYPES:
-            expected[name] = dtype, shape
-    if tokenizer_name != "byte":  # how many symbols is for the tokenizer to judge
-        dtype, shape = found.get(VOCABULARY, ("", ()))
-        wanted = "U8" if tokenizer_name == "sentencepiece" else "U32"
-        expected[VOCABULARY] = wanted, shape if len(shape) == 1 else (architecture.vocabulary - 1,)
-    for name in sorted(expected.keys() | found.keys()):
-        want, have = expected.get(name), found.get(name)
-        if want != have:
-            told = [f"{kind[0]} {list(kind[1])}" if kind else "none" for kind in (want, have)]
-            raise unusable(path, f"tensor {short(name)}: expected {told[0]}, found {short(told[1])}")
-
-
-def unusable(path: PathLike, why: str) -> CheckpointError:
-    return CheckpointError(f"{quote(path)} cannot be used: {why}")

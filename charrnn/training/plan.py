@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from charrnn.checkpoint.format import check_can_be_saved
 from charrnn.config.options import flag
 from charrnn.config.params import Escaped, seconds
 from charrnn.config.train import TrainConfig
@@ -18,6 +19,7 @@ from charrnn.dataset.batches import batch_loader
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.native import lib as core
 from charrnn.engines.select import choose_engine, choose_precision
+from charrnn.errors import UsageError
 from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 from charrnn.scoring.baselines import MAX_TRAIN, MAX_VAL, measure
@@ -38,6 +40,10 @@ BASELINE_SPEED = 40_000  # bytes of text that baselines learn from, for each sec
 UNTIMED_BASELINES = 2_000_000
 
 _ONE_THREAD = {"native": 1.0, "torch": 1.15}  # how much faster more threads must be to be taken
+
+
+MAX_OPTIMIZER_TENSORS = {"adamw": 3, "adam": 3, "rmsprop": 2, "sgd": 1}
+"""How many tensors of state an optimizer has for each weight, at most."""
 
 
 NOT_IN_A_PLAN = frozenset(("corpus", "val", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "device"))
@@ -199,6 +205,7 @@ def make_plan(
         config = complete_hidden(config, split, device, elapsed, reasons, check)
     config = complete_model(config, device, reasons)
     architecture = architecture_of(config, split)
+    _check_can_be_saved(architecture, config, split)
     epoch = batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed).steps_per_epoch
     steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
     scoring, speed = plan_scoring(architecture, config, split, device), 0.0
@@ -247,6 +254,16 @@ def make_plan(
         tuple(reasons),
         baselines,
     )
+
+
+def _check_can_be_saved(architecture: Architecture, config: TrainConfig, split: Dataset) -> None:
+    """Raise UsageError if a checkpoint of this model would exceed a limit of the format."""
+    moments = len(architecture.shapes()) * MAX_OPTIMIZER_TENSORS[config.optimizer]
+    count = architecture.num_layers + moments
+    try:
+        check_can_be_saved(architecture, split.tokenizer, split.separator, training_tensors=count)
+    except ValueError as error:
+        raise UsageError(f"a model with these options could not be saved: {error}") from None
 
 
 def _baselines(config: TrainConfig, split: Dataset, check: Callable[[], None]) -> dict[str, float] | None:

@@ -1,4 +1,4 @@
-"""The checkpoint file: whole, ours, and in range, or refused in one sentence."""
+"""The checkpoint file: valid, or refused in one sentence."""
 
 import ast
 import hashlib
@@ -14,6 +14,7 @@ import tarfile
 import threading
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import pytest
 import charrnn
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint import header
-from charrnn.checkpoint.format import FORMAT_VERSION, Checkpoint
+from charrnn.checkpoint.format import FORMAT_VERSION, Checkpoint, check_can_be_saved
 from charrnn.engines.select import inference_engine
 from charrnn.errors import CheckpointError, NonFiniteError
 from charrnn.network.architecture import Architecture
@@ -49,7 +50,7 @@ def sample(architecture: Architecture = LSTM, step: int = 7) -> Checkpoint:
 
 
 def sealed(document: dict[str, Any], tensors: dict[str, Array], extra: str = "") -> bytes:
-    """A safetensors file with a digest that holds, whatever else is wrong; the format written once more."""
+    """Return a safetensors file with a correct digest, whatever else is wrong: a second writer of the format."""
     names = {np.float32: "F32", np.float16: "F16", np.int64: "I64", np.uint32: "U32", np.uint8: "U8"}
     document = document | {"sha256": "0" * 64}
     header: dict[str, Any] = {"__metadata__": {"charrnn": json.dumps(document)}}
@@ -64,7 +65,7 @@ def sealed(document: dict[str, Any], tensors: dict[str, Array], extra: str = "")
 
 
 def parts(model: Checkpoint) -> tuple[dict[str, Any], dict[str, Array]]:
-    """What `sealed` takes to make this model's file."""
+    """Return what `sealed` needs to write this model's file."""
     document = {
         "format_version": FORMAT_VERSION,
         "program_version": "0.1.0",
@@ -76,7 +77,7 @@ def parts(model: Checkpoint) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def refused(path: Path) -> str:
-    """The message of the refusal to read `path`: one line that names it."""
+    """Return the message with which `path` is refused: one line that names it."""
     with pytest.raises(CheckpointError) as caught:
         checkpoint.read(path)
     message = str(caught.value)
@@ -88,6 +89,7 @@ def refused(path: Path) -> str:
 
 
 def saved(path: Path, data: bytes) -> Path:
+    """Write a file and return its path."""
     path.write_bytes(data)
     return path
 
@@ -109,7 +111,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         for name in found.training:
             np.testing.assert_array_equal(found.training[name], model.training[name])
             assert found.training[name].dtype == model.training[name].dtype
-    assert header.peek(path)["info"] == model.info
+    assert header.read_metadata(path)["info"] == model.info
 
 
 def test_bytes_need_no_vocabulary(tmp_path: Path) -> None:
@@ -126,21 +128,44 @@ def test_bytes_need_no_vocabulary(tmp_path: Path) -> None:
 
 
 def test_sealed_is_the_same_format(tmp_path: Path) -> None:
-    """What docs/format.md says, written and checked without the package."""
     model = sample()
     found = checkpoint.read(saved(tmp_path / "m.safetensors", sealed(*parts(model))))
     assert found.info == model.info
-    path = saved(tmp_path / "n.safetensors", checkpoint.to_bytes(model))
+
+
+def run_block(number: int, path: Path) -> str:
+    """Run a Python block of docs/format.md on a file, where charrnn cannot be imported; return what it prints."""
     page = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
-    code = page.partition("```python\n")[2].partition("```")[0]
-    for expected in (b"whole", b"corrupt"):
-        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code, path], capture_output=True, check=True)
-        assert done.stdout.strip() == expected
-        saved(path, path.read_bytes() + b"?")
+    code = page.split("```python\n")[number].partition("```")[0]
+    command: list[str | Path] = [
+        sys.executable,
+        "-I",
+        "-W",
+        "error",
+        "-c",
+        f"import sys; sys.modules['charrnn'] = None\n{code}",
+        path,
+    ]
+    printed: str = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+    return printed
+
+
+def test_the_page_loads_a_file_with_safetensors_alone(tmp_path: Path) -> None:
+    model = sample()
+    shape = list(model.weights["head.weight"].shape)
+    printed = run_block(1, saved(tmp_path / "m.safetensors", checkpoint.to_bytes(model)))
+    assert printed.splitlines() == [f"2 char lstm [8] abc {shape}"]
+
+
+def test_the_page_checks_the_digest(tmp_path: Path) -> None:
+    data = checkpoint.to_bytes(sample())
+    assert run_block(2, saved(tmp_path / "m.safetensors", data)) == "intact\n"
+    assert run_block(2, saved(tmp_path / "m.safetensors", data + b"?")) == "corrupt\n"
 
 
 def damage() -> dict[str, Callable[[bytes], bytes]]:
-    param_types: dict[str, Callable[[bytes], bytes]] = {
+    """Return ways to damage a file, by name."""
+    kinds: dict[str, Callable[[bytes], bytes]] = {
         "nothing": lambda data: b"",
         "appended": lambda data: data + b"\0",
         "header zeroed": lambda data: data[:8] + bytes(1000) + data[1008:],
@@ -149,12 +174,12 @@ def damage() -> dict[str, Callable[[bytes], bytes]]:
         "digits in upper case": lambda data: data.replace(b"0f" * 32, b"0F" * 32),
     }
     for length in (1, 7, 8, 9, *range(1024, 5000, 1024)):
-        param_types[f"cut at {length}"] = lambda data, length=length: data[:length]  # type: ignore[misc]
-    return param_types
+        kinds[f"cut at {length}"] = lambda data, length=length: data[:length]  # type: ignore[misc]
+    return kinds
 
 
 @pytest.mark.parametrize("kind", damage())
-def test_ck09_damage_is_told(kind: str, tmp_path: Path) -> None:
+def test_ck09_damage_is_refused(kind: str, tmp_path: Path) -> None:
     """CK-09."""
     data = checkpoint.to_bytes(sample())
     damaged = damage()[kind](data)
@@ -166,17 +191,17 @@ def test_ck09_every_flipped_bit_is_found(tmp_path: Path) -> None:
     """CK-09."""
     data = checkpoint.to_bytes(sample())
     header = 8 + int.from_bytes(data[:8], "little")
-    draw = random.Random(9)  # noqa: S311
+    rng = random.Random(9)  # noqa: S311
     path = tmp_path / "m.safetensors"
     for trial in range(1000):
-        bit = draw.randrange(8 * (header if trial % 2 else len(data)))
+        bit = rng.randrange(8 * (header if trial % 2 else len(data)))
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
         assert "corrupt" in refused(saved(path, bytes(damaged))), bit
 
 
 class Marker:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -186,6 +211,7 @@ class Marker:
 
 
 def foreign(marker: Path) -> dict[str, bytes]:
+    """Return files of other kinds, by what the message calls them."""
     evil = pickle.dumps(Marker(str(marker)))
     zipped, tarred = io.BytesIO(), io.BytesIO()
     with zipfile.ZipFile(zipped, "w") as archive:
@@ -219,7 +245,7 @@ def test_ck10_foreign_files_are_named_and_not_run(kind: str, tmp_path: Path) -> 
 def test_ck10_only_regular_files_are_read(place: str, tmp_path: Path) -> None:
     """CK-10."""
     os.mkfifo(tmp_path / "pipe")
-    assert "is not a charrnn checkpoint: it is no regular file" in refused(tmp_path / place)
+    assert "is not a charrnn checkpoint: it is not a regular file" in refused(tmp_path / place)
 
 
 def test_ck10_another_programs_safetensors(tmp_path: Path) -> None:
@@ -230,7 +256,7 @@ def test_ck10_another_programs_safetensors(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["absent", "nul\0"])
-def test_missing_files_are_told(name: str, tmp_path: Path) -> None:
+def test_missing_files_are_named(name: str, tmp_path: Path) -> None:
     saved(tmp_path / "last.safetensors", b"")
     with pytest.raises(CheckpointError, match=r"cannot read .*(No such file.*there is 'last|null)"):
         checkpoint.read(tmp_path / name)
@@ -311,11 +337,11 @@ INCONSISTENT = {
     "CK-12 tokenizer": (of_document(tokenizer="../x"), "tokenizer cannot be '../x'"),
     "CK-12 version 0": (of_document(format_version=0), "corrupt"),
     "CK-12 version a string": (of_document(format_version="1"), "corrupt"),
-    "CK-12 symbols twice": (of_tensors(tokenizer__vocabulary=TWICE), "cannot be used"),
+    "CK-12 duplicate tokens": (of_tensors(tokenizer__vocabulary=TWICE), "cannot be used"),
     "CK-12 no code point": (of_tensors(tokenizer__vocabulary=HIGH), "cannot be used"),
-    "CK-12 too few symbols": (
+    "CK-12 too few tokens": (
         of_tensors(tokenizer__vocabulary=np.arange(9, dtype=np.uint32)),
-        "20 symbols in its config, 10 in its vocabulary",
+        "20 tokens in its config, 10 in its vocabulary",
     ),
     "CK-13 extra": (
         of_tensors(bias=np.zeros(3, np.float32)),
@@ -389,7 +415,7 @@ def test_se05_hostile_headers_are_refused(case: str, tmp_path: Path) -> None:
 
 
 def huge(folder: Path) -> list[Path]:
-    """Files that would cost much if they were believed."""
+    """Return files that would need much memory or time if their claims were trusted."""
     document, tensors = parts(sample())
     claims = []
     for number, case in enumerate(["CK-12 hidden 65536", "CK-12 vocabulary of all", "CK-12 embedding huge"]):
@@ -453,7 +479,7 @@ def test_ck14_files_of_every_version_load_and_score_the_same(file: Path) -> None
     assert nats.sum() == pytest.approx(expected["nats"], rel=1e-6)
 
 
-def test_ck14_a_newer_digest_is_no_mystery(tmp_path: Path) -> None:
+def test_ck14_a_newer_file_with_a_wrong_digest(tmp_path: Path) -> None:
     """CK-14."""
     document, tensors = parts(sample())
     data = sealed({**document, "format_version": 9}, tensors)
@@ -476,6 +502,42 @@ def test_ck15_no_path_is_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert checkpoint.read("n").info["step"] == 7
 
 
+def test_what_exceeds_a_limit_is_not_saved() -> None:
+    """The writer checks what the reader checks."""
+    training = {str(number): np.zeros(1, np.float32) for number in range(1000)}
+    with pytest.raises(ValueError, match=r"^1008 tensors; at most 1000$"):
+        checkpoint.to_bytes(replace(sample(), training=training))
+    for changed, message in (
+        (replace(sample(), separator=b"a" * 257), "the separator is not a list of at most 256 ids"),
+        (replace(sample(), separator=b"?"), "an id of the separator is out of range"),
+        (replace(sample(), info={"text": "x" * 1_000_000}), "a header of 100[0-9]+ bytes; at most 1000000"),
+        (replace(sample(), training={"x": np.zeros(3, np.float16)}), "tensor train.x: expected none"),
+        (replace(sample(), weights={}), "tensor embedding: expected"),
+        (replace(sample(), tokenizer=ByteTokenizer()), "20 tokens in its config, 256 in its vocabulary"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            checkpoint.to_bytes(changed)
+
+
+def test_what_cannot_be_saved_is_known_before_training() -> None:
+    """As `to_bytes` decides, from the sizes alone."""
+    tokenizer = sample().tokenizer
+    check_can_be_saved(LSTM, tokenizer, b"a" * 256, training_tensors=1000 - 7 - 1)
+    for architecture, separator, count, message in (
+        (LSTM, b"", 1000 - 7, "1001 tensors; at most 1000"),
+        (LSTM, b"a" * 257, 0, "the separator is not a list of at most 256 ids"),
+        (Architecture("lstm", 21, (8,), 8), b"", 0, "21 tokens in its config, 20 in its vocabulary"),
+    ):
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            check_can_be_saved(architecture, tokenizer, separator, training_tensors=count)
+
+
+def test_info_may_hold_anything_that_looks_like_a_digest(tmp_path: Path) -> None:
+    model = replace(sample(), info={"zeros": "0" * 64, "sha256": "0" * 64})
+    checkpoint.write(tmp_path / "m.safetensors", model)
+    assert checkpoint.read(tmp_path / "m.safetensors").info == model.info
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["head.bias", "train.moments"])
 def test_ck22_numbers_that_are_not_finite_are_not_saved(value: float, name: str, tmp_path: Path) -> None:
@@ -493,7 +555,7 @@ def test_ck22_numbers_that_are_not_finite_are_not_saved(value: float, name: str,
     assert os.listdir(tmp_path) == ["m.safetensors"]
 
 
-def test_nu06_such_numbers_load(tmp_path: Path) -> None:
+def test_nu06_weights_that_are_not_finite_load(tmp_path: Path) -> None:
     document, tensors = parts(sample())
     tensors["head.bias"] = np.full(20, np.nan, np.float32)
     model = checkpoint.read(saved(tmp_path / "m.safetensors", sealed(document, tensors)))

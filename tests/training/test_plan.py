@@ -15,7 +15,7 @@ from charrnn.config.options import merge
 from charrnn.config.params import seconds
 from charrnn.config.train import PRESETS, TrainConfig
 from charrnn.dataset.dataset import Dataset
-from charrnn.errors import InputError
+from charrnn.errors import InputError, UsageError
 from charrnn.network.architecture import Architecture
 from charrnn.training import autoconfig as recipe
 from charrnn.training import plan as planning
@@ -321,3 +321,11 @@ def test_the_time_given_is_kept(corpus: Path, capfdbinary: Capture) -> None:
     done = json.loads(Path("run/metrics.jsonl").read_bytes().splitlines()[-1])
     assert done["event"] == "done"
     assert done["seconds"] <= time.monotonic() - began
+
+
+def test_a_model_that_could_not_be_saved_is_refused() -> None:
+    """Before any of it is trained: with its optimizer's state it has more tensors than the format allows."""
+    assert plan_of(steps=10, hidden=(4,), layers=58).architecture.num_layers == 58
+    assert plan_of(steps=10, hidden=(4,), layers=64, optimizer="sgd").architecture.num_layers == 64
+    with pytest.raises(UsageError, match="could not be saved: 1101 tensors; at most 1000"):
+        plan_of(steps=10, hidden=(4,), layers=64)
