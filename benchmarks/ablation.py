@@ -95,7 +95,7 @@ def recall(learner: Learner, ids: Array, gap: int) -> float:
     """Nats of a letter that is to be recalled, over a hundred lines less the first, which has nothing before it."""
     length = 2 * RECALLED + gap + 1
     engine = inference_engine(learner.architecture, learner.weights(), threads=learner.config.threads)
-    line = np.concatenate([[engine.architecture.bos_id], ids[: 100 * length]])
+    line = np.concatenate([[engine.vocabulary], ids[: 100 * length]])
     nats, _ = engine.score(line[None], engine.zero_state(1))
     costs: Array = nats[0, 1:].reshape(100, length)[1:, RECALLED + gap : -1]
     return float(costs.mean())

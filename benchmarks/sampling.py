@@ -49,7 +49,7 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
     from charrnn.engines.base import GenerationRequest
     from charrnn.engines.select import inference_engine
     from charrnn.generation.constraints import token_dfa
-    from charrnn.generation.sampling import sampler_of
+    from charrnn.generation.sampling import make_sampler
     from charrnn.network.architecture import Architecture
     from charrnn.scoring.batching import read_prefix
 
@@ -58,12 +58,19 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
     weights = {key: draw.normal(0, 0.05, shape).astype(np.float32) for key, shape in architecture.shapes().items()}
     engine = inference_engine(architecture, weights, name=name)
     config = SampleConfig(temp=0.8, length=LENGTH, num=texts, **controls)
-    automaton = token_dfa(V, 0, ())
-    logits, state = read_prefix(engine, np.zeros(0, np.int64))
+    request = GenerationRequest(
+        *read_prefix(engine, np.zeros(0, np.int64)),
+        dfa_start=np.zeros(1, np.int32),
+        per_prompt=texts,
+        params=config,
+        seed=1,
+        dfa=token_dfa(V, 0, ()),
+        batch_size=texts,
+    )
 
     def run() -> None:
-        sampler = sampler_of(engine, GenerationRequest(logits, state, config, seed=1, automaton=automaton, batch=texts))
-        while len(sampler.write(0.02).ids):
+        sampler = make_sampler(engine, request)
+        while len(sampler.advance(0.02).ids):
             pass
 
     return run

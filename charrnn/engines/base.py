@@ -1,7 +1,7 @@
-"""What an engine is: the two contracts that all other rooms know of engines.
+"""The contracts between engines and the other rooms.
 
-*Inference* scores, predicts and samples over named arrays; *training* reads a batch and leaves the gradients of its
-loss. Only the torch engine imports torch.
+An `InferenceEngine` scores, predicts and steps; a `Sampler` generates many texts; a `TrainingEngine` leaves the
+gradients of a batch's loss, and its `Optimizer` updates the weights. Only the torch engine imports torch.
 """
 
 from abc import ABC, abstractmethod
@@ -14,71 +14,165 @@ import numpy.typing as npt
 
 from charrnn.config.sample import SamplingParams
 from charrnn.config.train import TrainConfig
+from charrnn.errors import UsageError
 from charrnn.network.architecture import Architecture
 
 Array = npt.NDArray[Any]
 
-
 Ids = npt.NDArray[Any]
 """Token ids; integers."""
 
-
 State = tuple[Array, ...]
-"""One array per layer, float, shape (S, B, H): `h`, and for LSTM then `c`. A value: engines never
-change a state they were handed."""
-
+"""Arrays whose axis 1 is the batch row: (S, B, H) of each layer, `h` and for LSTM then `c`. A value: engines never
+change a state that they were given."""
 
 END, FORBIDDEN = -1, -2
-"""In an automaton, (A, V) integers: in state a, which is 0 where a text begins, the symbol v leads to state
-`automaton[a, v]`, or ends the text, or is not drawn. Some symbol is drawn in each state that is reached."""
+"""In a `TokenDFA`: the text ends with this token; the token is not drawn."""
 
+MAX_DFA_SIZE = 1 << 26
+"""States times vocabulary of a `TokenDFA`."""
 
 BETAS = (0.5, 0.99)
 """Of Adam and AdamW; short means, as runs are short."""
-
 
 LR_MULTIPLIERS = {"embedding": 2.0, "head.weight": 3.0}
 """How much faster than the layers other matrices learn with Adam and AdamW: all rates are those of the layers, which
 would become unstable first."""
 
 
+def zero_state(architecture: Architecture, batch: int, dtype: npt.DTypeLike = np.float32) -> State:
+    """Return the state of `batch` rows that have read nothing, (S, B, H) of each layer."""
+    return tuple(np.zeros((architecture.num_states, batch, H), dtype) for H in architecture.hidden)
+
+
+def take_rows(state: State, rows: Sequence[int]) -> State:
+    """Return a copy of some rows of a state, in this order."""
+    return tuple(array[:, rows] for array in state)
+
+
+def layer_features(architecture: Architecture, outputs: Sequence[Array]) -> Array:
+    """Return what the head reads, (..., F), from each layer's output (..., H)."""
+    if len(outputs) == 1:
+        return outputs[0]
+    if not architecture.sums_layers:
+        return np.concatenate(outputs, axis=-1)
+    total = outputs[0] + outputs[1]
+    for output in outputs[2:]:
+        total += output
+    return total
+
+
 @dataclass(frozen=True, eq=False)
-class GenerationRequest:
-    """Texts to be written. What they are depends on neither `batch` nor the times that a sampler is given.
+class TokenDFA:
+    """Which tokens may be drawn where in a text, as a deterministic finite automaton over token ids.
 
     Attributes:
-        logits, state: what each text begins with: (1, V), and the state of one row.
-        config: the controls; `num` texts of at most `length` symbols, at least 1.
+        next: int32 (A, V): the state that each token leads to, or `END`, or `FORBIDDEN`. Some token is allowed in each
+            state.
+        distance: int32 (A,), the fewest tokens from each state to an `END`, the greatest int32 where none can be
+            reached: texts then end within their length wherever they can. None: they are cut at their length.
+
+    Raises:
+        UsageError: A * V is beyond `MAX_DFA_SIZE`.
+        ValueError: an array is of the wrong shape, `next` leads to a state that does not exist, or allows nothing.
+    """
+
+    next: Array
+    distance: Array | None = None
+
+    def __post_init__(self) -> None:
+        if self.next.size > MAX_DFA_SIZE:
+            A, V = self.next.shape
+            raise UsageError(
+                f"the constraint needs {A:,} states for {V:,} tokens: more than {MAX_DFA_SIZE:,} transitions"
+            )
+        table = np.ascontiguousarray(self.next, np.int32)
+        object.__setattr__(self, "next", table)
+        if table.ndim != 2 or not table.size:
+            raise ValueError(f"an automaton's transitions of shape {table.shape}")
+        if table.min() < FORBIDDEN or table.max() >= len(table):
+            raise ValueError("the automaton leads to a state that it does not have")
+        if (table == FORBIDDEN).all(axis=1).any():
+            raise ValueError("the automaton has a state where nothing is allowed")
+        if self.distance is not None:
+            object.__setattr__(self, "distance", np.ascontiguousarray(self.distance, np.int32))
+            if self.distance.shape != table.shape[:1]:
+                raise ValueError(f"distances of shape {self.distance.shape} for {len(table)} states")
+
+
+@dataclass(frozen=True, eq=False)
+class GenerationRequest:
+    """Texts to be generated. Which they are depends neither on `batch_size` nor on the times given to the sampler.
+
+    Attributes:
+        logits: (P, V) of the first token after each of P prompts.
+        state: of P rows, after each prompt.
+        dfa_start: integers (P,), the automaton's state in which texts begin.
+        per_prompt: texts of each prompt, at least 1: text t continues prompt t // per_prompt. None: there is no end of
+            texts, and text t continues prompt t % P.
+        params: of at least 1 token.
         seed: of all draws.
-        automaton: what may be drawn, and what ends a text: see `END`.
-        batch: texts written side by side at most.
+        dfa: of V tokens.
+        batch_size: texts side by side, at most.
+        with_nats: whether `SampledTokens.nats` are wanted.
+
+    Raises:
+        ValueError: shapes or numbers do not fit together.
     """
 
     logits: Array
     state: State
-    config: SamplingParams
+    dfa_start: Array
+    per_prompt: int | None
+    params: SamplingParams
     seed: int
-    automaton: Array
-    batch: int
+    dfa: TokenDFA
+    batch_size: int
+    with_nats: bool = False
+
+    def __post_init__(self) -> None:
+        (A, V), P = self.dfa.next.shape, len(self.logits)
+        if self.logits.shape != (P, V) or not P:
+            raise ValueError(f"logits of shape {self.logits.shape} for {V} tokens")
+        if any(array.ndim != 3 or array.shape[1] != P for array in self.state):
+            raise ValueError(f"a state that has not {P} rows")
+        if self.dfa_start.shape != (P,) or self.dfa_start.min() < 0 or self.dfa_start.max() >= A:
+            raise ValueError(f"texts begin in states {self.dfa_start} of an automaton of {A}")
+        if (self.per_prompt is not None and self.per_prompt < 1) or self.batch_size < 1 or self.params.length < 1:
+            raise ValueError("nothing is requested")
+
+    @property
+    def num_texts(self) -> int | None:
+        """How many texts there are; None: there is no end of them."""
+        return None if self.per_prompt is None else len(self.logits) * self.per_prompt
+
+    def prompt_of(self, text: int) -> int:
+        """Return the prompt that a text continues."""
+        return text % len(self.logits) if self.per_prompt is None else text // self.per_prompt
 
 
 class SampledTokens(NamedTuple):
-    """Symbols, each text's own in order. N of them:
+    """N tokens, each text's own in order.
 
     Attributes:
-        texts: integers (N,), which text. ids: integers (N,). last: bool (N,), whether the text ends with it.
+        texts: integers (N,), which text. ids: integers (N,).
+        nats: float64 (N,), -ln p of the token, the model's own: without temperature, top-k and so on, and automaton.
+            NaN where the request is without.
+        last: bool (N,), whether the text ends with it.
     """
 
     texts: Array
     ids: Array
+    nats: Array
     last: Array
 
 
 class Sampler(Protocol):
-    """Texts that are being written side by side; where one ends the next begins."""
+    """Texts that are generated side by side; where one ends the next begins. Calls from several threads take turns."""
 
-    def write(self, seconds: float) -> SampledTokens:
-        """Go on for about so long, at least 8 symbols of each text; nothing comes once all texts are finished.
+    def advance(self, seconds: float) -> SampledTokens:
+        """Go on for about so long, by at least 8 tokens of each text; return what was drawn, nothing once all texts are
+        finished.
 
         Raises:
             NonFiniteError: a logit is not finite.
@@ -86,53 +180,78 @@ class Sampler(Protocol):
         ...
 
     def finish(self, text: int) -> None:
-        """Write no more of a text."""
+        """Draw no more tokens of a text that has begun."""
         ...
 
 
 class InferenceEngine(ABC):
-    """A model that reads ids. An id equal to `architecture.bos_id` is `<s>`: before reading it that
-    row's state is set to zero, so that a text is scored by putting `<s>` before it."""
+    """A model that reads token ids.
 
-    name: ClassVar[str]
-    architecture: Architecture
-    dtype: npt.DTypeLike = np.float32
+    An id equal to `vocabulary` is BOS, `<s>`: its row's state is zeroed before it is read, so that a text is scored by
+    putting `<s>` before it. A row's results do not depend on its neighbours: those of the native engine, and of the
+    numpy engine's `step`, to the last bit. Calls from several threads take turns.
 
-    def zero_state(self, batch: int) -> State:
-        """The state of `batch` rows that have read nothing; `<s>` must come next."""
-        S = self.architecture.num_states
-        return tuple(np.zeros((S, batch, H), self.dtype) for H in self.architecture.hidden)
+    Attributes:
+        name: of the engine.
+        vocabulary: V, the number of tokens.
+        adaptive: whether it learns from what it scores: then B is 1, and texts are read in order.
+    """
+
+    name: str
+    vocabulary: int
+    adaptive: bool = False
 
     @abstractmethod
-    def score(self, ids: Array, state: State) -> tuple[Array, State]:
-        """Read ids one after another, telling what each cost.
+    def zero_state(self, batch: int) -> State:
+        """Return the state of `batch` rows that have read nothing; `<s>` must come next."""
+
+    @abstractmethod
+    def score(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """Score ids, one after another.
 
         Args:
-            ids: integers of shape (B, T), B and T at least 1, in [0, V]; V is `<s>`.
-            state: of B rows, after all that came before `ids`.
+            ids: integers (B, T) in [0, V], B and T at least 1.
+            state: of B rows, after all that comes before `ids`.
 
         Returns:
-            nats, float64 (B, T): -ln p(ids[b, t] | everything before it); 0 where it is `<s>`.
-            The state after the last id.
+            nats, float64 (B, T): -ln p(ids[b, t] | everything before it), 0 at `<s>`; and the state after the last id.
+
+        Raises:
+            ValueError: an id is out of range, or the state does not fit. So do `predict` and `step`.
         """
 
     @abstractmethod
-    def step(self, ids: Array, state: State) -> tuple[Array, State]:
-        """Read one id per row.
+    def predict(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """Read ids as `score` does.
 
-        A row's logits and state are the same to the last bit whatever rows stand beside it.
+        Returns:
+            ln p of every token that could stand at each place, float32 (B, T, V), 0 at `<s>`; and the state after the
+            last id. Callers keep B*T*V below 2**24.
+        """
+
+    @abstractmethod
+    def step(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """Read one id per row; an adaptive engine does not learn from it.
 
         Args:
-            ids: integers of shape (B,) in [0, V].
+            ids: integers (B,) in [0, V].
             state: of B rows.
 
         Returns:
-            logits (B, V) of the next symbol, and the state after `ids`.
+            Logits (B, V) of the next token, and the state after `ids`.
         """
 
     def sampler(self, request: GenerationRequest) -> Sampler | None:
-        """Begin to write texts; None of an engine that has no loop of its own: it is stepped."""
+        """Begin to generate texts; return None where the engine has no loop of its own: `generation.sampling` steps it.
+
+        Raises:
+            ValueError: the request does not fit the model.
+        """
         return None
+
+    def fresh(self) -> "InferenceEngine":
+        """Return the engine as it was before it read anything: itself, unless it is adaptive."""
+        return self
 
 
 class Optimizer(ABC):

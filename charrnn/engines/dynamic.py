@@ -1,34 +1,31 @@
 """Dynamic evaluation (Krause et al. 2018): a model that goes on learning from the text it has just scored.
 
-What a symbol costs never depends on that symbol or on what comes after it.
+The nats of a token never depend on that token or on what comes after it.
 """
 
 from collections.abc import Mapping
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from charrnn.config.eval import DYNAMIC_RATE
-from charrnn.engines.base import Array, InferenceEngine, State
+from charrnn.engines.base import Array, Ids, InferenceEngine, State, layer_features, zero_state
+from charrnn.engines.native import lib
 from charrnn.engines.native.training import NativeTraining
-from charrnn.engines.select import choose_engine
 from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 
 if TYPE_CHECKING:
     from charrnn.engines.torch.model import TorchGradients
 
-
 SEGMENT = 32
-"""Symbols that are scored before the weights learn from them."""
-
+"""Tokens that are scored before the weights learn from them."""
 
 # Of the way back to the trained weights, so much at every segment, where gradients are as large as usual.
 _DECAY = 4e-3
 
-
 _MEMORY = 0.999  # of squared gradients, from segment to segment
-
 
 _EPSILON = 1e-8
 
@@ -41,15 +38,16 @@ class DynamicEngine(InferenceEngine):
     Args:
         architecture: the model's sizes.
         weights: the trained ones, named and shaped as `architecture.shapes()`.
-        rate: of learning; None: `DYNAMIC_RATE` by the largest layer's size.
+        rate: learning rate; None: `DYNAMIC_RATE` by the largest layer's size.
     """
 
     name = "dynamic"
+    adaptive = True
     model: "NativeTraining | TorchGradients"
 
     def __init__(self, architecture: Architecture, weights: Mapping[str, Array], *, rate: float | None = None) -> None:
-        self.architecture = architecture
-        if choose_engine("auto", "cpu", cell=architecture.cell, training=True) == "native":
+        self.architecture, self.vocabulary, self._lock = architecture, architecture.vocabulary, Lock()
+        if lib.is_fast() and lib.supports(architecture.cell):
             self.model = NativeTraining(architecture)
             self.model.set_num_threads(available_cpus())
         else:
@@ -64,59 +62,81 @@ class DynamicEngine(InferenceEngine):
         self.rate = DYNAMIC_RATE / max(architecture.hidden) if rate is None else rate
         self.segments = 0
 
-    def score(self, ids: Array, state: State) -> tuple[Array, State]:
+    def zero_state(self, batch: int) -> State:
+        """See `InferenceEngine`."""
+        return zero_state(self.architecture, batch)
+
+    def fresh(self) -> "DynamicEngine":
+        """See `InferenceEngine`."""
+        return DynamicEngine(self.architecture, self.trained, rate=self.rate)
+
+    def score(self, ids: Ids, state: State) -> tuple[Array, State]:
         """See `InferenceEngine`; B is 1."""
-        assert len(ids) == 1, "one row at a time"
         nats = np.zeros(ids.shape)
-        for begin in range(0, ids.shape[1], SEGMENT):
-            end = begin + SEGMENT
-            nats[0, begin:end], state = self._segment(ids[:, begin:end], state)
+        with self._lock:
+            for begin, end in self._segments(ids):
+                nats[0, begin:end], _, state = self._learn(ids[:, begin:end], state)
         return nats, state
 
-    def step(self, ids: Array, state: State) -> tuple[Array, State]:
-        """Nothing is known of what it reads: it would learn nothing."""
-        raise NotImplementedError
+    def predict(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """See `InferenceEngine`; B is 1."""
+        ln_p = np.zeros((*ids.shape, self.vocabulary), np.float32)
+        with self._lock:
+            for begin, end in self._segments(ids):
+                _, ln_p[0, begin:end], state = self._learn(ids[:, begin:end], state)
+        return ln_p, state
 
-    def _segment(self, ids: Array, state: State) -> tuple[Array, State]:
-        """Score ids (1, N), then learn from them; nats (N,)."""
+    def step(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """See `InferenceEngine`; nothing is learnt."""
+        with self._lock:
+            features, after = self.model.forward(ids[:, None], state)
+            return features[0] @ self.weights["head.weight"].T + self.weights["head.bias"], after
+
+    def _segments(self, ids: Ids) -> list[tuple[int, int]]:
+        """Where segments begin and end."""
+        if len(ids) != 1:
+            raise ValueError(f"{len(ids)} rows of an engine that reads one at a time")
+        T = ids.shape[1]
+        return [(begin, min(begin + SEGMENT, T)) for begin in range(0, T, SEGMENT)]
+
+    def _learn(self, ids: Ids, state: State) -> tuple[Array, Array, State]:
+        """Score ids (1, N), then learn from them; return nats (N,), ln p (N, V) and the state after."""
         read, after = self.model.forward(ids, state)
-        features = np.concatenate((self._features(state)[None], read[:-1, 0]))  # (N, F), before each id
-        scored = np.flatnonzero(ids[0] != self.architecture.bos_id)
-        nats = np.zeros(ids.shape[1])
+        before = layer_features(self.architecture, [layer[0, 0] for layer in state])
+        features = np.concatenate((before[None], read[:-1, 0]))  # (N, F), before each id
+        scored = np.flatnonzero(ids[0] != self.vocabulary)
+        nats, ln_p = np.zeros(ids.shape[1]), np.zeros((ids.shape[1], self.vocabulary), np.float32)
         if not len(scored):
-            return nats, after
+            return nats, ln_p, after
         head, features, targets = self.weights["head.weight"], features[scored], ids[0, scored]
         logits = features @ head.T + self.weights["head.bias"]
         logits -= logits.max(axis=1, keepdims=True)
-        odds = np.exp(logits)
-        sums = odds.sum(axis=1, keepdims=True)
+        exps = np.exp(logits)
+        sums = exps.sum(axis=1, keepdims=True)
         places = np.arange(len(scored))
         nats[scored] = np.log(sums[:, 0], dtype=np.float64) - logits[places, targets]
-        grad = odds / sums  # of the mean cost by the logits
+        ln_p[scored] = logits - np.log(sums, dtype=np.float64)
+        grad = exps / sums  # of the mean loss by the logits
         grad[places, targets] -= 1
         grad /= len(scored)
         by_features = np.zeros((ids.shape[1], head.shape[1]), np.float32)
         by_features[scored] = grad @ head
-        # the first symbol's features came with the state, and where that came from is no longer known
+        # the first token's features came with the state, and where that came from is no longer known
         self.model.backward(np.concatenate((by_features[1:], np.zeros_like(by_features[:1])))[:, None])
         self.model.gradients["head.weight"] = grad.T @ features
         self.model.gradients["head.bias"] = grad.sum(axis=0)
-        self._learn()
-        return nats, after
+        self._update()
+        return nats, ln_p, after
 
-    def _features(self, state: State) -> Array:
-        """What the head reads of a row's state."""
-        outputs = [layer[0, 0] for layer in state]
-        return np.asarray(sum(outputs) if self.architecture.sums_layers else np.concatenate(outputs))
-
-    def _learn(self) -> None:
+    def _update(self) -> None:
+        """Make a step along the gradients."""
         self.segments += 1
-        sizes = {}  # of gradients, the root of the mean square
+        rms = {}  # of gradients
         for name, square in self.squares.items():
             square *= _MEMORY
             square += (1 - _MEMORY) * self.model.gradients[name] ** 2
-            sizes[name] = np.sqrt(square / (1 - _MEMORY**self.segments))
-        usual = sum(float(size.sum()) for size in sizes.values()) / self.architecture.num_parameters
+            rms[name] = np.sqrt(square / (1 - _MEMORY**self.segments))
+        mean_rms = sum(float(size.sum()) for size in rms.values()) / self.architecture.num_parameters
         for name, weight in self.weights.items():
-            weight += np.minimum(sizes[name] * (_DECAY / max(usual, 1e-30)), 1) * (self.trained[name] - weight)
-            weight -= self.rate * self.model.gradients[name] / (sizes[name] + _EPSILON)
+            weight += np.minimum(rms[name] * (_DECAY / max(mean_rms, 1e-30)), 1) * (self.trained[name] - weight)
+            weight -= self.rate * self.model.gradients[name] / (rms[name] + _EPSILON)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.engines.base import Array, InferenceEngine, State
+from charrnn.engines.base import Array, Ids, InferenceEngine, State, layer_features, zero_state
 from charrnn.network.architecture import Architecture
 
 
@@ -246,32 +246,47 @@ class ReferenceEngine(InferenceEngine):
     name = "reference"
 
     def __init__(self, architecture: Architecture, weights: Mapping[str, Array]) -> None:
-        self.architecture = architecture
+        self.architecture, self.vocabulary = architecture, architecture.vocabulary
         self.dtype = np.result_type(np.float64, *weights.values())
         self.weights = {name: np.asarray(weights[name], self.dtype) for name in architecture.shapes()}
 
-    def score(self, ids: Array, state: State) -> tuple[Array, State]:
+    def zero_state(self, batch: int) -> State:
+        """See `InferenceEngine`."""
+        return zero_state(self.architecture, batch, self.dtype)
+
+    def score(self, ids: Ids, state: State) -> tuple[Array, State]:
         """See `InferenceEngine`."""
         nats, state = self.nats(ids, state)
         return np.asarray(nats.real, np.float64), state
 
-    def nats(self, ids: Array, state: State) -> tuple[Array, State]:
+    def nats(self, ids: Ids, state: State) -> tuple[Array, State]:
         """Return what `score` does, with nats of the weights' own dtype, so that they can be differentiated."""
-        nats = np.zeros(ids.shape, self.dtype)  # (B, T)
+        ln_p, after = self._ln_p(ids, state)
+        targets = np.where(ids == self.vocabulary, 0, ids)
+        return -np.take_along_axis(ln_p, targets[..., None], axis=2)[..., 0], after
+
+    def predict(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """See `InferenceEngine`; in float64."""
+        ln_p, after = self._ln_p(ids, state)
+        return np.asarray(ln_p.real, np.float64), after
+
+    def _ln_p(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """Return what `predict` does, ln p of the weights' own dtype."""
+        ln_p = np.zeros((*ids.shape, self.vocabulary), self.dtype)
         after = tuple(np.array(layer, self.dtype) for layer in state)
         for row, text in enumerate(ids):
             vectors = [layer[:, row] for layer in after]
             for t, token in enumerate(text):
-                if token != self.architecture.bos_id:
-                    nats[row, t] = -log_softmax(self._logits(vectors))[token]
+                if token != self.vocabulary:
+                    ln_p[row, t] = log_softmax(self._logits(vectors))
                 vectors = self._read(token, vectors)
             for layer, vector in zip(after, vectors, strict=True):
                 layer[:, row] = vector
-        return nats, after
+        return ln_p, after
 
-    def step(self, ids: Array, state: State) -> tuple[Array, State]:
+    def step(self, ids: Ids, state: State) -> tuple[Array, State]:
         """See `InferenceEngine`."""
-        logits = np.zeros((len(ids), self.architecture.vocabulary), self.dtype)  # (B, V)
+        logits = np.zeros((len(ids), self.vocabulary), self.dtype)  # (B, V)
         after = tuple(np.array(layer, self.dtype) for layer in state)
         for row, token in enumerate(ids):
             vectors = self._read(token, [layer[:, row] for layer in after])
@@ -282,13 +297,12 @@ class ReferenceEngine(InferenceEngine):
 
     def _logits(self, vectors: list[Array]) -> Array:
         """Return logits (V,) from one row's state, an array (S, H) per layer: the head reads each layer's h."""
-        outputs = [vector[0] for vector in vectors]
-        features = np.sum(outputs, axis=0) if self.architecture.sums_layers else np.concatenate(outputs)
+        features = layer_features(self.architecture, [vector[0] for vector in vectors])
         return np.asarray(self.weights["head.weight"] @ features + self.weights["head.bias"])
 
     def _read(self, token: int, vectors: list[Array]) -> list[Array]:
         """Return one row's state after it has read one more token."""
-        if token == self.architecture.bos_id:
+        if token == self.vocabulary:
             vectors = [np.zeros_like(vector) for vector in vectors]
         x = self.weights["embedding"][token]  # (E,)
         after = []

@@ -9,7 +9,7 @@ from charrnn.config.sample import SamplingParams
 from charrnn.corpus.records import SeparatorScanner, insert_bos
 from charrnn.engines.base import GenerationRequest, Ids, InferenceEngine, SampledTokens
 from charrnn.generation.constraints import token_dfa
-from charrnn.generation.sampling import sampler_of
+from charrnn.generation.sampling import make_sampler
 from charrnn.scoring.batching import read_prefix
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import Utf8Splitter
@@ -70,18 +70,20 @@ def generate(
     stops = tuple(filter(None, (stop, separator)))
     end = tokenizer.encode(separator)
     if separator:  # where a record ends in the prompt, another one begins
-        prompt = insert_bos(prompt, SeparatorScanner(end).feed(prompt), engine.architecture.bos_id)
+        prompt = insert_bos(prompt, SeparatorScanner(end).feed(prompt), engine.vocabulary)
     request = GenerationRequest(
         *read_prefix(engine, prompt),
-        config,
+        dfa_start=np.zeros(1, np.int32),
+        per_prompt=config.num,
+        params=config,
         seed=seed,
-        automaton=token_dfa(engine.architecture.vocabulary, tokenizer.unknown, tuple(end.tolist())),
-        batch=BATCH,
+        dfa=token_dfa(engine.vocabulary, tokenizer.unknown, tuple(end.tolist())),
+        batch_size=BATCH,
     )
-    sampler = sampler_of(engine, request)
+    sampler = make_sampler(engine, request)
     due, pause = 0, 0.0  # the first symbols come at once
     while due < config.num:
-        for index, ids, finished in _by_text(sampler.write(pause)):
+        for index, ids, finished in _by_text(sampler.advance(pause)):
             text = texts.setdefault(index, _Text(stops))
             for some in np.split(ids, len(ids)) if stop else [ids]:  # one by one where any may complete the stop
                 text.write(tokenizer.decode(some))

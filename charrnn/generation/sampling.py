@@ -1,4 +1,4 @@
-"""Sampling by an engine's `step`: one symbol of each text at a time.
+"""Logits to one id, and sampling by an engine's `step`: one token of each text at a time.
 
 Temperature as in Ackley et al. 1985; top-p (nucleus) as in Holtzman et al. 2020; min-p as in Nguyen et
 al. 2024. A draw depends on (seed, index of the text, position) alone, so that a text comes out the same
@@ -6,6 +6,7 @@ whatever is written beside it.
 """
 
 import time
+from threading import Lock
 
 import numpy as np
 
@@ -15,31 +16,32 @@ from charrnn.engines.base import (
     FORBIDDEN,
     Array,
     GenerationRequest,
+    Ids,
     InferenceEngine,
     SampledTokens,
     Sampler,
     State,
+    take_rows,
 )
 from charrnn.errors import NonFiniteError
 from charrnn.rng import RngStream, generator
 
-STEPS = 8  # of a call at least
+MIN_STEPS = 8  # of a call
+
+_UNIFORMS = 256  # taken from a text's generator at a time
 
 
-_DRAWS = 256  # uniforms taken from a text's generator at a time
+def distribution(logits: Array, params: SamplingParams, forbidden: Array | None = None) -> Array:
+    """Return the probabilities that ids are drawn with.
 
-
-def distribution(logits: Array, config: SamplingParams, never: Array | None = None) -> Array:
-    """What is drawn from, after all controls.
-
-    The controls act one after another: temperature, top-k, top-p, min-p. Among equals the lower id
-    comes first, so that top-k never keeps more than k.
+    Temperature, top-k, top-p and min-p act one after another. Among equals the lower id comes first, so that top-k
+    never keeps more than k.
 
     Args:
         logits: (B, V).
-        config: its temp, top_k, top_p and min_p. A temperature so low that the likeliest symbol's
-            odds overflow is greedy.
-        never: bool (B, V), what is not drawn; some symbol of each row is. None: everything is.
+        params: its temp, top_k, top_p and min_p. A temperature so low that the likeliest token's probability would
+            overflow is greedy.
+        forbidden: bool (B, V), what is not drawn; some token of each row is allowed. None: all are.
 
     Returns:
         Probabilities, float64 (B, V); each row sums to 1.
@@ -50,38 +52,35 @@ def distribution(logits: Array, config: SamplingParams, never: Array | None = No
     if not np.isfinite(logits).all():
         raise NonFiniteError
     scores = logits.astype(np.float64)
-    if never is not None:
-        scores[never] = -np.inf
+    if forbidden is not None:
+        scores[forbidden] = -np.inf
     scores -= scores.max(axis=1, keepdims=True)
-    if config.temp < 1e-6:
+    if params.temp < 1e-6:
         greedy = np.zeros_like(scores)
         greedy[np.arange(len(scores)), scores.argmax(axis=1)] = 1.0
         return greedy
-    probabilities = np.exp(scores / config.temp)
+    probabilities = np.exp(scores / params.temp)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     V = probabilities.shape[1]
-    if 0 < config.top_k < V or config.top_p < 1:
+    if 0 < params.top_k < V or params.top_p < 1:
         order = np.argsort(-probabilities, axis=1, kind="stable")  # likeliest first
         ranked = np.take_along_axis(probabilities, order, axis=1)
-        kept = np.arange(V) < (config.top_k or V)
+        kept = np.arange(V) < (params.top_k or V)
         before = np.cumsum(np.where(kept, ranked, 0), axis=1)
         before = (before - np.where(kept, ranked, 0)) / before[:, -1:]
-        kept = kept & (before < config.top_p)
+        kept = kept & (before < params.top_p)
         np.put_along_axis(probabilities, order, np.where(kept, ranked, 0), axis=1)
-    if config.min_p > 0:
-        probabilities[probabilities < config.min_p * probabilities.max(axis=1, keepdims=True)] = 0
+    if params.min_p > 0:
+        probabilities[probabilities < params.min_p * probabilities.max(axis=1, keepdims=True)] = 0
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     return probabilities
 
 
 def inverse_cdf(probabilities: Array, uniforms: Array) -> Array:
-    """The inverse of the distribution function, in id order.
+    """Return the ids (B,) that uniform numbers draw: the first whose cumulated probability exceeds the number.
 
     Args:
         probabilities: float64 (B, V). uniforms: float64 (B,) in [0, 1).
-
-    Returns:
-        ids (B,): the first whose cumulated probability exceeds the uniform; never one of probability 0.
     """
     cumulated = np.cumsum(probabilities, axis=1)
     cumulated /= cumulated[:, -1:]
@@ -89,8 +88,8 @@ def inverse_cdf(probabilities: Array, uniforms: Array) -> Array:
     return ids
 
 
-def sampler_of(engine: InferenceEngine, request: GenerationRequest) -> Sampler:
-    """Begin to write texts: by the engine's own loop, or step by step."""
+def make_sampler(engine: InferenceEngine, request: GenerationRequest) -> Sampler:
+    """Begin to generate texts: by the engine's own loop, or step by step."""
     return engine.sampler(request) or StepSampler(engine, request)
 
 
@@ -98,85 +97,121 @@ class StepSampler:
     """`Sampler` by `engine.step`."""
 
     def __init__(self, engine: InferenceEngine, request: GenerationRequest) -> None:
-        self._engine, self._request, self._config = engine, request, request.config
-        never = request.automaton == FORBIDDEN  # (A, V)
-        self._never = never if never.any() else None
-        self._begun = 0
+        if request.logits.shape[1] != engine.vocabulary:
+            raise ValueError(f"logits of shape {request.logits.shape} of a model of {engine.vocabulary} tokens")
+        self._engine, self._request, self._lock = engine, request, Lock()
+        forbidden = request.dfa.next == FORBIDDEN  # (A, V)
+        self._forbidden = forbidden if forbidden.any() or request.dfa.distance is not None else None
+        self._started = 0
         self._rows: list[_Row] = []
         self._ids = np.zeros(0, np.int64)  # (B,) what the rows are to read next
-        self._state: State = tuple(layer[:, :0] for layer in request.state)
+        self._state: State = take_rows(request.state, [])
 
-    def write(self, seconds: float) -> SampledTokens:
+    def advance(self, seconds: float) -> SampledTokens:
         """See `Sampler`."""
-        until = time.monotonic() + seconds
-        steps = 0
-        texts: list[int] = []
-        ids: list[int] = []
-        last: list[bool] = []
-        while self._rows or self._begun < self._config.num:
-            drawn = self._draw()
-            alive = []
-            for number, (row, symbol) in enumerate(zip(self._rows, drawn.tolist(), strict=True)):
-                goes_on = row.take(int(self._request.automaton[row.state, symbol]), self._config.length)
-                texts.append(row.text)
-                ids.append(symbol)
-                last.append(not goes_on)
-                if goes_on:
-                    alive.append(number)
-            self._ids = drawn
-            self._keep(alive)
-            steps += 1
-            if steps >= STEPS and time.monotonic() >= until:
-                break
-        return SampledTokens(np.array(texts, np.int64), np.array(ids, np.int64), np.array(last, np.bool_))
+        with self._lock:
+            return self._advance(time.monotonic() + seconds)
 
     def finish(self, text: int) -> None:
         """See `Sampler`."""
-        self._keep([number for number, row in enumerate(self._rows) if row.text != text])
+        with self._lock:
+            self._keep([number for number, row in enumerate(self._rows) if row.text != text])
 
-    def _draw(self) -> Array:
-        """The next symbol of each row, those of texts that begin among them."""
+    def _advance(self, deadline: float) -> SampledTokens:
+        dfa, length, steps = self._request.dfa, self._request.params.length, 0
+        texts: list[int] = []
+        ids: list[int] = []
+        nats: list[Array] = []
+        last: list[bool] = []
+        while self._rows or self._num_waiting():
+            drawn, drawn_nats = self._draw()
+            goes_on = []
+            for number, (row, token) in enumerate(zip(self._rows, drawn.tolist(), strict=True)):
+                row.position += 1
+                row.state = int(dfa.next[row.state, token])
+                ends = row.state == END or row.position == length
+                texts.append(row.text)
+                ids.append(token)
+                last.append(ends)
+                if not ends:
+                    goes_on.append(number)
+            nats.append(drawn_nats)
+            self._ids = drawn
+            self._keep(goes_on)
+            steps += 1
+            if steps >= MIN_STEPS and time.monotonic() >= deadline:
+                break
+        return SampledTokens(
+            np.array(texts, np.int64),
+            np.array(ids, np.int64),
+            np.concatenate([np.zeros(0), *nats]),
+            np.array(last, np.bool_),
+        )
+
+    def _num_waiting(self) -> int:
+        """How many texts may begin now."""
+        free, texts = self._request.batch_size - len(self._rows), self._request.num_texts
+        return free if texts is None else min(free, texts - self._started)
+
+    def _draw(self) -> tuple[Array, Array]:
+        """Draw the next id of each row, those of texts that begin among them; and -ln p of it, or NaN."""
         request = self._request
         logits = request.logits[:0]
         if self._rows:
             logits, self._state = self._engine.step(self._ids, self._state)
-        new = min(request.batch - len(self._rows), self._config.num - self._begun)
-        if new:
-            self._rows += [_Row(self._begun + each, request.seed) for each in range(new)]
-            self._begun += new
-            logits = np.concatenate([logits, np.repeat(request.logits, new, axis=0)])
+        if new := self._num_waiting():
+            texts = range(self._started, self._started + new)
+            prompts = [request.prompt_of(text) for text in texts]
+            starts = request.dfa_start[prompts].tolist()
+            self._rows += [_Row(text, start, request.seed) for text, start in zip(texts, starts, strict=True)]
+            self._started += new
+            logits = np.concatenate([logits, request.logits[prompts]])
             self._state = tuple(
-                np.concatenate([layer, np.repeat(first, new, axis=1)], axis=1)
-                for layer, first in zip(self._state, request.state, strict=True)
+                np.concatenate(layers, axis=1)
+                for layers in zip(self._state, take_rows(request.state, prompts), strict=True)
             )
-        never = None if self._never is None else self._never[[row.state for row in self._rows]]
         uniforms = np.array([row.uniform() for row in self._rows])
-        return inverse_cdf(distribution(logits, self._config, never), uniforms)
+        ids = inverse_cdf(distribution(logits, request.params, self._not_allowed()), uniforms)
+        return ids, _nats(logits, ids) if request.with_nats else np.full(len(ids), np.nan)
 
-    def _keep(self, alive: list[int]) -> None:
-        if len(alive) < len(self._rows):
-            self._rows, self._ids = [self._rows[number] for number in alive], self._ids[alive]
-            self._state = tuple(layer[:, alive] for layer in self._state)
+    def _not_allowed(self) -> Array | None:
+        """What may not be drawn, bool (B, V): what the automaton forbids, and what leaves a text that could still end
+        within its length too little room."""
+        dfa, length = self._request.dfa, self._request.params.length
+        if self._forbidden is None:
+            return None
+        states = [row.state for row in self._rows]
+        forbidden: Array = self._forbidden[states]
+        if dfa.distance is not None:
+            left = np.array([length - row.position for row in self._rows])[:, None]  # (B, 1)
+            next_states = dfa.next[states]  # (B, V)
+            too_far = (next_states >= 0) & (dfa.distance[np.maximum(next_states, 0)] > left - 1)
+            forbidden |= too_far & (dfa.distance[states][:, None] <= left)
+        return forbidden
+
+    def _keep(self, rows: list[int]) -> None:
+        if len(rows) < len(self._rows):
+            self._rows, self._ids = [self._rows[number] for number in rows], self._ids[rows]
+            self._state = take_rows(self._state, rows)
+
+
+def _nats(logits: Array, ids: Ids) -> Array:
+    """-ln p of an id in each row (B, V), float64."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    return np.asarray(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(ids)), ids])
 
 
 class _Row:
-    """A text being written, and where it is."""
+    """A text that is being generated, and where it is."""
 
-    def __init__(self, text: int, seed: int) -> None:
-        self.text = text
-        self.position = self.state = 0
+    def __init__(self, text: int, state: int, seed: int) -> None:
+        self.text, self.position, self.state = text, 0, state
         self._generator = generator(seed, RngStream.SAMPLE, text)
         self._uniforms: list[float] = []
 
     def uniform(self) -> float:
-        """The draw for the next symbol."""
-        place = self.position % _DRAWS
+        """Return the uniform number that draws the next token."""
+        place = self.position % _UNIFORMS
         if place == 0:
-            self._uniforms = self._generator.random(_DRAWS).tolist()
+            self._uniforms = self._generator.random(_UNIFORMS).tolist()
         return self._uniforms[place]
-
-    def take(self, state: int, length: int) -> bool:
-        """A symbol that leads to a state of the automaton. Returns whether the text goes on."""
-        self.position += 1
-        self.state = state
-        return state != END and self.position < length

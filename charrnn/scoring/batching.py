@@ -52,7 +52,7 @@ def score_ids(
     Raises:
         NonFiniteError: the model's arithmetic overflows.
     """
-    start = engine.architecture.bos_id
+    start = engine.vocabulary
     waiting = enumerate(iter(texts))
     rows: list[_Slot] = []
     while len(rows) < slots and (row := _next_text(waiting)) is not None:
@@ -136,7 +136,7 @@ def _tally(nats: Array, oov: Array, starts: int) -> Score:
 def read_prefix(engine: InferenceEngine, prompt: Ids) -> tuple[Array, State]:
     """Logits (1, V) and state after `<s>` and the prompt."""
     state = engine.zero_state(1)
-    read = np.concatenate([[engine.architecture.bos_id], prompt]).astype(np.int64)
+    read = np.concatenate([[engine.vocabulary], prompt]).astype(np.int64)
     if len(read) > 1:  # by chunks, as one call per symbol would be slow
         for begin in range(0, len(read) - 1, 4096):
             _, state = engine.score(read[None, begin : min(begin + 4096, len(read) - 1)], state)

@@ -199,7 +199,7 @@ def score_records(
     """
     encoder = tokenizer.encoder(errors)
     ids = encode_chunks(tokenizer, encoder, with_final_separator(pieces, separator), unknown, name)
-    blocks = _blocks(ids, SeparatorScanner(tokenizer.encode(separator)), engine.architecture.bos_id, window)
+    blocks = _blocks(ids, SeparatorScanner(tokenizer.encode(separator)), engine.vocabulary, window)
     scores = score_ids(engine, tokenizer, ([block] for block in blocks), slots=slots, check=check)
     return with_lengths(sum(scores, Score()), encoder)
 

@@ -24,7 +24,7 @@ Check = Callable[[int], None]
 
 def evaluate_streams(engine: InferenceEngine, split: Dataset, limit: int, check: Check) -> Score:
     """The first `limit` symbols, in pieces scored side by side."""
-    pieces = split.val.segments(VAL_STREAMS, limit, engine.architecture.bos_id)
+    pieces = split.val.segments(VAL_STREAMS, limit, engine.vocabulary)
     score = sum(score_ids(engine, split.tokenizer, ([piece] for piece in pieces), check=check), Score())
     share = score.tokens / len(split.val)  # of the text's characters and bytes, near enough
     counts = split.val_counts

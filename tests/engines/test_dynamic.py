@@ -127,6 +127,42 @@ def test_starts_alone_teach_nothing() -> None:
     assert engine.segments == 0
 
 
+def test_it_can_begin_afresh() -> None:
+    """As it was before it read anything, however often; and what it predicts is what it scores with."""
+    architecture = ARCHITECTURES[0]
+    ids = np.where(np.arange(100) % 40 == 0, V, np.arange(100) ** 2 % V)[None]
+    engine = DynamicEngine(architecture, drawn(architecture))
+    assert engine.adaptive
+    state = engine.zero_state(1)
+    nats, _ = engine.score(ids, state)
+    assert not np.array_equal(engine.score(ids, state)[0], nats)  # it has learnt
+    assert np.array_equal(engine.fresh().score(ids, state)[0], nats)
+    ln_p, _ = engine.fresh().predict(ids, state)
+    places = np.flatnonzero(ids[0] < V)
+    assert np.allclose(ln_p[0, places, ids[0, places]], -nats[0, places], rtol=3e-7, atol=3e-7)
+    assert not ln_p[ids == V].any()
+
+
+def test_a_step_teaches_nothing() -> None:
+    """Of any number of rows; its logits are those that a static engine has."""
+    architecture = ARCHITECTURES[0]
+    engine, static = DynamicEngine(architecture, drawn(architecture)), NumpyInference(architecture, drawn(architecture))
+    ids = np.array([V, 1, 2])
+    for _ in range(2):
+        logits, after = engine.step(ids, engine.zero_state(3))
+        true, true_after = static.step(ids, engine.zero_state(3))
+        assert np.allclose(logits, true, atol=1e-5)
+        assert np.allclose(after[0], true_after[0], atol=1e-5)
+    assert engine.segments == 0
+
+
+@pytest.mark.parametrize("call", ["score", "predict"])
+def test_it_reads_one_row(call: str) -> None:
+    engine = DynamicEngine(ARCHITECTURES[0], drawn(ARCHITECTURES[0]))
+    with pytest.raises(ValueError, match="one at a time"):
+        getattr(engine, call)(np.zeros((2, 3), np.int64), engine.zero_state(2))
+
+
 @pytest.fixture
 def _models(tmp_path: Path) -> None:
     """A model of texts, and one of records, with weights at random."""

@@ -2,15 +2,18 @@
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from charrnn.config.sample import SampleConfig
 from charrnn.engines import reference as oracle
 from charrnn.engines import select as devices
-from charrnn.engines.base import Array, InferenceEngine, State
+from charrnn.engines.base import Array, GenerationRequest, InferenceEngine, State, TokenDFA
 from charrnn.engines.native import lib as core
 from charrnn.engines.native.inference import NativeInference
 from charrnn.engines.numpy import inference as fast
@@ -68,6 +71,16 @@ def drawn_ids(B: int, T: int, starts: float = 0.2, seed: int = 2) -> Array:
     return np.where(random.random((B, T)) < starts, V, random.integers(0, V, (B, T)))
 
 
+def requested(
+    first: tuple[Array, State], config: SampleConfig, *, seed: int, dfa: Array | TokenDFA, batch_size: int, **more: Any
+) -> GenerationRequest:
+    """A request for `config.num` texts after each prompt, whose logits and state are given; all begin in state 0."""
+    logits, state = first
+    more = {"dfa_start": np.zeros(len(logits), np.int32), "per_prompt": config.num, **more}
+    dfa = dfa if isinstance(dfa, TokenDFA) else TokenDFA(dfa)
+    return GenerationRequest(logits, state, params=config, seed=seed, dfa=dfa, batch_size=batch_size, **more)
+
+
 def distance(value: Array, truth: Array) -> float:
     """Of the norms; of nothing, nothing."""
     assert value.shape == truth.shape
@@ -83,6 +96,15 @@ def assert_same_scores(engine: InferenceEngine, architecture: Architecture, B: i
     assert nats.dtype == np.float64
     assert (nats[ids == V] == 0).all()
     assert distance(nats, true_nats) < 1e-5
+    ln_p, predicted = engine.predict(ids, state)
+    true_ln_p, _ = truth.predict(ids, state)
+    assert ln_p.dtype == np.float32
+    assert (ln_p[ids == V] == 0).all()
+    assert distance(ln_p, true_ln_p) < 1e-5
+    of_ids = np.take_along_axis(ln_p, np.where(ids == V, 0, ids)[..., None], axis=2)[..., 0]
+    assert np.allclose(of_ids, -nats, rtol=3e-7, atol=3e-7)  # float32 rounding
+    for value, other in zip(predicted, after, strict=True):
+        assert np.array_equal(value, other)
     logits, stepped = engine.step(ids[:, 0], state)
     true_logits, true_stepped = truth.step(ids[:, 0], state)
     assert distance(logits, true_logits) < 1e-5
@@ -245,12 +267,40 @@ def test_saturated_gates_are_exact() -> None:
 
 
 @pytest.mark.parametrize("wrong", [-1, V + 1])
-def test_numpy_refuses_an_id_out_of_range(wrong: int) -> None:
+def test_an_id_out_of_range_is_refused(wrong: int) -> None:
+    for engine in (NumpyInference(MODELS[0], drawn(MODELS[0])), TorchInference(MODELS[0], drawn(MODELS[0]))):
+        with pytest.raises(ValueError, match="out of range"):
+            engine.step(np.array([0, wrong]), engine.zero_state(2))
+        for read in (engine.score, engine.predict):
+            with pytest.raises(ValueError, match="out of range"):
+                read(np.array([[0, wrong]]), engine.zero_state(1))
+
+
+@pytest.mark.parametrize("kind", ["native", "numpy", "torch"])
+def test_calls_from_several_threads_take_turns(kind: str) -> None:
+    """They share an engine's memory, and come out as if they were alone."""
+    if kind == "native" and core.library() is None:
+        pytest.skip("the compiled core was not built here")
+    architecture = Architecture("gru", V, (33, 20), 4)
+    engine = inference_engine(architecture, drawn(architecture), name=kind)
+    calls = [(B, T, seed) for seed, (B, T) in enumerate([(1, 90), (3, 9), (2, 40), (4, 70)] * 5)]
+
+    def found(call: tuple[int, int, int]) -> list[Array]:
+        B, T, seed = call
+        ids, state = drawn_ids(B, T, seed=seed), engine.zero_state(B)
+        nats, after = engine.score(ids, state)
+        return [nats, engine.predict(ids, state)[0], engine.step(ids[:, 0], state)[0], *after]
+
+    expected = [found(call) for call in calls]
+    with ThreadPoolExecutor(4) as pool:
+        for values, true in zip(pool.map(found, calls), expected, strict=True):
+            assert all(np.array_equal(value, other) for value, other in zip(values, true, strict=True))
+
+
+def test_an_engine_that_does_not_learn_stays_itself() -> None:
     engine = NumpyInference(MODELS[0], drawn(MODELS[0]))
-    with pytest.raises(AssertionError):
-        engine.step(np.array([0, wrong]), engine.zero_state(2))
-    with pytest.raises(AssertionError):
-        engine.score(np.array([[0, wrong]]), engine.zero_state(1))
+    assert not engine.adaptive
+    assert engine.fresh() is engine
 
 
 def test_an_engine_is_chosen_by_name() -> None:

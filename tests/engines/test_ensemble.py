@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import charrnn
+from charrnn.engines.dynamic import DynamicEngine
 from charrnn.engines.ensemble import Ensemble
 from charrnn.engines.numpy.inference import NumpyInference
 from charrnn.engines.reference import ReferenceEngine
@@ -52,9 +53,38 @@ def test_the_mean_of_probabilities() -> None:
         alone.append(engine.score(ids, engine.zero_state(3))[0])
     true = np.where(ids == V, 0, -np.log(np.exp(-np.stack(alone)).mean(axis=0)))
     assert np.allclose(np.concatenate((begun, rest), axis=1), true, rtol=1e-5, atol=1e-7)
+    ln_p, after = ensemble.predict(ids, ensemble.zero_state(3))
+    assert ln_p.dtype == np.float32
+    assert np.allclose(np.exp(ln_p[ids < V]).sum(axis=1), 1, rtol=1e-5)
+    assert np.allclose(np.take_along_axis(ln_p, np.where(ids == V, 0, ids)[..., None], 2)[..., 0], -true, rtol=1e-5)
+    assert not ln_p[ids == V].any()
+    for layer, other in zip(after, state, strict=True):
+        assert np.allclose(layer, other, atol=1e-6)
     logits, _ = ensemble.step(ids[:, 0], ensemble.zero_state(3))
     assert np.allclose(np.exp(logits).sum(axis=1), 1)
     assert np.allclose(-logits[np.arange(3), ids[:, 1]], true[:, 1], rtol=1e-5)
+
+
+def test_states_are_cut_by_their_arrays() -> None:
+    """Of models that keep different numbers of them, an ensemble among them; one that learns makes all learn."""
+    a, b = (NumpyInference(MODELS[name].architecture, MODELS[name].weights) for name in "ab")
+    inner = Ensemble([a, b])
+    outer = Ensemble([inner, a])
+    ids = np.array([[a.vocabulary, 1, 2, 3]])
+    expected = Ensemble([a, b, a])
+    assert not outer.adaptive
+    assert outer.fresh() is outer
+    nats, after = outer.score(ids, outer.zero_state(1))
+    assert len(after) == len(expected.zero_state(1))
+    parts = [inner.score(ids, inner.zero_state(1))[0], a.score(ids, a.zero_state(1))[0]]
+    assert np.allclose(np.exp(-nats[0, 1:]), np.exp(-np.stack(parts)).mean(axis=0)[0, 1:])
+    learning = DynamicEngine(MODELS["a"].architecture, MODELS["a"].weights)
+    both = Ensemble([learning, b])
+    text = np.concatenate([[a.vocabulary], np.arange(90) % 7])[None]
+    first, _ = both.score(text, both.zero_state(1))
+    assert both.adaptive
+    assert not np.array_equal(both.score(text, both.zero_state(1))[0], first)
+    assert np.array_equal(both.fresh().score(text, both.zero_state(1))[0], first)
 
 
 def nats(run: tiny.Program, *models: str) -> float:
@@ -91,7 +121,7 @@ def test_what_is_drawn_has_the_mean_odds() -> None:
     engines = [ReferenceEngine(MODELS[name].architecture, MODELS[name].weights) for name in "ab"]
     odds = np.zeros(MODELS["a"].architecture.vocabulary)
     for engine in engines:
-        logits, _ = engine.step(np.array([engine.architecture.bos_id]), engine.zero_state(1))
+        logits, _ = engine.step(np.array([engine.vocabulary]), engine.zero_state(1))
         odds += np.exp(logits[0]) / np.exp(logits[0]).sum() / 2
     odds[model.tokenizer.unknown] = 0
     odds /= odds.sum()

@@ -163,14 +163,14 @@ def test_unknown_is_never_written() -> None:
 @pytest.mark.parametrize("end", [(), (0,), (1, 2), (1, 1), (0, 1, 0, 2), (1, 1, 2, 1, 1), (2, 0, 2, 0, 2, 1)], ids=str)
 def test_the_automaton_finds_the_end(end: tuple[int, ...]) -> None:
     """As looking at all that is written does, after every symbol."""
-    automaton = token_dfa(4, 3, end)
-    assert (automaton[:, 3] == FORBIDDEN).all()
+    table = token_dfa(4, 3, end).next
+    assert (table[:, 3] == FORBIDDEN).all()
     draws = np.random.default_rng(0)
     for _ in range(200 if end else 1):
         state, text = 0, []
         for symbol in draws.integers(0, 3, 300).tolist():
             text.append(symbol)
-            state = automaton[state, symbol]
+            state = table[state, symbol]
             with_final_separator = bool(end) and tuple(text[-len(end) :]) == end
             assert (state == END) == with_final_separator
             if with_final_separator:

@@ -3,10 +3,11 @@
 import ctypes
 import weakref
 from collections.abc import Mapping
+from threading import Lock
 
 import numpy as np
 
-from charrnn.engines.base import END, FORBIDDEN, Array, GenerationRequest, InferenceEngine, SampledTokens, State
+from charrnn.engines.base import Array, GenerationRequest, Ids, InferenceEngine, SampledTokens, State, zero_state
 from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, SamplerRequest, Weights, addresses, library, number_of
 from charrnn.errors import NonFiniteError
 from charrnn.network.architecture import Architecture
@@ -14,8 +15,8 @@ from charrnn.rng import RngStream
 
 
 class NativeInference(InferenceEngine):
-    """`InferenceEngine` by the core. Its nats, logits and states are the same to the last bit for every batch,
-    number of threads and, in float32, instruction set. Not for use by two threads at once.
+    """`InferenceEngine` by the core. Its nats, log-probabilities, logits and states are the same to the last bit for
+    every batch, number of threads and, in float32, instruction set.
 
     Args:
         architecture: the model's sizes.
@@ -24,7 +25,8 @@ class NativeInference(InferenceEngine):
         precision: "float32", or "bfloat16" for the operands of products.
 
     Raises:
-        MemoryError: there is not enough. Raised by `score` and `step` too.
+        MemoryError: there is not enough. So do `score`, `predict`, `step` and `sampler`.
+        ValueError: a weight is of the wrong shape.
     """
 
     name = "native"
@@ -33,9 +35,12 @@ class NativeInference(InferenceEngine):
         self, architecture: Architecture, weights: Mapping[str, Array], threads: int, precision: str = "float32"
     ) -> None:
         core = library()
-        assert core is not None, "there is no core"
-        self.architecture, self._core = architecture, core
+        if core is None:
+            raise RuntimeError("the compiled core was not built")
+        self.architecture, self.vocabulary, self._core, self._lock = architecture, architecture.vocabulary, core, Lock()
         arrays = {name: np.ascontiguousarray(weights[name], np.float32) for name in architecture.shapes()}
+        if wrong := [name for name, shape in architecture.shapes().items() if arrays[name].shape != shape]:
+            raise ValueError(f"shape of {wrong[0]}")
         layers = (Weights * architecture.num_layers)(
             *(
                 Weights(*(arrays[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS))
@@ -59,23 +64,42 @@ class NativeInference(InferenceEngine):
             raise MemoryError
         weakref.finalize(self, core.charrnn_model_free, self._model)
 
-    def score(self, ids: Array, state: State) -> tuple[Array, State]:
+    def zero_state(self, batch: int) -> State:
         """See `InferenceEngine`."""
-        B, T = ids.shape
-        symbols, after = self._checked(ids, state)
-        nats = np.empty((B, T), np.float64)
-        if self._core.charrnn_model_score(
-            self._model, symbols.ctypes.data, B, T, addresses(after), nats.ctypes.data, None
-        ):
-            raise MemoryError
-        return nats, after
+        return zero_state(self.architecture, batch)
 
-    def step(self, ids: Array, state: State) -> tuple[Array, State]:
+    def score(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """See `InferenceEngine`."""
+        nats = np.empty(ids.shape, np.float64)
+        return nats, self._score(ids, state, nats.ctypes.data, None)
+
+    def predict(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """See `InferenceEngine`."""
+        ln_p = np.empty((*ids.shape, self.vocabulary), np.float32)
+        return ln_p, self._score(ids, state, None, ln_p.ctypes.data)
+
+    def _score(self, ids: Ids, state: State, nats: int | None, ln_p: int | None) -> State:
+        """Write nats or ln p, or both, to these addresses; return the state after the ids (B, T)."""
+        B, T = ids.shape
+        read, after = self._checked(ids, state)
+        with self._lock:
+            failed = self._core.charrnn_model_score(
+                self._model, read.ctypes.data, B, T, addresses(after), nats, ln_p
+            )  # fmt: skip
+        if failed:
+            raise MemoryError
+        return after
+
+    def step(self, ids: Ids, state: State) -> tuple[Array, State]:
         """See `InferenceEngine`."""
         (B,) = ids.shape
-        symbols, after = self._checked(ids, state)
-        logits = np.empty((B, self.architecture.vocabulary), np.float32)
-        if self._core.charrnn_model_step(self._model, symbols.ctypes.data, B, addresses(after), logits.ctypes.data):
+        read, after = self._checked(ids, state)
+        logits = np.empty((B, self.vocabulary), np.float32)
+        with self._lock:
+            failed = self._core.charrnn_model_step(
+                self._model, read.ctypes.data, B, addresses(after), logits.ctypes.data
+            )  # fmt: skip
+        if failed:
             raise MemoryError
         return logits, after
 
@@ -83,15 +107,19 @@ class NativeInference(InferenceEngine):
         """See `InferenceEngine`."""
         return NativeSampler(self, request)
 
-    def _checked(self, ids: Array, state: State) -> tuple[Array, State]:
-        """What the core reads and what it writes over: it checks nothing itself."""
-        symbols = np.ascontiguousarray(ids, np.int32)
-        assert symbols.size, "no ids"
-        assert 0 <= symbols.min() <= symbols.max() <= self.architecture.bos_id, "an id is out of range"
-        after = tuple(np.array(layer, np.float32, order="C") for layer in state)
-        shapes = [(self.architecture.num_states, len(ids), H) for H in self.architecture.hidden]
-        assert [layer.shape for layer in after] == shapes, "the state's shape"
-        return symbols, after
+    def _checked(self, ids: Ids, state: State) -> tuple[Ids, State]:
+        """Return the ids as the core reads them, and a copy of the state for it to overwrite: it checks nothing."""
+        read = np.ascontiguousarray(ids, np.int32)
+        if not read.size or read.min() < 0 or read.max() > self.vocabulary:
+            raise ValueError(f"no ids, or one that is out of range 0 to {self.vocabulary}")
+        return read, self._copy_state(state, len(ids))
+
+    def _copy_state(self, state: State, rows: int) -> State:
+        copy = tuple(np.array(layer, np.float32, order="C") for layer in state)
+        shapes = [(self.architecture.num_states, rows, H) for H in self.architecture.hidden]
+        if [layer.shape for layer in copy] != shapes:
+            raise ValueError(f"a state of shapes {[layer.shape for layer in copy]}, not {shapes}")
+        return copy
 
 
 class NativeSampler:
@@ -99,42 +127,50 @@ class NativeSampler:
 
     Raises:
         MemoryError: there is not enough.
+        ValueError: the request does not fit the model.
     """
 
     def __init__(self, engine: NativeInference, request: GenerationRequest) -> None:
-        self._engine, self._core = engine, engine._core  # the core's writer needs the model
-        config, V = request.config, engine.architecture.vocabulary
-        first = np.ascontiguousarray(request.logits, np.float32)
-        begin = [np.ascontiguousarray(layer, np.float32) for layer in request.state]
-        table = np.ascontiguousarray(request.automaton, np.int32)
-        assert config.length > 0, "no symbols"
-        assert first.shape == (1, V), "the logits' shape"
-        assert table.shape == (len(table), V), "the automaton's shape"
-        assert min(END, FORBIDDEN) <= table.min() <= table.max() < len(table), "the automaton leads out of itself"
-        assert not (table == FORBIDDEN).all(axis=1).any(), "the automaton has a state where nothing is drawn"
-        dfa_start = np.zeros(1, np.int32)
+        self._engine, self._core, self._lock = engine, engine._core, Lock()  # the core's sampler needs the model
+        params, dfa, P, V = request.params, request.dfa, len(request.logits), engine.vocabulary
+        logits = np.ascontiguousarray(request.logits, np.float32)
+        if logits.shape != (P, V):
+            raise ValueError(f"logits of shape {logits.shape} of a model of {V} tokens")
+        state = engine._copy_state(request.state, P)
+        dfa_start = np.ascontiguousarray(request.dfa_start, np.int32)
         call = SamplerRequest(
-            1, config.num, config.length, request.batch, min(config.top_k, V), config.temp, config.top_p, config.min_p,
-            request.seed, RngStream.SAMPLE, first.ctypes.data, addresses(begin), dfa_start.ctypes.data, len(table),
-            table.ctypes.data, None,
+            P, request.per_prompt or 0, params.length, request.batch_size, min(params.top_k, V),
+            params.temp, params.top_p, params.min_p, request.seed, RngStream.SAMPLE,
+            logits.ctypes.data, addresses(state), dfa_start.ctypes.data, len(dfa.next), dfa.next.ctypes.data,
+            None if dfa.distance is None else dfa.distance.ctypes.data,
         )  # fmt: skip
-        self._writer = self._core.charrnn_sampler_new(engine._model, call)
-        if not self._writer:
+        self._sampler = self._core.charrnn_sampler_new(engine._model, call)
+        if not self._sampler:
             raise MemoryError
-        weakref.finalize(self, self._core.charrnn_sampler_free, self._writer)
-        room = max(1 << 14, 16 * min(request.batch, config.num))
-        self._written = SampledTokens(np.empty(room, np.int64), np.empty(room, np.int32), np.empty(room, np.bool_))
+        weakref.finalize(self, self._core.charrnn_sampler_free, self._sampler)
+        texts = request.num_texts
+        capacity = max(1 << 14, 16 * (request.batch_size if texts is None else min(request.batch_size, texts)))
+        self._with_nats = request.with_nats
+        self._tokens = SampledTokens(
+            np.empty(capacity, np.int64),
+            np.empty(capacity, np.int32),
+            np.full(capacity, np.nan),
+            np.empty(capacity, np.bool_),
+        )
 
-    def write(self, seconds: float) -> SampledTokens:
+    def advance(self, seconds: float) -> SampledTokens:
         """See `Sampler`."""
-        texts, ids, last = self._written
-        to = (texts.ctypes.data, ids.ctypes.data, None, last.ctypes.data)
-        count = self._core.charrnn_sampler_advance(self._writer, int(seconds * 1e9), len(self._written.ids), *to)
-        if count < 0:
-            raise NonFiniteError
-        texts, ids, last = (array[:count].copy() for array in self._written)
-        return SampledTokens(texts, ids, last)
+        with self._lock:
+            texts, ids, nats, last = (array.ctypes.data for array in self._tokens)
+            count = self._core.charrnn_sampler_advance(
+                self._sampler, int(seconds * 1e9), len(self._tokens.ids), texts, ids,
+                nats if self._with_nats else None, last,
+            )  # fmt: skip
+            if count < 0:
+                raise NonFiniteError
+            return SampledTokens(*(array[:count].copy() for array in self._tokens))
 
     def finish(self, text: int) -> None:
         """See `Sampler`."""
-        self._core.charrnn_sampler_finish(self._writer, text)
+        with self._lock:
+            self._core.charrnn_sampler_finish(self._sampler, text)

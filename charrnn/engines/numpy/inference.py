@@ -1,16 +1,17 @@
-"""Scoring and sampling in NumPy float32: what runs where there is neither a GPU nor a compiled core.
+"""Inference in NumPy float32: what runs where there is neither a GPU nor a compiled core.
 
-Three things make it fast. The first layer's input product is a row of a table made once. A sigmoid is
+Three things make it fast. The first layer's input projection is a row of a table made once. A sigmoid is
 1 / (1 + exp(-x)), with its sign folded into the weights and its quotient taken where the gate is used:
-three cheap passes (NumPy's float32 `exp` costs half a `tanh`). A chunk is run layer by layer: one
-product for all its inputs, then one small product a step.
+three cheap passes (NumPy's float32 `exp` costs half a `tanh`). Many time steps are run layer by layer: one
+product for all inputs, then one small product a step.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from threading import Lock
 
 import numpy as np
 
-from charrnn.engines.base import Array, InferenceEngine, State
+from charrnn.engines.base import Array, Ids, InferenceEngine, State, layer_features, zero_state
 from charrnn.engines.numpy.cells import ZERO, Layer, Product
 from charrnn.network.architecture import Architecture
 
@@ -21,9 +22,9 @@ BLOCK = 1 << 24  # largest array of gates or logits that `score` makes at a time
 
 
 class NumpyInference(InferenceEngine):
-    """`InferenceEngine` in float32 on the CPU. Not for use by two threads at once: `step` has buffers.
+    """`InferenceEngine` in float32 on the CPU.
 
-    Overflow is not told: where weights are huge or not finite, so are nats and logits.
+    Overflow raises nothing: where weights are huge or not finite, so are nats and logits.
 
     Args:
         architecture: the model's sizes.
@@ -34,7 +35,7 @@ class NumpyInference(InferenceEngine):
 
     @np.errstate(all="ignore")
     def __init__(self, architecture: Architecture, weights: Mapping[str, Array]) -> None:
-        self.architecture = architecture
+        self.architecture, self.vocabulary, self._lock = architecture, architecture.vocabulary, Lock()
         self._embedding = np.array(weights["embedding"], np.float32)  # (V + 1, E)
         self._layers = [Layer(architecture, weights, layer) for layer in range(architecture.num_layers)]
         self._head = Product(weights["head.weight"])  # (F,) -> (V,)
@@ -45,16 +46,25 @@ class NumpyInference(InferenceEngine):
         if len(self._embedding) * len(first.bias) <= TABLE:
             self._table = first.inputs(self._embedding)
 
-    @np.errstate(all="ignore")
-    def step(self, ids: Array, state: State) -> tuple[Array, State]:
+    def zero_state(self, batch: int) -> State:
         """See `InferenceEngine`."""
-        B, symbols = len(ids), ids.tolist()
-        assert 0 <= min(symbols) <= max(symbols) <= self.architecture.bos_id, "an id is out of range"
+        return zero_state(self.architecture, batch)
+
+    @np.errstate(all="ignore")
+    def step(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """See `InferenceEngine`."""
+        read = ids.tolist()
+        if not read or min(read) < 0 or max(read) > self.vocabulary:
+            raise ValueError(f"no ids, or one that is out of range 0 to {self.vocabulary}")
+        if max(read) == self.vocabulary:
+            goes_on = (ids != self.vocabulary)[:, None]  # (B, 1)
+            state = tuple(np.where(goes_on, layer, ZERO) for layer in state)
+        with self._lock:
+            return self._step(ids, state, len(ids))
+
+    def _step(self, ids: Ids, state: State, B: int) -> tuple[Array, State]:
         if len(self._cells[0].gates) != B:
             self._cells = [layer.cell(B) for layer in self._layers]
-        if max(symbols) == self.architecture.bos_id:
-            going = (ids != self.architecture.bos_id)[:, None]  # (B, 1)
-            state = tuple(np.where(going, layer, ZERO) for layer in state)
         after = tuple([np.empty(layer.shape, np.float32) for layer in state])  # (S, B, H) each
         outputs: list[Array] = []
         for layer, cell, old, new in zip(self._layers, self._cells, state, after, strict=True):
@@ -68,31 +78,64 @@ class NumpyInference(InferenceEngine):
                 cell.gates += layer.bias
             cell.run(Product.by_row, old, new)
             outputs.append(new[0])
-        logits = np.empty((B, self.architecture.vocabulary), np.float32)
-        self._head.by_row(self._features(outputs), logits)
+        logits = np.empty((B, self.vocabulary), np.float32)
+        self._head.by_row(layer_features(self.architecture, outputs), logits)
         logits += self._head_bias
         return logits, after
 
     @np.errstate(all="ignore")
-    def score(self, ids: Array, state: State) -> tuple[Array, State]:
+    def score(self, ids: Ids, state: State) -> tuple[Array, State]:
         """See `InferenceEngine`. Takes memory for BLOCK floats besides what B*T needs, whatever V."""
+        nats = np.empty(ids.shape, np.float64)
+        after = state
+        for t, end, features, bos, after in self._blocks(ids, state):  # noqa: B007
+            targets = np.where(bos, 0, ids[:, t:end].T)  # (T, B)
+            nll = self._negative_log_likelihood(features, targets.ravel())
+            nats[:, t:end] = np.where(bos, 0.0, nll.reshape(bos.shape)).T
+        return nats, after
+
+    @np.errstate(all="ignore")
+    def predict(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """See `InferenceEngine`."""
+        ln_p = np.empty((*ids.shape, self.vocabulary), np.float32)
+        after = state
+        for t, end, features, bos, after in self._blocks(ids, state):  # noqa: B007
+            logits = (features @ self._head.matrix.T + self._head_bias).astype(np.float64)  # (T*B, V)
+            logits -= logits.max(axis=1, keepdims=True)
+            logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
+            logits[bos.ravel()] = 0
+            ln_p[:, t:end] = logits.reshape(*bos.shape, -1).swapaxes(0, 1)
+        return ln_p, after
+
+    def _blocks(self, ids: Ids, state: State) -> Iterator[tuple[int, int, Array, Array, State]]:
+        """Read ids (B, T), as many time steps at a time as BLOCK floats of gates allow.
+
+        Yields:
+            The first time step and the one after the last; what the head reads before each of them, (T*B, F); whether
+            the id is BOS, (T, B); and the state after them.
+        """
         B, T = ids.shape
-        assert 0 <= ids.min() <= ids.max() <= self.architecture.bos_id, "an id is out of range"
-        nats = np.empty((B, T), np.float64)
+        if not ids.size or ids.min() < 0 or ids.max() > self.vocabulary:
+            raise ValueError(f"no ids, or one that is out of range 0 to {self.vocabulary}")
+        shapes = [(self.architecture.num_states, B, H) for H in self.architecture.hidden]
+        if [layer.shape for layer in state] != shapes:
+            raise ValueError(f"a state of shapes {[layer.shape for layer in state]}, not {shapes}")
         steps = max(1, BLOCK // (B * max(len(layer.bias) for layer in self._layers)))
         for t in range(0, T, steps):
-            nats[:, t : t + steps], state = self._score(ids[:, t : t + steps], state)
-        return nats, state
+            end = min(t + steps, T)
+            with self._lock:
+                features, bos, state = self._read(ids[:, t:end], state)
+            yield t, end, features, bos, state
 
-    def _score(self, ids: Array, state: State) -> tuple[Array, State]:
-        """`score` of a piece short enough to keep all layers' outputs of all its steps."""
-        symbols = np.ascontiguousarray(ids.T)  # (T, B)
-        T, B = symbols.shape
-        starts = symbols == self.architecture.bos_id
-        resets = starts.any(axis=1)  # (T,)
-        table, rows = self._table, symbols
+    def _read(self, ids: Ids, state: State) -> tuple[Array, Array, State]:
+        """Read few enough time steps to keep all layers' outputs of all of them."""
+        read = np.ascontiguousarray(ids.T)  # (T, B)
+        T, B = read.shape
+        bos = read == self.vocabulary
+        resets = bos.any(axis=1)  # (T,)
+        table, rows = self._table, read
         if table is None:
-            known, rows = np.unique(symbols, return_inverse=True)
+            known, rows = np.unique(read, return_inverse=True)
             table, rows = self._layers[0].inputs(self._embedding[known]), rows.reshape(T, B)
         after: list[Array] = []
         outputs: list[Array] = []
@@ -108,10 +151,10 @@ class NumpyInference(InferenceEngine):
             for t in range(T):
                 if resets[t]:
                     # h[t] was the output of step t - 1 too. Zeroing it there is seen only by what is
-                    # thrown away: the cost of `<s>`, and states of the layers above that it resets.
-                    h[t, starts[t]] = 0
+                    # thrown away: the prediction of `<s>`, and states of the layers above that it resets.
+                    h[t, bos[t]] = 0
                     for vector in rest:
-                        vector[starts[t]] = 0
+                        vector[bos[t]] = 0
                 if input_projection is None:
                     np.take(table, rows[t], axis=0, out=cell.gates, mode="clip")
                 else:
@@ -119,30 +162,18 @@ class NumpyInference(InferenceEngine):
                 cell.run(Product.together, [h[t], *rest], [h[t + 1], *rest])
             after.append(np.stack([h[T], *rest]))
             outputs.append(h)
-        features = self._features([h[:T] for h in outputs]).reshape(T * B, -1)
-        nats = np.where(starts.ravel(), 0.0, self._costs(features, np.where(starts, 0, symbols).ravel()))
-        return nats.reshape(T, B).T, tuple(after)
+        features = layer_features(self.architecture, [h[:T] for h in outputs]).reshape(T * B, -1)
+        return features, bos, tuple(after)
 
-    def _costs(self, features: Array, symbols: Array) -> Array:
-        """-ln p of each symbol (N,), float64, given what the head reads (N, F)."""
-        costs = np.empty(len(symbols), np.float64)
+    def _negative_log_likelihood(self, features: Array, targets: Ids) -> Array:
+        """Return -ln p of each target (N,), float64, given what the head reads, (N, F)."""
+        nats = np.empty(len(targets), np.float64)
         rows = max(1, BLOCK // len(self._head_bias))
-        for n in range(0, len(symbols), rows):
+        for n in range(0, len(targets), rows):
             logits = features[n : n + rows] @ self._head.matrix.T  # (rows, V)
             logits += self._head_bias
             logits -= logits.max(axis=1, keepdims=True)
-            chosen = logits[np.arange(len(logits)), symbols[n : n + rows]].astype(np.float64)
+            target_logits = logits[np.arange(len(logits)), targets[n : n + rows]].astype(np.float64)
             total = np.exp(logits, out=logits).sum(axis=1)
-            costs[n : n + rows] = np.log(total.astype(np.float64)) - chosen
-        return costs
-
-    def _features(self, outputs: Sequence[Array]) -> Array:
-        """What the head reads, (..., F), from each layer's output (..., H)."""
-        if len(outputs) == 1:
-            return outputs[0]
-        if not self.architecture.sums_layers:
-            return np.concatenate(outputs, axis=-1)
-        total = outputs[0] + outputs[1]
-        for output in outputs[2:]:
-            total += output
-        return total
+            nats[n : n + rows] = np.log(total.astype(np.float64)) - target_logits
+        return nats

@@ -1,11 +1,12 @@
 """Scoring and sampling by PyTorch, for CUDA."""
 
 from collections.abc import Mapping
+from threading import Lock
 
 import torch
 from torch import Tensor, nn
 
-from charrnn.engines.base import Array, InferenceEngine, State
+from charrnn.engines.base import Array, Ids, InferenceEngine, State, zero_state
 from charrnn.engines.torch.layers import matmul_precision, to_device
 from charrnn.engines.torch.model import LanguageModel
 from charrnn.network.architecture import Architecture
@@ -35,46 +36,61 @@ class TorchInference(InferenceEngine):
         device: str = "cpu",
         precision: str = "float32",
     ) -> None:
-        self.architecture = architecture
+        self.architecture, self.vocabulary, self._lock = architecture, architecture.vocabulary, Lock()
         self.device, self.precision = torch.device(device), precision
         self.model = LanguageModel(architecture)
         self.model.load_weights(weights)
         self.model.to(self.device).eval()
 
+    def zero_state(self, batch: int) -> State:
+        """See `InferenceEngine`."""
+        return zero_state(self.architecture, batch)
+
     @torch.no_grad()
-    def score(self, ids: Array, state: State) -> tuple[Array, State]:
+    def score(self, ids: Ids, state: State) -> tuple[Array, State]:
         """See `InferenceEngine`. Makes at most 2**24 logits at a time, or one row's."""
-        read, before = self._given(ids, state)
-        symbols = to_device(read, self.device)
-        starts = symbols.flatten() == self.architecture.bos_id  # (B*T,)
-        targets = symbols.flatten().masked_fill(starts, 0)
-        rows = max(1, BLOCK // self.architecture.vocabulary)
-        with matmul_precision(self.precision, self.device):
-            outputs, after = self.model.outputs(read, before)
-            first = self.model.features([h[0] for h in before])[:, None]
-            features = torch.cat((first, outputs[:, :-1]), dim=1)  # before each symbol
-            costs = torch.cat(
+        rows = max(1, BLOCK // self.vocabulary)
+        with self._lock, matmul_precision(self.precision, self.device):
+            features, bos, after = self._read(ids, state)
+            targets = to_device(torch.tensor(ids, dtype=torch.int64), self.device).flatten().masked_fill(bos, 0)
+            losses = torch.cat(
                 [
                     nn.functional.cross_entropy(self.model.head(block), target, reduction="none")
-                    for block, target in zip(
-                        torch.split(features.flatten(0, 1), rows), torch.split(targets, rows), strict=True
-                    )
+                    for block, target in zip(torch.split(features, rows), torch.split(targets, rows), strict=True)
                 ]
             )
-        nats = costs.masked_fill(starts, 0).reshape(ids.shape).double().cpu().numpy()
-        return nats, self._to_numpy(after)
+            nats = losses.masked_fill(bos, 0).reshape(ids.shape).double().cpu().numpy()
+            return nats, self._to_numpy(after)
 
     @torch.no_grad()
-    def step(self, ids: Array, state: State) -> tuple[Array, State]:
+    def predict(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """See `InferenceEngine`."""
+        with self._lock, matmul_precision(self.precision, self.device):
+            features, bos, after = self._read(ids, state)
+            ln_p = torch.log_softmax(self.model.head(features).float(), dim=-1).masked_fill(bos[:, None], 0)
+            return ln_p.reshape(*ids.shape, -1).cpu().numpy(), self._to_numpy(after)
+
+    @torch.no_grad()
+    def step(self, ids: Ids, state: State) -> tuple[Array, State]:
         """See `InferenceEngine`; rows are the same to about 1e-6, not to the last bit."""
-        symbols, before = self._given(ids[:, None], state)
-        with matmul_precision(self.precision, self.device):
-            logits, after = self.model(symbols, before)
-        return logits[:, 0].float().cpu().numpy(), self._to_numpy(after)
+        with self._lock, matmul_precision(self.precision, self.device):
+            logits, after = self.model(*self._given(ids[:, None], state))
+            return logits[:, 0].float().cpu().numpy(), self._to_numpy(after)
+
+    def _read(self, ids: Ids, state: State) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Return what the head reads before each id, (B*T, F), whether it is BOS, (B*T,), and the state after them."""
+        read, before = self._given(ids, state)
+        outputs, after = self.model.outputs(read, before)
+        first = self.model.features([h[0] for h in before])[:, None]
+        features = torch.cat((first, outputs[:, :-1]), dim=1)
+        return features.flatten(0, 1), to_device(read.flatten() == self.vocabulary, self.device), after
 
     def _given(self, ids: Array, state: State) -> tuple[Tensor, tuple[Tensor, ...]]:
-        symbols = torch.tensor(ids, dtype=torch.int64)
-        return symbols, tuple(torch.tensor(layer, dtype=torch.float32, device=self.device) for layer in state)
+        if not ids.size or ids.min() < 0 or ids.max() > self.vocabulary:
+            raise ValueError(f"no ids, or one that is out of range 0 to {self.vocabulary}")
+        return torch.tensor(ids, dtype=torch.int64), tuple(
+            torch.tensor(layer, dtype=torch.float32, device=self.device) for layer in state
+        )
 
     def _to_numpy(self, state: tuple[Tensor, ...]) -> State:
         return tuple(layer.detach().float().cpu().numpy() for layer in state)

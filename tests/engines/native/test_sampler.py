@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 
 from charrnn.config.sample import SampleConfig
-from charrnn.engines.base import END, FORBIDDEN, Array, GenerationRequest, InferenceEngine, Sampler
+from charrnn.engines.base import END, FORBIDDEN, Array, InferenceEngine, Sampler, TokenDFA
 from charrnn.engines.native import lib as core
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.select import inference_engine
-from charrnn.errors import NonFiniteError
-from charrnn.generation.constraints import token_dfa
+from charrnn.errors import NonFiniteError, UsageError
+from charrnn.generation.constraints import end_distance, token_dfa
 from charrnn.generation.generate import generate
-from charrnn.generation.sampling import StepSampler, distribution, inverse_cdf, sampler_of
+from charrnn.generation.sampling import StepSampler, distribution, inverse_cdf, make_sampler
 from charrnn.network.architecture import Architecture
 from charrnn.rng import RngStream, generator
 from charrnn.scoring.batching import read_prefix
 from tests import tiny
 from tests.engines.native.test_training import V, large, native
-from tests.engines.test_engines import drawn
+from tests.engines.test_engines import drawn, requested
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 
@@ -39,7 +39,7 @@ def written(sampler: Sampler, seconds: float = 1.0) -> dict[int, list[int]]:
     """All that a sampler writes, by text; a text's last symbol must be told, and be the last."""
     texts: dict[int, list[int]] = {}
     done: set[int] = set()
-    while len((part := sampler.write(seconds)).ids):
+    while len((part := sampler.advance(seconds)).ids):
         for text, symbol, last in zip(part.texts.tolist(), part.ids.tolist(), part.last.tolist(), strict=True):
             assert text not in done
             texts.setdefault(text, []).append(symbol)
@@ -53,15 +53,14 @@ def first_symbols(logits: Array, count: int, *, automaton: Array | None = None, 
     """Of so many texts that begin with these logits (V,)."""
     size = len(logits)
     engine = native(Architecture("rnn", size, (1,), 1))
-    sampler = sampler_of(
+    sampler = make_sampler(
         engine,
-        GenerationRequest(
-            logits[None],
-            engine.zero_state(1),
+        requested(
+            (logits[None], engine.zero_state(1)),
             SampleConfig(length=1, num=count, **controls),
             seed=9,
-            automaton=np.zeros((1, size), np.int32) if automaton is None else automaton,
-            batch=64,
+            dfa=np.zeros((1, size), np.int32) if automaton is None else automaton,
+            batch_size=64,
         ),
     )
     texts = written(sampler)
@@ -97,9 +96,7 @@ def test_draws_have_the_references_odds(controls: dict[str, Any]) -> None:
     engine, reference = a_model()
     config = SampleConfig(length=2, num=20_000, **controls)
     prompt = np.array([3, 1, 4])
-    sampler = sampler_of(
-        engine, GenerationRequest(*read_prefix(engine, prompt), config, seed=4, automaton=ANYTHING, batch=64)
-    )
+    sampler = make_sampler(engine, requested(read_prefix(engine, prompt), config, seed=4, dfa=ANYTHING, batch_size=64))
     texts = np.array(list(written(sampler).values()))
     logits, state = read_prefix(reference, prompt)
     first = distribution(logits, config)[0]
@@ -155,14 +152,14 @@ def test_every_draw_is_philoxs() -> None:
     architecture = Architecture("rnn", size, (1,), 1)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
     engine = inference_engine(architecture, weights, name="native")
-    sampler = sampler_of(
+    sampler = make_sampler(
         engine,
-        GenerationRequest(
-            *read_prefix(engine, np.zeros(0, np.int64)),
+        requested(
+            read_prefix(engine, np.zeros(0, np.int64)),
             SampleConfig(length=11, num=5),
             seed=2**63 - 1,
-            automaton=np.zeros((1, size), np.int32),
-            batch=2,
+            dfa=np.zeros((1, size), np.int32),
+            batch_size=2,
         ),
     )
     for text, ids in written(sampler).items():
@@ -182,9 +179,7 @@ def test_a_text_is_the_same_in_any_company(cell: str, layers: int) -> None:
         engine = native(architecture, threads)
         config = SampleConfig(length=50, num=num, temp=0.9, top_p=0.95, min_p=0.001)
         first = read_prefix(engine, np.array([7, 8]))
-        return written(
-            sampler_of(engine, GenerationRequest(*first, config, seed=3, automaton=automaton, batch=batch)), seconds
-        )
+        return written(make_sampler(engine, requested(first, config, seed=3, dfa=automaton, batch_size=batch)), seconds)
 
     expected = texts(1, 1)
     assert {len(text) for text in expected.values()} > {50}  # some end early, with what ends a record
@@ -226,7 +221,7 @@ def test_an_automaton_decides_what_may_be_written() -> None:
     engine = native(Architecture("gru", len(symbols), (20,), 5))
     first = read_prefix(engine, np.zeros(0, np.int64))
     config = SampleConfig(length=500, num=300)
-    texts = written(sampler_of(engine, GenerationRequest(*first, config, seed=1, automaton=table, batch=64)))
+    texts = written(make_sampler(engine, requested(first, config, seed=1, dfa=table, batch_size=64)))
     assert len(texts) == 300
     lengths = set()
     for ids in texts.values():
@@ -235,7 +230,7 @@ def test_an_automaton_decides_what_may_be_written() -> None:
         float(text[:-1])
         lengths.add(len(text))
     assert len(lengths) > 5
-    other = StepSampler(engine, GenerationRequest(*first, config, seed=1, automaton=table, batch=64))  # by steps
+    other = StepSampler(engine, requested(first, config, seed=1, dfa=table, batch_size=64))  # by steps
     assert written(other) == texts
 
 
@@ -244,18 +239,18 @@ def test_a_text_can_be_finished() -> None:
     engine = native(large())
     first, automaton = read_prefix(engine, np.array([7])), np.zeros((1, 70), np.int32)
     config = SampleConfig(length=40, num=9)
-    whole = written(sampler_of(engine, GenerationRequest(*first, config, seed=3, automaton=automaton, batch=4)))
-    sampler = sampler_of(engine, GenerationRequest(*first, config, seed=3, automaton=automaton, batch=4))
-    part = sampler.write(0)
+    whole = written(make_sampler(engine, requested(first, config, seed=3, dfa=automaton, batch_size=4)))
+    sampler = make_sampler(engine, requested(first, config, seed=3, dfa=automaton, batch_size=4))
+    part = sampler.advance(0)
     assert set(part.texts.tolist()) == {0, 1, 2, 3}
     for text in (1, 3):
         sampler.finish(text)
-    sampler.finish(77)
+    sampler.finish(77)  # which there is not
     texts: dict[int, list[int]] = {}
     while len(part.ids):
         for text, symbol in zip(part.texts.tolist(), part.ids.tolist(), strict=True):
             texts.setdefault(text, []).append(symbol)
-        part = sampler.write(0)
+        part = sampler.advance(0)
     assert {text for text in texts if len(texts[text]) < 40} == {1, 3}
     assert all(texts[text] == whole[text][: len(texts[text])] for text in whole)
 
@@ -279,20 +274,154 @@ def test_logits_that_are_not_finite(value: float) -> None:
     engine = inference_engine(architecture, weights, name="native")
     first = np.zeros((1, V), np.float32), engine.zero_state(1)
     with pytest.raises(NonFiniteError):
-        sampler_of(engine, GenerationRequest(*first, SampleConfig(), seed=1, automaton=ANYTHING, batch=1)).write(1)
+        make_sampler(engine, requested(first, SampleConfig(), seed=1, dfa=ANYTHING, batch_size=1)).advance(1)
+
+
+def test_nats_are_those_of_scoring() -> None:
+    """To the last bit, whatever the controls and the automaton make of the draws; and by steps to rounding."""
+    engine = native(large())
+    prompt, size = np.array([7, 3]), engine.vocabulary
+    dfa = token_dfa(size, 0, (5,))
+    for number, controls in enumerate(CONTROLS):
+        config = SampleConfig(length=30, num=5, **controls)
+        request = requested(read_prefix(engine, prompt), config, seed=number, dfa=dfa, batch_size=4, with_nats=True)
+        for sampler, tolerance in ((make_sampler(engine, request), 0.0), (StepSampler(engine, request), 1e-5)):
+            tokens = sampler.advance(60)
+            for text in range(5):
+                ids = tokens.ids[tokens.texts == text]
+                read = np.concatenate([[size], prompt, ids])[None]
+                nats, _ = engine.score(read, engine.zero_state(1))
+                found = tokens.nats[tokens.texts == text]
+                assert found.dtype == np.float64
+                assert np.abs(found - nats[0, 3:]).max() <= tolerance
+    without = make_sampler(engine, requested(read_prefix(engine, prompt), config, seed=1, dfa=dfa, batch_size=4))
+    assert np.isnan(without.advance(0).nats).all()
+
+
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_several_prompts(cell: str) -> None:
+    """Text t is that of the prompt t // per_prompt, the same as if all texts were that prompt's; and begins in its
+    state of the automaton."""
+    engine = native(large(cell, 2), threads=2)
+    prompts = [np.array([7, 8]), np.array([1]), np.array([30, 30, 9])]
+    first = [read_prefix(engine, prompt) for prompt in prompts]
+    together = (
+        np.concatenate([logits for logits, _ in first]),
+        tuple(np.concatenate(layers, axis=1) for layers in zip(*(state for _, state in first), strict=True)),
+    )
+    size = engine.vocabulary
+    table = np.zeros((2, size), np.int32)  # state 1 wants the token 11 first
+    table[1] = FORBIDDEN
+    table[1, 11] = 0
+    starts = np.array([0, 1, 0], np.int32)
+    config = SampleConfig(length=20, num=4, temp=0.9)
+    request = requested(together, config, seed=8, dfa=table, batch_size=5, dfa_start=starts)
+    texts = written(make_sampler(engine, request))
+    assert written(StepSampler(engine, request)) == texts
+    assert len(texts) == 12
+    assert all(ids[0] == 11 for text, ids in texts.items() if text // 4 == 1)
+    for prompt in range(3):
+        alone = requested(
+            first[prompt], SampleConfig(length=20, num=12, temp=0.9), seed=8, dfa=table, batch_size=64,
+            dfa_start=starts[prompt : prompt + 1],
+        )  # fmt: skip
+        expected = written(make_sampler(engine, alone))
+        assert all(texts[text] == expected[text] for text in texts if text // 4 == prompt)
+
+    endless = requested(together, config, seed=8, dfa=table, batch_size=5, dfa_start=starts, per_prompt=None)
+    for sampler in (make_sampler(engine, endless), StepSampler(engine, endless)):
+        found: dict[int, list[int]] = {}
+        while len(found) < 12:
+            part = sampler.advance(0.0)
+            for text, token in zip(part.texts.tolist(), part.ids.tolist(), strict=True):
+                found.setdefault(text, []).append(token)
+        assert all(ids[0] == 11 for text, ids in found.items() if text % 3 == 1)
+        assert all(found[text] == texts[text][: len(found[text])] for text in (0, 3, 7, 8, 11) if text // 4 == text % 3)
+
+
+def test_texts_end_within_their_length() -> None:
+    """Where the automaton knows how far its end is: no token is drawn after which it could not be reached. Else, and
+    where it cannot be reached at all, they are cut."""
+    engine = native(large())
+    size = engine.vocabulary
+    table = np.zeros((5, size), np.int32)  # three of the tokens below 20 one after another end a text; 50 leads astray
+    table[:3, :20] = np.array([1, 2, END])[:, None]
+    table[:3, 50] = 3
+    table[3], table[4] = 3, 4
+    distance = end_distance(table)
+    assert distance.tolist() == [3, 2, 1, *[2**31 - 1] * 2]
+    first = read_prefix(engine, np.array([7]))
+    config = SampleConfig(length=12, num=200)
+    cut = written(make_sampler(engine, requested(first, config, seed=5, dfa=table, batch_size=64)))
+    assert any(max(ids[-3:]) >= 20 for ids in cut.values())
+    request = requested(first, config, seed=5, dfa=TokenDFA(table, distance), batch_size=64)
+    texts = written(make_sampler(engine, request))
+    assert all(max(ids[-3:]) < 20 and len(ids) <= 12 and 50 not in ids for ids in texts.values())
+    assert written(StepSampler(engine, request)) == texts
+    assert len({len(ids) for ids in texts.values()}) > 1
+    for length, start in ((2, 0), (12, 4)):  # too few tokens; no end
+        config = SampleConfig(length=length, num=20)
+        request = requested(
+            first, config, seed=5, dfa=TokenDFA(table, distance), batch_size=64, dfa_start=np.array([start])
+        )
+        texts = written(make_sampler(engine, request))
+        assert all(len(ids) == length for ids in texts.values())
+        assert written(StepSampler(engine, request)) == texts
+
+
+def test_a_far_limit_changes_nothing() -> None:
+    """Of texts that would end anyway."""
+    engine = native(large())
+    table = np.zeros((1, engine.vocabulary), np.int32)
+    table[0, :30] = END
+    first, config = read_prefix(engine, np.array([7])), SampleConfig(length=500, num=50)
+    requests = [
+        requested(first, config, seed=5, dfa=TokenDFA(table, distance), batch_size=64)
+        for distance in (None, end_distance(table))
+    ]
+    texts = [written(make_sampler(engine, request)) for request in requests]
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize(
-    ("automaton", "wrong"),
+    ("table", "wrong"),
     [
-        (np.zeros((1, V + 1)), "shape"), (np.full((1, V), 1), "out of itself"), (np.full((1, V), -3), "out of itself"),
-        (np.full((1, V), FORBIDDEN), "nothing is drawn"),
+        (np.zeros(V), "shape"), (np.full((1, V), 1), "does not have"), (np.full((1, V), -3), "does not have"),
+        (np.full((1, V), FORBIDDEN), "nothing is allowed"),
     ],
     ids=["shape", "beyond", "below", "never"],
 )  # fmt: skip
-def test_an_automaton_that_cannot_be(automaton: Array, wrong: str) -> None:
+def test_an_automaton_that_cannot_be(table: Array, wrong: str) -> None:
     """The core itself would read beyond its table."""
+    with pytest.raises(ValueError, match=wrong):
+        TokenDFA(table)
+
+
+def test_an_automaton_that_is_too_large() -> None:
+    with pytest.raises(UsageError, match="more than 67,108,864 transitions"):
+        TokenDFA(np.broadcast_to(np.int32(0), (1 << 14, (1 << 12) + 1)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"dfa_start": np.array([1])}, {"dfa_start": np.array([0, 0])}, {"per_prompt": 0}, {"batch_size": 0},
+        {"dfa": np.zeros((1, V + 1))}, {"config": SampleConfig(length=0)}, {"rows": 2}, {"rows": 0},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_request_that_does_not_fit(wrong: dict[str, Any]) -> None:
     engine = native(Architecture("gru", V, (7,), embedding=4))
-    first = np.zeros((1, V), np.float32), engine.zero_state(1)
-    with pytest.raises(AssertionError, match=wrong):
-        sampler_of(engine, GenerationRequest(*first, SampleConfig(), seed=1, automaton=automaton, batch=1))
+    first = np.zeros((1, V), np.float32), engine.zero_state(wrong.get("rows", 1))
+    call = {"config": SampleConfig(), "seed": 1, "dfa": ANYTHING, "batch_size": 1, **wrong}
+    call.pop("rows", None)
+    with pytest.raises(ValueError, match=r"."):
+        make_sampler(engine, requested(first, **call))
+
+
+def test_a_request_for_another_model() -> None:
+    engine = native(Architecture("gru", V, (7,), embedding=4))
+    for size, state in ((V + 1, engine.zero_state(1)), (V, (np.zeros((1, 1, 8), np.float32),))):
+        first = np.zeros((1, size), np.float32), state
+        with pytest.raises(ValueError, match="shape"):
+            engine.sampler(requested(first, SampleConfig(), seed=1, dfa=np.zeros((1, size), np.int32), batch_size=1))

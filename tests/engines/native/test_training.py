@@ -19,7 +19,7 @@ import torch
 
 from charrnn.config.sample import SampleConfig
 from charrnn.config.train import TrainConfig
-from charrnn.engines.base import Array, GenerationRequest, TrainingEngine
+from charrnn.engines.base import Array, TrainingEngine
 from charrnn.engines.native import lib as core
 from charrnn.engines.native.inference import NativeInference
 from charrnn.engines.native.lib import PRECISIONS
@@ -28,10 +28,10 @@ from charrnn.engines.numpy.inference import NumpyInference
 from charrnn.engines.select import choose_engine
 from charrnn.engines.torch.model import LanguageModel
 from charrnn.errors import UsageError
-from charrnn.generation.sampling import sampler_of
+from charrnn.generation.sampling import make_sampler
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import dropout_masks, weight_masks
-from tests.engines.test_engines import NATIVE, drawn
+from tests.engines.test_engines import NATIVE, drawn, requested
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 
@@ -249,7 +249,8 @@ def digest(threads: int, precision: str = "float32") -> str:
         config = SampleConfig(length=200, num=9, temp=0.9, top_k=9, top_p=0.95, min_p=0.01)
         first = logits[:1], tuple(layer[:, :1] for layer in after)
         automaton = np.zeros((1, V), np.int32)
-        written = sampler_of(engine, GenerationRequest(*first, config, seed=6, automaton=automaton, batch=4)).write(60)
+        request = requested(first, config, seed=6, dfa=automaton, batch_size=4, with_nats=True)
+        written = make_sampler(engine, request).advance(60)
         assert len(written.ids) == 1800
         trained = list(optimized(made(architecture, threads))[0].values())
         for array in (nats, logits, *state, *after, *grad.values(), *written, *trained):
@@ -464,7 +465,7 @@ def test_an_id_out_of_range_is_refused() -> None:
     architecture = Architecture("gru", V, (7,), embedding=4)
     engine = native(architecture)
     for ids in ([[-1]], [[V + 1]]):
-        with pytest.raises(AssertionError, match="out of range"):
+        with pytest.raises(ValueError, match="out of range"):
             engine.score(np.array(ids), engine.zero_state(1))
-    with pytest.raises(AssertionError, match="the state's shape"):
+    with pytest.raises(ValueError, match="a state of shapes"):
         engine.score(np.array([[1]]), engine.zero_state(2))
