@@ -1,106 +1,29 @@
-"""Streams: data goes out untouched, what is told is made harmless, and a reader that has gone is noticed."""
+"""Streams: results are written as they are, messages are escaped, and a reader that has gone is noticed."""
 
 import io
-import itertools
-import json
 import math
 import os
 import sys
-import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from charrnn.cli.eval_writers import show_scores
 from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console, discard
 from charrnn.console.tables import print_table
-from charrnn.console.terminal_text import TerminalText, escape, escape_json, escape_line
 from charrnn.errors import OutputError
 from charrnn.scoring.score import Score
 
 Capture = pytest.CaptureFixture[bytes]
 
-# Escaping
-
-ESCAPED = [
-    ("plain caf\u00e9 \u65e5\u672c\u8a9e \U0001f600", "plain caf\u00e9 \u65e5\u672c\u8a9e \U0001f600"),
-    ("a\tb\nc\r\nd", "a\tb\nc\r\nd"),
-    ("a\rb", "a\\x0db"),
-    ("\r\r\n", "\\x0d\r\n"),
-    ("\x1b]0;pwn\x07", "\\x1b]0;pwn\\x07"),
-    ("\x1b[2J", "\\x1b[2J"),
-    ("\x9b31m", "\\x9b31m"),
-    ("\x00\x08\x0b\x0c\x0e\x7f\x80", "\\x00\\x08\\x0b\\x0c\\x0e\\x7f\\x80"),
-    ("\x85", "\\x85"),
-    ("\u202eabc\u2066", "<U+202E>abc<U+2066>"),
-    ("\u200f\u061c\u2028", "<U+200F><U+061C><U+2028>"),
-    ("\udcff\udce9", "\\xff\\xe9"),  # bytes that were no UTF-8, as the system hands them over
-    ("\ud800", "<U+D800>"),
-    ("[red]x[/]", "[red]x[/]"),
-]
-
-
-@pytest.mark.parametrize(("text", "shown"), ESCAPED, ids=ascii)
-def test_escape(text: str, shown: str) -> None:
-    """SE-01, SE-03."""
-    assert escape(text) == shown
-    assert escape(shown) == shown
-
-
-def safe(text: str, passing: str) -> bool:
-    """Whether nothing in the text could steer a terminal, by what Unicode says of its characters."""
-    bidirectional = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
-    return all(
-        character in passing
-        or (
-            unicodedata.category(character) not in ("Cc", "Cs")
-            and unicodedata.bidirectional(character) not in bidirectional
-        )
-        for character in text
-    )
-
-
-ANYTHING = st.text(st.characters(exclude_categories=())) | st.binary().map(os.fsdecode)
-
-
-@given(ANYTHING)
-def test_nothing_unsafe_is_left(text: str) -> None:
-    """SE-01, SE-03."""
-    assert safe(escape(text).replace("\r\n", "\n"), "\n\t")
-    assert safe(escape_line(text), "\t")
-    escape(text).encode()
-
-
-@given(ANYTHING)
-def test_escaped_json_means_the_same(text: str) -> None:
-    """SE-03, CL-19."""
-    line = escape_json(json.dumps({"text": text}, ensure_ascii=False))
-    assert safe(line, "")
-    assert json.loads(line.encode()) == {"text": text}
-
-
-@given(st.binary(), st.lists(st.integers(0, 40)))
-def test_pieces_for_a_terminal(data: bytes, cuts: list[int]) -> None:
-    """IN-15, CL-27: however the bytes are cut, a terminal gets what it would get of the whole, in valid UTF-8."""
-    whole = escape(data.decode("utf-8", "replace"))
-    terminal = TerminalText()
-    places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
-    pieces = [terminal.feed(data[a:b]) for a, b in itertools.pairwise(places)]
-    for piece in pieces:
-        piece.decode()
-    assert b"".join([*pieces, terminal.feed(b"", final=True)]).decode() == whole
-
-
 # stdout
 
 
 class Broken(io.BytesIO):
-    """A stream that cannot be written to."""
+    """A stream whose writes fail."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__()
@@ -113,7 +36,7 @@ class Broken(io.BytesIO):
 
 
 class Stream:
-    """What `sys.stdout` may turn out to be."""
+    """A stand-in for `sys.stdout`."""
 
     def __init__(self, buffer: Any, terminal: bool = False, closed: bool = False) -> None:
         self.buffer, self.terminal, self.closed = buffer, terminal, closed
@@ -140,7 +63,7 @@ def test_json_has_no_such_numbers(value: float) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), OSError(5, "Input/output error")])
-def test_what_cannot_be_written_is_told(error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_write_errors(error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
     """CL-07."""
     monkeypatch.setattr(sys, "stdout", Stream(Broken(error)))
     with pytest.raises(OutputError, match=f"^cannot write to stdout: {error.strerror}$"):
@@ -158,7 +81,7 @@ def test_a_reader_that_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("stream", [None, Stream(io.BytesIO(), closed=True)])
 def test_closed_stdout(stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CL-07: data is never dropped without a word, but flushing what nobody wrote is no fault."""
+    """CL-07: data is never lost silently; flushing nothing is not an error."""
     monkeypatch.setattr(sys, "stdout", stream)
     with pytest.raises(OutputError, match="closed"):
         Console().write(b"x")
@@ -183,21 +106,21 @@ def test_flushed_as_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     sys.stdout.buffer.close()
 
 
-def test_for_whom_text_is_made_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SE-01, SE-02: for a terminal, unless raw output is asked for."""
-    for terminal, raw, harmless in ((False, False, False), (True, False, True), (True, True, False)):
+def test_text_is_escaped_for_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SE-01, SE-02: unless raw output is asked for."""
+    for terminal, raw, escaped in ((False, False, False), (True, False, True), (True, True, False)):
         monkeypatch.setattr(sys, "stdout", Stream(io.BytesIO(), terminal))
-        assert (Console().terminal_text(raw=raw) is not None) is harmless
+        assert (Console().terminal_text(raw=raw) is not None) is escaped
 
 
 # stderr
 
 HOSTILE = "a\x1b[2J\u202e[red][/]\nError: b\r\n"
-HARMLESS = b"a\\x1b[2J<U+202E>[red][/]\\nError: b\\x0d\\n\n"
+ESCAPED = b"a\\x1b[2J<U+202E>[red][/]\\nError: b\\x0d\\n\n"
 
 
 @pytest.mark.parametrize(
-    ("call", "prefix", "quietly", "plainly"),
+    ("call", "prefix", "quiet", "normal"),
     [
         (Console.info, b"", False, True),
         (Console.warn, b"Warning: ", False, True),
@@ -205,26 +128,26 @@ HARMLESS = b"a\\x1b[2J<U+202E>[red][/]\\nError: b\\x0d\\n\n"
         (Console.error, b"Error: ", True, True),
     ],
 )
-def test_what_is_told(
-    call: Callable[[Console, str], None], prefix: bytes, quietly: bool, plainly: bool, capfdbinary: Capture
+def test_messages(
+    call: Callable[[Console, str], None], prefix: bytes, quiet: bool, normal: bool, capfdbinary: Capture
 ) -> None:
-    """CL-23, SE-03: one line each, harmless, with no markup read into it; -q leaves the errors."""
-    for console, told in (
-        (Console(quiet=True), quietly),
-        (Console(), plainly),
+    """CL-23, SE-03: one line each, escaped, without reading markup; -q leaves errors alone."""
+    for console, printed in (
+        (Console(quiet=True), quiet),
+        (Console(), normal),
         (Console(verbose=True), True),
     ):
         call(console, HOSTILE)
-        assert capfdbinary.readouterr() == (b"", prefix + HARMLESS if told else b"")
+        assert capfdbinary.readouterr() == (b"", prefix + ESCAPED if printed else b"")
         above: list[str] = []
         console.print_above = above.append
         call(console, HOSTILE)
-        assert above == ([(prefix + HARMLESS).decode().removesuffix("\n")] if told else [])
+        assert above == ([(prefix + ESCAPED).decode().removesuffix("\n")] if printed else [])
         assert capfdbinary.readouterr() == (b"", b"")
 
 
-def test_surrogates_are_told(capfdbinary: Capture) -> None:
-    """CL-20: a name that is no UTF-8."""
+def test_surrogates_in_messages(capfdbinary: Capture) -> None:
+    """CL-20: a name that is not UTF-8."""
     Console().error(os.fsdecode(b"caf\xe9 \xed\xa0\x80"))
     assert capfdbinary.readouterr().err == b"Error: caf\\xe9 \\xed\\xa0\\x80\n"
 
@@ -238,13 +161,13 @@ def test_surrogates_are_told(capfdbinary: Capture) -> None:
         Stream(Broken(RuntimeError("reentrant"))),
     ],
 )
-def test_nobody_left_to_be_told(stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_to_a_closed_stderr(stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stderr", stream)
     Console().error("x")
     assert not Console().interactive
 
 
-def test_a_traceback_is_harmless(capfdbinary: Capture) -> None:
+def test_a_traceback_is_escaped(capfdbinary: Capture) -> None:
     """CL-13, SE-03."""
     try:
         raise ValueError(HOSTILE)
@@ -255,7 +178,7 @@ def test_a_traceback_is_harmless(capfdbinary: Capture) -> None:
     assert b"ValueError: a\\x1b[2J<U+202E>[red][/]\n" in err
 
 
-def test_a_dropped_stream_takes_anything() -> None:
+def test_a_discarded_stream_takes_anything() -> None:
     with open("out", "w+b", buffering=0) as stream:
         stream.write(b"before")
         discard(stream)
@@ -302,7 +225,7 @@ def test_where_a_display_is_drawn(
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_whether_somebody_types(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stdin_is_tty(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """CL-17."""
     monkeypatch.setattr(sys, "stdin", Stream(io.BytesIO(), terminal))
     assert Console().stdin_is_tty is terminal
@@ -315,7 +238,7 @@ def test_whether_somebody_types(terminal: bool, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_a_table(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SE-03, CL-03: names with markup and escape sequences; colour only where it is wanted."""
+    """SE-03, CL-03: names with markup and escape sequences; colour on a terminal only."""
     out = io.BytesIO()
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setattr(sys, "stdout", Stream(out, terminal))
@@ -340,7 +263,7 @@ def test_scores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert row[2:4] == ["-", "-"]
 
 
-def test_no_bar_where_nobody_looks(capfdbinary: Capture) -> None:
+def test_no_bar_unless_on_a_terminal(capfdbinary: Capture) -> None:
     """CL-04."""
     with progress_bar(Console(), "scoring", 10) as advance:
         advance(5)
@@ -348,7 +271,7 @@ def test_no_bar_where_nobody_looks(capfdbinary: Capture) -> None:
 
 
 def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It appears after a second, and leaves nothing behind."""
+    """It appears after a second, and is removed at the end."""
 
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
