@@ -217,9 +217,9 @@ def test_what_cannot_be_replaced(tmp_path: Path) -> None:
 
 def test_pruning(tmp_path: Path) -> None:
     """CK-08: stale temporary files are removed; other files stay."""
-    stale = [".model.safetensors.tmp-0123456789abcdef", ".a.tmp-ffffffffffffffff"]
+    temporaries = [".model.safetensors.tmp-0123456789abcdef", ".a.tmp-ffffffffffffffff"]
     other = ["model.safetensors", "a.tmp-0123456789abcdef", ".a.tmp-xyz", ".a.tmp-0123456789abcdef.txt"]
-    for name in stale + other:
+    for name in temporaries + other:
         (tmp_path / name).write_bytes(b"")
     assert prune_temporaries(tmp_path) == 2
     assert sorted(os.listdir(tmp_path)) == sorted(other)

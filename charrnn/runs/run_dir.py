@@ -173,10 +173,10 @@ class RunDir:
 
     def truncate_metrics(self, step: int) -> float:
         """Remove the events after a step, which training will log again; return the seconds spent until that step."""
-        kept = [event for event in self.events() if event.get("step", 0) <= step and event.get("event") != "done"]
-        lines = [json.dumps(event, allow_nan=False).encode("utf-8") + b"\n" for event in kept]
+        events = [event for event in self.events() if event.get("step", 0) <= step and event.get("event") != "done"]
+        lines = [json.dumps(event, allow_nan=False).encode("utf-8") + b"\n" for event in events]
         atomic_write(self.metrics, b"".join(lines))
-        return max((float(event.get("seconds", 0.0)) for event in kept), default=0.0)
+        return max((float(event.get("seconds", 0.0)) for event in events), default=0.0)
 
 
 def _toml(value: Any) -> str:

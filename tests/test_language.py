@@ -1,0 +1,82 @@
+"""The words that the code, its help and its messages no longer use."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+WORDS = """
+look looks FIGURES tempered bounded
+_hope FALL ASTRAY AIM _keep_time _do_what_is_due _tell _end_rows_at Course stale patient StopRequested
+settle _Untold MOST_UNTOLD _told HOPELESS
+claim cut_metrics
+Rows Chunk begins Part Preparation Sink Draft take_up
+Form Survey read_once Ends
+Training Inference learn state_of arrays_of pays moved PACES
+Request Written ENDS NEVER Purpose
+Whole Real Sizes Names likeness
+typed_at reader_is_terminal Shown Smooth strangers processors
+Team Meeting Signal APART INLINE Flush LEFT PAIRED lowered Kept grown
+"""
+"""Whole identifiers that have another name now. Words that the field or Python uses too are not among them."""
+
+IDENTIFIERS = re.findall(r"\w+", WORDS)
+
+PHRASES = (r"\blook(s|ed|ing)? at\b",)
+"""Phrases that help and messages have other words for, as regular expressions."""
+
+PYTHON = sorted(file for room in ("charrnn", "tests", "benchmarks") for file in (ROOT / room).rglob("*.py"))
+NATIVE = sorted((ROOT / "native").glob("*.h")) + sorted((ROOT / "native").glob("*.cpp"))
+
+
+def code(file: Path) -> str:
+    """Return a C++ file without comments and string literals."""
+    return re.sub(r'//[^\n]*|/\*.*?\*/|"(\\.|[^"\\\n])*"', " ", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+@cache
+def identifiers() -> dict[str, set[str]]:
+    """Return every identifier of the code, and the files that have it."""
+    found: dict[str, set[str]] = {}
+    for file in PYTHON:
+        names = {
+            token.string
+            for token in tokenize.tokenize(io.BytesIO(file.read_bytes()).readline)
+            if token.type == tokenize.NAME
+        }
+        for name in names:
+            found.setdefault(name, set()).add(file.relative_to(ROOT).as_posix())
+    for file in NATIVE:
+        for name in set(re.findall(r"\b[A-Za-z_]\w*\b", code(file))):
+            found.setdefault(name, set()).add(file.relative_to(ROOT).as_posix())
+    return found
+
+
+def texts(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the string literals of a module that are not docstrings, with their lines."""
+    for node in ast.walk(tree):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Constant) and isinstance(child.value, str) and not isinstance(node, ast.Expr):
+                yield child.lineno, child.value
+
+
+@pytest.mark.parametrize("name", IDENTIFIERS)
+def test_an_old_name_is_gone(name: str) -> None:
+    assert sorted(identifiers().get(name, ())) == []
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "charrnn").rglob("*.py")), ids=lambda file: file.name)
+def test_messages_and_help_have_the_new_words(file: Path) -> None:
+    found = [
+        f"line {line}: {text}"
+        for line, text in texts(ast.parse(file.read_bytes()))
+        if any(re.search(phrase, text) for phrase in PHRASES)
+    ]
+    assert found == []
