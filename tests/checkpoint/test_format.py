@@ -180,7 +180,7 @@ def damage() -> dict[str, Callable[[bytes], bytes]]:
 
 @pytest.mark.parametrize("kind", damage())
 def test_ck09_damage_is_refused(kind: str, tmp_path: Path) -> None:
-    """CK-09."""
+    """CK-09: exit 3, in one line that says "corrupt"."""
     data = checkpoint.to_bytes(sample())
     damaged = damage()[kind](data)
     assert damaged != data
@@ -188,7 +188,7 @@ def test_ck09_damage_is_refused(kind: str, tmp_path: Path) -> None:
 
 
 def test_ck09_every_flipped_bit_is_found(tmp_path: Path) -> None:
-    """CK-09."""
+    """CK-09: a thousand trials, half of them in the header."""
     data = checkpoint.to_bytes(sample())
     header = 8 + int.from_bytes(data[:8], "little")
     rng = random.Random(9)  # noqa: S311
@@ -234,7 +234,7 @@ def foreign(marker: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", foreign(Path()))
 def test_ck10_foreign_files_are_named_and_not_run(kind: str, tmp_path: Path) -> None:
-    """CK-10."""
+    """CK-10: the message says what kind of file it is, and a pickle inside creates no marker."""
     marker = tmp_path / "marker"
     message = refused(saved(tmp_path / "model.pt", foreign(marker)[kind]))
     assert f"is not a charrnn checkpoint: it looks like {kind}" in message
@@ -243,7 +243,7 @@ def test_ck10_foreign_files_are_named_and_not_run(kind: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("place", [".", "/dev/zero", "/dev/null", "pipe"])
 def test_ck10_only_regular_files_are_read(place: str, tmp_path: Path) -> None:
-    """CK-10."""
+    """CK-10: folders, devices and pipes are refused without reading or waiting."""
     os.mkfifo(tmp_path / "pipe")
     assert "is not a charrnn checkpoint: it is not a regular file" in refused(tmp_path / place)
 
@@ -263,7 +263,7 @@ def test_missing_files_are_named(name: str, tmp_path: Path) -> None:
 
 
 def test_ck11_nothing_can_run_a_file() -> None:
-    """CK-11."""
+    """CK-11: no module imports, calls or passes what runs data."""
     found = []
     files = sorted(Path(charrnn.__file__).parent.rglob("*.py"))
     for file, node in ((path, node) for path in files for node in ast.walk(ast.parse(path.read_bytes()))):
@@ -382,7 +382,7 @@ INCONSISTENT = {
 
 @pytest.mark.parametrize("case", INCONSISTENT)
 def test_ck12_ck13_ck14_inconsistent_files_are_refused(case: str, tmp_path: Path) -> None:
-    """CK-12."""
+    """CK-12, CK-13, CK-14: exit 3, and the message names what is wrong."""
     change, expected = INCONSISTENT[case]
     document, tensors = parts(sample())
     change(document, tensors)
@@ -406,7 +406,7 @@ OFFSETS = {
 
 @pytest.mark.parametrize("case", OFFSETS)
 def test_se05_hostile_headers_are_refused(case: str, tmp_path: Path) -> None:
-    """SE-05."""
+    """SE-05: whatever the offsets, shapes and nesting."""
     document, tensors = parts(sample())
     end = sum(tensor.nbytes for tensor in tensors.values())
     extra = "," + OFFSETS[case].replace("END", str(end))
@@ -455,7 +455,7 @@ assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * unit < 20
 
 
 def test_ck12_se05_refusing_is_quick_and_small(tmp_path: Path) -> None:
-    """CK-12."""
+    """CK-12, SE-05: each in less than 2 s and 200 MB."""
     command: list[str | Path] = [sys.executable, "-c", READ_ELSEWHERE, *huge(tmp_path)]
     lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
     assert len(lines) == 7, lines
@@ -465,7 +465,7 @@ def test_ck12_se05_refusing_is_quick_and_small(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", sorted(FIXTURES.glob("*.safetensors")), ids=lambda file: file.stem)
 def test_ck14_files_of_every_version_load_and_score_the_same(file: Path) -> None:
-    """CK-14."""
+    """CK-14: the fixtures of tests/fixtures, to 1e-6."""
     table = file.with_name(file.name[: len("format-1")] + ".json")
     expected = json.loads(table.read_text(encoding="utf-8"))[file.stem]
     model = checkpoint.read(file, training=True)
@@ -480,7 +480,7 @@ def test_ck14_files_of_every_version_load_and_score_the_same(file: Path) -> None
 
 
 def test_ck14_a_newer_file_with_a_wrong_digest(tmp_path: Path) -> None:
-    """CK-14."""
+    """CK-14: the message leaves open which of the two it is."""
     document, tensors = parts(sample())
     data = sealed({**document, "format_version": 9}, tensors)
     message = refused(saved(tmp_path / "m", data + b"?"))
@@ -489,7 +489,7 @@ def test_ck14_a_newer_file_with_a_wrong_digest(tmp_path: Path) -> None:
 
 
 def test_ck15_no_path_is_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CK-15."""
+    """CK-15: the file is read from another folder under another name."""
     path = tmp_path / "m.safetensors"
     checkpoint.write(path, sample())
     data = path.read_bytes()
@@ -541,7 +541,7 @@ def test_info_may_hold_anything_that_looks_like_a_digest(tmp_path: Path) -> None
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", ["head.bias", "train.moments"])
 def test_ck22_numbers_that_are_not_finite_are_not_saved(value: float, name: str, tmp_path: Path) -> None:
-    """CK-22."""
+    """CK-22: exit 5, and the old file stays."""
     path = tmp_path / "m.safetensors"
     checkpoint.write(path, sample())
     before = path.read_bytes()
@@ -563,7 +563,7 @@ def test_nu06_weights_that_are_not_finite_load(tmp_path: Path) -> None:
 
 
 def test_ck23_a_reader_sees_whole_files_only(tmp_path: Path) -> None:
-    """CK-23."""
+    """CK-23: a hundred times."""
     path = tmp_path / "m.safetensors"
     small, large = sample(step=1), sample(Architecture("lstm", 20, (64,), 64), step=2)
     checkpoint.write(path, small)
@@ -586,7 +586,7 @@ def test_ck23_a_reader_sees_whole_files_only(tmp_path: Path) -> None:
 
 
 def test_ck24_equal_models_give_equal_bytes(tmp_path: Path) -> None:
-    """CK-24."""
+    """CK-24: in two processes with different hash seeds."""
     assert checkpoint.to_bytes(sample()) == checkpoint.to_bytes(sample())
     written = []
     for seed in ("1", "2"):
@@ -622,7 +622,7 @@ print(seen)
 
 
 def test_se04_nothing_inside_is_opened_imported_or_fetched(tmp_path: Path) -> None:
-    """SE-04."""
+    """SE-04: an audit hook sees the files themselves opened, and nothing else."""
     hostile = ["/etc/passwd", "../../x", "https://example.org/x", "antigravity", "file:///etc/passwd"]
     document, tensors = parts(sample())
     paths: list[Path] = []

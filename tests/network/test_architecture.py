@@ -65,8 +65,8 @@ def test_parameters(cell: str, layers: int) -> None:
     assert Architecture(cell, V, (H,) * layers, E).num_parameters == expected
 
 
-def test_parameters_of_other_kinds() -> None:
-    """Three peepholes a unit; two or three gates of the input alone."""
+def test_parameters_of_other_cells() -> None:
+    """Three peepholes for each unit; two or three gates that read the input alone."""
     V, E, H = 11, 5, 6
     rest = (V + 1) * E + V * H + V
     for cell, layer in (
@@ -118,8 +118,8 @@ def test_json_round_trip(architecture: Architecture) -> None:
     ],
     ids=str,
 )
-def test_what_is_no_architecture(change: dict[str, Any]) -> None:
-    """CK-12: each is named in a short message, whatever it holds."""
+def test_invalid_values(change: dict[str, Any]) -> None:
+    """CK-12: a short message names the key, whatever its value."""
     with pytest.raises(ValueError, match=f"({'|'.join(change)}) cannot be ") as caught:
         Architecture.from_json(VALUES | change)
     assert len(str(caught.value)) < 150
@@ -128,7 +128,7 @@ def test_what_is_no_architecture(change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "values", [None, [], "lstm", {}, VALUES | {"layers": 2}, {k: v for k, v in VALUES.items() if k != "cell"}], ids=str
 )
-def test_what_is_no_config(values: object) -> None:
-    """CK-12."""
+def test_invalid_configs(values: object) -> None:
+    """CK-12: not an object, or a key is missing or unknown."""
     with pytest.raises(ValueError, match="config"):
         Architecture.from_json(values)

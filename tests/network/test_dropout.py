@@ -1,40 +1,12 @@
-"""Draws depend on what they are for, never on the order or the grouping of calls."""
+"""Dropout masks: shapes, shares, and that no mask depends on how rows are grouped."""
 
 import numpy as np
 import pytest
 
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import dropout_masks, weight_masks
-from charrnn.rng import RngStream, generator
 
 ARCHITECTURE = Architecture("gru", vocabulary=5, hidden=(7, 5), embedding=11)
-
-
-def test_same_arguments_same_draws() -> None:
-    draws = generator(3, RngStream.SAMPLE, 1, 2, 3).random(10)
-    assert np.array_equal(draws, generator(3, RngStream.SAMPLE, 1, 2, 3).random(10))
-
-
-def test_every_argument_matters_and_streams_do_not_overlap() -> None:
-    keys = [(0,), (1,), (2**64 - 1,), (0, 1), (0, 0, 1), (0, 0, 0, 1), (0, 2**64 - 1)]
-    streams = [generator(key[0], RngStream.SHUFFLE, *key[1:]).integers(2**63, size=100) for key in keys]
-    streams += [generator(0, stream).integers(2**63, size=100) for stream in RngStream if stream != 2]
-    assert len(np.unique(np.concatenate(streams))) == 100 * len(streams)
-
-
-def test_draws_are_pinned_for_ever() -> None:
-    """A change of these numbers changes every run and every sample of every seed."""
-    assert [int(stream) for stream in RngStream] == [1, 2, 3, 4, 5, 6, 7]
-    words = generator(1, RngStream.SAMPLE, 2, 3).bit_generator.random_raw(2)
-    raw = np.random.Philox(key=np.array([1, 5], np.uint64), counter=np.array([0, 2, 3, 0], np.uint64)).random_raw(2)
-    assert np.array_equal(words, raw)
-    assert words.tolist() == [9596922720578012196, 4112887855780512194]
-
-
-@pytest.mark.parametrize("arguments", [(-1,), (2**64,), (0, -1), (0, 2**64), (0, 1, 2, 3, 4)])
-def test_out_of_range_is_refused(arguments: tuple[int, ...]) -> None:
-    with pytest.raises(AssertionError):
-        generator(arguments[0], RngStream.SHUFFLE, *arguments[1:])
 
 
 @pytest.mark.parametrize("cut", [0, 1, 3, 8])
@@ -47,11 +19,11 @@ def test_rows_get_their_masks_whatever_the_batch_split(cut: int) -> None:
 
 
 @pytest.mark.parametrize("hidden", [(7,), (7, 5), (6, 6, 6)])
-def test_masks_have_the_width_of_what_they_multiply(hidden: tuple[int, ...]) -> None:
+def test_masks_have_the_size_of_what_they_multiply(hidden: tuple[int, ...]) -> None:
     architecture = Architecture("lstm", vocabulary=5, hidden=hidden, embedding=11)
     masks = dropout_masks(architecture, 0.5, seed=1, step=2, first_row=0, rows=3)
     assert [mask.shape for mask in masks] == [
-        (3, w) for w in (*architecture.input_sizes[1:], architecture.feature_size)
+        (3, size) for size in (*architecture.input_sizes[1:], architecture.feature_size)
     ]
     assert all(mask.dtype == np.float32 for mask in masks)
 
