@@ -2,9 +2,9 @@
 
     python benchmarks/ablation.py tinyshakespeare.txt --picture benchmarks/ablation.png
 
-Two tasks. *Recall*: lines of four letters, a gap of dots, and the same four letters again; told are the nats of a
+Two tasks. *Recall*: lines of four letters, a gap of dots, and the same four letters again; the result is the nats of a
 letter that is to be recalled, of which a guess costs ln 8 = 2.079. *Text*: the validation part, its state carried.
-The picture shows recall while it is learnt. Each step learns from 2,048 symbols, in rows of T.
+The picture shows recall while it is learnt. Each step learns from 2,048 tokens, in rows of T.
 """
 
 import argparse
@@ -44,11 +44,11 @@ class Variant:
     """What is changed.
 
     Attributes:
-        length: T, symbols that gradients flow back through at most.
+        length: T, tokens that gradients flow back through at most.
         clip: the largest norm of a gradient; 0: any.
         optimizer: as `charrnn train` has it. rate: of learning; None: as there.
         recurrent: how the recurrent matrices begin: "orthogonal", "xavier" (uniform, Glorot & Bengio 2010) or "zero".
-        forget: the bias of LSTM's forget gate to begin with.
+        forget_bias: the initial bias of LSTM's forget gate.
     """
 
     length: int = 128
@@ -56,7 +56,7 @@ class Variant:
     optimizer: str = "adamw"
     rate: float | None = None
     recurrent: str = "orthogonal"
-    forget: float = 1.0
+    forget_bias: float = 1.0
 
 
 VARIANTS = {
@@ -66,7 +66,7 @@ VARIANTS = {
     "no clipping": Variant(clip=0),
     "recurrent matrices Xavier": Variant(recurrent="xavier"),
     "recurrent matrices zero": Variant(recurrent="zero"),
-    "forget bias 0": Variant(forget=0.0),
+    "forget bias 0": Variant(forget_bias=0.0),
     "SGD with momentum, rate 0.5": Variant(optimizer="sgd"),
     "the same, no clipping": Variant(optimizer="sgd", clip=0),
 }
@@ -87,7 +87,7 @@ def begin(learner: Learner, variant: Variant) -> None:
             limit = math.sqrt(3 / HIDDEN) if variant.recurrent == "xavier" else 0.0
             weight[:] = np.random.default_rng(1).uniform(-limit, limit, weight.shape)
         if name.endswith("bias_ih") and learner.architecture.cell == "lstm":
-            weight[HIDDEN : 2 * HIDDEN] = variant.forget
+            weight[HIDDEN : 2 * HIDDEN] = variant.forget_bias
     learner.model.load_weights(weights)
 
 
@@ -179,7 +179,7 @@ def main() -> None:
         for name, variant in VARIANTS.items():
             row = []
             for cell in CELLS:
-                if variant.forget != 1 and cell != "lstm":
+                if variant.forget_bias != 1 and cell != "lstm":
                     row += ["", ""]
                     continue
                 figure, curves[cell, name] = run(recalled, cell, variant, options.steps, options.gap)

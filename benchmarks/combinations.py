@@ -2,7 +2,7 @@
 
     python benchmarks/combinations.py tinyshakespeare.txt --time 60s
 
-Bits per byte compare across tokenizers, perplexities do not: a symbol is more or less text.
+Bits per byte compare across tokenizers, perplexities do not: a token is more or less text.
 """
 
 import argparse

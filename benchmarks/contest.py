@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-RunDir = Callable[[], object]
+Work = Callable[[], object]
 
 
-def serve(run: RunDir, work: float) -> None:
-    """In a contender's process: whenever told to, run for so many seconds and tell the work done per second.
+def serve(run: Work, work: float) -> None:
+    """In a contender's process: for each number of seconds on stdin, run that long and print the work done per second.
 
     Args:
         run: once, what is timed.

@@ -38,7 +38,7 @@ SHAPES = [(64, 512, 128, 1), (64, 512, 128, 2), (64, 1024, 128, 3)]
 PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
 
 BUDGETS = (10, 20, 40, 60)
-"""Seconds, of runs that try to come below TARGET; the first that does is told."""
+"""Seconds, of runs that try to come below TARGET; the first that does is printed."""
 
 TARGET = 1.4697
 """Nats per character in windows of 256: what nanoGPT tells for Tiny Shakespeare."""
@@ -58,7 +58,7 @@ def correctness(device: str) -> None:
         ids = np.where(random.random((4, 25)) < 0.1, 11, random.integers(0, 11, (4, 25)))
         engine, truth = TorchInference(architecture, weights, device), ReferenceEngine(architecture, weights)
         nats = distance(engine.score(ids, engine.zero_state(4))[0], truth.score(ids, truth.zero_state(4))[0])
-        slopes = []
+        gradients = []
         for place, kind in ((device, torch.float32), ("cpu", torch.float64)):
             model = LanguageModel(architecture).to(kind)
             model.load_weights(weights)
@@ -66,11 +66,11 @@ def correctness(device: str) -> None:
             features, _ = model.outputs(torch.tensor(ids, device=place), model.zero_state(4))
             model.loss(features, torch.tensor(ids % 11, device=place)).backward()  # type: ignore[no-untyped-call]
             parts = [weight.grad.flatten() for weight in model.named_weights().values() if weight.grad is not None]
-            slopes.append(torch.cat(parts).double().cpu().numpy())
-        print(f"| {cell} | {nats:.1e} | {distance(*slopes):.1e} |", flush=True)
+            gradients.append(torch.cat(parts).double().cpu().numpy())
+        print(f"| {cell} | {nats:.1e} | {distance(*gradients):.1e} |", flush=True)
 
 
-def speed(step: Callable[[], object], symbols: int, device: str, seconds: float) -> float:
+def speed(step: Callable[[], object], tokens: int, device: str, seconds: float) -> float:
     """Symbols a second."""
 
     def wait() -> None:
@@ -85,7 +85,7 @@ def speed(step: Callable[[], object], symbols: int, device: str, seconds: float)
         step()
         count += 1
     wait()
-    return count * symbols / (time.perf_counter() - begin)
+    return count * tokens / (time.perf_counter() - begin)
 
 
 def speeds(device: str, shapes: list[tuple[int, int, int, int]], precisions: tuple[str, ...], seconds: float) -> None:
@@ -140,7 +140,7 @@ def main() -> None:
     options = parser.parse_args()
     device = "cpu" if options.smoke else "cuda"
     name = "the processor" if options.smoke else torch.cuda.get_device_name(0)
-    print(f"{name}, PyTorch {torch.__version__}; {V} symbols\n", flush=True)
+    print(f"{name}, PyTorch {torch.__version__}; {V} tokens\n", flush=True)
     correctness(device)
     if options.smoke:
         speeds(device, [(4, 32, 16, 1), (4, 32, 16, 2)], ("float32", "bfloat16"), 0.2)

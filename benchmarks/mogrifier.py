@@ -124,12 +124,12 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(available_cpus())
     split = prepare(read_corpus(resolve_sources([arguments.corpus])), None, PrepareOptions())
-    how = TrainConfig(hidden=(arguments.hidden,), steps=arguments.steps)
-    config = make_plan(how, split, device="cpu", elapsed=lambda: 0.0).config
+    options = TrainConfig(hidden=(arguments.hidden,), steps=arguments.steps)
+    config = make_plan(options, split, device="cpu", elapsed=lambda: 0.0).config
     print("| rounds | parameters | seconds | nats per character |\n|---|---|---|---|")
     for rounds in map(int, arguments.rounds.split(",")):
-        parameters, took, cost = trial(split, config, rounds)
-        print(f"| {rounds} | {parameters:,} | {took:.0f} | {cost:.4f} |", flush=True)
+        parameters, took, loss = trial(split, config, rounds)
+        print(f"| {rounds} | {parameters:,} | {took:.0f} | {loss:.4f} |", flush=True)
 
 
 if __name__ == "__main__":

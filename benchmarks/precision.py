@@ -16,7 +16,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def train(corpus: str, precision: str, seed: int, steps: int, hidden: int, out: Path) -> float:
-    """Nats per symbol of the validation text, its state carried."""
+    """Nats per token of the validation text, its state carried."""
     done = trained(
         corpus, "--cell", "gru", "--hidden", str(hidden), "--precision", precision, "--seed", str(seed),
         "--steps", str(steps), "--patience", "0", "--out", str(out),
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--hidden", type=int, default=256)
     options = parser.parse_args()
-    print(f"GRU 1x{options.hidden}, {options.steps:,} steps; nats per symbol, carried\n")
+    print(f"GRU 1x{options.hidden}, {options.steps:,} steps; nats per token, carried\n")
     print("| corpus | precision | seeds | mean | standard deviation |\n|---|---|---|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for corpus in options.corpora:

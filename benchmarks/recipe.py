@@ -46,7 +46,7 @@ class Extras:
     """What is no option of `charrnn train`.
 
     Attributes:
-        beta1, beta2: of AdamW. table, head: how much faster than the layers these learn.
+        beta1, beta2: of AdamW. table, head: multipliers of the learning rate of embedding and head.
         deviation: of the input table's first numbers, as a multiple of the usual.
         average: of an exponential moving average of the weights, scored besides.
         muon: the rate of orthogonalised momentum for recurrent matrices, gate by gate (Jordan et al. 2024); 0: AdamW.
@@ -109,7 +109,7 @@ class Soap:
 
 
 def run(split: Dataset, options: dict[str, Any], extras: Extras) -> dict[str, Any]:
-    """A trial: nats per symbol of the validation text, its state carried, at the temperature that suits it and at 1;
+    """A trial: nats per token of the validation text, its state carried, at the temperature that suits it and at 1;
     and of the last steps."""
     optimizers.BETAS = (extras.beta1, extras.beta2)
     optimizers.LR_MULTIPLIERS = {"embedding": extras.table, "head.weight": extras.head}
@@ -159,15 +159,15 @@ def run(split: Dataset, options: dict[str, Any], extras: Extras) -> dict[str, An
 
     weights = learner.weights()
     temperature = fit_temperature(ensemble_engine, weights, split, FIT_TOKENS, lambda tokens: None)
-    told = {
+    results = {
         "carried": score(scale_head(weights, temperature)),
         "temperature": temperature,
         "untempered": score(weights),
         "trained": math.fsum(losses[-200:]) / len(losses[-200:]),
     }
     if averages:
-        told["averaged"] = score({name: average.numpy() for name, average in averages.items()})
-    return {**told, "seconds": took}
+        results["averaged"] = score({name: average.numpy() for name, average in averages.items()})
+    return {**results, "seconds": took}
 
 
 def main() -> None:

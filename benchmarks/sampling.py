@@ -2,7 +2,7 @@
 
     python benchmarks/sampling.py [--rounds 9]
 
-Both draw from the softmax at temperature 0.8; 65 symbols, the embedding as wide as the layer. nn.GRU writes one
+Both draw from the softmax at temperature 0.8; 65 tokens, the embedding as wide as the layer. nn.GRU writes one
 text in every row of the table.
 """
 
@@ -26,14 +26,14 @@ def by_torch(hidden: int) -> Any:
     from torch import nn
 
     embedding, rnn, head = nn.Embedding(V, hidden), nn.GRU(hidden, hidden, batch_first=True), nn.Linear(hidden, V)
-    symbol, state = torch.zeros(1, 1, dtype=torch.int64), None
+    token, state = torch.zeros(1, 1, dtype=torch.int64), None
 
     @torch.no_grad()
     def run() -> None:
-        nonlocal symbol, state
+        nonlocal token, state
         for _ in range(100):
-            outputs, state = rnn(embedding(symbol), state)
-            symbol = torch.multinomial(torch.softmax(head(outputs[:, -1]) / 0.8, dim=-1), 1)
+            outputs, state = rnn(embedding(token), state)
+            token = torch.multinomial(torch.softmax(head(outputs[:, -1]) / 0.8, dim=-1), 1)
 
     return run
 

@@ -76,7 +76,7 @@ def main() -> None:
     if unknown := set(chosen) - set(rows):
         parser.error(f"no such row: {', '.join(sorted(unknown))}")
     print(f"nn.GRU 1x256 trains on {yardstick() / 1e3:.1f} thousand characters a second here;", end=" ")
-    print(f"Python {sys.version.split()[0]}; nats per symbol, and bits per character\n")
+    print(f"Python {sys.version.split()[0]}; nats per token, and bits per character\n")
     print("|", " | ".join(COLUMNS), "|\n|" + "---|" * len(COLUMNS), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for name in chosen:

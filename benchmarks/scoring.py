@@ -70,13 +70,13 @@ def main() -> None:
     print(f"GRU 1x{arguments.hidden}, characters a second; float32, and native with bfloat16 for products too\n")
     print("| texts | nn.GRU | numpy | native | bfloat16 | native / nn.GRU | native / numpy | bfloat16 / nn.GRU |")
     print("|---|---|---|---|---|---|---|---|")
-    param_types = {each: (each, "float32") for each in ("nn.GRU", "numpy", "native")} | {
+    contenders = {each: (each, "float32") for each in ("nn.GRU", "numpy", "native")} | {
         "bfloat16": ("native", "bfloat16")
     }
     for B, T in TEXTS:
-        commands = {title: (*kind, arguments.hidden, B, T) for title, kind in param_types.items()}
+        commands = {title: (*kind, arguments.hidden, B, T) for title, kind in contenders.items()}
         speeds = contest(commands, __file__, rounds=arguments.rounds)
-        medians = [f"{statistics.median(speeds[title]):,.0f}" for title in param_types]
+        medians = [f"{statistics.median(speeds[title]):,.0f}" for title in contenders]
         pairs = [("native", "nn.GRU"), ("native", "numpy"), ("bfloat16", "nn.GRU")]
         ratios = [f"{ratio(speeds, *pair):.2f}" for pair in pairs]
         print("|", " | ".join([str(B), *medians, *ratios]), "|", flush=True)

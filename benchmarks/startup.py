@@ -16,7 +16,7 @@ RUNS = 7
 
 
 def make_model(path: Path) -> None:
-    """A checkpoint with the weights of a GRU 1x512 over 66 symbols."""
+    """A checkpoint with the weights of a GRU 1x512 over 66 tokens."""
     import numpy as np
 
     from charrnn.checkpoint import format as checkpoint

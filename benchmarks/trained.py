@@ -1,4 +1,4 @@
-"""What comes of a training, told by the program itself."""
+"""The results of a training, as the program reports them."""
 
 import json
 import subprocess

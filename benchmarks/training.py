@@ -1,6 +1,6 @@
 """Whole training steps: charrnn's against the same model written with torch.nn.
 
-A step is forward, backward, head, loss, clipping and AdamW; 65 symbols, the embedding as wide as the layers.
+A step is forward, backward, head, loss, clipping and AdamW; 65 tokens, the embedding as wide as the layers.
 
     python benchmarks/training.py [--cells gru,lstm,rnn] [--precision bfloat16] [--rounds 9]
 
