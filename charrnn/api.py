@@ -2,11 +2,11 @@
 
 import os
 
-from charrnn.model import Model, read_models
+from charrnn.model import Model
 
 
 def load(*paths: str | os.PathLike[str] | None) -> "Model":
-    """Read a trained model, or several that speak as one; they compute on the processor, without torch.
+    """Read a trained model, or several whose probabilities are averaged; they compute on the CPU, without PyTorch.
 
     Args:
         paths: each a file, a run's folder or the name of a run under `checkpoints/`; none, or None,
@@ -14,6 +14,6 @@ def load(*paths: str | os.PathLike[str] | None) -> "Model":
 
     Raises:
         CheckpointError: there is no such model, or its file cannot be used.
-        UsageError: the symbols of several are not the same.
+        UsageError: several have different vocabularies.
     """
-    return Model(*read_models([os.fspath(path) for path in paths if path is not None]))
+    return Model.load(*paths)

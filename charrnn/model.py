@@ -1,17 +1,19 @@
-"""The models that score and write a text."""
+"""A trained model: what scores and generates text, for the command line, the library and training alike."""
 
 import codecs
+import os
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from charrnn.checkpoint import format as checkpoint
-from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.eval import EvalConfig
-from charrnn.config.sample import SampleConfig
-from charrnn.engines.select import ensemble_engine
+from charrnn.config.sample import SampleConfig, SamplingParams
+from charrnn.corpus.formats import NamedText, Place, Row
+from charrnn.engines.base import Array, InferenceEngine
+from charrnn.engines.select import choose_device, dynamic_engine, ensemble_engine
 from charrnn.errors import UsageError
 from charrnn.files import quote
 from charrnn.generation.generate import TextChunk, generate
@@ -19,51 +21,75 @@ from charrnn.generation.prompts import encode_prompt
 from charrnn.network.architecture import Architecture
 from charrnn.runs.locate import find_model
 from charrnn.scoring.score import Score
-from charrnn.scoring.scorer import score_records, score_texts
+from charrnn.scoring.scorer import Scorer, ScoringOptions
 from charrnn.tokenizers.tokenizer import Tokenizer
 
-
-def read_models(names: Sequence[str]) -> list[Checkpoint]:
-    """Read models, of which each name means one as `runs.find_model` has it; without names, the one it finds.
-
-    Raises:
-        CheckpointError: there is no such model, or its file cannot be used.
-        UsageError: their symbols, or what ends their records, are not the same.
-    """
-    first, *others = [find_model(name) for name in (*names,) or (None,)]
-    model = checkpoint.read(first)
-    models = [model]
-    for path in others:
-        other = checkpoint.read(path)
-        if (other.tokenizer.name, other.separator) != (model.tokenizer.name, model.separator) or not np.array_equal(
-            other.tokenizer.table, model.tokenizer.table
-        ):
-            raise UsageError(f"{quote(first)} and {quote(path)} cannot speak as one: their symbols are not the same")
-        models.append(other)
-    return models
+Network = tuple[Architecture, Mapping[str, Array]]
+"""A network's sizes, and its weights: float32, named and shaped as `Architecture.shapes`."""
 
 
 class Model:
-    """A trained model, or several whose probabilities are averaged. `load` makes one; two threads may not use one at
-    the same time.
+    """A trained model, or several whose probabilities are averaged. Use one from one thread at a time.
 
     Attributes:
-        architecture: its sizes; the first one's.
-        tokenizer: what turns text into its symbols.
+        engine: runs it.
+        tokenizer: turns text into token ids and back.
         separator: what ends each record, of a model that was trained on records; empty: it was not.
-        info: what its file tells of its training: plain JSON; the first one's.
+        info: what its file says about its training: plain JSON; the first one's.
+        networks: what `engine` runs, as far as it is known.
     """
 
-    architecture: Architecture
-    tokenizer: Tokenizer
-    separator: bytes
-    info: dict[str, Any]
+    def __init__(
+        self,
+        engine: InferenceEngine,
+        tokenizer: Tokenizer,
+        *,
+        separator: bytes = b"",
+        info: Mapping[str, Any] | None = None,
+        networks: Sequence[Network] = (),
+    ) -> None:
+        self.engine, self.tokenizer, self.separator, self.networks = engine, tokenizer, separator, networks
+        self.info = dict(info or {})
 
-    def __init__(self, *models: Checkpoint) -> None:
+    @classmethod
+    def load(
+        cls,
+        *paths: str | os.PathLike[str] | None,
+        device: str = "cpu",
+        engine: str = "auto",
+        precision: str = "auto",
+    ) -> "Model":
+        """Read a trained model, or several that are averaged.
+
+        Args:
+            paths: each a file, a run's folder or the name of a run under `checkpoints/`; none, or None,
+                takes what $CHARRNN_MODEL names, else the run saved last.
+            device: "auto", "cpu", "cuda" or "cuda:N".
+            engine, precision: what computes, and how exactly; as the options of `charrnn eval`.
+
+        Raises:
+            CheckpointError: there is no such model, or its file cannot be used.
+            UsageError: several have different vocabularies or separators; device, engine or precision are not here.
+        """
+        names = [os.fspath(path) for path in paths if path is not None]
+        files = [find_model(name) for name in names or (None,)]
+        models = [checkpoint.read(file) for file in files]
         first = models[0]
-        self.architecture, self.tokenizer, self.info = first.architecture, first.tokenizer, first.info
-        self.separator = first.separator
-        self._engine = ensemble_engine([(each.architecture, each.weights) for each in models])
+        for file, other in zip(files, models, strict=True):
+            if (other.tokenizer.name, other.separator) != (first.tokenizer.name, first.separator) or not np.array_equal(
+                other.tokenizer.table, first.tokenizer.table
+            ):
+                raise UsageError(
+                    f"{quote(files[0])} and {quote(file)} cannot be used together: they have different vocabularies"
+                )
+        networks = [(each.architecture, each.weights) for each in models]
+        found = ensemble_engine(networks, name=engine, device=choose_device(device)[0], precision=precision)
+        return cls(found, first.tokenizer, separator=first.separator, info=first.info, networks=networks)
+
+    @property
+    def architecture(self) -> Architecture:
+        """The sizes of its network; the first one's."""
+        return self.networks[0][0]
 
     def sample(
         self,
@@ -78,19 +104,18 @@ class Model:
         stop: str | None = None,
         unknown: str = SampleConfig.unknown,
     ) -> str:
-        """Write a text, or a record without its separator, as `charrnn sample` does with the options of the same names.
+        """Return a text, or a record without its separator: `charrnn sample` with the options of the same names.
 
         Args:
-            prompt: what the text goes on from; not repeated in it.
-            length: symbols to write at most.
-            temp: 0 always takes the likeliest symbol, 1 the model's own odds.
-            top_k: choose among the k likeliest; 0: all.
-            top_p: choose among the likeliest that make up this share.
-            min_p: leave out what is less likely than this share of the likeliest.
-            seed: equal seeds write equal texts; None takes a new one.
-            stop: the text ends before these characters.
-            unknown: what becomes of the prompt's characters that the model does not know:
-                "error", "skip" or "nearest".
+            prompt: what the text continues; not repeated in it.
+            length: most tokens in the text.
+            temp: temperature: 0 is greedy, 1 the model's own probabilities.
+            top_k: only the k likeliest tokens; 0: all.
+            top_p: only the likeliest tokens that sum to this probability.
+            min_p: only tokens at least this many times as likely as the likeliest.
+            seed: the same seed gives the same text; None takes a new one.
+            stop: end the text before these characters.
+            unknown: what becomes of characters of the prompt that the model lacks: "error", "skip" or "nearest".
 
         Raises:
             UsageError: an argument is out of range. InputError: the prompt cannot be used.
@@ -102,6 +127,26 @@ class Model:
                 unknown=unknown,
             )
         )  # fmt: skip
+
+    def stream(
+        self,
+        prompt: str | bytes = "",
+        *,
+        length: int = SampleConfig.length,
+        temp: float = SampleConfig.temp,
+        top_k: int = SampleConfig.top_k,
+        top_p: float = SampleConfig.top_p,
+        min_p: float = SampleConfig.min_p,
+        seed: int | None = None,
+        stop: str | None = None,
+        unknown: str = SampleConfig.unknown,
+    ) -> Iterator[str]:
+        """Return the text of `sample` piece by piece, as it is generated. Raises as `sample`; what is wrong with an
+        argument is raised by the call itself."""
+        config = SampleConfig(
+            length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop, unknown=unknown
+        )  # fmt: skip
+        return _decode(self.generate(prompt, config, seed=seed, stop=stop or b"", unknown=unknown))
 
     def samples(
         self,
@@ -117,90 +162,100 @@ class Model:
         stop: str | None = None,
         unknown: str = SampleConfig.unknown,
     ) -> list[str]:
-        """Write `num` texts side by side; the first is what `sample` writes. The rest as `sample`."""
+        """Return `num` texts, generated side by side; the first is that of `sample`. The rest as `sample`."""
         config = SampleConfig(
             num=num, length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop,
             unknown=unknown,
         )  # fmt: skip
         texts = [bytearray() for _ in range(num)]
-        for part in self._write(prompt, config):
-            texts[part.index] += part.data
+        for chunk in self.generate(prompt, config, seed=seed, stop=stop or b"", unknown=unknown):
+            texts[chunk.index] += chunk.data
         return [text.decode("utf-8", "replace") for text in texts]
 
-    def stream(
+    def generate(
         self,
-        prompt: str | bytes = "",
+        prompt: str | bytes,
+        params: SamplingParams,
         *,
-        length: int = SampleConfig.length,
-        temp: float = SampleConfig.temp,
-        top_k: int = SampleConfig.top_k,
-        top_p: float = SampleConfig.top_p,
-        min_p: float = SampleConfig.min_p,
         seed: int | None = None,
-        stop: str | None = None,
+        stop: str | bytes = b"",
         unknown: str = SampleConfig.unknown,
-    ) -> Iterator[str]:
-        """What `sample` writes, piece by piece, as it is written. Raises as `sample`; what is wrong with the
-        arguments is told at the call."""
-        config = SampleConfig(
-            length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop, unknown=unknown
-        )  # fmt: skip
-        return _decoded(self._write(prompt, config))
+    ) -> Iterator[TextChunk]:
+        """Return `params.num` texts as bytes, chunk by chunk and in order: see `generation.generate`.
 
-    def score(self, text: str | bytes, *, unknown: str = EvalConfig.unknown, errors: str = EvalConfig.errors) -> Score:
-        """What a text costs, every symbol once, the first included.
+        Args: as `sample`.
+
+        Raises:
+            InputError: the prompt cannot be used; raised by the call itself.
+            NonFiniteError: the model's arithmetic overflows.
+        """
+        ids = encode_prompt(self.tokenizer, _to_bytes(prompt), unknown)
+        seed = secrets.randbelow(1 << 32) if seed is None else seed
+        return generate(
+            self.engine, self.tokenizer, ids, params, seed=seed, stop=_to_bytes(stop), separator=self.separator
+        )
+
+    def score(self, text: str | bytes, *, errors: str = EvalConfig.errors) -> Score:
+        """Return the score of a text: every token counts once, the first included.
 
         Args:
-            text: it may be empty: then there are no tokens, and the perplexity is NaN. For a model of records it
-                is a number of them, each scored on its own; the last one need not be ended.
-            unknown: what becomes of characters the model does not know: "score", "skip" or "error".
+            text: it may be empty: then there are no tokens, and the perplexity is NaN. For a record model it is a
+                number of records, each scored on its own; the last one need not be ended.
             errors: what becomes of invalid UTF-8: "strict" refuses it, "replace" reads U+FFFD.
 
         Raises:
-            UsageError: an argument is none of these. InputError: the text cannot be used.
+            UsageError: `errors` is neither. InputError: the text cannot be used.
             NonFiniteError: the model's arithmetic overflows.
         """
-        config = EvalConfig(unknown=unknown, errors=errors)
-        if not self.separator:
-            return self._score([_bytes(text)], config)[0]
-        return score_records(
-            self._engine, self.tokenizer, [_bytes(text)], self.separator, unknown=config.unknown, errors=config.errors
-        )
+        config = EvalConfig(errors=errors)
+        return next(self.scorer(ScoringOptions(config.errors)).texts([NamedText([[_to_bytes(text)]])]))
 
-    def score_lines(
-        self,
-        lines: Iterable[str | bytes],
-        *,
-        unknown: str = EvalConfig.unknown,
-        errors: str = EvalConfig.errors,
-    ) -> list[Score]:
-        """What lines cost, each on its own and ended by a newline, or the model's separator, which is added where
-        it is missing.
+    def score_many(self, texts: Iterable[str | bytes], *, errors: str = EvalConfig.errors) -> list[Score]:
+        """Return the score of each text, as `charrnn eval --lines` does: each is scored on its own, with its end, the
+        model's separator or a newline, which is added where it is missing.
 
-        Many are scored side by side, faster than one by one. Arguments and errors as `score`.
+        They are scored side by side, faster than one by one. Arguments and errors as `score`.
         """
+        config = EvalConfig(errors=errors)
         end = self.separator or b"\n"
-        with_final_separator = (_bytes(line).removesuffix(end) + end for line in lines)
-        return self._score(with_final_separator, EvalConfig(unknown=unknown, errors=errors))
+        lines = (_to_bytes(text).removesuffix(end) for text in texts)
+        rows = (Row(line, line, Place("", number)) for number, line in enumerate(lines, 1))
+        return list(self.scorer(ScoringOptions(config.errors)).lines(rows))
 
-    def _score(self, texts: Iterable[bytes], config: EvalConfig) -> list[Score]:
-        pieces = ([text] for text in texts)
-        return list(score_texts(self._engine, self.tokenizer, pieces, unknown=config.unknown, errors=config.errors))
+    def scorer(
+        self,
+        options: ScoringOptions | None = None,
+        *,
+        adapt: bool = False,
+        adapt_rate: float | None = None,
+        check: Callable[[int], None] = lambda tokens: None,
+    ) -> Scorer:
+        """Return what scores texts with this model.
 
-    def _write(self, prompt: str | bytes, config: SampleConfig) -> Iterator[TextChunk]:
-        ids = encode_prompt(self.tokenizer, _bytes(prompt), config.unknown)
-        seed = secrets.randbelow(1 << 32) if config.seed is None else config.seed
-        stop = _bytes(config.stop or "")
-        return generate(self._engine, self.tokenizer, ids, config, seed=seed, stop=stop, separator=self.separator)
+        Args:
+            options: how; None: whole texts, strictly decoded.
+            adapt: by dynamic evaluation (Krause et al. 2018): the weights learn from what has been scored, in each text
+                from the trained ones on. adapt_rate: their learning rate; None: by the size of the largest layer.
+            check: called with the number of tokens read so far before each call of the engine; may raise.
+
+        Raises:
+            UsageError: several models cannot adapt.
+        """
+        engine = self.engine
+        if adapt:
+            if len(self.networks) != 1:
+                raise UsageError("dynamic evaluation is of one model, not of several")
+            engine = dynamic_engine(*self.networks[0], rate=adapt_rate)
+        return Scorer(engine, self.tokenizer, self.separator, options or ScoringOptions(), check=check)
 
 
-def _bytes(text: str | bytes) -> bytes:
-    """UTF-8; what no UTF-8 holds is left for the tokenizer to refuse."""
+def _to_bytes(text: str | bytes) -> bytes:
+    """Return UTF-8; what cannot be UTF-8 is left for the tokenizer to refuse."""
     return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
 
 
-def _decoded(parts: Iterable[TextChunk]) -> Iterator[str]:
+def _decode(chunks: Iterable[TextChunk]) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for part in parts:
-        if text := decoder.decode(part.data, part.finished):
+    for chunk in chunks:
+        if text := decoder.decode(chunk.data, chunk.finished):
             yield text

@@ -111,19 +111,18 @@ def test_scores_are_those_of_the_command(model: charrnn.Model, run: tiny.Program
     assert found.nats == pytest.approx(printed, abs=1e-6)
     assert (found.tokens, found.oov, found.words) == (len(text), 1, 6)
     assert model.score("") == Score()
-    assert model.score(text, unknown="skip").tokens == len(text) - 1
     assert model.score(b"a\xff", errors="replace").replaced == 1
 
 
 def test_lines(model: charrnn.Model) -> None:
     """EV-08: a line is scored with its newline, whether it is given or not."""
     lines = ["the cat", "", "sat\n", "né"]
-    found = model.score_lines(lines)
+    found = model.score_many(lines)
     assert [each.tokens for each in found] == [8, 1, 4, 3]
     for line, each in zip(lines, found, strict=True):
         assert each.nats == pytest.approx(model.score(line.removesuffix("\n") + "\n").nats, rel=1e-6)
-    assert model.score_lines(iter([b"the cat"]))[0].nats == pytest.approx(found[0].nats, rel=1e-6)
-    assert model.score_lines([]) == []
+    assert model.score_many(iter([b"the cat"]))[0].nats == pytest.approx(found[0].nats, rel=1e-6)
+    assert model.score_many([]) == []
 
 
 def test_faults(model: charrnn.Model) -> None:
@@ -142,10 +141,8 @@ def test_faults(model: charrnn.Model) -> None:
         model.samples(0)
     with pytest.raises(InputError, match="invalid UTF-8 at byte 1"):
         model.score(b"a\xff")
-    with pytest.raises(InputError, match="never seen the character @ 1"):
-        model.score("aÜ", unknown="error")
-    with pytest.raises(UsageError, match="--unknown must be"):
-        model.score("a", unknown="nearest")
+    with pytest.raises(UsageError, match="--errors must be"):
+        model.score("a", errors="ignore")
 
 
 def test_weights_that_are_not_finite(tmp_path: Path) -> None:

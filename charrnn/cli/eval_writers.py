@@ -1,41 +1,14 @@
-"""Rows of scores: tables for people, tab-separated columns and JSON for programs."""
+"""Rows of `charrnn eval`: a table for a person, tab-separated columns, JSON objects, or the rows as they came."""
 
 import math
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from charrnn.console.streams import Console
 from charrnn.console.tables import print_table
+from charrnn.corpus.formats import Row
 from charrnn.scoring.score import Score
-
-
-def show_scores(console: Console, rows: Sequence[tuple[str, Sequence["Score"]]]) -> None:
-    """What texts cost, a row a text; of two scores the second is that of weights that learn meanwhile."""
-    headings = ["text", "perplexity", "bits/char", "bits/byte", "symbols", "unknown"]
-    if any(len(scores) > 1 for _, scores in rows):
-        headings[4:4] = ["dynamic", "bits/char", "bits/byte"]
-    print_table(
-        console,
-        headings,
-        [
-            (
-                file,
-                *(figure for score in scores for figure in _costs(score)),
-                f"{scores[0].tokens:,}",
-                f"{scores[0].oov:,}",
-            )
-            for file, scores in rows
-        ],
-    )
-
-
-def _costs(score: "Score") -> tuple[str, str, str]:
-    return f"{score.perplexity:,.4f}", _bits(score.bits_per_char), _bits(score.bits_per_byte)
-
-
-def _bits(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4f}"
-
 
 METRICS = (
     "nats",
@@ -51,18 +24,160 @@ METRICS = (
     "byte_perplexity",
     "word_perplexity",
 )
+"""Keys of a JSON object, where none are chosen."""
+
+ADAPTED = "adapted_"
+"""Begins the names of the figures of a model that learns from what it has scored."""
 
 
-def metrics_of(score: Score) -> dict[str, Any]:
-    return {name: finite(getattr(score, name)) for name in METRICS}
+class Result(NamedTuple):
+    """What is known of a text.
+
+    Attributes:
+        score: the model's. file: as the command line has it, or "total".
+        row: where the text is a row of the file.
+        adapted: the score of a model that learns from what it has scored.
+    """
+
+    score: Score
+    file: str
+    row: Row | None = None
+    adapted: Score | None = None
+
+    def value(self, field: str) -> Any:
+        """Return a field: a number, a text (str or bytes), or None where it is missing."""
+        match field:
+            case "file":
+                return self.file
+            case "line":
+                return self.row and self.row.place.line
+            case "text":
+                return self.row and self.row.text
+            case "dynamic":
+                return self.adapted and {name: _to_json(getattr(self.adapted, name)) for name in METRICS}
+        if field.startswith(ADAPTED):
+            return self.adapted and getattr(self.adapted, field.removeprefix(ADAPTED))
+        return getattr(self.score, field)
 
 
-def finite(value: float) -> float | None:
-    """JSON has no infinity."""
-    return value if math.isfinite(value) else None
+class Writer(Protocol):
+    """Puts results on stdout. `finish` is called once after the last, also when an error ends them."""
+
+    def row(self, result: Result) -> None:
+        """Write a result, or keep it until `finish`."""
+        ...
+
+    def finish(self) -> None:
+        """Write what was kept."""
+        ...
 
 
-def format_number(value: float) -> bytes:
-    if isinstance(value, int):
-        return str(value).encode()
-    return (f"{value:.6f}" if abs(value) < 1e15 else f"{value:.6e}").encode()
+class TableWriter:
+    """A table of files, for a person at a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._results: list[Result] = []
+
+    def row(self, result: Result) -> None:
+        """See `Writer`."""
+        self._results.append(result)
+
+    def finish(self) -> None:
+        """See `Writer`."""
+        if not self._results:
+            return
+        headings = ["text", "perplexity", "bits/char", "bits/byte", "tokens", "unknown"]
+        if any(result.adapted for result in self._results):
+            headings[4:4] = ["adapted", "bits/char", "bits/byte"]
+        print_table(self._console, headings, [self._cells(result) for result in self._results])
+
+    def _cells(self, result: Result) -> list[str]:
+        cells = [result.file]
+        for score in (result.score, result.adapted):
+            if score is not None:
+                bits = (score.bits_per_char, score.bits_per_byte)
+                cells += [f"{score.perplexity:,.4f}", *("-" if math.isnan(each) else f"{each:.4f}" for each in bits)]
+        return [*cells, f"{result.score.tokens:,}", f"{result.score.oov:,}"]
+
+
+class TsvWriter:
+    """A line of tab-separated columns for each result; texts stand in them as they came.
+
+    Args:
+        fields: the columns, in order. flush: write each line at once.
+    """
+
+    def __init__(self, console: Console, fields: Sequence[str], *, flush: bool = False) -> None:
+        self._console, self._fields, self._flush = console, fields, flush
+        self._terminal = console.terminal_text()
+
+    def row(self, result: Result) -> None:
+        """See `Writer`."""
+        self._write(self._cells(result))
+
+    def finish(self) -> None:
+        """See `Writer`."""
+
+    def _cells(self, result: Result) -> list[bytes]:
+        """Return the columns; of a heading, their names."""
+        if result.row is not None and result.row.heading:
+            return [field.encode() for field in self._fields]
+        return [_to_cell(result.value(field)) for field in self._fields]
+
+    def _write(self, cells: Sequence[bytes]) -> None:
+        line = b"\t".join(cells) + b"\n"
+        self._console.write(self._terminal.feed(line, final=True) if self._terminal else line, flush=self._flush)
+
+
+class RowWriter(TsvWriter):
+    """The rows as they came, with the fields: as further keys of a JSON object, else as columns before the line."""
+
+    def row(self, result: Result) -> None:
+        """See `Writer`."""
+        assert result.row is not None
+        if result.row.value is None:
+            self._write([*self._cells(result), result.row.raw])
+        else:
+            fields = {field: _to_json(result.value(field)) for field in self._fields}
+            self._console.write_json(result.row.value | fields, flush=self._flush)
+
+
+class JsonWriter:
+    """A JSON object for each result. Arguments as `TsvWriter`; the fields are the keys."""
+
+    def __init__(self, console: Console, fields: Sequence[str], *, flush: bool = False) -> None:
+        self._console, self._fields, self._flush = console, fields, flush
+
+    def row(self, result: Result) -> None:
+        """See `Writer`."""
+        if result.row is None or not result.row.heading:
+            fields = {field: _to_json(result.value(field)) for field in self._fields}
+            self._console.write_json(fields, flush=self._flush)
+
+    def finish(self) -> None:
+        """See `Writer`."""
+
+
+def _to_cell(value: Any) -> bytes:
+    """Return a column: 6 decimals of a float, the bytes of a text as it came."""
+    match value:
+        case None:
+            return b""
+        case float():
+            return (f"{value:.6f}" if abs(value) < 1e15 else f"{value:.6e}").encode()
+        case bytes():
+            return value
+        case _:
+            return os.fsencode(str(value))
+
+
+def _to_json(value: Any) -> Any:
+    """Return what JSON has: no infinity, no NaN, no bytes."""
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case bytes():
+            return value.decode("utf-8", "replace")
+        case _:
+            return value

@@ -8,60 +8,51 @@ from typing import Any
 from charrnn.config.options import merge
 from charrnn.config.sample import SampleConfig
 from charrnn.console.streams import Console
-from charrnn.corpus.inputs import open_source, read_chunks
-from charrnn.engines.base import Ids
-from charrnn.engines.select import ensemble_engine
+from charrnn.corpus.inputs import display_name, open_chunks
 from charrnn.errors import InputError
-from charrnn.files import quote
-from charrnn.generation.generate import TextChunk, generate
-from charrnn.generation.prompts import encode_prompt
-from charrnn.model import read_models
-from charrnn.tokenizers.tokenizer import Tokenizer
+from charrnn.generation.generate import TextChunk
+from charrnn.model import Model
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
-    """Returns the exit code. Raises CharRNNError for the user's faults."""
+    """Generate texts and return the exit code.
+
+    Raises:
+        CharRNNError: of every kind.
+    """
     names = flags.pop("model") or []
     config, _ = merge(SampleConfig, flags, os.environ)
-    models = read_models(names)
-    model = models[0]
-    prompt = _prompt(config, model.tokenizer)
-    seed = config.seed
-    if seed is None:
-        seed = secrets.randbelow(1 << 32)
+    model = Model.load(*names, precision=config.precision)
+    prompt, prompt_name = _read_prompt(config)
+    seed = secrets.randbelow(1 << 32) if config.seed is None else config.seed
+    try:
+        chunks = model.generate(prompt, config, seed=seed, stop=os.fsencode(config.stop or ""), unknown=config.unknown)
+    except InputError as error:
+        raise InputError(f"{prompt_name}: {error}") from None
+    if config.seed is None:
         console.info(f"seed {seed}: --seed {seed} writes the same again")
-    engine = ensemble_engine([(each.architecture, each.weights) for each in models], precision=config.precision)
-    stop = os.fsencode(config.stop or "")
-    parts = generate(engine, model.tokenizer, prompt, config, seed=seed, stop=stop, separator=model.separator)
     if config.json:
-        _put_out_objects(console, parts, seed)
+        _write_objects(console, chunks, seed)
     else:
-        _put_out(console, parts, config, model.separator)
+        _write_text(console, chunks, config, model.separator)
     return 0
 
 
-def _prompt(config: SampleConfig, tokenizer: Tokenizer) -> Ids:
+def _read_prompt(config: SampleConfig) -> tuple[bytes, str]:
+    """Return the prompt, and what it is called in messages."""
     if config.prompt_file is None:
-        name = "--prompt"
-        data = os.fsencode(config.prompt or "")  # the bytes as they were typed, whatever the locale
-    else:
-        name = "stdin" if config.prompt_file == "-" else quote(config.prompt_file)
-        with open_source(config.prompt_file) as stream:
-            data = b"".join(read_chunks(stream, 1 << 16, config.prompt_file))
-    try:
-        return encode_prompt(tokenizer, data, config.unknown)
-    except InputError as error:
-        raise InputError(f"{name}: {error}") from None
+        return os.fsencode(config.prompt or ""), "--prompt"  # the bytes as they were typed, whatever the locale
+    return b"".join(open_chunks(config.prompt_file)), display_name(config.prompt_file)
 
 
-def _put_out(console: Console, parts: Iterable[TextChunk], config: SampleConfig, separator: bytes) -> None:
-    """The texts themselves, a newline between two; records are ended, each on a line of its own."""
+def _write_text(console: Console, chunks: Iterable[TextChunk], config: SampleConfig, separator: bytes) -> None:
+    """Write the texts themselves, a newline between two; records are ended, each on a line of its own."""
     terminal = console.terminal_text(raw=config.raw)
     end = separator if separator.endswith(b"\n") else b"\n"
     ended_with_newline = True
-    for part in parts:
-        data = part.data
-        if part.finished and (separator or part.index < config.num - 1):
+    for chunk in chunks:
+        data = chunk.data
+        if chunk.finished and (separator or chunk.index < config.num - 1):
             data += end
         if data:
             ended_with_newline = data.endswith(b"\n")
@@ -70,12 +61,12 @@ def _put_out(console: Console, parts: Iterable[TextChunk], config: SampleConfig,
         console.write(terminal.feed(b"", final=True) + (b"" if ended_with_newline else b"\n"))
 
 
-def _put_out_objects(console: Console, parts: Iterable[TextChunk], seed: int) -> None:
-    """A JSON object a text, when it is finished."""
+def _write_objects(console: Console, chunks: Iterable[TextChunk], seed: int) -> None:
+    """Write a JSON object for each text, when it is finished."""
     text = bytearray()
-    for part in parts:
-        text += part.data
-        if part.finished:
-            value = {"text": text.decode("utf-8", "replace"), "tokens": part.symbols, "index": part.index}
+    for chunk in chunks:
+        text += chunk.data
+        if chunk.finished:
+            value = {"text": text.decode("utf-8", "replace"), "tokens": chunk.symbols, "index": chunk.index}
             console.write_json({**value, "seed": seed})
             text.clear()

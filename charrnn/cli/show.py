@@ -5,17 +5,21 @@ import os
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from charrnn.checkpoint import format as checkpoint
 from charrnn.console.format import count, curve
 from charrnn.console.streams import Console
+from charrnn.model import Model
 from charrnn.runs.locate import find_model
 from charrnn.runs.run_dir import RunDir
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
-    """Returns the exit code. Raises CheckpointError."""
+    """Write the card and return the exit code.
+
+    Raises:
+        CheckpointError: there is no such model, or its file cannot be used.
+    """
     path = find_model(flags["model"])
-    model = checkpoint.read(path)
+    model = Model.load(path)
     architecture, info = model.architecture, model.info
     if flags["json"]:
         card = {"model": str(path), "config": architecture.to_json(), "tokenizer": model.tokenizer.name}
@@ -26,23 +30,23 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     rows = [
         ("model", str(path)),
         ("cell", f"{architecture.cell} {'+'.join(map(str, architecture.hidden))}"),
-        ("symbols", f"{architecture.vocabulary:,} ({model.tokenizer.name})"),
+        ("vocabulary", f"{architecture.vocabulary:,} ({model.tokenizer.name})"),
         ("parameters", count(architecture.num_parameters)),
-        ("trained", f"{_shown(info.get('step', 0))} steps, {_shown(info.get('epoch', 0.0))} epochs"),
-        ("corpus", f"SHA-256 {_shown(info.get('corpus_sha256', 'unknown'))}"),
+        ("trained", f"{_format(info.get('step', 0))} steps, {_format(info.get('epoch', 0.0))} epochs"),
+        ("corpus", f"SHA-256 {_format(info.get('corpus_sha256', 'unknown'))}"),
     ]
     if model.separator:
         rows.append(("records", f"ended by {model.separator.decode('utf-8', 'backslashreplace')!r}"))
     figures = ("perplexity", "bits_per_char", "bits_per_byte", "carried", "window_256", "tokens")
     if isinstance(metrics, dict):
-        rows += [(name, _shown(metrics[name])) for name in figures if name in metrics]
+        rows += [(name, _format(metrics[name])) for name in figures if name in metrics]
     plan = info.get("plan")
-    figures_of = plan.get("baselines") if isinstance(plan, dict) else None
-    if isinstance(figures_of, dict):
-        shown = {name: value for name, value in figures_of.items() if isinstance(value, float)}
-        rows.append(("to compare with", ", ".join(f"{name} {value:.4f}" for name, value in shown.items())))
+    baselines = plan.get("baselines") if isinstance(plan, dict) else None
+    if isinstance(baselines, dict):
+        found = {name: value for name, value in baselines.items() if isinstance(value, float)}
+        rows.append(("baselines", ", ".join(f"{name} {value:.4f}" for name, value in found.items())))
     page = "".join(f"{name:<15} {value}\n" for name, value in rows)
-    points = _validations(path.parent)
+    points = _validation_losses(path.parent)
     if len(points) > 1:
         high, low = (math.exp(pick(y for _, y in points)) for pick in (max, min))
         page += "\n" + "\n".join(curve(points, 60, 8)) + f"\nvalidation perplexity from {high:.3f} to {low:.3f}\n"
@@ -52,8 +56,8 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     return 0
 
 
-def _validations(folder: Path) -> list[tuple[float, float]]:
-    """Step and nats per symbol of each evaluation that the run's log tells of."""
+def _validation_losses(folder: Path) -> list[tuple[float, float]]:
+    """Return the step and the nats per token of each evaluation in the run's log."""
     found = []
     for event in RunDir(folder).events():
         step, nats, tokens = (event.get(name) for name in ("step", "nats", "tokens"))
@@ -68,5 +72,5 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float)
 
 
-def _shown(value: object) -> str:
+def _format(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

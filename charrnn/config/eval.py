@@ -42,9 +42,6 @@ class EvalConfig:
         Flag(), "Score also with weights that go on learning from what they have scored; slow.", default=False
     )
     dynamic_rate: float | None = option(Float(0, 1), "How fast they do so.", shown=f"{DYNAMIC_RATE:g} / hidden")
-    unknown: str = option(
-        Choice(("score", "skip", "error")), "Characters that the model does not know.", default="score"
-    )
     errors: str = option(
         Choice(("strict", "replace")),
         "Invalid UTF-8: refuse it, or read U+FFFD in its place.",

@@ -11,13 +11,21 @@ from charrnn.errors import InputError
 from charrnn.files import error_reason, quote
 
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
+"""Endings of packed files, and the modules that unpack them."""
+
+
+BOM = b"\xef\xbb\xbf"
+
+
+Chunks = Iterable[bytes]
+"""The bytes of a text, cut anywhere."""
 
 
 def open_source(path: str) -> BinaryIO:
     """Open an input for reading bytes: a file, a FIFO or a device; "-" is standard input itself.
 
-    What ends in .gz, .bz2 or .xz is unpacked while it is read; read it with `read_chunks`, which
-    tells of damage in our words.
+    What ends in .gz, .bz2 or .xz is unpacked while it is read; read it with `read_chunks`, whose
+    errors name the file when it is damaged.
 
     Raises:
         InputError: it is missing, a folder, not readable, or standard input and closed.
@@ -42,11 +50,11 @@ def open_source(path: str) -> BinaryIO:
 
 
 def read_chunks(stream: BinaryIO, size: int, name: str = "") -> Iterator[bytes]:
-    """The bytes of an open source, each piece as soon as it can be had, `size` bytes at most.
+    """Return the bytes of an open source, each chunk as soon as it can be had.
 
     Args:
         stream: what `open_source` gave, or any binary stream.
-        size: the largest piece, in bytes.
+        size: the largest chunk, in bytes.
         name: the source in messages; the stream's own name if empty.
 
     Raises:
@@ -62,7 +70,7 @@ def read_chunks(stream: BinaryIO, size: int, name: str = "") -> Iterator[bytes]:
 
 
 def _reading_errors() -> tuple[type[Exception], ...]:
-    """What a source raises. Called when something is raised, so that nothing is imported before."""
+    """Return what reading a source raises. Called when something is raised, so that nothing is imported before."""
     import zlib
 
     found: list[type[Exception]] = [OSError, EOFError, zlib.error]
@@ -77,23 +85,44 @@ def _name(stream: Any, name: str) -> str:
     return name or str(getattr(stream, "name", "input"))
 
 
-_PIECE = 1 << 16  # bytes read at a time
+_CHUNK_BYTES = 1 << 16  # read at a time
 
 
-_LITTLE = 1 << 12  # bytes handed to what takes seconds for them
+def open_chunks(file: str, advance: Callable[[int], None] = lambda count: None) -> Iterator[bytes]:
+    """Return the bytes of a source, opened when they are first asked for; `advance` gets the size of each chunk.
 
-
-def open_chunks(file: str, advance: Callable[[int], None]) -> Iterator[bytes]:
-    """The bytes of a source, opened when they are first asked for; `advance` is told how many have come."""
+    Raises:
+        InputError: as `open_source` and `read_chunks`.
+    """
     with open_source(file) as stream:
-        for chunk in read_chunks(stream, _PIECE, file):
+        for chunk in read_chunks(stream, _CHUNK_BYTES, file):
             advance(len(chunk))
             yield chunk
 
 
-def split_chunks(text: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
-    """A text again, little by little; `advance` is told how much has gone."""
-    for data in text:
-        for begin in range(0, len(data), _LITTLE):
-            yield data[begin : begin + _LITTLE]
-            advance(len(data[begin : begin + _LITTLE]))
+def display_name(file: str) -> str:
+    """Return what a source of the command line is called in messages."""
+    return "stdin" if file == "-" else quote(file)
+
+
+def split_lines(chunks: Chunks) -> Iterator[list[bytes]]:
+    """Return the lines that each chunk completes, without their newlines; at the end a last one that has none."""
+    held: list[bytes] = []
+    for chunk in chunks:
+        first, newline, rest = chunk.partition(b"\n")
+        held.append(first)
+        if newline:
+            found = [b"".join(held), *rest.split(b"\n")]
+            held = [found.pop()]
+            yield found
+    if last := b"".join(held):
+        yield [last]
+
+
+def numbered_lines(chunks: Chunks) -> Iterator[tuple[int, bytes]]:
+    """Return lines and their numbers, from 1, without newline, carriage return before it, or byte order mark."""
+    number = 0
+    for block in split_lines(chunks):
+        for line in block:
+            number += 1
+            yield number, (line.removeprefix(BOM) if number == 1 else line).removesuffix(b"\r")

@@ -136,7 +136,7 @@ class _Reader:
         if self.spool.size > begin:
             self.parts.append(SpooledDocument(name, self.spool, begin, self.spool.size - begin))
 
-    def _found(self, name: str, chunks: Iterable[bytes]) -> Iterator[formats.Located]:
+    def _found(self, name: str, chunks: Iterable[bytes]) -> Iterator[tables.Located]:
         form, called = self.form, name if name == "stdin" else quote(name)
         if form.jsonl is not None:
             yield from formats.read_json_lines(chunks, form.jsonl, called)

@@ -68,6 +68,18 @@ def with_final_separator(chunks: Iterable[bytes], separator: bytes) -> Iterator[
         yield separator[begun:]
 
 
+def split_records(chunks: Iterable[bytes], separator: bytes) -> Iterator[bytes]:
+    """Return each record of a text, with its separator; what is missing of the last one's is added."""
+    scanner = SeparatorScanner(np.frombuffer(separator, np.uint8))
+    held: list[bytes] = []
+    for chunk in with_final_separator(chunks, separator):
+        begin = 0
+        for end in scanner.feed(np.frombuffer(chunk, np.uint8)).tolist():
+            yield b"".join((*held, chunk[begin:end]))
+            held, begin = [], end
+        held.append(chunk[begin:])
+
+
 def select_records(
     chunks: Iterable[bytes], separator: bytes, chosen: npt.NDArray[np.bool_], first: int = 0
 ) -> Iterator[bytes]:

@@ -1,10 +1,13 @@
 """Texts in a column of tab-separated lines."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from charrnn.corpus.formats import Located, numbered
+from charrnn.corpus.inputs import Chunks, numbered_lines
 from charrnn.errors import InputError
+
+Located = tuple[int, bytes]
+"""A text, and the line (from 1) on which it begins."""
 
 
 class Column:
@@ -19,31 +22,31 @@ class Column:
         self.number = int(column) if re.fullmatch("[0-9]{1,9}", column) else 0  # 0: not known yet
         self.named = self.number == 0
 
-    def of(self, line: bytes, name: str) -> bytes | None:
-        """The text of a line; None of the line with the names.
+    def of(self, line: bytes, place: object) -> bytes | None:
+        """Return the text of a line; None of the line with the names.
 
         Raises:
-            InputError: there is no such column; the message begins with `name`.
+            InputError: there is no such column; the message begins with `place`.
         """
         cells = line.split(b"\t")
         if self.number == 0:
             names = [cell.decode("utf-8", "replace") for cell in cells]
             if self.column not in names:
-                raise InputError(f"{name}: no column is called {self.column!r}; there are {', '.join(names)[:200]}")
+                raise InputError(f"{place}: no column is called {self.column!r}; there are {', '.join(names)[:200]}")
             self.number = names.index(self.column) + 1
             return None
         if len(cells) < self.number:
-            raise InputError(f"{name}: there is no column {self.number}, only {len(cells)}")
+            raise InputError(f"{place}: there is no column {self.number}, only {len(cells)}")
         return cells[self.number - 1]
 
 
-def table(chunks: Iterable[bytes], column: str, name: str) -> Iterator[Located]:
-    """What stands in a column of tab-separated lines, empty lines and cells left out.
+def table(chunks: Chunks, column: str, name: str) -> Iterator[Located]:
+    """Return the texts in a column of tab-separated lines, empty lines and cells left out.
 
     Raises:
         InputError: a line has no such column.
     """
     wanted = Column(column)
-    for number, line in numbered(chunks):
+    for number, line in numbered_lines(chunks):
         if line and (text := wanted.of(line, f"{name}, line {number}")):
             yield number, text

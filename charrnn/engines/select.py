@@ -170,3 +170,17 @@ def ensemble_engine(models: Sequence[tuple[Architecture, Mapping[str, Array]]], 
     """What runs the models, each a shape and its weights; `how` is as for `inference_engine`."""
     engines = [inference_engine(architecture, weights, **how) for architecture, weights in models]
     return engines[0] if len(engines) == 1 else Ensemble(engines)
+
+
+def dynamic_engine(
+    architecture: Architecture, weights: Mapping[str, Array], *, rate: float | None = None
+) -> InferenceEngine:
+    """Return the adaptive engine of dynamic evaluation, on the CPU.
+
+    Args:
+        architecture, weights: as for `inference_engine`.
+        rate: learning rate; None: by the size of the largest layer.
+    """
+    from charrnn.engines.dynamic import DynamicEngine
+
+    return DynamicEngine(architecture, weights, rate=rate)

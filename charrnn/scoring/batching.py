@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,12 +16,15 @@ BATCH_SLOTS = 64
 """Texts scored side by side at most."""
 
 
-_CALL = 1 << 16  # ids in one call of an engine: what bounds the memory
+_CALL_IDS = 1 << 16  # in one call of an engine: bounds the memory
+
+
+_PREFIX_IDS = 4096  # of a prompt, in one call
 
 
 @dataclass
 class _Slot:
-    """One row: the text it is reading, and the ids fetched from it but not yet read."""
+    """A row of the batch: the text that it reads, and the ids fetched from that but not yet read."""
 
     text: int = -1
     pieces: Iterator[Ids] | None = None
@@ -37,17 +41,17 @@ def score_ids(
 ) -> Iterator[Score]:
     """Score texts side by side, each exactly: from `<s>` to its end with the state carried.
 
-    A row that has finished its text goes on with the next one: `<s>` resets its state.
+    A row that has finished its text continues with the next one: `<s>` resets its state.
 
     Args:
-        engine: reads the ids. tokenizer: the model's.
+        engine: reads the ids. tokenizer: the model's; it knows what `<unk>` costs.
         texts: each an iterable of id arrays, one after another; fetched as they are needed. `<s>` among them is
-            read but costs nothing: what stands between two is scored on its own.
-        lanes: how many texts stand side by side.
-        check: called with the tokens read so far before each call of the engine; may raise.
+            read and costs nothing: what stands between two is scored on its own.
+        slots: how many texts are read side by side.
+        check: called with the number of tokens read so far before each call of the engine; may raise.
 
     Yields:
-        A score per text, in order, with `nats`, `tokens` and what is told of unknown symbols.
+        A score per text, in order: `nats`, `tokens`, `oov` and `oov_nats`; the lengths are 0.
 
     Raises:
         NonFiniteError: the model's arithmetic overflows.
@@ -62,7 +66,7 @@ def score_ids(
     finished: set[int] = set()
     due = read = 0
     while rows:
-        length = max(16, min(4096, _CALL // len(rows)))  # T
+        length = max(16, min(4096, _CALL_IDS // len(rows)))  # T
         ids = np.full((len(rows), length), start, np.int64)  # (B, T)
         segments: list[tuple[int, int, int, int]] = []  # row, text, from, to
         used = max(_fill(row, ids[b], waiting, b, segments, finished) for b, row in enumerate(rows))
@@ -100,10 +104,12 @@ def _fill(
     segments: list[tuple[int, int, int, int]],
     finished: set[int],
 ) -> int:
-    """Put the row's next ids into `line`, which is full of `<s>`; go on to further texts while there is room.
+    """Put the row's next ids into `line`, which is full of `<s>`, and those of further texts while there is room.
 
-    Notes where each text's part stands in `segments`, which texts ended in `finished`, and returns
-    how much of the line is of use.
+    Adds where each text's part stands to `segments`, and the texts that end to `finished`.
+
+    Returns:
+        How many ids of the line are in use.
     """
     place = 0
     while place < len(line) and row.pieces is not None:
@@ -130,14 +136,28 @@ def _tally(nats: Array, oov: Array, starts: int) -> Score:
     if not math.isfinite(total):
         raise NonFiniteError
     unknown = int(oov.sum())
-    return Score(total, len(nats) - starts, oov=unknown, oov_nats=float(nats[oov].sum()), oov_tokens=unknown)
+    return Score(total, len(nats) - starts, unknown, float(nats[oov].sum()))
 
 
-def read_prefix(engine: InferenceEngine, prompt: Ids) -> tuple[Array, State]:
-    """Logits (1, V) and state after `<s>` and the prompt."""
+class Prefix(NamedTuple):
+    """What a model knows after it has read a prompt.
+
+    Attributes:
+        logits: (1, V), of the next token. state: of one row.
+    """
+
+    logits: Array
+    state: State
+
+
+def read_prefix(engine: InferenceEngine, prompt: Ids) -> Prefix:
+    """Read `<s>` and a prompt.
+
+    Args:
+        prompt: ids (T,) in [0, V]; T may be 0.
+    """
     state = engine.zero_state(1)
-    read = np.concatenate([[engine.vocabulary], prompt]).astype(np.int64)
-    if len(read) > 1:  # by chunks, as one call per symbol would be slow
-        for begin in range(0, len(read) - 1, 4096):
-            _, state = engine.score(read[None, begin : min(begin + 4096, len(read) - 1)], state)
-    return engine.step(read[-1:], state)
+    ids = np.concatenate([[engine.vocabulary], prompt]).astype(np.int64)
+    for begin in range(0, len(ids) - 1, _PREFIX_IDS):  # many in a call, as a call for each would be slow
+        _, state = engine.score(ids[None, begin : min(begin + _PREFIX_IDS, len(ids) - 1)], state)
+    return Prefix(*engine.step(ids[-1:], state))

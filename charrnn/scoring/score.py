@@ -9,7 +9,7 @@ Definitions. `nats` is the sum over all N tokens of -ln p, the first included (p
     byte_perplexity = 2 ** bits_per_byte
     word_perplexity = exp(nats / words), words being separated by white space
 
-An unknown character costs -ln p(`<unk>`) and the tokenizer's `unknown_cost`.
+An unknown character costs -ln p(`<unk>`) plus the tokenizer's `unknown_cost`.
 """
 
 import math
@@ -24,39 +24,42 @@ class Score:
     nats: float = 0.0
     tokens: int = 0
     oov: int = 0
-    """Unknown characters of the text, whether they were scored or left out."""
+    """Characters of the text that the model does not know."""
     oov_nats: float = 0.0
-    """The part of `nats` that unknown characters cost."""
-    oov_tokens: int = 0
-    """The part of `tokens` that is unknown characters."""
+    """The part of `nats` that they cost."""
     chars: int = 0
     bytes: int = 0
     words: int = 0
     replaced: int = 0
-    """Pieces of invalid UTF-8 that were read as U+FFFD."""
+    """Places with invalid UTF-8 that were read as U+FFFD."""
 
     def __add__(self, other: "Score") -> "Score":
         return Score(*map(add, _values(self), _values(other)))
 
     @property
+    def bits(self) -> float:
+        """nats / ln 2."""
+        return self.nats / math.log(2)
+
+    @property
     def perplexity(self) -> float:
-        """exp(nats / tokens); inf where that is no float, nan where there are no tokens."""
+        """exp(nats / tokens); inf where no float is as large, nan where there are no tokens."""
         return _exp(self.nats, self.tokens)
 
     @property
     def perplexity_without_oov(self) -> float:
-        """The same over the known characters alone."""
-        return _exp(self.nats - self.oov_nats, self.tokens - self.oov_tokens)
+        """The same without the unknown characters, in sum and count."""
+        return _exp(self.nats - self.oov_nats, self.tokens - self.oov)
 
     @property
     def bits_per_char(self) -> float:
         """Bits per code point of the input."""
-        return _ratio(self.nats / math.log(2), self.chars)
+        return _ratio(self.bits, self.chars)
 
     @property
     def bits_per_byte(self) -> float:
         """Bits per byte of the input."""
-        return _ratio(self.nats / math.log(2), self.bytes)
+        return _ratio(self.bits, self.bytes)
 
     @property
     def byte_perplexity(self) -> float:

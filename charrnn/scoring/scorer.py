@@ -1,234 +1,265 @@
-"""Bytes to nats: texts whole, in windows, in pieces side by side, or record by record."""
+"""Bytes to nats. `Scorer` is the one place that knows what suits a model: whole texts, windows, pieces, or records."""
 
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
-from charrnn.corpus.records import SeparatorScanner, insert_bos, with_final_separator
+from charrnn.corpus.formats import NamedText, Row
+from charrnn.corpus.inputs import Chunks
+from charrnn.corpus.records import SeparatorScanner, insert_bos, split_records, with_final_separator
 from charrnn.engines.base import Ids, InferenceEngine
 from charrnn.errors import InputError
 from charrnn.scoring.batching import BATCH_SLOTS, score_ids
 from charrnn.scoring.score import Score
 from charrnn.tokenizers.tokenizer import Encoder, Tokenizer
 
-_HELD = 1 << 24  # ids of windows that are read side by side
+_MAX_WINDOW_IDS = 1 << 24  # of the windows that are read side by side
 
 
-_BLOCK = 1 << 12  # symbols of records that one lane takes at a time
+_BLOCK_IDS = 1 << 12  # of the records that a row of the batch reads at a time
 
 
-def encode_chunks(
-    tokenizer: Tokenizer, encoder: Encoder, pieces: Iterable[bytes], unknown: str = "score", name: str = ""
-) -> Iterator[Ids]:
-    """Ids of a text that comes in pieces.
+@dataclass(frozen=True)
+class ScoringOptions:
+    """How texts are scored.
 
-    Args:
-        tokenizer: of the model.
-        encoder: a fresh one; it holds the counts when the text has ended.
-        pieces: bytes, cut anywhere.
-        unknown: what becomes of characters the model does not know: "score", "skip" or "error".
-        name: of the text, in messages.
-
-    Raises:
-        InputError: the text cannot be decoded, or has an unknown character under "error".
+    Attributes:
+        errors: what becomes of invalid UTF-8: "strict" refuses it, "replace" reads U+FFFD.
+        window: tokens after which the state is reset; 0: never.
+        streams: pieces of equal length that a text is cut in, each scored from `<s>`, side by side: fast, and an
+            approximation. 1: none. Records are separate as it is: they are not cut.
+        end: of a line, with a model that is not of records.
     """
 
-    def ids(data: bytes, final: bool) -> Ids:
-        try:
-            found = encoder.feed(data, final=final)
-        except InputError as error:
-            raise InputError(f"{name}: {error}" if name else str(error)) from None
-        if tokenizer.unknown is None or unknown == "score":
-            return found
-        strange = found == tokenizer.unknown
-        if unknown == "error" and strange.any():
-            place = encoder.chars - len(found) + int(strange.argmax())
-            raise InputError(
-                f"{name or 'the text'}: the model has never seen the character @ {place}; --unknown score counts"
-                " such characters, --unknown skip leaves them out"
-            )
-        known: Ids = found[~strange]
-        return known
-
-    last = b""
-    for piece in pieces:
-        if last:
-            yield ids(last, False)
-        last = piece
-    yield ids(last, True)
+    errors: str = "strict"
+    window: int = 0
+    streams: int = 1
+    end: bytes = b"\n"
 
 
-def score_texts(
-    engine: InferenceEngine,
-    tokenizer: Tokenizer,
-    texts: Iterable[Iterable[bytes]],
-    *,
-    unknown: str = "score",
-    errors: str = "strict",
-    slots: int = BATCH_SLOTS,
-    check: Callable[[int], None] = lambda tokens: None,
-    name: Callable[[int], str] = lambda index: "",
-) -> Iterator[Score]:
-    """Score texts of bytes, each exactly, in order. As `score_ids`, with all counts filled in.
+class Scorer:
+    """Scores texts with a model; every token once, the first included.
+
+    Texts are scored side by side, each exactly as if alone; an adaptive engine reads them one after another, each as
+    if it had read nothing before.
 
     Args:
-        name: what the text of a number, from 0, is called in messages.
-
-    Raises:
-        InputError: a text cannot be read or decoded; raised when all those before it have been
-            yielded, whatever was read side by side. NonFiniteError: the model's arithmetic overflows.
+        engine, tokenizer: the model's.
+        separator: what ends each record of a record model; empty: a text is read from start to end.
+        options: how texts are scored.
+        check: called with the number of tokens read so far before each call of the engine; may raise.
     """
-    encoders: dict[int, Encoder] = {}
-    failures: dict[int, InputError] = {}
 
-    def ids() -> Iterator[Iterable[Ids]]:
-        for index, pieces in enumerate(texts):
-            if failures:
-                return
-            encoders[index] = tokenizer.encoder(errors)
-            yield until_failure(index, encode_chunks(tokenizer, encoders[index], pieces, unknown, name(index)))
+    def __init__(
+        self,
+        engine: InferenceEngine,
+        tokenizer: Tokenizer,
+        separator: bytes = b"",
+        options: ScoringOptions = ScoringOptions(),
+        *,
+        check: Callable[[int], None] = lambda tokens: None,
+    ) -> None:
+        self.engine, self.tokenizer, self.separator, self.options = engine, tokenizer, separator, options
+        self._check = check
+        self._slots = BATCH_SLOTS
+        if not separator and options.streams > 1:
+            self._slots = options.streams
+        elif not separator and options.window:
+            self._slots = max(1, min(BATCH_SLOTS, _MAX_WINDOW_IDS // options.window))
 
-    def until_failure(index: int, pieces: Iterator[Ids]) -> Iterator[Ids]:
-        try:
-            yield from pieces
-        except InputError as error:
-            failures[index] = error
+    def texts(self, texts: Iterable[NamedText]) -> Iterator[Score]:
+        """Return the score of each text, in order. Those of a record model are records, each scored from `<s>` and
+        with its separator; what is missing of the last one's is added.
 
-    scores = score_ids(engine, tokenizer, ids(), slots=slots, check=check)
-    for index, score in enumerate(scores):
-        if index in failures:
-            raise failures[index]
-        yield with_lengths(score, encoders.pop(index))
+        Raises:
+            InputError: a text cannot be read or decoded; raised once all those before it have been returned.
+            NonFiniteError: the model's arithmetic overflows.
+        """
+        return self._score(texts, self._records if self.separator else self._sequences)
+
+    def lines(self, rows: Iterable[Row]) -> Iterator[Score]:
+        """Return the score of each row, in order: its text is scored from `<s>` and with its end, which is the
+        separator or `options.end`. A row without text has no tokens. Raises as `texts`."""
+        end = self.separator or self.options.end
+        texts = (NamedText([] if row.text is None else [[row.text + end]], row.place) for row in rows)
+        return self._score(texts, self._whole)
+
+    def records(self, text: NamedText) -> Iterator[Score]:
+        """Return the score of each record of a text, as `texts` scores it. Raises as `texts`."""
+        records = itertools.chain.from_iterable(split_records(part, self.separator) for part in text.parts)
+        return self._score((NamedText([[record]], text.name) for record in records), self._whole)
+
+    def _score(self, texts: Iterable[NamedText], cut: "_Cut") -> Iterator[Score]:
+        if not self.engine.adaptive:
+            yield from self._side_by_side(self.engine, texts, cut, self._slots)
+        else:
+            for text in texts:
+                yield from self._side_by_side(self.engine.fresh(), [text], cut, 1)
+
+    def _side_by_side(
+        self, engine: InferenceEngine, texts: Iterable[NamedText], cut: "_Cut", slots: int
+    ) -> Iterator[Score]:
+        """Return each text's score: the sum of its sequences', with the lengths that its encoders counted."""
+        waiting: deque[_Progress] = deque()  # the texts whose scores have not been returned, in order
+        owners: deque[_Progress] = deque()  # of the sequences that are being scored, in order
+        failed = False
+
+        def sequences() -> Iterator[Iterable[Ids]]:
+            for text in texts:
+                waiting.append(progress := _Progress())
+                for sequence in until_failure(progress, cut(text, progress.encoders)):
+                    progress.open += 1
+                    owners.append(progress)
+                    yield until_failure(progress, sequence)
+                progress.complete = True
+                if failed:
+                    return
+
+        def until_failure(progress: _Progress, values: Iterable[_T]) -> Iterator[_T]:
+            nonlocal failed
+            try:
+                yield from values
+            except InputError as error:
+                progress.failure, failed = error, True
+
+        for score in score_ids(engine, self.tokenizer, sequences(), slots=slots, check=self._check):
+            progress = owners.popleft()
+            progress.open -= 1
+            progress.score += score
+            while waiting and waiting[0].complete and not waiting[0].open:
+                yield waiting.popleft().result()
+        while waiting:  # texts without tokens
+            yield waiting.popleft().result()
+
+    def _whole(self, text: NamedText, encoders: list[Encoder]) -> Iterator[Iterable[Ids]]:
+        """Return each part of a text as one sequence."""
+        return (self._encode(part, text.name, encoders) for part in text.parts)
+
+    def _sequences(self, text: NamedText, encoders: list[Encoder]) -> Iterator[Iterable[Ids]]:
+        """Return a text whole, in windows, or in pieces of equal length."""
+        window, streams = self.options.window, self.options.streams
+        for sequence in self._whole(text, encoders):
+            if streams > 1:
+                yield from ([piece] for piece in np.array_split(np.concatenate([*sequence]), streams) if len(piece))
+            elif window:
+                yield from ([piece] for piece in _windows(sequence, window))
+            else:
+                yield sequence
+
+    def _records(self, text: NamedText, encoders: list[Encoder]) -> Iterator[Iterable[Ids]]:
+        """Return the records of a text, many in a sequence."""
+        parts = itertools.chain.from_iterable(with_final_separator(part, self.separator) for part in text.parts)
+        ids = self._encode(parts, text.name, encoders)
+        scanner = SeparatorScanner(self.tokenizer.encode(self.separator))
+        return ([block] for block in _blocks(ids, scanner, self.engine.vocabulary, self.options.window))
+
+    def _encode(self, chunks: Chunks, name: object, encoders: list[Encoder]) -> Iterator[Ids]:
+        """Return the ids of a text, chunk by chunk; its encoder, which counts lengths, is added to `encoders`.
+
+        Raises:
+            InputError: the text cannot be read or decoded; the message begins with `name`.
+        """
+        encoder = self.tokenizer.encoder(self.options.errors)
+        encoders.append(encoder)
+        data = b""
+        for chunk in chunks:
+            if data:
+                yield _feed(encoder, data, name)
+            data = chunk
+        yield _feed(encoder, data, name, final=True)
 
 
-def with_lengths(score: Score, read: Encoder) -> Score:
-    """A score with the lengths that the text's encoder counted; unknown characters that were skipped
-    are among them."""
-    return replace(
-        score, oov=read.unknowns, chars=read.chars, bytes=read.bytes, words=read.words, replaced=read.replaced
-    )
+_T = TypeVar("_T")
 
 
-def windows(pieces: Iterable[Ids], window: int) -> Iterator[list[Ids]]:
-    """A text cut every `window` symbols, each part to be scored from `<s>`."""
+_Cut = Callable[[NamedText, list[Encoder]], Iterator[Iterable[Ids]]]
+"""Makes the sequences of a text, each to be read from `<s>`; adds what reads them to the list."""
+
+
+@dataclass(eq=False, slots=True)
+class _Progress:
+    """What has been scored of a text.
+
+    Attributes:
+        score: of the sequences that are finished, without lengths. open: how many have begun and are not finished.
+        complete: whether all its sequences have begun.
+        encoders: what has read it. failure: why it could not be read to its end.
+    """
+
+    score: Score = field(default_factory=Score)
+    open: int = 0
+    complete: bool = False
+    encoders: list[Encoder] = field(default_factory=list)
+    failure: InputError | None = None
+
+    def result(self) -> Score:
+        """Return the score with its lengths; raise what the text failed with."""
+        if self.failure is not None:
+            raise self.failure
+        chars = size = words = replaced = 0
+        for encoder in self.encoders:
+            chars += encoder.chars
+            size += encoder.bytes
+            words += encoder.words
+            replaced += encoder.replaced
+        score = self.score
+        return Score(score.nats, score.tokens, score.oov, score.oov_nats, chars, size, words, replaced)
+
+
+def _feed(encoder: Encoder, data: bytes, name: object, *, final: bool = False) -> Ids:
+    try:
+        return encoder.feed(data, final=final)
+    except InputError as error:
+        raise InputError(f"{name}: {error}" if str(name) else str(error)) from None
+
+
+def _windows(chunks: Iterable[Ids], window: int) -> Iterator[Ids]:
+    """Return the ids of a text in pieces of `window`, the last one shorter."""
     held: list[Ids] = []
     count = 0
-    for piece in pieces:
-        held.append(piece)
-        count += len(piece)
+    for chunk in chunks:
+        held.append(chunk)
+        count += len(chunk)
         if count < window:
             continue
         ids = np.concatenate(held)
         whole = count // window * window
         for begin in range(0, whole, window):
-            yield [ids[begin : begin + window]]
+            yield ids[begin : begin + window]
         held, count = [ids[whole:]], count - whole
     if count:
-        yield [np.concatenate(held)]
+        yield np.concatenate(held)
 
 
-def score_windows(
-    engine: InferenceEngine,
-    tokenizer: Tokenizer,
-    pieces: Iterable[bytes],
-    window: int,
-    *,
-    unknown: str = "score",
-    errors: str = "strict",
-    slots: int = BATCH_SLOTS,
-    check: Callable[[int], None] = lambda tokens: None,
-    name: str = "",
-) -> Score:
-    """Score a text with its state reset every `window` symbols.
-
-    Raises:
-        InputError: the text cannot be decoded. NonFiniteError: the model's arithmetic overflows.
-    """
-    encoder = tokenizer.encoder(errors)
-    cuts = windows(encode_chunks(tokenizer, encoder, pieces, unknown, name), window)
-    scores = score_ids(engine, tokenizer, cuts, slots=max(1, min(slots, _HELD // window)), check=check)
-    return with_lengths(sum(scores, Score()), encoder)
-
-
-def score_streams(
-    engine: InferenceEngine,
-    tokenizer: Tokenizer,
-    pieces: Iterable[bytes],
-    streams: int,
-    *,
-    unknown: str = "score",
-    errors: str = "strict",
-    check: Callable[[int], None] = lambda tokens: None,
-    name: str = "",
-) -> Score:
-    """Score a text cut in `streams` equal pieces, each from `<s>`: fast, and an approximation.
-
-    Raises:
-        InputError: the text cannot be decoded. NonFiniteError: the model's arithmetic overflows.
-    """
-    encoder = tokenizer.encoder(errors)
-    ids = np.concatenate([*encode_chunks(tokenizer, encoder, pieces, unknown, name)])
-    cuts = [[part] for part in np.array_split(ids, streams) if len(part)]
-    return with_lengths(sum(score_ids(engine, tokenizer, cuts, slots=streams, check=check), Score()), encoder)
-
-
-def score_records(
-    engine: InferenceEngine,
-    tokenizer: Tokenizer,
-    pieces: Iterable[bytes],
-    separator: bytes,
-    *,
-    window: int = 0,
-    unknown: str = "score",
-    errors: str = "strict",
-    slots: int = BATCH_SLOTS,
-    check: Callable[[int], None] = lambda tokens: None,
-    name: str = "",
-) -> Score:
-    """Score records, each from `<s>` and with its separator; the last one's is added where it is missing.
-
-    As scoring each alone, and many times as fast. Holds as many ids as the longest record has.
-
-    Args:
-        separator: of the model. window: symbols after which a record's state is reset; 0: never.
-
-    Raises:
-        InputError: the text cannot be decoded. NonFiniteError: the model's arithmetic overflows.
-    """
-    encoder = tokenizer.encoder(errors)
-    ids = encode_chunks(tokenizer, encoder, with_final_separator(pieces, separator), unknown, name)
-    blocks = _blocks(ids, SeparatorScanner(tokenizer.encode(separator)), engine.vocabulary, window)
-    scores = score_ids(engine, tokenizer, ([block] for block in blocks), slots=slots, check=check)
-    return with_lengths(sum(scores, Score()), encoder)
-
-
-def _blocks(pieces: Iterable[Ids], finder: SeparatorScanner, start: int, window: int) -> Iterator[Ids]:
-    """Whole records, about `_BLOCK` symbols of them at a time, with `<s>` before each but a block's first."""
+def _blocks(chunks: Iterable[Ids], scanner: SeparatorScanner, bos: int, window: int) -> Iterator[Ids]:
+    """Return whole records, about `_BLOCK_IDS` ids at a time, with `<s>` before each but a block's first."""
     held: list[Ids] = []
     size = 0
     bounds = np.zeros(1, np.int64)  # where the records in `held` begin and end
-    for piece in pieces:
-        bounds = np.append(bounds, finder.feed(piece) + size)
-        held.append(piece)
-        size += len(piece)
+    for chunk in chunks:
+        bounds = np.append(bounds, scanner.feed(chunk) + size)
+        held.append(chunk)
+        size += len(chunk)
         complete = int(bounds[-1])
-        if complete >= _BLOCK:
+        if complete >= _BLOCK_IDS:
             ids = np.concatenate(held)
-            _, firsts = np.unique(bounds // _BLOCK, return_index=True)
+            _, firsts = np.unique(bounds // _BLOCK_IDS, return_index=True)
             for a, b in itertools.pairwise(np.union1d(bounds[firsts], complete).tolist()):
-                yield _begun(ids[a:b], bounds[(bounds > a) & (bounds < b)] - a, start, window)
+                yield _with_bos(ids[a:b], bounds[(bounds > a) & (bounds < b)] - a, bos, window)
             held, size, bounds = [ids[complete:]], size - complete, bounds[:1]
     if size:
-        yield _begun(np.concatenate(held), bounds[(bounds > 0) & (bounds < size)], start, window)
+        yield _with_bos(np.concatenate(held), bounds[(bounds > 0) & (bounds < size)], bos, window)
 
 
-def _begun(ids: Ids, places: Ids, start: int, window: int) -> Ids:
-    """Records with `<s>` before each but the first, and each time a record has gone on for a window."""
+def _with_bos(ids: Ids, places: Ids, bos: int, window: int) -> Ids:
+    """Return records with `<s>` before each but the first, which begin at `places`, and before each further window."""
     if window:
-        char_starts = np.append(0, places)
-        more = (np.diff(char_starts, append=len(ids)) - 1) // window  # windows of each record after its first
+        starts = np.append(0, places)
+        more = (np.diff(starts, append=len(ids)) - 1) // window  # windows of each record after its first
         within = np.arange(more.sum()) - np.repeat(np.cumsum(more) - more, more)
-        places = np.union1d(places, np.repeat(char_starts, more) + (within + 1) * window)
-    return insert_bos(ids, places, start)
+        places = np.union1d(places, np.repeat(starts, more) + (within + 1) * window)
+    return insert_bos(ids, places, bos)

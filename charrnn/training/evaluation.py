@@ -5,11 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from charrnn.corpus.formats import NamedText
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.base import InferenceEngine
+from charrnn.model import Model
 from charrnn.scoring.batching import score_ids
 from charrnn.scoring.score import Score
-from charrnn.scoring.scorer import score_records, score_texts, score_windows
+from charrnn.scoring.scorer import ScoringOptions
 
 VAL_STREAMS = 64
 """Pieces that an evaluation during training scores side by side."""
@@ -37,18 +39,14 @@ def evaluate_exact(engine: InferenceEngine, split: Dataset, symbols: int, errors
     Args:
         symbols: of the validation text's beginning that are scored.
     """
-    texts, tokenizer, separator = split.val_head(symbols), split.tokenizer, split.separator
+    model = Model(engine, split.tokenizer, separator=split.separator)
+    texts = split.val_head(symbols)
 
-    def score(text: bytes, window: int) -> Score:
-        if separator:
-            return score_records(engine, tokenizer, [text], separator, window=window, errors=errors, check=check)
-        return score_windows(engine, tokenizer, [text], window, errors=errors, check=check)
+    def score(window: int) -> Score:
+        scorer = model.scorer(ScoringOptions(errors, window), check=check)
+        return sum(scorer.texts(NamedText([[text]]) for text in texts), Score())
 
-    if separator:
-        carried = sum((score(text, 0) for text in texts), Score())
-    else:
-        carried = sum(score_texts(engine, tokenizer, ([text] for text in texts), check=check, errors=errors), Score())
-    cut = sum((score(text, WINDOW) for text in texts), Score())
+    carried, cut = score(0), score(WINDOW)
     return {
         **metrics(carried),
         "oov": carried.oov,

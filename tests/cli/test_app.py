@@ -319,7 +319,7 @@ def harmless(data: bytes) -> None:
         ["sample", "-m", HOSTILE],
         ["sample", "-m", "m.safetensors", "-p", HOSTILE],
         ["eval", "-m", "m.safetensors", HOSTILE],
-        ["eval", "-m", "m.safetensors", "--unknown", "error", "hostile.txt"],
+        ["eval", "-m", "m.safetensors", "--tsv", "9", "hostile.txt"],
         ["show", HOSTILE],
     ],
 )
@@ -572,7 +572,7 @@ OPTIONS = {
     f"--json --config --device --engine --precision --threads {COMMON}",
     "sample": "--model --temp --length --num --prompt --prompt-file --seed --top-k --top-p --min-p --stop --unknown "
     f"--precision --json --raw {COMMON}",
-    "eval": "--model --lines --jsonl --tsv --metric --json --window --streams --dynamic --dynamic-rate --unknown "
+    "eval": "--model --lines --jsonl --tsv --metric --json --window --streams --dynamic --dynamic-rate "
     f"--errors --flush --device --engine --precision {COMMON}",
     "corpora": f"--json {COMMON}",
     "show": f"--json {COMMON}",

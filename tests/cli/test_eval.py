@@ -234,12 +234,12 @@ def test_json_lines(run: tiny.Program) -> None:
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        (b"no", "no JSON: Expecting value"),
-        (b"", "no JSON: "),
-        (b"[1]", "no JSON object"),
+        (b"no", "not valid JSON: Expecting value"),
+        (b"", "not valid JSON: "),
+        (b"[1]", "not a JSON object"),
         (b'{"text": "a", "x": NaN}', "NaN is out of range"),
         (b'{"text": "a", "x": 1e999}', "1e999 is out of range"),
-        (b"\xff", "no JSON: "),
+        (b"\xff", "not valid JSON: "),
         (b'{"text":' * 100_000, "nested too deeply"),
         (b'{"text": "\\ud800"}', "invalid UTF-8 at byte 0"),
     ],
@@ -266,17 +266,9 @@ def test_unknown_characters(run: tiny.Program) -> None:
     assert isinstance(found["perplexity"], float)
     assert isinstance(found["perplexity_without_oov"], float)
     assert found["perplexity"] > 100 * found["perplexity_without_oov"]
-    assert ran.err == b"Warning: 2 of 5 symbols are unknown to the model\n"
+    assert ran.err == b"Warning: 2 of 5 tokens are unknown to the model\n"
     [only] = objects(run("eval", "-m", "char", "--json", stdin="ÜÖ".encode()).out)
     assert only["perplexity_without_oov"] is None
-    ran = run("eval", "-m", "char", "--json", "--unknown", "skip", stdin=text)
-    [skipped] = objects(ran.out)
-    assert (skipped["tokens"], skipped["oov"], skipped["chars"]) == (3, 2, 5)
-    assert skipped["perplexity"] == skipped["perplexity_without_oov"]
-    assert ran.err == b"Warning: 2 of 5 symbols are unknown to the model\n"
-    ran = run("eval", "-m", "char", "--unknown", "error", stdin=text)
-    assert ran.code == 4
-    assert ran.error.startswith("Error: stdin: the model has never seen the character @ 3; --unknown score counts")
     assert run("eval", "-m", "char", stdin=b"a" * 200 + "Ü".encode()).err == b""  # less than 1 %
 
 
@@ -350,7 +342,6 @@ def test_the_state_is_forgotten(run: tiny.Program) -> None:
         (["--metric", "perplexty"], "did you mean 'perplexity'?"),
         (["--window", "-1"], "--window must be a whole number"),
         (["--streams", "0"], "--streams must be a whole number"),
-        (["--unknown", "nearest"], "--unknown must be one of"),
         (["--device", "tpu"], "--device must be auto, cpu, cuda or cuda:N"),
     ],
     ids=str,

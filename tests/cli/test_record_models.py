@@ -15,16 +15,17 @@ from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
+from charrnn.corpus.formats import NamedText
 from charrnn.engines.base import InferenceEngine
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.select import inference_engine
-from charrnn.errors import CheckpointError, InputError
+from charrnn.errors import CheckpointError
 from charrnn.generation import generate as sampling
 from charrnn.generation.generate import generate
-from charrnn.scoring import scorer as scoring_texts
+from charrnn.scoring import scorer as scoring
 from charrnn.scoring.batching import score_ids
 from charrnn.scoring.score import Score
-from charrnn.scoring.scorer import score_records
+from charrnn.scoring.scorer import Scorer, ScoringOptions
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.sentencepiece import SentencePieceTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
@@ -49,8 +50,9 @@ def engines(model: Checkpoint) -> Iterator[InferenceEngine]:
     yield ReferenceEngine(model.architecture, model.weights)
 
 
-def cut(data: bytes, size: int) -> list[bytes]:
-    return [data[at : at + size] for at in range(0, len(data), size)]
+def text(data: bytes, size: int = 1 << 16) -> NamedText:
+    """A text, read so many bytes at a time."""
+    return NamedText([[data[at : at + size] for at in range(0, len(data), size)]])
 
 
 # --- scoring ---------------------------------------------------------------------------------------
@@ -74,8 +76,8 @@ def test_ev_03_records_side_by_side_cost_what_each_costs_alone(
     assert alone.tokens == sum(map(len, ids))
     whole = data + separator
     for engine, size, block in itertools.product(engines(model), (7, 1 << 16), (1, 40, 1 << 12)):
-        monkeypatch.setattr(scoring_texts, "_BLOCK", block)
-        found = score_records(engine, tokenizer, cut(data, size), separator, window=window)
+        monkeypatch.setattr(scoring, "_BLOCK_IDS", block)
+        [found] = Scorer(engine, tokenizer, separator, ScoringOptions(window=window)).texts([text(data, size)])
         assert found.nats == pytest.approx(alone.nats, rel=1e-5)
         assert found.tokens == alone.tokens
         assert (found.bytes, found.chars, found.words) == (len(whole), len(whole.decode()), len(whole.split()))
@@ -90,21 +92,50 @@ def test_ev_02_records_by_hand() -> None:
         ids = np.concatenate([[model.architecture.bos_id], model.tokenizer.encode(record + b"\n")])
         nats += reference.score(ids[None], reference.zero_state(1))[0].sum()
     engine = inference_engine(model.architecture, model.weights)
-    found = score_records(engine, model.tokenizer, [b"\n".join(RECORDS)], b"\n")
+    [found] = Scorer(engine, model.tokenizer, b"\n").texts([text(b"\n".join(RECORDS))])
     assert found.nats == pytest.approx(nats, rel=1e-6)
 
 
-@pytest.mark.parametrize("unknown", ["score", "skip"])
-def test_ev_13_unknown_characters(unknown: str) -> None:
+def test_ev_13_unknown_characters() -> None:
     """EV-13."""
     model = tiny.unigram(tiny.char("ab\n"))
     engine = inference_engine(model.architecture, model.weights)
-    found = score_records(engine, model.tokenizer, ["aÜb\nÜ\n\na".encode()], b"\n", unknown=unknown)
-    assert found.oov == 2
-    assert found.tokens == (9 if unknown == "score" else 7)
-    assert found.chars == 9
-    with pytest.raises(InputError, match=r"^here: the model has never seen the character @ 1;"):
-        score_records(engine, model.tokenizer, ["aÜb".encode()], b"\n", unknown="error", name="here")
+    [found] = Scorer(engine, model.tokenizer, b"\n").texts([text("aÜb\nÜ\n\na".encode())])
+    assert (found.oov, found.tokens, found.chars) == (2, 9, 9)
+
+
+@tokenizers
+@pytest.mark.parametrize("separator", [b"\n", b"\n\n"])
+@pytest.mark.parametrize("size", [1, 7, 1 << 16])
+def test_a_score_for_each_record(tokenizer: Tokenizer, separator: bytes, size: int) -> None:
+    """EV-03: those of a text's records add up to its own."""
+    model = tiny.drawn(tokenizer, "lstm", separator=separator)
+    scorer = Scorer(inference_engine(model.architecture, model.weights), tokenizer, separator)
+    data = separator.join(RECORDS)
+    found = list(scorer.records(text(data, size)))
+    assert [score.bytes for score in found] == [len(record + separator) for record in RECORDS]
+    [whole] = scorer.texts([text(data)])
+    total = sum(found, Score())
+    assert total.nats == pytest.approx(whole.nats, rel=1e-6)
+    assert (total.tokens, total.chars, total.words) == (whole.tokens, whole.chars, whole.words)
+
+
+@pytest.mark.parametrize("window", [0, 3])
+def test_texts_of_records_side_by_side(window: int) -> None:
+    """EV-12: each has its own score, in order, also those without records, whatever their parts."""
+    model = tiny.drawn(TOKENIZERS[0], separator=b"\n")
+    scorer = Scorer(
+        inference_engine(model.architecture, model.weights), model.tokenizer, b"\n", ScoringOptions(window=window)
+    )
+    datas = [b"anna\nmia\n" * 700, b"", b"x", b"\n", b"isabella\nava", b"", b"mia\n" * 2000]
+    alone = [next(scorer.texts([text(data)])) for data in datas]
+    assert [each.bytes for each in alone] == [6300, 0, 2, 1, 13, 0, 8000]
+    together = list(scorer.texts(text(data) for data in datas))
+    assert [each.nats for each in together] == pytest.approx([each.nats for each in alone], rel=1e-6)
+    assert [(each.tokens, each.bytes) for each in together] == [(each.tokens, each.bytes) for each in alone]
+    [joined] = scorer.texts([NamedText([[data] for data in datas])])
+    assert joined.nats == pytest.approx(sum(each.nats for each in alone), rel=1e-6)
+    assert (joined.tokens, joined.bytes) == (sum(each.tokens for each in alone), sum(each.bytes for each in alone))
 
 
 @pytest.fixture
@@ -278,7 +309,7 @@ def test_the_library(tmp_path: Path) -> None:
     assert "\n" not in "".join(model.samples(20, length=40, seed=1))
     both = model.score("anna\nemma")
     assert both.tokens == 10
-    assert both.nats == pytest.approx(sum(each.nats for each in model.score_lines(["anna", "emma\n"])))
+    assert both.nats == pytest.approx(sum(each.nats for each in model.score_many(["anna", "emma\n"])))
 
 
 # --- training --------------------------------------------------------------------------------------
@@ -362,12 +393,12 @@ def test_resuming_needs_nothing_said_again(
             ["--jsonl", "t", "--records"],
             "'a.jsonl', line 2: the text holds",
         ),
-        ("a.jsonl", b'{"t": "x"}\n{"t": \n', ["--jsonl", "t"], "'a.jsonl', line 2: no JSON"),
+        ("a.jsonl", b'{"t": "x"}\n{"t": \n', ["--jsonl", "t"], "'a.jsonl', line 2: not valid JSON"),
         ("a.tsv", b"1\tx\n2\n", ["--tsv", "2"], "'a.tsv', line 2: there is no column 2, only 1"),
         ("a.tsv", b"id\tx\n", ["--tsv", "y"], "'a.tsv', line 1: no column is called 'y'"),
         ("a.txt", b"3\tx\nx\n", ["--weights"], "'a.txt', line 2: a count of 1 or more, a tab and a text"),
         ("a.txt", b"0\tx\n", ["--weights"], "'a.txt', line 1: a count of 1 or more"),
-        ("a.fa", b"ACGT\n>x\n", [], "'a.fa', line 1: no FASTA"),
+        ("a.fa", b"ACGT\n>x\n", [], "'a.fa', line 1: not valid FASTA"),
         ("a.fa", b">x\nAC|GT\n", ["--separator", "|"], "'a.fa', line 1: the text holds the separator b'|'"),
         ("a.jsonl", b'{"t": 3}\n{}\n', ["--jsonl", "t"], "no text in 'a.jsonl'"),
     ],

@@ -32,7 +32,7 @@ def test_a_card(run: tiny.Program, folder: Path) -> None:
     card = dict(line.split(maxsplit=1) for line in ran.out.decode().splitlines())
     assert card["model"] == "checkpoints/char/model.safetensors"
     assert card["cell"] == "lstm 12+8"
-    assert card["symbols"] == f"{tiny.char().size} (char)"
+    assert card["vocabulary"] == f"{tiny.char().size} (char)"
     assert card["trained"] == "1,234 steps, 1.5000 epochs"
     assert card["corpus"] == "SHA-256 " + "ab" * 32
     assert (card["perplexity"], card["tokens"]) == ("4.5000", "99")

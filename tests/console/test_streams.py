@@ -10,12 +10,10 @@ from typing import Any
 
 import pytest
 
-from charrnn.cli.eval_writers import show_scores
 from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console, discard
 from charrnn.console.tables import print_table
 from charrnn.errors import OutputError
-from charrnn.scoring.score import Score
 
 Capture = pytest.CaptureFixture[bytes]
 
@@ -249,18 +247,6 @@ def test_a_table(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\\xff" in page
     assert "\x1b[2J" not in page
     assert ("\x1b" in page) <= terminal
-
-
-def test_scores(monkeypatch: pytest.MonkeyPatch) -> None:
-    out = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", Stream(out))
-    score = Score(nats=2000 * math.log(2), tokens=1000, oov=3, chars=1000, bytes=1250, words=100)
-    show_scores(Console(), [("a.txt", [score]), ("b.txt", [Score(nats=1.0, tokens=1)])])
-    lines = out.getvalue().decode().split("\n")
-    [row] = [line.split() for line in lines if "a.txt" in line]
-    assert row == ["a.txt", "4.0000", "2.0000", "1.6000", "1,000", "3"]
-    [row] = [line.split() for line in lines if "b.txt" in line]
-    assert row[2:4] == ["-", "-"]
 
 
 def test_no_bar_unless_on_a_terminal(capfdbinary: Capture) -> None:

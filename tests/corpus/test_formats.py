@@ -5,7 +5,8 @@ from functools import partial
 
 import pytest
 
-from charrnn.corpus.formats import counted_lines, fasta, is_fasta, lines, read_json_lines
+from charrnn.corpus.formats import counted_lines, fasta, is_fasta, read_json_lines
+from charrnn.corpus.inputs import split_lines
 from charrnn.corpus.tables import table
 from charrnn.errors import InputError
 
@@ -48,15 +49,15 @@ def test_texts(read: Callable[..., Iterator[object]], data: bytes, expected: lis
 
 
 BAD: list[tuple[Callable[..., Iterator[object]], bytes, int, str]] = [
-    (partial(read_json_lines, field="t"), b'{"t": "a"}\n{"t": \n', 2, "no JSON: "),
-    (partial(read_json_lines, field="t"), b'["t"]\n', 1, "no JSON object"),
-    (partial(read_json_lines, field="t"), b'{"t": NaN}\n', 1, "no JSON: "),
+    (partial(read_json_lines, field="t"), b'{"t": "a"}\n{"t": \n', 2, "not valid JSON: "),
+    (partial(read_json_lines, field="t"), b'["t"]\n', 1, "not a JSON object"),
+    (partial(read_json_lines, field="t"), b'{"t": NaN}\n', 1, "not valid JSON: "),
     (partial(read_json_lines, field="t"), b"[" * 100_000, 1, "nested too deeply"),
-    (partial(read_json_lines, field="t"), b'{"t": "\xff"}\n', 1, "no JSON: "),
+    (partial(read_json_lines, field="t"), b'{"t": "\xff"}\n', 1, "not valid JSON: "),
     (partial(table, column="3"), b"a\tb\tc\na\tb\n", 2, "there is no column 3, only 2"),
     (partial(table, column="text"), b"id\tname\n", 1, "no column is called 'text'; there are id, name"),
     (partial(table, column="0"), b"id\n", 1, "no column is called '0'"),
-    (fasta, b"\nACGT\n>x\n", 2, "no FASTA"),
+    (fasta, b"\nACGT\n>x\n", 2, "not valid FASTA"),
     (counted_lines, b"3\tanna\nanna\n", 2, "a count of 1 or more, a tab and a text are expected"),
     (counted_lines, b"0\tanna\n", 1, "a count"),
     (counted_lines, b"-1\tanna\n", 1, "a count"),
@@ -83,7 +84,7 @@ def test_faults(read: Callable[..., Iterator[object]], data: bytes, line: int, t
 def test_lines(size: int) -> None:
     """Those of `split`, but for nothing after the last newline."""
     for data in (b"", b"a", b"a\n", b"\n", b"a\n\nb", b"\n\na\r\nb\n"):
-        found = [line for block in lines(cut(data, size)) for line in block]
+        found = [line for block in split_lines(cut(data, size)) for line in block]
         assert found == (data + b"\n" * (not data.endswith(b"\n") and data != b"")).split(b"\n")[:-1]
 
 

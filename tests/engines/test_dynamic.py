@@ -214,7 +214,7 @@ def test_on_a_terminal() -> None:
     Path("a").write_bytes(TEXT)
     ran = tiny.on_terminal("eval", "-m", "char", "--dynamic", "a")
     assert ran.code == 0
-    assert b"dynamic" in ran.out
+    assert b"adapted" in ran.out
 
 
 @pytest.mark.usefixtures("_models")

@@ -1,4 +1,4 @@
-"""Several models that speak as one."""
+"""Several models whose probabilities are averaged."""
 
 import json
 import math
@@ -147,7 +147,7 @@ def test_the_library() -> None:
 def test_other_symbols_are_refused(command: str, other: str, run: tiny.Program) -> None:
     ran = run(command, "-m", "a", "-m", other, stdin=b"a")
     assert ran.code == 2
-    assert "cannot speak as one: their symbols are not the same" in ran.error
+    assert "cannot be used together: they have different vocabularies" in ran.error
 
 
 def test_one_that_is_missing(run: tiny.Program) -> None:

@@ -1,19 +1,22 @@
 """What texts cost: every token once, exactly, however they are cut and whatever stands beside them."""
 
+import ast
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from charrnn.checkpoint.format import Checkpoint
-from charrnn.engines.base import InferenceEngine
+from charrnn.corpus.formats import NamedText, Place, Row
+from charrnn.engines.base import Array, Ids, InferenceEngine, State
 from charrnn.engines.select import inference_engine
 from charrnn.errors import InputError, NonFiniteError
-from charrnn.scoring import scorer as scoring_texts
+from charrnn.scoring import scorer as scoring
 from charrnn.scoring.score import Score
-from charrnn.scoring.scorer import score_streams, score_texts, score_windows
+from charrnn.scoring.scorer import Scorer, ScoringOptions
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
 from tests import tiny
@@ -27,27 +30,26 @@ tokenizers = pytest.mark.parametrize("tokenizer", TOKENIZERS, ids=lambda each: e
 plain = pytest.mark.parametrize("tokenizer", TOKENIZERS[:2], ids=lambda each: each.name)  # of which texts can be cut
 
 
-def ensemble_engine(model: Checkpoint) -> InferenceEngine:
-    return inference_engine(model.architecture, model.weights)
+def scorer(model: Checkpoint, window: int = 0, streams: int = 1) -> Scorer:
+    engine = inference_engine(model.architecture, model.weights)
+    return Scorer(engine, model.tokenizer, model.separator, ScoringOptions(window=window, streams=streams))
 
 
-def cut(text: bytes, size: int) -> Iterator[bytes]:
-    return (text[at : at + size] for at in range(0, len(text), size))
+def text(data: bytes, size: int = 1 << 16, name: str = "") -> NamedText:
+    """A text, read so many bytes at a time."""
+    return NamedText([(data[at : at + size] for at in range(0, len(data), size))], name)
 
 
-def score(
-    model: Checkpoint, *texts: bytes, size: int = 1 << 16, slots: int = 64, unknown: str = "score"
-) -> list[Score]:
-    pieces: Iterable[Iterable[bytes]] = (cut(text, size) for text in texts)
-    return list(score_texts(ensemble_engine(model), model.tokenizer, pieces, slots=slots, unknown=unknown))
+def score(model: Checkpoint, *datas: bytes, size: int = 1 << 16) -> list[Score]:
+    return list(scorer(model).texts(text(data, size) for data in datas))
 
 
 @tokenizers
-@pytest.mark.parametrize("text", [b"a", WORDS, TEXT], ids=["letter", "words", "long"])
-def test_even_odds_cost_the_size_of_the_vocabulary(tokenizer: Tokenizer, text: bytes) -> None:
+@pytest.mark.parametrize("data", [b"a", WORDS, TEXT], ids=["letter", "words", "long"])
+def test_even_odds_cost_the_size_of_the_vocabulary(tokenizer: Tokenizer, data: bytes) -> None:
     """EV-01."""
     model = tiny.unigram(tokenizer)
-    [found] = score(model, text)
+    [found] = score(model, data)
     assert found.oov == 0
     assert found.perplexity == pytest.approx(tokenizer.size, rel=1e-6)
 
@@ -81,7 +83,7 @@ def test_the_same_as_a_plain_loop_in_float64(tokenizer: Tokenizer) -> None:
 
 @tokenizers
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_neither_cuts_nor_neighbours_matter(tokenizer: Tokenizer, cell: str) -> None:
+def test_neither_cuts_nor_neighbours_matter(tokenizer: Tokenizer, cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """EV-03."""
     model = tiny.drawn(tokenizer, cell)
     [alone] = score(model, TEXT)
@@ -92,7 +94,8 @@ def test_neither_cuts_nor_neighbours_matter(tokenizer: Tokenizer, cell: str) -> 
         assert found.nats == pytest.approx(alone.nats, rel=1e-6)
         assert (found.tokens, found.bytes, found.words) == (alone.tokens, alone.bytes, alone.words)
     for slots in (1, 5, 64):
-        found = score(model, *others[:20], TEXT, *others[20:], slots=slots, size=100)[20]
+        monkeypatch.setattr(scoring, "BATCH_SLOTS", slots)
+        found = score(model, *others[:20], TEXT, *others[20:], size=100)[20]
         assert found.nats == pytest.approx(alone.nats, rel=1e-6)
         assert found.tokens == alone.tokens
 
@@ -111,7 +114,7 @@ def test_every_text_gets_its_own_score_in_order(tokenizer: Tokenizer) -> None:
         assert found[place].nats == pytest.approx(expected[n].nats, rel=1e-6)
         assert found[place].tokens == expected[n].tokens
         assert found[place].bytes == len(texts[n])
-    assert len(score(model, *texts, slots=7)) == len(texts)
+    assert len(score(model, *texts)) == len(texts)
 
 
 def test_nothing_is_scored_for_nothing() -> None:
@@ -144,26 +147,14 @@ def test_bits_and_perplexity_agree() -> None:
     assert found.bits_per_char == found.bits_per_byte == pytest.approx(math.log2(found.perplexity))
 
 
-@pytest.mark.parametrize(
-    ("unknown", "tokens", "nats"),
-    [("score", 5, 5 * math.log(3) + 2 * math.log(1_112_064 - 2)), ("skip", 3, 3 * math.log(3))],
-)
-def test_unknown_characters(unknown: str, tokens: int, nats: float) -> None:
-    """EV-13: both perplexities are of what was scored."""
-    model = tiny.unigram(tiny.char("ab"))
-    [found] = score(model, "aÜbÜa".encode(), unknown=unknown)
-    assert (found.tokens, found.oov, found.chars, found.bytes) == (tokens, 2, 5, 7)
+def test_unknown_characters() -> None:
+    """EV-13."""
+    [found] = score(tiny.unigram(tiny.char("ab")), "aÜbÜa".encode())
+    assert (found.tokens, found.oov, found.chars, found.bytes) == (5, 2, 5, 7)
+    nats = 5 * math.log(3) + 2 * math.log(1_112_064 - 2)
     assert found.nats == pytest.approx(nats, rel=1e-6)
-    assert found.perplexity == pytest.approx(math.exp(nats / tokens), rel=1e-6)
+    assert found.perplexity == pytest.approx(math.exp(nats / 5), rel=1e-6)
     assert found.perplexity_without_oov == pytest.approx(3, rel=1e-6)
-
-
-def test_an_unknown_character_is_refused_at_its_place() -> None:
-    model = tiny.unigram(tiny.char("ab"))
-    pieces = [[b"ab", "é".encode()[:1], "é".encode()[1:]]]
-    scores = score_texts(ensemble_engine(model), model.tokenizer, pieces, unknown="error", name=lambda n: f"text {n}")
-    with pytest.raises(InputError, match=r"^text 0: the model has never seen the character @ 2;"):
-        list(scores)
 
 
 def test_scores_add_up() -> None:
@@ -172,7 +163,7 @@ def test_scores_add_up() -> None:
     parts = score(model, b"a", "bé Ü\n".encode(), b"ccc cc")
     total = sum(parts, Score())
     assert total.nats == pytest.approx(sum(part.nats for part in parts))
-    assert (total.tokens, total.oov, total.oov_tokens, total.bytes, total.chars, total.words) == (12, 1, 1, 14, 12, 5)
+    assert (total.tokens, total.oov, total.bytes, total.chars, total.words) == (12, 1, 14, 12, 5)
     assert total.perplexity == pytest.approx(math.exp(total.nats / 12))
 
 
@@ -193,17 +184,48 @@ def test_weights_that_are_not_finite(value: float) -> None:
 
 
 @pytest.mark.parametrize("slots", [1, 3, 64])
-def test_texts_before_a_bad_one_are_scored_whatever_is_read_side_by_side(slots: int) -> None:
+@pytest.mark.parametrize("window", [0, 2])
+def test_texts_before_a_bad_one_are_scored_whatever_is_read_side_by_side(
+    slots: int, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = tiny.drawn(tiny.char())
-    texts = [[b"a" * 5000], [b"b"], [b"c", b"\xff", b"c"], [b"d"], [b"\xff"], *[[b"e"]] * 100]
-    expected = score(model, b"a" * 5000, b"b")
+    monkeypatch.setattr(scoring, "BATCH_SLOTS", slots)
+    fetched = 0
+
+    def texts() -> Iterator[NamedText]:
+        nonlocal fetched
+        for n, chunks in enumerate([[b"a" * 9000], [b"b"], [b"c", b"\xff", b"c"], [b"d"], [b"\xff"], *[[b"e"]] * 9999]):
+            fetched += 1
+            yield NamedText([chunks], f"text {n}")
+
+    expected = [next(scorer(model, window=window).texts([text(data)])) for data in (b"a" * 9000, b"b")]
     found: list[Score] = []
-    scores = score_texts(
-        ensemble_engine(model), model.tokenizer, texts, slots=slots, name=lambda index: f"text {index}"
-    )
     with pytest.raises(InputError, match=r"^text 2: invalid UTF-8 at byte 1 \(line 1\)"):
-        found.extend(scores)
+        found.extend(scorer(model, window=window).texts(texts()))
     assert [each.nats for each in found] == pytest.approx([each.nats for each in expected], rel=1e-6)
+    assert fetched < 2000  # what a call of the engine takes
+
+
+def test_a_text_of_several_parts_is_scored_as_one() -> None:
+    """As a FASTA file is: each part from `<s>`, also an empty one."""
+    model = tiny.drawn(tiny.char())
+    parts = [b"the cat", b"", b"sat"]
+    [found, after] = scorer(model).texts([NamedText([[part] for part in parts]), text(b"mat")])
+    assert found.nats == pytest.approx(sum(each.nats for each in score(model, *parts)), rel=1e-6)
+    assert (found.tokens, found.bytes, found.words, after.bytes) == (10, 10, 3, 3)
+
+
+def test_lines() -> None:
+    """EV-08: each with its end; what has no text has no tokens."""
+    model = tiny.drawn(tiny.char())
+    texts = [b"the cat", None, b"", b"sat"]
+    rows = [Row(data, b"", Place("f", number)) for number, data in enumerate(texts, 1)]
+    found = list(scorer(model).lines(rows))
+    assert [each.tokens for each in found] == [8, 0, 1, 4]
+    alone = score(model, *(data + b"\n" for data in texts if data is not None))
+    assert [each.nats for each in found if each.tokens] == pytest.approx([each.nats for each in alone], rel=1e-6)
+    with pytest.raises(InputError, match=r"^'f', line 3: invalid UTF-8 at byte 1"):
+        list(scorer(model).lines([Row(b"a\xff", b"", Place("f", 3))]))
 
 
 def test_texts_are_fetched_when_they_are_needed() -> None:
@@ -211,13 +233,13 @@ def test_texts_are_fetched_when_they_are_needed() -> None:
     model = tiny.drawn(ByteTokenizer())
     fetched = 0
 
-    def endless() -> Iterator[list[bytes]]:
+    def endless() -> Iterator[NamedText]:
         nonlocal fetched
         while True:
             fetched += 1
-            yield [b"abc\n"]
+            yield text(b"abc\n")
 
-    scores = score_texts(ensemble_engine(model), model.tokenizer, endless())
+    scores = scorer(model).texts(endless())
     assert next(scores).tokens == 4
     assert fetched < 20_000
     before = fetched
@@ -235,7 +257,7 @@ def test_check_is_called_and_may_end_it() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(score_texts(ensemble_engine(model), model.tokenizer, [cut(bytes(100_000), 5000)], check=check))
+        list(Scorer(scorer(model).engine, model.tokenizer, check=check).texts([text(bytes(100_000), 5000)]))
     assert read[0] == 0
     assert read == sorted(read)
 
@@ -243,27 +265,82 @@ def test_check_is_called_and_may_end_it() -> None:
 @plain
 @pytest.mark.parametrize("window", [1, 5, 100, 10_000])
 @pytest.mark.parametrize("size", [3, 1 << 16])
-def test_windows_forget(tokenizer: Tokenizer, window: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = TEXT[:300].decode(errors="ignore").encode()
+def test_windows_reset_the_state(tokenizer: Tokenizer, window: int, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = TEXT[:300].decode(errors="ignore").encode()
     model = tiny.drawn(tokenizer)
-    ids = tokenizer.encode(text)
+    ids = tokenizer.encode(data)
     parts = [tokenizer.decode(ids[at : at + window]) for at in range(0, len(ids), window)]
     expected = sum(score(model, *parts), Score())
-    for held in (1, 1 << 24):  # ids held side by side: bounded, and of no effect
-        monkeypatch.setattr(scoring_texts, "_HELD", held)
-        found = score_windows(ensemble_engine(model), tokenizer, cut(text, size), window)
+    for most in (1, 1 << 24):  # ids read side by side: bounded, and of no effect
+        monkeypatch.setattr(scoring, "_MAX_WINDOW_IDS", most)
+        [found, after] = scorer(model, window=window).texts([text(data, size), text(b"a")])
         assert found.nats == pytest.approx(expected.nats, rel=1e-6)
-        assert (found.tokens, found.bytes, found.chars) == (len(ids), len(text), len(text.decode()))
+        assert (found.tokens, found.bytes, found.chars) == (len(ids), len(data), len(data.decode()))
+        assert after.bytes == 1
 
 
 @plain
-@pytest.mark.parametrize("streams", [1, 3, 50, 4096])
+@pytest.mark.parametrize("streams", [2, 3, 50, 4096])
 def test_streams_are_pieces_of_equal_length(tokenizer: Tokenizer, streams: int) -> None:
-    text = TEXT[:100].decode(errors="ignore").encode()
+    data = TEXT[:100].decode(errors="ignore").encode()
     model = tiny.drawn(tokenizer)
-    ids = tokenizer.encode(text)
+    ids = tokenizer.encode(data)
     parts = [tokenizer.decode(part) for part in np.array_split(ids, streams) if len(part)]
-    found = score_streams(ensemble_engine(model), tokenizer, cut(text, 7), streams)
+    [nothing, found, again] = scorer(model, streams=streams).texts([text(b""), text(data, 7), text(data)])
+    assert nothing == Score()
     assert found.nats == pytest.approx(sum(score(model, *parts), Score()).nats, rel=1e-6)
-    assert found.tokens == len(ids)
-    assert score_streams(ensemble_engine(model), tokenizer, [], streams) == Score()
+    assert again.nats == pytest.approx(found.nats, rel=1e-6)
+    assert found.tokens == again.tokens == len(ids)
+
+
+class _Counting(InferenceEngine):
+    """Learns how much it has read: every token costs one nat more than the one before."""
+
+    name = "counting"
+    adaptive = True
+
+    def __init__(self, vocabulary: int) -> None:
+        self.vocabulary, self.read = vocabulary, 0
+
+    def fresh(self) -> "_Counting":
+        return _Counting(self.vocabulary)
+
+    def zero_state(self, batch: int) -> State:
+        return (np.zeros((1, batch, 1)),)
+
+    def score(self, ids: Ids, state: State) -> tuple[Array, State]:
+        assert len(ids) == 1, "one row at a time"
+        nats = np.zeros(ids.shape)
+        for t in np.flatnonzero(ids[0] < self.vocabulary):
+            self.read += 1
+            nats[0, t] = self.read
+        return nats, state
+
+    def predict(self, ids: Ids, state: State) -> tuple[Array, State]:
+        raise NotImplementedError
+
+    def step(self, ids: Ids, state: State) -> tuple[Array, State]:
+        raise NotImplementedError
+
+
+def test_an_adaptive_engine_reads_texts_one_after_another_each_afresh() -> None:
+    """But the parts of one text without a break."""
+    tokenizer = tiny.char()
+    adaptive = Scorer(_Counting(tokenizer.size), tokenizer)
+    texts = [text(b"aaa"), NamedText([[b"a"], [b"a", b"a"]]), text(b"a"), text(b"")]
+    assert [found.nats for found in adaptive.texts(texts)] == [6, 6, 1, 0]
+    records = Scorer(_Counting(tokenizer.size), tokenizer, b"\n")
+    assert [found.nats for found in records.texts([text(b"a\na\n"), text(b"a")])] == [10, 3]
+
+
+def test_scoring_never_formats() -> None:
+    """What is computed here is written elsewhere: no formats of numbers, no JSON, no console."""
+    for path in Path(scoring.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.FormattedValue):
+                assert node.format_spec is None, f"{path}, line {node.lineno}"
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.name for alias in node.names} | {getattr(node, "module", None)}
+                assert not names & {"json", "logging", "string", "textwrap"}, path
+            elif isinstance(node, ast.Call):
+                assert ast.unparse(node.func).rpartition(".")[2] not in {"format", "print", "round"}, path
