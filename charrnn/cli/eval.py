@@ -6,7 +6,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from charrnn.cli.eval_writers import METRICS, JsonWriter, Result, RowWriter, TableWriter, TsvWriter, Writer
+from charrnn.cli.eval_writers import (
+    ADAPTED,
+    METRICS,
+    JsonWriter,
+    Result,
+    RowWriter,
+    TableWriter,
+    TsvWriter,
+    Writer,
+    named,
+)
 from charrnn.config.eval import EvalConfig
 from charrnn.config.options import merge
 from charrnn.console.progress import progress_bar
@@ -101,26 +111,26 @@ class _Evaluation:
 
     def _file_writer(self) -> Writer:
         config, console = self.config, self.console
+        adapted = [f"{ADAPTED}{metric}" for metric in ("perplexity", "bits_per_char", "bits_per_byte")]
+        adapted = adapted if config.dynamic else []
         if config.metric is not None:
-            adapted = [f"adapted_{config.metric}"] if config.dynamic else []
-            return TsvWriter(console, [config.metric, *adapted])
+            return TsvWriter(console, named([config.metric, *([f"{ADAPTED}{config.metric}"] if adapted else [])]))
         if config.json:
-            return JsonWriter(console, ["file", *METRICS, *(["dynamic"] if config.dynamic else [])], flush=config.flush)
+            return JsonWriter(console, named(["file", *METRICS, *adapted]), flush=config.flush)
         if console.stdout_is_tty:
             return TableWriter(console)
-        figures = ["perplexity", "bits_per_char", "bits_per_byte"]
-        adapted = [f"adapted_{figure}" for figure in figures] if config.dynamic else []
-        return TsvWriter(console, [*figures, "tokens", "oov", *adapted, "file"], flush=config.flush)
+        columns = ["perplexity", "bits_per_char", "bits_per_byte", "tokens", "oov", *adapted, "file"]
+        return TsvWriter(console, named(columns), flush=config.flush)
 
     def _row_writer(self) -> Writer:
         config, console = self.config, self.console
         if config.metric is not None:
-            return TsvWriter(console, [config.metric], flush=config.flush)
+            return TsvWriter(console, named([config.metric]), flush=config.flush)
         if config.jsonl is not None:
-            return RowWriter(console, ["perplexity"], flush=config.flush)
+            return RowWriter(console, named(["perplexity"]), flush=config.flush)
         if config.json:
-            return JsonWriter(console, ["line", *METRICS], flush=config.flush)
-        return RowWriter(console, ["perplexity", "tokens", "oov"], flush=config.flush)
+            return JsonWriter(console, named(["line", *METRICS]), flush=config.flush)
+        return RowWriter(console, named(["perplexity", "tokens", "oov"]), flush=config.flush)
 
     def _score_files(self, files: list[str], advance: Callable[[int], None]) -> Iterator[Result]:
         """Score each file, with --dynamic by the trained weights and by weights that learn."""

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from charrnn.console.streams import Console
@@ -45,7 +45,7 @@ class Result(NamedTuple):
     adapted: Score | None = None
 
     def value(self, field: str) -> Any:
-        """Return a field: a number, a text (str or bytes), or None where it is missing."""
+        """Return a field of `charrnn help fields`: a number, a text (str or bytes), or None where it is missing."""
         match field:
             case "file":
                 return self.file
@@ -53,11 +53,18 @@ class Result(NamedTuple):
                 return self.row and self.row.place.line
             case "text":
                 return self.row and self.row.text
-            case "dynamic":
-                return self.adapted and {name: _to_json(getattr(self.adapted, name)) for name in METRICS}
         if field.startswith(ADAPTED):
             return self.adapted and getattr(self.adapted, field.removeprefix(ADAPTED))
         return getattr(self.score, field)
+
+
+Fields = Sequence[tuple[str, str]]
+"""Fields in order, and what each is called: the name of a column, or the key of an object."""
+
+
+def named(fields: Iterable[str]) -> Fields:
+    """Return fields that are called as they are."""
+    return [(field, field) for field in fields]
 
 
 class Writer(Protocol):
@@ -108,7 +115,7 @@ class TsvWriter:
         fields: the columns, in order. flush: write each line at once.
     """
 
-    def __init__(self, console: Console, fields: Sequence[str], *, flush: bool = False) -> None:
+    def __init__(self, console: Console, fields: Fields, *, flush: bool = False) -> None:
         self._console, self._fields, self._flush = console, fields, flush
         self._terminal = console.terminal_text()
 
@@ -122,8 +129,8 @@ class TsvWriter:
     def _cells(self, result: Result) -> list[bytes]:
         """Return the columns; of a heading, their names."""
         if result.row is not None and result.row.heading:
-            return [field.encode() for field in self._fields]
-        return [_to_cell(result.value(field)) for field in self._fields]
+            return [os.fsencode(name) for _, name in self._fields]
+        return [_to_cell(result.value(field)) for field, _ in self._fields]
 
     def _write(self, cells: Sequence[bytes]) -> None:
         line = b"\t".join(cells) + b"\n"
@@ -135,28 +142,31 @@ class RowWriter(TsvWriter):
 
     def row(self, result: Result) -> None:
         """See `Writer`."""
-        assert result.row is not None
-        if result.row.value is None:
-            self._write([*self._cells(result), result.row.raw])
+        row = result.row
+        assert row is not None
+        if row.value is None:
+            self._write([*self._cells(result), row.raw])
         else:
-            fields = {field: _to_json(result.value(field)) for field in self._fields}
-            self._console.write_json(result.row.value | fields, flush=self._flush)
+            self._console.write_json(row.value | _to_object(result, self._fields), flush=self._flush)
 
 
 class JsonWriter:
     """A JSON object for each result. Arguments as `TsvWriter`; the fields are the keys."""
 
-    def __init__(self, console: Console, fields: Sequence[str], *, flush: bool = False) -> None:
+    def __init__(self, console: Console, fields: Fields, *, flush: bool = False) -> None:
         self._console, self._fields, self._flush = console, fields, flush
 
     def row(self, result: Result) -> None:
         """See `Writer`."""
         if result.row is None or not result.row.heading:
-            fields = {field: _to_json(result.value(field)) for field in self._fields}
-            self._console.write_json(fields, flush=self._flush)
+            self._console.write_json(_to_object(result, self._fields), flush=self._flush)
 
     def finish(self) -> None:
         """See `Writer`."""
+
+
+def _to_object(result: Result, fields: Fields) -> dict[str, Any]:
+    return {name: _to_json(result.value(field)) for field, name in fields}
 
 
 def _to_cell(value: Any) -> bytes:

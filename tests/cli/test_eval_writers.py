@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from charrnn.cli.eval_writers import METRICS, JsonWriter, Result, RowWriter, TableWriter, TsvWriter
+from charrnn.cli.eval_writers import METRICS, JsonWriter, Result, RowWriter, TableWriter, TsvWriter, named
 from charrnn.console.streams import Console
 from charrnn.corpus.formats import Place, Row
 from charrnn.scoring.score import Score
@@ -52,7 +52,7 @@ def test_a_table_of_models_that_adapt(capfdbinary: Capture) -> None:
 def test_columns(capfdbinary: Capture) -> None:
     """Integers whole, floats with 6 decimals, texts as they came, and nothing where nothing is known."""
     fields = ["tokens", "bits_per_char", "nats", "file", "line", "text", "adapted_perplexity", "word_perplexity"]
-    writer = TsvWriter(Console(), fields)
+    writer = TsvWriter(Console(), named(fields))
     writer.row(Result(SCORE, "f\udcff", LINE))
     writer.row(Result(Score(nats=2e15, tokens=1), "total"))
     writer.finish()
@@ -65,7 +65,7 @@ def test_columns(capfdbinary: Capture) -> None:
 
 def test_objects(capfdbinary: Capture) -> None:
     """JSON has no NaN; bytes that are no UTF-8 are U+FFFD."""
-    writer = JsonWriter(Console(), ["file", "text", "oov", "perplexity", "bits_per_byte"])
+    writer = JsonWriter(Console(), [*named(["file", "text", "oov", "perplexity"]), ("bits_per_byte", "bpb")])
     writer.row(Result(SCORE, "f", LINE))
     writer.row(Result(Score(nats=1e9, tokens=1), "total"))
     writer.row(Result(Score(), "f", LINE._replace(heading=True)))
@@ -76,21 +76,21 @@ def test_objects(capfdbinary: Capture) -> None:
             "text": "a\ufffdb",
             "oov": 3,
             "perplexity": pytest.approx(4),
-            "bits_per_byte": pytest.approx(1.6),
+            "bpb": pytest.approx(1.6),
         },
-        {"file": "total", "text": None, "oov": 0, "perplexity": None, "bits_per_byte": None},
+        {"file": "total", "text": None, "oov": 0, "perplexity": None, "bpb": None},
     ]
 
 
 def test_rows_as_they_came(capfdbinary: Capture) -> None:
-    writer = RowWriter(Console(), ["oov", "tokens"])
+    writer = RowWriter(Console(), [("oov", "unknown"), ("tokens", "tokens")])
     writer.row(Result(Score(), "f", Row(None, b"id\ttext", Place("f", 1), heading=True)))
     writer.row(Result(SCORE, "f", LINE))
     writer.row(Result(SCORE, "f", Row(b"x", b"{}", Place("f", 2), {"z": 1, "tokens": "old", "a": [None]})))
     writer.finish()
     assert (
         written(capfdbinary)
-        == b'oov\ttokens\tid\ttext\n3\t1000\t1\ta\xffb\r\n{"z": 1, "tokens": 1000, "a": [null], "oov": 3}\n'
+        == b'unknown\ttokens\tid\ttext\n3\t1000\t1\ta\xffb\r\n{"z": 1, "tokens": 1000, "a": [null], "unknown": 3}\n'
     )
 
 

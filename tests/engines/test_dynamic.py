@@ -191,8 +191,8 @@ def test_it_stands_beside_the_static_figure(more: list[str], run: tiny.Program) 
     assert run("eval", *more, "--dynamic", "b").out.split(b"\t") == [*both[1][:8], b"b\n"]
     values = json.loads(run("eval", *more, "--dynamic", "--json", stdin=TEXT).out)
     assert values["file"] == "-"
-    assert values["dynamic"]["tokens"] == values["tokens"] == len(TEXT)
-    assert f"{values['perplexity']:.6f} {values['dynamic']['perplexity']:.6f}".encode() == b" ".join(
+    assert values["tokens"] == len(TEXT)
+    assert f"{values['perplexity']:.6f} {values['adapted_perplexity']:.6f}".encode() == b" ".join(
         [both[0][0], both[0][5]]
     )
     number = run("eval", *more, "--dynamic", "--metric", "bits_per_char", stdin=TEXT)
