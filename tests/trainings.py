@@ -24,12 +24,8 @@ from charrnn.corpus.formats import TextFormat
 from charrnn.dataset.dataset import Dataset
 from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.errors import Interrupted
-from charrnn.runs.events import Event, StepEvent
-from charrnn.runs.run_dir import RunDir
-from charrnn.training.plan import make_plan
-from charrnn.training.resume import resume_plan
-from charrnn.training.signals import SignalHandler
-from charrnn.training.trainer import Trainer
+from charrnn.runs.events import Event, Note, StepEvent
+from charrnn.training.session import TrainingSession
 
 TEXT = (b"The quick brown fox jumps over the lazy dog.\n" * 7)[:300]
 """270 symbols to train on: 8 steps an epoch with the sizes of `SMALL`; and 30 to validate on."""
@@ -55,76 +51,62 @@ def split_of(*texts: bytes, fraction: float = 0.1, separator: bytes = b"", **how
 
 
 @dataclass
-class Session:
-    """What came of a training: the loss of each step as `repr` prints it, and its events."""
+class Outcome:
+    """What came of a training: the loss of each step as `repr` prints it, its events, and the warnings among them."""
 
     losses: dict[int, str] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         """Return the events of a class."""
         return [event for event in self.events if isinstance(event, kind)]
 
+    @property
+    def warnings(self) -> list[str]:
+        """Return the messages of the notes that are warnings."""
+        return [note.message for note in self.of(Note) if note.level == "warning"]
+
 
 def train(
     folder: Path,
     *,
-    split: Dataset | None = None,
+    dataset: Dataset | None = None,
     stop_at: tuple[type[Event], int] | None = None,
     resume: bool = False,
     given: Mapping[str, Any] | None = None,
     **options: Any,
-) -> Session:
+) -> Outcome:
     """Train in this process.
 
     Args:
         folder: of the run; made if need be.
-        split: the corpus; None is `TEXT`.
+        dataset: the text; None is `TEXT`.
         stop_at: the class and the step of an event at which a signal comes.
-        resume: go on with the run in `folder`, its plan changed as `given` says.
+        resume: continue the run in `folder`, its plan changed as `given` says.
         options: of the plan, instead of those of `SMALL`.
     """
-    config = TrainConfig(**{**SMALL, **options})
-    how = {"tokenizer": config.tokenizer, "vocab_size": config.vocab_size, "seed": config.seed}
-    text = PROSE if config.tokenizer == "sentencepiece" else TEXT
-    split = split or split_of(text, fraction=config.val_fraction, separator=config.record_separator, **how)
-    session, stop = Session(), SignalHandler()
-    folder.mkdir(parents=True, exist_ok=True)
-    run = RunDir(folder, warn=session.warnings.append)
-    resumed = run.newest() if resume else None
-    if resumed is None:
-        assert not resume, "nothing to resume from"
-        plan = make_plan(config, split, device="cpu", elapsed=lambda: 0.0)
-    else:
-        changed = TrainConfig(**{**SMALL, **options, **(given or {})})
-        plan, _ = resume_plan(resumed, changed, frozenset(given or {}))
-        run.truncate_metrics(int(resumed.info["step"]))
+    config = TrainConfig(**{**SMALL, **options, **(given or {}), "out": str(folder), "device": "cpu", "resume": resume})
+    if dataset is None:
+        text = PROSE if config.tokenizer == "sentencepiece" else TEXT
+        separator = config.record_separator
+        names = {"tokenizer": config.tokenizer, "vocab_size": config.vocab_size, "seed": config.seed}
+        dataset = split_of(text, fraction=config.val_fraction, separator=separator, **names)
+    outcome = Outcome()
 
     def callback(event: Event) -> None:
-        session.events.append(event)
+        outcome.events.append(event)
         if isinstance(event, StepEvent):
-            session.losses[event.step] = repr((event.loss, event.gradient_norm, event.learning_rate))
+            outcome.losses[event.step] = repr((event.loss, event.gradient_norm, event.learning_rate))
         if stop_at == (type(event), event.step):
-            stop.signal = signal.SIGINT
+            signal.raise_signal(signal.SIGINT)
 
-    trainer = Trainer(
-        plan,
-        split,
-        run,
-        device="cpu",
-        corpus_sha256="of no corpus",
-        callback=callback,
-        elapsed=lambda: 0.0,
-        stop=stop,
-        resumed=resumed,
-    )
+    session = TrainingSession(config, given=frozenset(given or {}), text=dataset, callbacks=[callback])
     try:
-        trainer.train()
+        session.run()
     except Interrupted:
-        session.interrupted = True
-    return session
+        outcome.interrupted = True
+    return outcome
 
 
 def change(path: Path, change: Callable[[dict[str, Any], dict[str, Any], dict[str, Any]], None]) -> None:
@@ -224,7 +206,7 @@ def children() -> Iterator[Callable[..., Child]]:
 
 def _servers() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "charrnn.cli.app", "charrnn.cli.train", "charrnn.training.trainer"])
+    context.set_forkserver_preload(["pytest", "charrnn.cli.app", "charrnn.cli.train", "charrnn.training.session"])
     return context
 
 

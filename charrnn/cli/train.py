@@ -1,26 +1,61 @@
-"""`charrnn train`: from text to a saved model."""
+"""`charrnn train`: options to a training session, its display and an exit code."""
 
+import functools
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
 from charrnn.config.options import merge
 from charrnn.config.train import TrainConfig
+from charrnn.console.display import open_display
+from charrnn.console.format import plan_lines
+from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
 from charrnn.errors import Interrupted
+from charrnn.runs.events import to_json
 from charrnn.training.session import TrainingSession
-from charrnn.training.signals import Cancelled, SignalHandler
+from charrnn.training.signals import SignalHandler
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
-    """Returns the exit code. Raises CharRNNError for the user's faults."""
+    """Train a model, print its path and return the exit code. Raise CharRNNError for a user's fault."""
     file = flags.pop("config")
     flags["corpus"] = tuple(flags["corpus"]) if flags["corpus"] else None
     config, given = merge(TrainConfig, flags, os.environ, Path(file) if file else None)
-    stop = SignalHandler(announce=lambda: console.info("stopping, saving..."))
-    with stop.listen():
+    with open_display(console, json=config.json, live=not config.dry_run) as display:
+
+        def exit_at_once(number: int) -> None:
+            display.abandon()
+            os._exit(128 + number)
+
+        session = TrainingSession(
+            config,
+            given=given,
+            callbacks=[display],
+            progress=functools.partial(progress_bar, console),
+            started=started,
+            signals=SignalHandler(exit_at_once),
+        )
+        if config.dry_run:
+            _print_plan(console, session, json=config.json)
+            return 0
         try:
-            return TrainingSession(console, config, given, started, stop).run()
-        except Cancelled:
-            assert stop.signal is not None
-            raise Interrupted("stopped before the first step; nothing to save", stop.signal) from None
+            done = session.run()
+        except Interrupted as error:
+            if session.run_dir is None:
+                raise
+            again = shlex.join(["charrnn", "train", "--resume", "--out", str(session.run_dir.folder)])
+            raise Interrupted(f"{error}; go on with: {again}", error.signal_number) from None
+    if not config.json:
+        console.write(os.fsencode(done.model) + b"\n")
+    return 0
+
+
+def _print_plan(console: Console, session: TrainingSession, *, json: bool) -> None:
+    plan = session.plan()
+    if json:
+        console.write_json(to_json(plan))
+    else:
+        for line in plan_lines(plan):
+            console.info(line)

@@ -20,6 +20,7 @@ from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import dropout_masks, weight_masks
 from charrnn.network.init import initial_weights
+from charrnn.training.distributed import SingleProcess, World
 
 MAX_LOSS = 700.0
 """Nats per symbol whose perplexity is no finite number; only steps that are far too large lead there."""
@@ -59,9 +60,11 @@ class Learner:
         engine: what runs the model, "native" or "torch".
     """
 
-    def __init__(self, architecture: Architecture, config: TrainConfig, device: str) -> None:
+    def __init__(
+        self, architecture: Architecture, config: TrainConfig, device: str, world: World | None = None
+    ) -> None:
         assert config.batch is not None
-        self.architecture, self.config = architecture, config
+        self.architecture, self.config, self.world = architecture, config, world or SingleProcess()
         self.model = training_engine(architecture, name=config.engine, device=device, precision=config.precision)
         self.engine = self.model.name
         self.set_num_threads(config.threads or available_cpus())
@@ -162,14 +165,14 @@ class Learner:
         """What is carried to the next chunk, by layer, (S, B, H)."""
         return self.model.state_to_numpy(self._state)
 
-    def tensors(self) -> dict[str, Array]:
+    def state_dict(self) -> dict[str, Array]:
         """All that a resumed run needs besides the weights: the carried state and the optimizer's."""
         tensors = {f"state.{layer}": state for layer, state in enumerate(self.state)}
         for name, values in self.optimizer.state().items():
             tensors |= {f"optimizer.{name}.{key}": value for key, value in values.items()}
         return tensors
 
-    def load(self, weights: Mapping[str, Array], tensors: Mapping[str, Array]) -> None:
+    def load_state_dict(self, weights: Mapping[str, Array], tensors: Mapping[str, Array]) -> None:
         """Take up what `weights` and `tensors` gave."""
         self.model.load_weights(weights)
         self._state = self.model.state_from_numpy(

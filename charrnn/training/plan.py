@@ -58,9 +58,9 @@ class Plan:
         config: with nothing left open.
         architecture: of the model.
         exact_tokens: how many validation symbols the finished model is scored on.
-        looks: seconds for all evaluations while training, where there is a time to keep.
-        end: seconds for the exact figures and for saving, likewise.
-        bounded: whether the user bounded the steps too, so that time to spare is not used.
+        eval_seconds: seconds for all evaluations while training, where there is a time budget.
+        final_eval_seconds: seconds for the exact figures and for saving, likewise.
+        has_step_limit: whether the user bounded the steps too, so that time to spare is not used.
         chars_per_second: of training, as calibrated; 0.0 where the plan needed no calibration.
         reasons: a sentence for each choice that was not the user's.
         baselines: what simpler models make of the validation text, as `Baselines` has it; None: there is none.
@@ -70,7 +70,7 @@ class Plan:
     architecture: Architecture
     exact_tokens: int
     eval_seconds: float = 0.0
-    end: float = 0.0
+    final_eval_seconds: float = 0.0
     has_step_limit: bool = True
     chars_per_second: float = 0.0
     reasons: tuple[str, ...] = ()
@@ -85,7 +85,7 @@ class Plan:
             "config": config,
             "exact_tokens": self.exact_tokens,
             "looks": self.eval_seconds,
-            "end": self.end,
+            "end": self.final_eval_seconds,
             "bounded": self.has_step_limit,
             "baselines": self.baselines,
         }
@@ -132,7 +132,7 @@ def command(config: TrainConfig) -> str:
     return shlex.join(words)
 
 
-def describe(plan: Plan, split: Dataset, device: str) -> dict[str, Any]:
+def plan_fields(plan: Plan, dataset: Dataset, device: str) -> dict[str, Any]:
     """Return the fields of the `PlanEvent`."""
     config = plan.config
     assert config.steps is not None
@@ -150,14 +150,14 @@ def describe(plan: Plan, split: Dataset, device: str) -> dict[str, Any]:
         "steps": config.steps,
         "epochs": round(
             config.steps
-            / batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed).steps_per_epoch,
+            / batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed).steps_per_epoch,
             3,
         ),
         "time": config.time,
         "chars_per_second": plan.chars_per_second,
-        "train_tokens": len(split.train),
-        "val_tokens": len(split.val),
-        "eval_tokens": min(len(split.val), config.val_limit),
+        "train_tokens": len(dataset.train),
+        "val_tokens": len(dataset.val),
+        "eval_tokens": min(len(dataset.val), config.val_limit),
         "exact_tokens": plan.exact_tokens,
         "eval_every": config.eval_every,
         "engine": engine,

@@ -1,4 +1,4 @@
-"""Resuming a run: what a checkpoint keeps besides weights, its own plan, and what the command may change of it."""
+"""Resuming a run: its state besides weights, its plan, and the options that may change."""
 
 import math
 from collections.abc import Mapping
@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from charrnn.checkpoint.format import Checkpoint
-from charrnn.config.options import flag
+from charrnn.config.options import flag, param_types, read_toml
 from charrnn.config.train import TrainConfig
 from charrnn.errors import CheckpointError, UsageError
+from charrnn.runs.run_dir import RunDir
 from charrnn.training.plan import NOT_IN_A_PLAN, Plan
 from charrnn.training.schedule import ScheduleProgress
 
@@ -33,29 +34,31 @@ FIXED = (
     "errors",
     "seed",
 )
-"""What a run keeps from its first step to its last: another value would make it another run."""
+"""Options that cannot change when resuming: with another value it would be another run."""
+
+TEXT_OPTIONS = ("corpus", "val", "records", "separator", "weights", "jsonl", "tsv")
+"""Options that say what the text of a run is."""
 
 
 @dataclass
 class TrainerState:
-    """All of a run that is not weights. Stored in every resumable checkpoint.
+    """The state of a run besides its tensors. Every checkpoint to resume from has it.
 
     Attributes:
+        schedule: how far the run is at each step, for the learning rate.
+        end: the step at which the rows of a stream reach the end of the text: the last step, or one near it.
         step: steps taken.
-        course: of the learning rate.
-        end: the step at which the rows come to the text's end: the last one, or near it.
-        evaluated: the step that was evaluated last; -1 before any.
-        sampled: the step at which a sample was last shown.
-        best: nats per symbol of the best evaluation, at best_step.
-        stale: evaluations since the best one that a lower rate will not make up for.
-        reason: why training ended: "steps", "patience"; "" while it has not.
+        last_eval: the step of the last evaluation; -1: none yet. last_sample: likewise.
+        best: loss of the best evaluation, in nats per token, and best_step its step; None: none yet.
+        evals_beyond_recovery: evaluations since the best one that the rest of the schedule could not win back.
+        reason: what ended the training: "steps", "patience"; "" while it goes on.
     """
 
-    course: ScheduleProgress
+    schedule: ScheduleProgress
     end: int
     step: int = 0
-    evaluated: int = -1
-    sampled: int = -1
+    last_eval: int = -1
+    last_sample: int = -1
     best: float | None = None
     best_step: int = 0
     evals_beyond_recovery: int = 0
@@ -64,11 +67,11 @@ class TrainerState:
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads; these words are the file format's, whatever fields are called."""
         return {
-            "course": {"steps": self.course.steps, "bends": [list(bend) for bend in self.course.breakpoints]},
+            "course": {"steps": self.schedule.steps, "bends": [list(each) for each in self.schedule.breakpoints]},
             "end": self.end,
             "step": self.step,
-            "evaluated": self.evaluated,
-            "sampled": self.sampled,
+            "evaluated": self.last_eval,
+            "sampled": self.last_sample,
             "best": self.best,
             "best_step": self.best_step,
             "stale": self.evals_beyond_recovery,
@@ -81,11 +84,11 @@ class TrainerState:
         course = values["course"]
         breakpoints = tuple((int(step), float(progress)) for step, progress in course["bends"])
         return cls(
-            course=ScheduleProgress(int(course["steps"]), breakpoints),
+            schedule=ScheduleProgress(int(course["steps"]), breakpoints),
             end=int(values["end"]),
             step=int(values["step"]),
-            evaluated=int(values["evaluated"]),
-            sampled=int(values["sampled"]),
+            last_eval=int(values["evaluated"]),
+            last_sample=int(values["sampled"]),
             best=None if values["best"] is None else float(values["best"]),
             best_step=int(values["best_step"]),
             evals_beyond_recovery=int(values["stale"]),
@@ -93,17 +96,36 @@ class TrainerState:
         )
 
 
-def resume_plan(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) -> tuple[Plan, list[str]]:
-    """The stored plan with what the user asks to change.
+def recall_text_options(run: RunDir, config: TrainConfig, given: frozenset[str]) -> TrainConfig:
+    """Return a configuration with what the folder of a run stores of its text, unless options say otherwise.
 
     Args:
-        stored: the checkpoint to go on from. config: the command's. given: which options it names.
+        given: names of the options that were given.
+
+    Raises:
+        UsageError: the folder's `config.toml` cannot be read.
+    """
+    if not run.config.exists():
+        return config
+    stored = read_toml(run.config, param_types(TrainConfig))
+    known = {name: stored[name] for name in TEXT_OPTIONS if name in stored and name not in given}
+    if config.corpus:
+        known.pop("corpus", None)
+    return replace(config, **known)
+
+
+def resume_plan(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) -> tuple[Plan, list[str]]:
+    """Return the plan that a checkpoint stores, with the changes that are asked for.
+
+    Args:
+        stored: the checkpoint to resume from. config: the options now. given: names of those that were given.
 
     Returns:
         The plan, and a sentence for each change.
 
     Raises:
-        UsageError: a fixed option differs; both values are named.
+        UsageError: an option that cannot change differs; the message has both values.
+        CheckpointError: the checkpoint has no usable plan.
     """
     old = stored_config(stored)
     changes: dict[str, Any] = {}
@@ -115,27 +137,24 @@ def resume_plan(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) 
             continue
         if name in FIXED:
             raise UsageError(
-                f"{flag(name)} is {_shown(before)} in the run and {_shown(after)} in the command; it is fixed"
+                f"{flag(name)} is {_shown(before)} in the run and {_shown(after)} in the command; it cannot change when"
+                " resuming"
             )
         changes[name] = after
     if "epochs" in changes and "steps" not in given:
         changes["steps"] = math.ceil(changes["epochs"] * int(stored.info["steps_per_epoch"]))
-    told = [f"{flag(name)} {_shown(getattr(old, name))} -> {_shown(after)}" for name, after in changes.items()]
-    here = {name: getattr(config, name) for name in NOT_IN_A_PLAN}
-    return Plan.from_json(stored.info["plan"], stored.architecture, replace(old, **here, **changes)), told
+    sentences = [f"{name} {_shown(getattr(old, name))} -> {_shown(after)}" for name, after in changes.items()]
+    unplanned = {name: getattr(config, name) for name in NOT_IN_A_PLAN}
+    return Plan.from_json(stored.info["plan"], stored.architecture, replace(old, **unplanned, **changes)), sentences
 
 
 def stored_config(stored: Checkpoint) -> TrainConfig:
-    """The configuration a checkpoint was trained with.
-
-    Raises:
-        CheckpointError: it holds none that this program understands.
-    """
+    """Return the configuration that a checkpoint was trained with. Raise CheckpointError if it has no usable one."""
     try:
         values: Mapping[str, Any] = stored.info["plan"]["config"]
         return TrainConfig(**values)
     except (KeyError, TypeError, UsageError) as error:
-        raise CheckpointError(f"the checkpoint holds no plan to go on with: {error}") from None
+        raise CheckpointError(f"the checkpoint has no plan to resume: {error}") from None
 
 
 def _shown(value: object) -> str:

@@ -1,193 +1,222 @@
-"""A training from its sources to the finished model."""
+"""One training, from its options to the finished run. The command line, `charrnn.train`, tests and benchmarks use it.
 
+`TrainingSession.run` goes from Sources to Corpus, Dataset, Plan and run: each is made once, from the one before.
+"""
+
+import contextlib
+import functools
 import glob
 import os
-import shlex
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from charrnn.checkpoint.format import Checkpoint
-from charrnn.config.options import param_types, read_toml
 from charrnn.config.train import TrainConfig
-from charrnn.console.display import open_display
-from charrnn.console.format import plan_lines
-from charrnn.console.progress import progress_bar
-from charrnn.console.streams import Console
-from charrnn.corpus import reader as reading
 from charrnn.corpus.corpus import Corpus
-from charrnn.corpus.documents import fingerprint
-from charrnn.corpus.formats import TextFormat
-from charrnn.corpus.reader import read_corpus
+from charrnn.corpus.documents import ProgressFactory, no_progress
 from charrnn.corpus.sources import Sources, resolve_sources
 from charrnn.dataset.dataset import Dataset
-from charrnn.dataset.id_cache import IdCache
-from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.engines.select import choose_device
 from charrnn.errors import Interrupted, UsageError
-from charrnn.files import cache_folder, quote
-from charrnn.runs.events import DoneEvent, EvalEvent, Event, PlanEvent, to_json
+from charrnn.files import quote
+from charrnn.runs.events import Callback, DoneEvent, EvalEvent, Event, Note, PlanEvent, is_stored, to_json
 from charrnn.runs.locate import ROOT, latest_run
 from charrnn.runs.run_dir import RunDir
-from charrnn.training.plan import Plan, describe, make_plan
-from charrnn.training.resume import resume_plan
-from charrnn.training.signals import SignalHandler
+from charrnn.training.distributed import SingleProcess, World
+from charrnn.training.ingest import SourceFiles, corpus_digest, dataset_digest, make_dataset, read_corpora
+from charrnn.training.plan import Plan, make_plan, plan_fields
+from charrnn.training.resume import recall_text_options, resume_plan
+from charrnn.training.signals import Cancelled, SignalHandler
 from charrnn.training.trainer import Trainer
 
-_MANY_SYMBOLS = 5000
-"""A vocabulary whose size is worth a warning."""
 
+@dataclass(frozen=True)
+class _Prepared:
+    """All that a trainer needs. `digest` is the text's, `resumed` the checkpoint to resume from; None: a new run."""
 
-_TEXT = ("corpus", "val", "records", "separator", "weights", "jsonl", "tsv")
-"""Options that say what the text of a run is."""
+    plan: Plan
+    dataset: Dataset
+    device: str
+    digest: str
+    resumed: Checkpoint | None
 
 
 class TrainingSession:
+    """One training: a new run, or a run that is resumed.
+
+    Args:
+        config: the options.
+        given: names of the options that were given rather than left at their default; matters when resuming.
+        text: what to train on, in place of `config.corpus`: a corpus, or a dataset made of one.
+        callbacks: called with every event, in order. Nothing is printed: what a user should know is a `Note`.
+        progress: shows the progress of reading and encoding a large text.
+        started: the `time.monotonic()` at which the time budget began; None: now.
+        world: the processes that train together.
+        signals: what receives SIGINT, SIGTERM and SIGHUP meanwhile; None: a first one saves the run and raises
+            Interrupted, a second one raises KeyboardInterrupt.
+
+    Attributes:
+        run_dir: the run's folder; None before training has begun.
+    """
+
     def __init__(
-        self, console: Console, config: TrainConfig, given: frozenset[str], started: float, stop: SignalHandler
+        self,
+        config: TrainConfig,
+        *,
+        given: frozenset[str] = frozenset(),
+        text: Corpus | Dataset | None = None,
+        callbacks: Sequence[Callback] = (),
+        progress: ProgressFactory = no_progress,
+        started: float | None = None,
+        world: World | None = None,
+        signals: SignalHandler | None = None,
     ) -> None:
-        self.console, self.config, self.given, self.started, self.stop = console, config, given, started, stop
-        self.earlier = 0.0  # seconds that earlier sessions of this run took
-        self.fingerprints: dict[str, Any] = {}  # of the files that were read
+        self.config, self.given, self.text, self.callbacks, self.progress = config, given, text, callbacks, progress
+        self.started = time.monotonic() if started is None else started
+        self.world = SingleProcess() if world is None else world
+        self.signals = SignalHandler() if signals is None else signals
+        self.signals.announce = lambda: self._note("stopping, saving...")
+        self.run_dir: RunDir | None = None
+        self._earlier_seconds = 0.0  # of the sessions before this one
+        self._step, self._epoch = 0, 0.0  # of the last event
+        self._sources: Sources | None = None
+        self._val_sources: Sources | None = None
+        self._files = SourceFiles()
 
-    def elapsed(self) -> float:
-        """Seconds since the run began."""
-        return self.earlier + time.monotonic() - self.started
+    def plan(self) -> PlanEvent:
+        """Return the plan. No file is written, and a run that is there may be training.
 
-    def run(self) -> int:
-        """From the options to the finished model."""
-        config = self.config
-        going_on = config.resume or config.auto_resume
+        Raises:
+            CharRNNError: as `run`.
+        """
+        with self._interruptible():
+            run_dir = self._locate()
+            self._check_resumable(run_dir)
+            ready = self._prepare(run_dir, spool=None)
+            fields = plan_fields(ready.plan, ready.dataset, ready.device)
+            return PlanEvent(step=0, epoch=0.0, seconds=self._seconds(), **fields)
+
+    def run(self) -> DoneEvent:
+        """Train to the end.
+
+        Returns:
+            The figures of the finished model, and its path.
+
+        Raises:
+            UsageError: an option cannot be used. InputError: the text cannot be used.
+            CheckpointError: the run cannot be resumed.
+            Interrupted: a signal came. NonFiniteError: a loss or gradient is not finite. OutputError: a file cannot be
+                written. What was done before is saved.
+        """
+        with self._interruptible():
+            run_dir = self._locate()
+            self._check_writable(run_dir)
+            with run_dir.lock():
+                self._check_writable(run_dir)  # another process may have created it since
+                return self._train(run_dir, self._prepare(run_dir, spool=run_dir.folder))
+
+    def _train(self, run_dir: RunDir, ready: _Prepared) -> DoneEvent:
+        if ready.resumed is None:
+            run_dir.clear()
+        else:
+            self._earlier_seconds = run_dir.truncate_metrics(int(ready.resumed.info["step"]))
+        run_dir.save_config(ready.plan.config)
+        self.run_dir = run_dir
+        trainer = Trainer(
+            ready.plan,
+            ready.dataset,
+            run_dir,
+            device=ready.device,
+            corpus_sha256=ready.digest,
+            emit=self._emit,
+            elapsed=self._elapsed,
+            signals=self.signals,
+            resumed=ready.resumed,
+            world=self.world,
+        )
+        return trainer.run()
+
+    def _locate(self) -> RunDir:
+        """Resolve the sources of the text, which a resumed run knows; return the run's folder."""
+        config, warn = self.config, functools.partial(self._note, level="warning")
+        resuming = config.resume or config.auto_resume
         folder = Path(config.out) if config.out is not None else None
-        if folder is None and going_on and not config.corpus:
+        if folder is None and resuming and not config.corpus and self.text is None:
             folder = latest_run()
         if folder is not None:
-            self._refuse(RunDir(folder))
-            if going_on:
-                self._recall(RunDir(folder))
-        sources = resolve_sources(self.config.corpus)
-        val = resolve_sources([self.config.val]) if self.config.val is not None else None
-        self.config = replace(
-            self.config,
-            corpus=tuple(map(_absolute, self.config.corpus)),
-            val=self.config.val and _absolute(self.config.val),
+            run_dir = RunDir(folder, warn)
+            self._check_resumable(run_dir)
+            if resuming and self.text is None:
+                config = recall_text_options(run_dir, config, self.given)
+        self._sources = resolve_sources(config.corpus) if self.text is None else None
+        self._val_sources = resolve_sources([config.val]) if config.val is not None else None
+        self.config = config = replace(
+            config, corpus=tuple(map(_absolute, config.corpus)), val=config.val and _absolute(config.val)
         )
-        run = RunDir(folder or ROOT / f"{sources.name}-{config.cell}", warn=self.console.warn)
-        self._refuse(run)
-        if config.dry_run:
-            return self._train(run, sources, val)
-        with run.lock():
-            self._refuse(run)
-            return self._train(run, sources, val)
+        if folder is None:
+            name = self._sources.name if self._sources else getattr(self.text, "name", "dataset")
+            folder = ROOT / f"{name}-{config.cell}"
+        return RunDir(folder, warn)
 
-    def _refuse(self, run: RunDir) -> None:
-        if not self.config.dry_run:
-            run.check_overwrite(self.config)
-        if self.config.resume and not run.exists:
-            raise UsageError(f"--resume: there is no run in '{run.folder}'")
+    def _check_resumable(self, run_dir: RunDir) -> None:
+        if self.config.resume and not run_dir.exists:
+            raise UsageError(f"--resume: there is no run in '{run_dir.folder}'")
 
-    def _recall(self, run: RunDir) -> None:
-        """Where the text of a run lies and what of it is text, as far as the command does not say."""
-        if run.config.exists():
-            stored = read_toml(run.config, param_types(TrainConfig))
-            known = {name: stored[name] for name in _TEXT if name in stored and name not in self.given}
-            if self.config.corpus:
-                known.pop("corpus", None)
-            self.config = replace(self.config, **known)
+    def _check_writable(self, run_dir: RunDir) -> None:
+        run_dir.check_overwrite(self.config)
+        self._check_resumable(run_dir)
 
-    def _read(self, sources: Sources, folder: Path | None) -> Corpus:
-        config = self.config
-        form = TextFormat(config.record_separator, config.jsonl, config.tsv, config.weights)
-        corpus = read_corpus(sources, form, folder=folder, progress=self._bar)
-        for note in corpus.notes:
-            self.console.info(note)
-        self.fingerprints |= corpus.fingerprints
-        return corpus
+    def _prepare(self, run_dir: RunDir, spool: Path | None) -> _Prepared:
+        """Read the text, make the dataset, and plan.
 
-    def _bar(self, title: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
-        return progress_bar(self.console, title, total)
-
-    def _train(self, run: RunDir, sources: Sources, held_out: Sources | None) -> int:
-        console, config = self.console, self.config
-        folder = None if config.dry_run else run.folder
-        corpus = self._read(sources, folder)
-        val = self._read(held_out, folder) if held_out is not None else None
-        for each in (corpus, val):
-            if each is not None:
-                each.scan(self._bar)
-        digest = corpus.sha256 if val is None else f"{corpus.sha256}+{val.sha256}"
-        resumed = self._resumed(run, digest)
-
-        device, why = choose_device(config.device)
-        console.debug(f"device {device}: {why}")
-        plan, split = self._plan(run, corpus, val, resumed, device)
-        if config.dry_run:
-            event = PlanEvent(step=0, epoch=0.0, seconds=round(self.elapsed(), 3), **describe(plan, split, device))
-            if config.json:
-                console.write_json(to_json(event))
-            else:
-                for line in plan_lines(event):
-                    console.info(line)
-            return 0
-        if resumed is None:
-            run.clear()
-        run.save_config(plan.config)
-        with open_display(console, json=config.json) as display:
-            self.stop.abandon = display.abandon
-
-            def callback(event: Event) -> None:
-                display(event)
-                if isinstance(event, EvalEvent | DoneEvent):
-                    self._tell_of_changes()
-
-            trainer = Trainer(
-                plan,
-                split,
-                run,
-                device=device,
-                corpus_sha256=digest,
-                callback=callback,
-                elapsed=self.elapsed,
-                stop=self.stop,
-                resumed=resumed,
+        Args:
+            spool: the folder where a large text that can be read only once is kept meanwhile; None: the system's own.
+        """
+        dataset, corpora = None, None
+        if isinstance(self.text, Dataset):
+            dataset, digest = self.text, dataset_digest(self.text)
+        else:
+            text = self._sources if self.text is None else self.text
+            assert text is not None
+            corpora = read_corpora(
+                self.config, text, self._val_sources, spool=spool, progress=self.progress, note=self._note
             )
-            try:
-                trainer.train()
-            except Interrupted as error:
-                again = shlex.join(["charrnn", "train", "--resume", "--out", str(run.folder)])
-                raise Interrupted(f"{error}; go on with: {again}", error.signal_number) from None
-        if not config.json:
-            console.write(os.fsencode(run.model) + b"\n")
-        return 0
+            digest = corpus_digest(*corpora)
+            self._files = SourceFiles(corpora)
+        resumed = self._resumed(run_dir, digest)
+        device, why = choose_device(self.config.device)
+        self._note(f"device {device}: {why}", "debug")
+        plan = None
+        if resumed is not None:
+            plan, changes = resume_plan(resumed, self.config, self.given)
+            for change in changes:
+                self._note(f"changed: {change}")
+        config = self.config if plan is None else plan.config
+        if dataset is None:
+            assert corpora is not None
+            tokenizer = None if resumed is None else resumed.tokenizer
+            dataset = make_dataset(*corpora, config, tokenizer, progress=self.progress, note=self._note)
+        if plan is None:
+            plan = make_plan(config, dataset, device=device, elapsed=self._elapsed, check=self.signals.check)
+        return _Prepared(plan, dataset, device, digest, resumed)
 
-    def _tell_of_changes(self) -> None:
-        """The run has its own copy of the text; going on with it later needs the text as it was."""
-        changed = [path for path, then in self.fingerprints.items() if fingerprint(path) != then]
-        for path in changed:
-            del self.fingerprints[path]
-            self.console.warn(
-                f"{quote(path)} has changed since it was read; this run goes on with what it has read, but --resume"
-                " will refuse the changed text"
-            )
-
-    def _resumed(self, run: RunDir, digest: str) -> Checkpoint | None:
-        """The checkpoint to go on from, if that is what was asked for."""
+    def _resumed(self, run_dir: RunDir, digest: str) -> Checkpoint | None:
+        """Return the checkpoint to resume from, if that is what was asked for and there is one."""
         config = self.config
         if not (config.resume or config.auto_resume):
             return None
-        resumed = run.newest()
+        resumed = run_dir.newest()
         if resumed is None:
             if config.resume:
-                raise UsageError(f"--resume: there is no usable checkpoint in {quote(run.folder)}")
-            if run.model.exists():
+                raise UsageError(f"--resume: there is no usable checkpoint in {quote(run_dir.folder)}")
+            if run_dir.model.exists():
                 raise UsageError(
-                    f"--auto-resume: there is no usable checkpoint in {quote(run.folder)} beside its model, which"
+                    f"--auto-resume: there is no usable checkpoint in {quote(run_dir.folder)} beside its model, which"
                     " starting afresh would remove; --overwrite does"
                 )
-            self.console.info(f"there is no run to go on with in {quote(run.folder)}: starting one")
+            self._note(f"there is no run to resume in {quote(run_dir.folder)}: starting one")
             return None
         before = resumed.info["corpus_sha256"]
         if before != digest:
@@ -197,42 +226,44 @@ class TrainingSession:
             )
         return resumed
 
-    def _plan(
-        self, run: RunDir, corpus: Corpus, val: Corpus | None, resumed: Checkpoint | None, device: str
-    ) -> tuple[Plan, Dataset]:
-        config = self.config
-        if resumed is not None:
-            plan, changes = resume_plan(resumed, config, self.given)
-            for change in changes:
-                self.console.info(f"changed: {change}")
-            config = plan.config
-            if not config.dry_run:
-                self.earlier = run.truncate_metrics(int(resumed.info["step"]))
-        how = PrepareOptions(
-            config.tokenizer, config.val_fraction, config.errors, config.seed, config.vocab_size, config.min_count
-        )
-        large = corpus.size + (val.size if val is not None else 0) > reading.MAX_IN_MEMORY
-        split = prepare(
-            corpus,
-            val,
-            how,
-            tokenizer=resumed.tokenizer if resumed is not None else None,
-            store=IdCache(cache_folder() / "ids") if large else None,
-            progress=self._bar,
-        )
-        replaced = split.train_counts.replaced + split.val_counts.replaced
-        if replaced:
-            self.console.warn(f"{replaced:,} invalid pieces of UTF-8 are read as U+FFFD")
-        if split.tokenizer.size > _MANY_SYMBOLS:
-            self.console.warn(
-                f"{split.tokenizer.size:,} different characters make large tables and slow steps; --tokenizer byte"
-                " needs 256"
-            )
-        if resumed is None:
-            plan = make_plan(config, split, device=device, elapsed=self.elapsed, check=self.stop.check)
-        return plan, split
+    def _elapsed(self) -> float:
+        """Return the seconds since the training began, earlier sessions included."""
+        return self._earlier_seconds + time.monotonic() - self.started
+
+    def _seconds(self) -> float:
+        """Return `_elapsed` as events have it."""
+        return round(self._elapsed(), 3)
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Receive signals; turn one that comes before there is anything to save into Interrupted."""
+        with self.signals.listen():
+            try:
+                yield
+            except Cancelled:
+                assert self.signals.signal is not None
+                raise Interrupted("stopped before the first step; nothing to save", self.signals.signal) from None
+
+    def _emit(self, event: Event) -> None:
+        """Log an event and hand it to the callbacks."""
+        self._step, self._epoch = event.step, event.epoch
+        if is_stored(event):
+            assert self.run_dir is not None
+            self.run_dir.log(to_json(event))
+        for callback in self.callbacks:
+            callback(event)
+        if isinstance(event, EvalEvent | DoneEvent):
+            for path in self._files.changed():
+                self._note(
+                    f"{quote(path)} has changed since it was read; this run goes on with what it has read, but it"
+                    " cannot be resumed with the changed text",
+                    "warning",
+                )
+
+    def _note(self, message: str, level: str = "info") -> None:
+        self._emit(Note(step=self._step, epoch=self._epoch, seconds=self._seconds(), message=message, level=level))
 
 
 def _absolute(name: str) -> str:
-    """A path that means the same from every folder; what is no path stays."""
+    """Return a path that means the same in every folder; a name that is not a path stays as it is."""
     return os.path.abspath(name) if os.path.exists(name) or glob.has_magic(name) else name

@@ -1,9 +1,8 @@
-"""Being asked to stop: the first signal lets the step in hand finish and its work be saved, a
-second one ends the program at once."""
+"""Signals that end a training: a first one lets the step in hand finish and saves it, a second one ends all at once."""
 
 import contextlib
-import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -13,37 +12,43 @@ SIGNALS = tuple(
 
 
 class Cancelled(Exception):  # noqa: N818 (it is no error)
-    """Raised where work may be left undone, once a signal has asked for it."""
+    """Raised where work may be left undone, once a signal has come."""
+
+
+def _raise_interrupt(number: int) -> None:
+    raise KeyboardInterrupt
 
 
 class SignalHandler:
-    """Whether a signal has come.
+    """Receives signals.
 
     Args:
-        announce: called at a first signal that is only noted. abandon: called right before a second one ends all.
+        abandon: called with the number of a second signal; it must end the training at once.
 
     Attributes:
-        signal: the first one, or None.
-        patient: whether the first signal is only noted. Before there is anything to save it is
-            raised on the spot instead.
+        announce: called at a first signal that is deferred.
+        signal: the number of the first one, or None.
+        deferred: whether a first signal is only noted. Until there is something to save it raises Cancelled instead.
     """
 
-    def __init__(self, announce: Callable[[], None] = lambda: None, abandon: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, abandon: Callable[[int], None] = _raise_interrupt) -> None:
         self.signal: int | None = None
         self.deferred = False
-        self.announce, self.abandon = announce, abandon
+        self.announce: Callable[[], None] = lambda: None
+        self.abandon = abandon
 
     def check(self) -> None:
-        """Raises StopRequested if a signal has come."""
+        """Raise Cancelled if a signal has come."""
         if self.signal is not None:
             raise Cancelled
 
     @contextlib.contextmanager
     def listen(self) -> Iterator["SignalHandler"]:
-        """Take the signals for as long as the block lasts, but for those that are ignored: `nohup` and
-        shells' background jobs want it so."""
-        heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
-        before = {number: signal.signal(number, self._receive) for number in heard}
+        """Receive signals for as long as the block lasts, but for those that are ignored, as with `nohup` and in the
+        background jobs of a shell. Only the main thread can receive any."""
+        main = threading.current_thread() is threading.main_thread()
+        numbers = [number for number in SIGNALS if main and signal.getsignal(number) not in (signal.SIG_IGN, None)]
+        before = {number: signal.signal(number, self._receive) for number in numbers}
         try:
             yield self
         finally:
@@ -52,8 +57,8 @@ class SignalHandler:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
-            self.abandon()
-            os._exit(128 + number)
+            self.abandon(number)
+            return
         self.signal = number
         if not self.deferred:
             raise Cancelled

@@ -1,7 +1,7 @@
-"""The loop: step, and now and then evaluate, sample and save; at the end score the best model exactly.
+"""The training loop: evaluate, sample and save when due; then take a step; at the end score the best model exactly.
 
-What is due at a step is done before the step is taken, and is noted in the checkpoint. So a run
-that was stopped anywhere goes on as if it had not been.
+What is due at a step is done before the step is taken, and is noted in the checkpoint: a run that is stopped anywhere
+and resumed gives what it would have given without a stop, to the last bit.
 """
 
 import math
@@ -12,13 +12,12 @@ from typing import Any, TypeVar
 
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
-from charrnn.config.sample import SampleConfig
 from charrnn.dataset.batches import batch_loader
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.base import InferenceEngine
 from charrnn.engines.select import inference_engine
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
-from charrnn.generation.generate import generate
+from charrnn.files import quote
 from charrnn.runs.events import (
     Callback,
     DoneEvent,
@@ -29,346 +28,273 @@ from charrnn.runs.events import (
     SampleEvent,
     SaveEvent,
     StepEvent,
-    is_stored,
-    to_json,
 )
 from charrnn.runs.run_dir import RunDir
+from charrnn.training.distributed import SingleProcess, World
 from charrnn.training.evaluation import evaluate_exact, evaluate_streams, metrics, perplexity
 from charrnn.training.learner import Learner
-from charrnn.training.plan import Plan, describe
+from charrnn.training.plan import Plan, plan_fields
+from charrnn.training.replanning import StepTimer, expected_annealing_gain, needs_realignment, replan
 from charrnn.training.resume import TrainerState
+from charrnn.training.samples import draw_sample
 from charrnn.training.schedule import ScheduleProgress, learning_rate
 from charrnn.training.signals import Cancelled, SignalHandler
 from charrnn.training.temperature import FIT_TOKENS, fit_temperature, scale_head
-from charrnn.training.throughput import usable_seconds
 
 Kind = TypeVar("Kind", bound=Event)
 
-MAX_ANNEALING_GAIN = 0.15
-"""Nats per symbol that a fall of the learning rate from its highest to zero may bring; Tiny Shakespeare gives 0.1."""
-
-
-REALIGN_TOLERANCE, REALIGN_EPOCHS = 0.1, 0.5
-"""Where the rows' end is so many epochs away from a run's last step, they go on from elsewhere, but once only: so many
-epochs before the end. Going on from elsewhere costs the state, and what is skipped or read again (0.008 nats where
-it happens eight times in two epochs of Tiny Shakespeare), and not ending at the end costs more (0.015)."""
-
-
-_SAMPLE = SampleConfig(temp=0.8, length=240)
-
-
-_RECORDS = 12  # in a sample
-
 
 class Trainer:
-    """One run, from its first or any later step to its end.
+    """One run, from its first step, or the step at which it is resumed, to its end.
 
     Args:
-        plan: what to do. split: the corpus. run: where to save.
-        device: "cpu", "cuda" or "cuda:N".
-        corpus_sha256: goes into every checkpoint.
-        callback: is handed every event, after it was logged.
-        elapsed: seconds since the run began, earlier sessions included.
-        stop: whether to stop.
-        resumed: the checkpoint to go on from; None starts.
+        plan: a complete plan. dataset: what to train and validate on. run_dir: the folder to save in.
+        device: "cpu", "cuda" or "cuda:N". corpus_sha256: the digest of the text, for the checkpoints.
+        emit: takes every event.
+        elapsed: returns the seconds since the training began, earlier sessions included.
+        signals: knows whether a signal has come. world: the processes that train together.
+        resumed: the checkpoint to resume from; None: a new run.
     """
 
     def __init__(
         self,
         plan: Plan,
-        split: Dataset,
-        run: RunDir,
+        dataset: Dataset,
+        run_dir: RunDir,
         *,
         device: str,
         corpus_sha256: str,
-        callback: Callback,
+        emit: Callback,
         elapsed: Callable[[], float],
-        stop: SignalHandler,
+        signals: SignalHandler,
         resumed: Checkpoint | None = None,
+        world: World | None = None,
     ) -> None:
-        self.plan, self.split, self.run, self.device, self.stop = plan, split, run, device, stop
-        self.corpus_sha256, self.callback, self.elapsed = corpus_sha256, callback, elapsed
+        self.plan, self.dataset, self.run_dir, self.device, self.signals = plan, dataset, run_dir, device, signals
+        self.corpus_sha256, self.emit, self.elapsed = corpus_sha256, emit, elapsed
         config = plan.config
         assert config.steps is not None
-        self.learner = Learner(plan.architecture, config, device)
-        self.rows = batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
-        self.progress = TrainerState(ScheduleProgress(config.steps), config.steps)
+        self.learner = Learner(plan.architecture, config, device, world or SingleProcess())
+        self.loader = batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
+        self.state = TrainerState(ScheduleProgress(config.steps), config.steps)
+        self.timer = StepTimer()
         if resumed is None:
-            self.learner.init_output_bias(split.train.ids)
+            self.learner.init_output_bias(dataset.train.ids)
         else:
-            self.learner.load(resumed.weights, resumed.training)
-            if (engine := resumed.info["engine"]) != self.learner.engine:
-                run.warn(
-                    f"the {engine} engine has trained this run until now, and it goes on with {self.learner.engine}:"
-                    " the figures agree to rounding, no longer to the last bit"
-                )
-            self.progress = TrainerState.from_json(resumed.info["progress"])
-            before = resumed.info["plan"]["config"]
-            if before["steps"] != config.steps:
-                self.progress = replace(self.progress, course=ScheduleProgress(config.steps), reason="")
-                self._realign(config.steps)
-            if before["patience"] != config.patience:
-                self.progress.reason = ""
-        self.symbols = self.rows.batch_size * self.rows.seq_len
-        self.training_time = 0.0  # since the last evaluation
-        self.trained_since = 0
-        self.whole_time = 0.0  # until the last evaluation
-        self.trained_before = 0
+            self._resume(resumed)
 
-    def train(self) -> DoneEvent:
+    def _resume(self, resumed: Checkpoint) -> None:
+        config, before = self.plan.config, resumed.info["plan"]["config"]
+        self.learner.load_state_dict(resumed.weights, resumed.training)
+        if (engine := resumed.info["engine"]) != self.learner.engine:
+            self.run_dir.warn(
+                f"this run was trained by the {engine} engine until now, and goes on with {self.learner.engine}:"
+                " the figures agree to rounding, no longer to the last bit"
+            )
+        self.state = TrainerState.from_json(resumed.info["progress"])
+        if before["steps"] != config.steps:
+            assert config.steps is not None
+            self.state = replace(self.state, schedule=ScheduleProgress(config.steps), reason="")
+            self._realign(config.steps)
+        if before["patience"] != config.patience:
+            self.state.reason = ""
+
+    def run(self) -> DoneEvent:
         """Train to the end.
 
         Returns:
-            The finished model's path and exact figures.
+            The figures of the finished model, and its path.
 
         Raises:
             Interrupted: a signal came; what was done is saved.
             NonFiniteError: a loss or gradient is not finite; nothing was saved since.
             OutputError: the model cannot be written.
         """
-        self.stop.deferred = True
-        self._emit(PlanEvent, **describe(self.plan, self.split, self.device))
+        config, state = self.plan.config, self.state
+        self.signals.deferred = True
+        self._emit(PlanEvent, **plan_fields(self.plan, self.dataset, self.device))
         try:
-            while not self._ended():
-                self._run_callbacks()
-                if not self.progress.reason:
+            while not self._is_finished():
+                self.signals.check()
+                is_last = state.step >= state.schedule.steps
+                if not self._is_evaluated() and (is_last or self._is_due(config.eval_every)):
+                    self._evaluate()
+                    self._replan()
+                if state.last_sample != state.step and self._is_due(config.sample_every) and not is_last:
+                    self._sample()
+                if state.step == 0 or self._is_due(config.save_every):
+                    self._save(self._save_last, is_needed=state.step == 0)
+                self.signals.check()
+                if not self._is_finished():
                     self._step()
             self._save_last()
             return self._finish()
         except Cancelled:
             self._save_last()
-            assert self.stop.signal is not None
-            raise Interrupted(f"stopped after step {self.progress.step:,}", self.stop.signal) from None
+            assert self.signals.signal is not None
+            raise Interrupted(f"stopped after step {state.step:,}", self.signals.signal) from None
         except NonFiniteError as error:
-            where = f"the last good checkpoint is in '{self.run.folder}'" if self.run.exists else "nothing is saved"
-            raise NonFiniteError(f"{error}; {where}; a lower --lr or --clip may help") from None
+            folder = quote(self.run_dir.folder)
+            saved = f"the last good checkpoint is in {folder}" if self.run_dir.exists else "nothing is saved"
+            raise NonFiniteError(f"{error}; {saved}; a lower --lr or --clip may help") from None
 
-    def _ended(self) -> bool:
-        """Whether nothing is left but the exact figures."""
-        progress = self.progress
-        if not progress.reason and progress.step >= progress.course.steps and self._evaluated():
-            progress.reason = "steps"
-        return bool(progress.reason)
+    def _is_finished(self) -> bool:
+        """Return whether nothing is left but the exact figures."""
+        state = self.state
+        if not state.reason and state.step >= state.schedule.steps and self._is_evaluated():
+            state.reason = "steps"
+        return bool(state.reason)
 
-    def _evaluated(self) -> bool:
-        return self.progress.evaluated == self.progress.step or not len(self.split.val)
+    def _is_evaluated(self) -> bool:
+        return self.state.last_eval == self.state.step or not len(self.dataset.val)
 
-    def _run_callbacks(self) -> None:
-        config, progress = self.plan.config, self.progress
-        last = progress.step >= progress.course.steps
-        self.stop.check()
-        if not self._evaluated() and (last or _due(config.eval_every, progress.step)):
-            self._evaluate()
-            self._replan()
-        if progress.sampled != progress.step and _due(config.sample_every, progress.step) and not last:
-            self._sample()
-        if progress.step == 0 or _due(config.save_every, progress.step):
-            self._try(self._save_last, needed=progress.step == 0)
-        self.stop.check()
-        if last:
-            self._ended()
+    def _is_due(self, every: int | None) -> bool:
+        return bool(every) and self.state.step > 0 and self.state.step % (every or 1) == 0
 
     def _step(self) -> None:
-        config, progress = self.plan.config, self.progress
+        """Take a step, and log its loss."""
+        config, state = self.plan.config, self.state
         assert config.lr is not None
         assert config.eval_every is not None
-        begin = time.monotonic()
-        rate = learning_rate(config.schedule, config.lr, self._done())
-        found = self.learner.step(self.rows.batch(progress.step, progress.end), progress.step, rate)
-        progress.step += 1
-        logged = progress.step % max(1, (config.eval_every or progress.course.steps) // 10) == 0
-        if logged or _due(config.eval_every, progress.step):
-            found = self.learner.synchronize()
-        self.training_time += time.monotonic() - begin
-        self.trained_since += 1
+        start = time.monotonic()
+        lr = learning_rate(config.schedule, config.lr, state.schedule.progress(state.step))
+        batch = self.loader.batch(state.step, state.end)
+        result = self.learner.step(batch, state.step, lr)
+        state.step += 1
+        is_logged = state.step % max(1, (config.eval_every or state.schedule.steps) // 10) == 0
+        if is_logged or self._is_due(config.eval_every):
+            result = self.learner.synchronize()
+        self.timer.add(time.monotonic() - start)
         self._emit(
             StepEvent,
-            loss=found.loss,
-            perplexity=perplexity(found.loss),
-            learning_rate=rate,
-            gradient_norm=found.gradient_norm,
-            chars_per_second=self._speed(),
-            logged=logged,
+            loss=result.loss,
+            perplexity=perplexity(result.loss),
+            learning_rate=lr,
+            gradient_norm=result.gradient_norm,
+            chars_per_second=self.timer.rate() * self.loader.batch_size * self.loader.seq_len,
+            logged=is_logged,
         )
-        if logged and progress.course.steps - progress.step < config.eval_every:
+        if is_logged and state.schedule.steps - state.step < config.eval_every:
             self._replan()
 
-    def _speed(self) -> float:
-        return self.trained_since * self.symbols / max(1e-9, self.training_time)
+    def _evaluate(self) -> None:
+        """Score the validation text in pieces side by side, and save the model if it is the best."""
+        config, state = self.plan.config, self.state
+        weights = self.learner.weights()
+        score = evaluate_streams(self._engine(weights), self.dataset, config.val_limit, self._check)
+        loss = score.nats / score.tokens
+        best = math.inf if state.best is None else state.best
+        figures = {**metrics(score), "best": loss < best}
+        state.last_eval, is_last = state.step, state.step >= state.schedule.steps
+        if loss < best:
+            if self._save(lambda: self._save_model(weights, {"validation": figures}), is_needed=is_last):
+                state.best, state.best_step, state.evals_beyond_recovery = loss, state.step, 0
+        elif loss > best + expected_annealing_gain(config.schedule, state.schedule.progress(state.step)):
+            state.evals_beyond_recovery += 1
+        self._emit(EvalEvent, **figures)
+        if config.patience and state.evals_beyond_recovery >= config.patience:
+            state.reason = "patience"
+
+    def _replan(self) -> None:
+        """Keep the time budget: plan the rest anew if the machine is slower or faster than it was."""
+        state = self.state
+        if self.plan.config.time is None or not self.timer.steps or state.reason or state.step >= state.schedule.steps:
+            return
+        schedule = replan(self.plan, state, self.elapsed(), self.timer.mark())
+        if schedule is not None:
+            state.schedule = schedule
+            self._emit(ReplanEvent, steps=schedule.steps, reason="the machine's speed has changed")
+        if needs_realignment(state, self.loader.steps_per_epoch):
+            self._realign(state.schedule.steps)
+
+    def _realign(self, end: int) -> None:
+        """Let the rows of a stream jump so that they reach the end of the text at a step."""
+        if not self.dataset.train.records:
+            self.state.end = end
+            self.learner.reset_state()
+
+    def _sample(self) -> None:
+        engine = self._engine(self.learner.weights())
+        text = draw_sample(engine, self.dataset, self.plan.config.seed, self.signals.check)
+        self.state.last_sample = self.state.step
+        self._emit(SampleEvent, text=text)
+
+    def _finish(self) -> DoneEvent:
+        """Fit the best model's temperature, score it as `charrnn eval` does, and save it with its figures."""
+        dataset, config, step = self.dataset, self.plan.config, self.state.step
+        figures: dict[str, Any] = {}
+        fitted: dict[str, Any] = {}
+        if len(dataset.val):
+            best = checkpoint.read(self.run_dir.model)
+            weights, step = best.weights, int(best.info["step"])
+            if (temperature := best.info.get("temperature")) is None:  # else this run had been finished before
+                limit = min(config.val_limit, FIT_TOKENS)
+                temperature = fit_temperature(self._engine, weights, dataset, limit, self._check)
+                weights = scale_head(weights, temperature)
+            fitted["temperature"] = temperature
+            figures = evaluate_exact(self._engine(weights), dataset, self.plan.exact_tokens, config.errors, self._check)
+        else:
+            weights = self.learner.weights()
+        self._save_model(weights, figures, step=step, epoch=self._epoch(step), **fitted)
+        return self._emit(
+            DoneEvent,
+            **figures,
+            **fitted,
+            baselines=self.plan.baselines,
+            best_step=self.state.best_step,
+            model=str(self.run_dir.model),
+            reason=self.state.reason,
+        )
+
+    def _save(self, save: Callable[[], None], *, is_needed: bool) -> bool:
+        """Save, and return whether that succeeded; only if it is needed does a failure end the run."""
+        try:
+            save()
+        except OutputError as error:
+            if is_needed:
+                raise
+            self.run_dir.warn(f"{error}; will try again at the next save")
+            return False
+        return True
+
+    def _save_model(self, weights: Mapping[str, Any], figures: Mapping[str, Any], **info: Any) -> None:
+        """Write the best model so far."""
+        info = {**self._info(), "metrics": dict(figures), **info}
+        tokenizer, separator = self.dataset.tokenizer, self.dataset.separator
+        model = Checkpoint(self.plan.architecture, tokenizer, dict(weights), info, separator=separator)
+        self.run_dir.save_model(model)
+
+    def _save_last(self) -> None:
+        """Write what resuming needs."""
+        weights, tensors = self.learner.weights(), self.learner.state_dict()
+        info, dataset = self._info(progress=self.state.to_json()), self.dataset
+        tokenizer, separator = dataset.tokenizer, dataset.separator
+        self.run_dir.save_last(Checkpoint(self.plan.architecture, tokenizer, weights, info, tensors, separator))
+        self._emit(SaveEvent, path=str(self.run_dir.last))
+
+    def _info(self, **info: Any) -> dict[str, Any]:
+        step = self.state.step
+        return {
+            "step": step,
+            "epoch": self._epoch(step),
+            "steps_per_epoch": self.loader.steps_per_epoch,
+            "corpus_sha256": self.corpus_sha256,
+            "engine": self.learner.engine,
+            "plan": self.plan.to_json(),
+            **info,
+        }
 
     def _emit(self, kind: type[Kind], **values: Any) -> Kind:
-        """Log an event and hand it on."""
-        event = kind(
-            step=self.progress.step,
-            epoch=round(self.progress.step / self.rows.steps_per_epoch, 4),
-            seconds=round(self.elapsed(), 3),
-            **values,
-        )
-        if is_stored(event):
-            self.run.log(to_json(event))
-        self.callback(event)
+        step = self.state.step
+        event = kind(step=step, epoch=self._epoch(step), seconds=round(self.elapsed(), 3), **values)
+        self.emit(event)
         return event
+
+    def _epoch(self, step: int) -> float:
+        return round(step / self.loader.steps_per_epoch, 4)
 
     def _engine(self, weights: Mapping[str, Any]) -> InferenceEngine:
         return inference_engine(self.plan.architecture, weights, device=self.device, threads=self.plan.config.threads)
 
     def _check(self, tokens: int) -> None:
-        self.stop.check()
-
-    def _evaluate(self) -> None:
-        """Score the validation text's pieces side by side, and keep the model if it is the best."""
-        progress, split = self.progress, self.split
-        weights = self.learner.weights()
-        score = evaluate_streams(self._engine(weights), split, self.plan.config.val_limit, self._check)
-        loss = score.nats / score.tokens
-        before = math.inf if progress.best is None else progress.best
-        best = loss < before
-        progress.evaluated = progress.step
-        found = {**metrics(score), "best": best}
-
-        def save() -> None:
-            self._save_model(weights, {"validation": found})
-
-        if best:
-            if self._try(save, needed=progress.step >= progress.course.steps):
-                progress.best, progress.best_step, progress.evals_beyond_recovery = loss, progress.step, 0
-        elif loss > before + self._expected_annealing_gain():
-            progress.evals_beyond_recovery += 1
-        self._emit(EvalEvent, **found)
-        patience = self.plan.config.patience
-        if patience and progress.evals_beyond_recovery >= patience:
-            progress.reason = "patience"
-
-    def _expected_annealing_gain(self) -> float:
-        """How much better, in nats per symbol, a model may still become just because the rate falls."""
-        schedule = self.plan.config.schedule
-        now, last = (learning_rate(schedule, 1.0, done) for done in (self._done(), 1.0))
-        return MAX_ANNEALING_GAIN * max(0.0, now - last)
-
-    def _done(self) -> float:
-        return self.progress.course.progress(self.progress.step)
-
-    def _replan(self) -> None:
-        """If the machine turned out slower or faster than planned, plan the rest anew.
-
-        Late in a run the loss is falling fastest and a change matters most, so only what would miss
-        the end by much is changed. A slow moment is not taken for a slow machine: what is expected is half
-        what was seen since the last evaluation, half what was seen in all.
-        """
-        config, progress = self.plan.config, self.progress
-        left = progress.course.steps - progress.step
-        if config.time is None or not self.trained_since or left <= 0 or progress.reason:
-            return
-        kept = self.plan.end + self.plan.eval_seconds * left / progress.course.steps
-        recent = self.training_time / self.trained_since  # seconds a step
-        self.whole_time += self.training_time
-        self.trained_before += self.trained_since
-        self.training_time, self.trained_since = 0.0, 0
-        usual = self.whole_time / self.trained_before
-        affordable = max(
-            1, int((usable_seconds(config.time, self.plan.end) - self.elapsed() - kept) / ((recent + usual) / 2))
-        )
-        tolerated = max(0.02 * progress.course.steps, 0.1 * left)
-        if affordable < left - tolerated or (affordable > left + tolerated and not self.plan.has_step_limit):
-            steps = progress.step + affordable
-            progress.course = progress.course.revise(progress.step, steps)
-            self._emit(ReplanEvent, steps=steps, reason="the machine's speed has changed")
-        epoch, last = self.rows.steps_per_epoch, progress.course.steps
-        if last - progress.step <= REALIGN_EPOCHS * epoch and abs(last - progress.end) > REALIGN_TOLERANCE * epoch:
-            self._realign(last)
-
-    def _realign(self, step: int) -> None:
-        """Let the rows of a stream go on from where they will end at that step; records are read in any order."""
-        if not self.split.train.records:
-            self.progress.end = step
-            self.learner.reset_state()
-
-    def _sample(self) -> None:
-        """Show what the model writes; its random numbers are its own."""
-        split, seed = self.split, self.plan.config.seed
-        how = replace(_SAMPLE, num=_RECORDS) if split.separator else _SAMPLE
-        texts = [bytearray() for _ in range(how.num)]
-        engine = self._engine(self.learner.weights())
-        for part in generate(engine, split.tokenizer, split.train.ids[:0], how, seed=seed, separator=split.separator):
-            self.stop.check()
-            texts[part.index] += part.data
-        self.progress.sampled = self.progress.step
-        self._emit(SampleEvent, text=b"\n".join(texts).decode("utf-8", "replace"))
-
-    def _info(self, **more: Any) -> dict[str, Any]:
-        return {
-            "step": self.progress.step,
-            "epoch": round(self.progress.step / self.rows.steps_per_epoch, 4),
-            "steps_per_epoch": self.rows.steps_per_epoch,
-            "corpus_sha256": self.corpus_sha256,
-            "engine": self.learner.engine,
-            "plan": self.plan.to_json(),
-            **more,
-        }
-
-    def _try(self, save: Callable[[], None], *, needed: bool) -> bool:
-        """Save, and tell whether that went well. A save that is not needed to go on may fail."""
-        try:
-            save()
-        except OutputError as error:
-            if needed:
-                raise
-            self.run.warn(f"{error}; will try again at the next save")
-            return False
-        return True
-
-    def _save_model(self, weights: Mapping[str, Any], metrics: Mapping[str, Any], **more: Any) -> None:
-        self.run.save_model(
-            Checkpoint(
-                self.plan.architecture,
-                self.split.tokenizer,
-                dict(weights),
-                {**self._info(), "metrics": dict(metrics), **more},
-                separator=self.split.separator,
-            )
-        )
-
-    def _save_last(self) -> None:
-        """Write what resuming needs."""
-        self.run.save_last(
-            Checkpoint(
-                self.plan.architecture,
-                self.split.tokenizer,
-                self.learner.weights(),
-                self._info(progress=self.progress.to_json()),
-                self.learner.tensors(),
-                self.split.separator,
-            )
-        )
-        self._emit(SaveEvent, path=str(self.run.last))
-
-    def _finish(self) -> DoneEvent:
-        """Fit the best model's temperature, score it as `charrnn eval` does, and write the figures into it."""
-        split, progress, config = self.split, self.progress, self.plan.config
-        metrics: dict[str, Any] = {}
-        more: dict[str, Any] = {}
-        if len(split.val):
-            best = checkpoint.read(self.run.model)
-            weights, step = best.weights, int(best.info["step"])
-            if (temperature := best.info.get("temperature")) is None:  # else this run was finished once before
-                limit = min(config.val_limit, FIT_TOKENS)
-                temperature = fit_temperature(self._engine, weights, split, limit, self._check)
-                weights = scale_head(weights, temperature)
-            more["temperature"] = temperature
-            metrics = evaluate_exact(self._engine(weights), split, self.plan.exact_tokens, config.errors, self._check)
-        else:
-            weights, step = self.learner.weights(), progress.step
-        self._save_model(weights, metrics, step=step, epoch=round(step / self.rows.steps_per_epoch, 4), **more)
-        return self._emit(
-            DoneEvent,
-            **metrics,
-            **more,
-            baselines=self.plan.baselines,
-            best_step=progress.best_step,
-            model=str(self.run.model),
-            reason=progress.reason,
-        )
-
-
-def _due(every: int | None, step: int) -> bool:
-    return bool(every) and step > 0 and step % (every or 1) == 0
+        self.signals.check()

@@ -376,7 +376,7 @@ def test_resuming_needs_nothing_said_again(
     assert main(arguments(file, "whole", *form[1], steps=6)) == 0
     assert main(["train", "--resume", "--out", "run", "--steps", "9"]) == 0
     err = capfdbinary.readouterr().err
-    assert b"changed: --steps 6 -> 9" in err
+    assert b"changed: steps 6 -> 9" in err
     kept = checkpoint.read("run/model.safetensors"), checkpoint.read("whole/model.safetensors")
     assert kept[0].separator == kept[1].separator
     refused = main(["train", "--resume", "--out", "run", "--separator", "|", file, *form[1][:0]])

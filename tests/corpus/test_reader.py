@@ -359,9 +359,9 @@ def test_in_17_a_corpus_that_changes_while_training(change: str, run: Program, m
     path = Path("a.txt")
     path.write_bytes(TEXT)
     assert run(*arguments("a.txt", "straight", steps=9)).code == 0
-    real = Trainer.train
+    real = Trainer.run
 
-    def train(self: Trainer) -> Any:
+    def run_after_change(self: Trainer) -> Any:
         match change:
             case "cut":
                 path.write_bytes(TEXT[:40])
@@ -375,7 +375,7 @@ def test_in_17_a_corpus_that_changes_while_training(change: str, run: Program, m
         return real(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "train", train)
+        patch.setattr(Trainer, "run", run_after_change)
         done = run(*arguments("a.txt", "run", steps=9))
     assert done.code == 0
     assert done.err.count(b"Warning: ") == 1

@@ -21,7 +21,7 @@ from charrnn.training import autoconfig as recipe
 from charrnn.training import plan as planning
 from charrnn.training import throughput as calibration
 from charrnn.training.autoconfig import MAX_EPOCHS, tokens_per_step
-from charrnn.training.plan import NOT_IN_A_PLAN, Plan, command, describe, make_plan
+from charrnn.training.plan import NOT_IN_A_PLAN, Plan, command, make_plan, plan_fields
 from charrnn.training.trainer import Trainer
 from tests.trainings import TEXT, arguments, snapshot, split_of, tensors
 
@@ -115,8 +115,10 @@ def test_the_steps_fit_the_time(pace: float, elapsed: float, speed: list[float])
     plan = plan_of(LONG, elapsed, time=20.0, hidden=(16,))
     assert plan.config.steps is not None
     took = plan.config.steps * tokens_per_step(plan.config) / pace
-    assert elapsed + took + plan.eval_seconds + plan.end <= 20.0
-    assert elapsed + took + plan.eval_seconds + plan.end > 0.95 * 20.0 - tokens_per_step(plan.config) / pace
+    assert elapsed + took + plan.eval_seconds + plan.final_eval_seconds <= 20.0
+    assert (
+        elapsed + took + plan.eval_seconds + plan.final_eval_seconds > 0.95 * 20.0 - tokens_per_step(plan.config) / pace
+    )
     assert not plan.has_step_limit
     assert plan.chars_per_second == pace
 
@@ -243,7 +245,7 @@ def test_in_10_a_text_too_short_is_refused(asked: dict[str, int], needed: str) -
 def test_all_of_the_validation_text_is_scored_at_the_end() -> None:
     """--val-limit is of evaluations while training; the finished model is scored exactly."""
     plan = plan_of(steps=5, val_limit=10)
-    values = describe(plan, SPLIT, "cpu")
+    values = plan_fields(plan, SPLIT, "cpu")
     assert (values["eval_tokens"], values["exact_tokens"]) == (10, len(SPLIT.val))
 
 

@@ -6,6 +6,7 @@ import random
 import time
 from ast import literal_eval
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from tests.trainings import (
     SMALL,
     TEXT,
     Child,
-    Session,
+    Outcome,
     arguments,
     change,
     children,
@@ -62,11 +63,11 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, Session]]:
+def straight(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, Outcome]]:
     """Runs that nothing interrupts, each made once."""
-    made: dict[str, tuple[Path, Session]] = {}
+    made: dict[str, tuple[Path, Outcome]] = {}
 
-    def run(**options: Any) -> tuple[Path, Session]:
+    def run(**options: Any) -> tuple[Path, Outcome]:
         key = repr(sorted(options.items()))
         if key not in made:
             folder = tmp_path_factory.mktemp("straight")
@@ -99,7 +100,7 @@ CUTS: dict[str, tuple[type[Event], int]] = {
 @pytest.mark.parametrize("tokenizer", ["char", "byte", "sentencepiece"])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_ck_01_a_resumed_run_is_exact(
-    cell: str, tokenizer: str, dropout: float, cut: str, straight: Callable[..., tuple[Path, Session]], tmp_path: Path
+    cell: str, tokenizer: str, dropout: float, cut: str, straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path
 ) -> None:
     """CK-01: every tensor to the last bit, every loss as `repr` prints it."""
     options = {**EVERY, "cell": cell, "tokenizer": tokenizer, "dropout": dropout, "weight_drop": dropout}
@@ -139,7 +140,7 @@ def test_ck_01_a_resumed_run_is_exact(
     ids=str,
 )
 def test_ck_01_whatever_the_options(
-    options: dict[str, Any], straight: Callable[..., tuple[Path, Session]], tmp_path: Path
+    options: dict[str, Any], straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path
 ) -> None:
     """CK-01 for other optimizers, layers, schedules; and with two interruptions."""
     whole, told = straight(**EVERY, **options)
@@ -157,7 +158,7 @@ needs_core = pytest.mark.skipif(core.library() is None, reason="the compiled cor
 @pytest.mark.parametrize("engines", [("native", "torch"), ("torch", "native")], ids=str)
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_a_run_goes_on_with_another_engine(
-    cell: str, engines: tuple[str, str], straight: Callable[..., tuple[Path, Session]], tmp_path: Path
+    cell: str, engines: tuple[str, str], straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path
 ) -> None:
     """To rounding, as the engines agree; the change is told."""
     first, second = engines
@@ -176,7 +177,7 @@ def test_a_run_goes_on_with_another_engine(
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_threads_do_not_shape_a_native_run(
-    cell: str, precision: str, straight: Callable[..., tuple[Path, Session]], tmp_path: Path
+    cell: str, precision: str, straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path
 ) -> None:
     """CK-01 even where a run goes on with another number of them: every bit."""
     options: dict[str, Any] = {"cell": cell, "engine": "native", "precision": precision}
@@ -199,9 +200,9 @@ SEVERAL = {
 def test_ck_01_several_texts(split: Dataset, tmp_path: Path) -> None:
     """CK-01 where `<s>` stands inside chunks."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(whole, split=split, **EVERY)
-    train(parts, split=split, **EVERY, stop_at=(StepEvent, 13))
-    train(parts, split=split, **EVERY, resume=True)
+    train(whole, dataset=split, **EVERY)
+    train(parts, dataset=split, **EVERY, stop_at=(StepEvent, 13))
+    train(parts, dataset=split, **EVERY, resume=True)
     assert (parts / LAST).read_bytes() == (whole / LAST).read_bytes()
 
 
@@ -238,7 +239,7 @@ def _at(step: int) -> Callable[..., None]:
     ],
 )
 def test_ck_02_what_is_dropped_is_missed(
-    tamper: Callable[..., None], straight: Callable[..., tuple[Path, Session]], tmp_path: Path
+    tamper: Callable[..., None], straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path
 ) -> None:
     """CK-02: the comparison of CK-01 can fail, for each piece of what is stored."""
     whole, _ = straight(**EVERY)
@@ -250,7 +251,7 @@ def test_ck_02_what_is_dropped_is_missed(
     assert all(ours[name] != theirs[name] for name in ours if name.startswith(("layers.", "embedding", "head.")))
 
 
-def test_ck_02_nothing_dropped_nothing_missed(straight: Callable[..., tuple[Path, Session]], tmp_path: Path) -> None:
+def test_ck_02_nothing_dropped_nothing_missed(straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path) -> None:
     """CK-02's own control: a checkpoint that is only rewritten is as good as before."""
     whole, _ = straight(**EVERY)
     train(tmp_path, **EVERY, stop_at=(StepEvent, 13))
@@ -259,14 +260,15 @@ def test_ck_02_nothing_dropped_nothing_missed(straight: Callable[..., tuple[Path
     assert tensors(tmp_path / LAST) == tensors(whole / LAST)
 
 
-def test_ck_03_looking_changes_nothing(straight: Callable[..., tuple[Path, Session]], tmp_path: Path) -> None:
+def test_ck_03_evaluations_change_nothing(straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path) -> None:
     """CK-03: evaluating and sampling leave no trace in what is learnt."""
     for dropout in (0.0, 0.5):
         blind, _ = straight(eval_every=0, save_every=0, sample_every=0, patience=0, dropout=dropout)
-        looking = train(tmp_path, eval_every=5, save_every=0, sample_every=5, patience=0, dropout=dropout)
-        assert len(looking.of(EvalEvent)) == 8
-        assert len(looking.of(SampleEvent)) == 7
-        assert tensors(tmp_path / LAST) == tensors(blind / LAST)
+        run = tmp_path / str(dropout)
+        outcome = train(run, eval_every=5, save_every=0, sample_every=5, patience=0, dropout=dropout)
+        assert len(outcome.of(EvalEvent)) == 8
+        assert len(outcome.of(SampleEvent)) == 7
+        assert tensors(run / LAST) == tensors(blind / LAST)
 
 
 def test_ck_24_the_same_command_gives_the_same_bytes(corpus: Path) -> None:
@@ -308,7 +310,7 @@ def test_ck_22_a_weight_that_is_no_number_is_not_saved(
 
 
 def test_a_resumed_run_logs_as_an_uninterrupted_one(
-    straight: Callable[..., tuple[Path, Session]], tmp_path: Path
+    straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path
 ) -> None:
     def told(folder: Path) -> list[dict[str, Any]]:
         timing = {"seconds", "chars_per_second"}
@@ -367,20 +369,20 @@ def test_ck_16_what_may_change_is_announced(corpus: Path, capfdbinary: Capture) 
     capfdbinary.readouterr()
     assert main(["train", "--resume", "--out", str(run), "--steps", "50", "--lr", "0.002", "--hidden", "8"]) == 0
     err = capfdbinary.readouterr().err
-    assert b"changed: --steps 40 -> 50\n" in err
-    assert b"changed: --lr 0.01 -> 0.002\n" in err
-    assert b"--hidden 8 ->" not in err
+    assert b"changed: steps 40 -> 50\n" in err
+    assert b"changed: lr 0.01 -> 0.002\n" in err
+    assert b"hidden 8 ->" not in err
     assert step_of(run / LAST) == 50
     stored = checkpoint.read(run / LAST).info["plan"]["config"]
     assert (stored["steps"], stored["lr"]) == (50, 0.002)
 
 
-def test_ck_16_epochs_are_turned_into_steps(straight: Callable[..., tuple[Path, Session]]) -> None:
+def test_ck_16_epochs_are_turned_into_steps(straight: Callable[..., tuple[Path, Outcome]]) -> None:
     folder, _ = straight(**EVERY)
     stored = checkpoint.read(folder / LAST, training=True)
     plan, told = resume_plan(stored, TrainConfig(epochs=10.0), frozenset({"epochs"}))
     assert plan.config.steps == 80
-    assert told == ["--epochs None -> 10.0", "--steps 40 -> 80"]
+    assert told == ["epochs None -> 10.0", "steps 40 -> 80"]
     assert plan.config.hidden == (8,)
     with pytest.raises(UsageError, match="--hidden is 8 in the run and 9 in the command"):
         resume_plan(stored, TrainConfig(hidden=(9,)), frozenset({"hidden"}))
@@ -400,9 +402,10 @@ def test_more_patience_lets_a_finished_run_go_on(tmp_path: Path) -> None:
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
-    done = train(tmp_path, **EVERY).of(DoneEvent)
+    [done] = train(tmp_path, **EVERY).of(DoneEvent)
     before = {name: (tmp_path / name).read_bytes() for name in (LAST, MODEL)}
-    assert train(tmp_path, **EVERY, resume=True).of(DoneEvent) == done
+    [again] = train(tmp_path, **EVERY, resume=True).of(DoneEvent)
+    assert replace(again, seconds=done.seconds) == done
     assert {name: (tmp_path / name).read_bytes() for name in (LAST, MODEL)} == before
 
 
@@ -420,12 +423,12 @@ def test_ck_17_resume_needs_a_run_and_auto_resume_does_not(corpus: Path, capfdbi
     assert main(arguments(corpus, run, "--resume")) == 2
     assert b"Error: --resume: there is no usable checkpoint in" in capfdbinary.readouterr().err
     assert main(arguments(corpus, run, "--auto-resume")) == 0
-    assert b"there is no run to go on with in 'run': starting one\n" in capfdbinary.readouterr().err
+    assert b"there is no run to resume in 'run': starting one\n" in capfdbinary.readouterr().err
     assert step_of(run / LAST) == 40
     assert main([*arguments(corpus, run, "--auto-resume", steps=45)]) == 0
     err = capfdbinary.readouterr().err
     assert b"starting one" not in err
-    assert b"changed: --steps 40 -> 45" in err
+    assert b"changed: steps 40 -> 45" in err
 
 
 def test_ck_17_auto_resume_never_removes_a_model(corpus: Path, capfdbinary: Capture) -> None:
@@ -525,7 +528,7 @@ def test_ck_08_a_broken_newest_is_told_and_the_one_before_used(corpus: Path, cap
 
 @pytest.mark.parametrize("broken", [b"", b"{}", b"\0" * 4096])
 def test_ck_08_the_run_goes_on_from_the_one_before(
-    broken: bytes, straight: Callable[..., tuple[Path, Session]], tmp_path: Path
+    broken: bytes, straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path
 ) -> None:
     """CK-08: and ends as if nothing had been."""
     whole, _ = straight(**EVERY)
@@ -572,7 +575,7 @@ def test_ck_21_the_step_decides_and_not_the_clock(tmp_path: Path) -> None:
 
 
 def test_ck_20_a_failed_rename_costs_nothing(
-    straight: Callable[..., tuple[Path, Session]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CK-20: ten saves, one of whose renames to `previous` fails: a warning, and the best model is as it was."""
     folder, replace = tmp_path / "run", os.replace
@@ -748,7 +751,7 @@ def test_ck_04_the_first_file_is_written_at_step_0(tmp_path: Path) -> None:
 
 
 def test_rs_01_a_periodic_save_may_fail(
-    straight: Callable[..., tuple[Path, Session]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """RS-01: a warning, the old file intact, another try at the next save; checkpoints and best models alike."""
     full, fsync, writes = [False], os.fsync, itertools.count()
@@ -764,7 +767,7 @@ def test_rs_01_a_periodic_save_may_fail(
 
     def fill(self: Trainer) -> None:
         step(self)
-        full[0] = 10 <= self.progress.step < 20
+        full[0] = 10 <= self.state.step < 20
 
     monkeypatch.setattr(Trainer, "_step", fill)
     session = train(tmp_path, **EVERY)
@@ -788,7 +791,7 @@ def test_rs_01_the_last_save_may_not(corpus: Path, monkeypatch: pytest.MonkeyPat
 
     def fill(self: Trainer) -> None:
         step(self)
-        full[0] = self.progress.step == 40
+        full[0] = self.state.step == 40
 
     monkeypatch.setattr(Trainer, "_step", fill)
     monkeypatch.setattr(os, "fsync", no_space)
@@ -860,7 +863,7 @@ def test_a_name_that_is_no_utf_8_must_be_given_again(
     except OSError:
         pytest.skip("this file system takes no such name")
     assert main(arguments(name, "run")) == 0
-    assert b"no UTF-8" in capfdbinary.readouterr().err
+    assert b"not UTF-8" in capfdbinary.readouterr().err
     assert main(["train", name, "--resume", "--out", "run", "--steps", "41"]) == 0
 
 
@@ -883,5 +886,5 @@ def test_a_plan_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert stored_config(stored).hidden == SMALL["hidden"]
     for config in ({"hidden": "many"}, {"unheard": 1}, {"lr": -1}):
         stored.info["plan"]["config"] = config
-        with pytest.raises(CheckpointError, match="holds no plan"):
+        with pytest.raises(CheckpointError, match="has no plan to resume"):
             stored_config(stored)

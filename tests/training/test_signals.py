@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,10 +13,10 @@ import pytest
 
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
+from charrnn.console.display import PlainDisplay
+from charrnn.corpus import reader
 from charrnn.runs.run_dir import RunDir
-from charrnn.training import evaluation as validation
-from charrnn.training import session as command
-from charrnn.training import trainer as loop
+from charrnn.training import evaluation, ingest, samples, session
 from charrnn.training.learner import Learner
 from charrnn.training.signals import SIGNALS, Cancelled, SignalHandler
 from tests.trainings import TEXT, Child, arguments, children, snapshot
@@ -83,11 +84,11 @@ def signalling(owner: Any, name: str, call: int, number: signal.Signals, monkeyp
 
 PHASES = {
     "step": (Learner, "step", 18, 18),
-    "evaluation": (validation, "score_ids", 2, 20),
-    "sampling": (loop, "generate", 1, 20),
+    "evaluation": (evaluation, "score_ids", 2, 20),
+    "sampling": (samples, "generate", 1, 20),
     "save": (os, "fsync", 11, 20),  # a save syncs the file and the folder
     "first save": (os, "fsync", 3, 0),  # before it config.toml was written
-    "exact figures": (validation, "score_texts", 1, 40),
+    "exact figures": (evaluation, "score_texts", 1, 40),
 }
 
 
@@ -113,19 +114,22 @@ def test_cl_08_an_interrupted_run_is_saved_and_goes_on(
     assert same(run, straight)
 
 
-@pytest.mark.parametrize("name", ["read_corpus", "prepare", "make_plan"])
+STARTS = {"read": (reader, "read_corpus"), "encode": (ingest, "prepare"), "plan": (session, "make_plan")}
+
+
+@pytest.mark.parametrize("start", STARTS)
 def test_cl_08_at_the_start_there_is_nothing_to_save(
-    name: str, corpus: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Capture
+    start: str, corpus: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Capture
 ) -> None:
     """CL-08 in start-up: exit 130, one line, no run is left, and an earlier one is not touched."""
     with monkeypatch.context() as patched:
-        signalling(command, name, 1, signal.SIGINT, patched)
+        signalling(*STARTS[start], 1, signal.SIGINT, patched)
         assert main(arguments(corpus, "run")) == 130
     assert capfdbinary.readouterr() == (b"", b"Error: stopped before the first step; nothing to save\n")
     assert not Path("run").exists() or snapshot(Path("run")) == {}
     assert main(arguments(corpus, "run", steps=2)) == 0
     before = snapshot(Path("run"))
-    signalling(command, name, 1, signal.SIGINT, monkeypatch)
+    signalling(*STARTS[start], 1, signal.SIGINT, monkeypatch)
     assert main(arguments(corpus, "run", "--overwrite")) == 130
     assert snapshot(Path("run")) == before
 
@@ -161,38 +165,64 @@ def test_handlers_are_put_back() -> None:
     assert {number: signal.getsignal(number) for number in SIGNALS} == before
 
 
-def test_a_first_signal_is_raised_or_noted() -> None:
-    told: list[str] = []
-    stop = SignalHandler(announce=lambda: told.append("stopping"))
-    with stop.listen(), pytest.raises(Cancelled):
-        signal.raise_signal(signal.SIGTERM)
-    assert (stop.signal, told) == (signal.SIGTERM, [])
-    stop = SignalHandler(announce=lambda: told.append("stopping"))
-    stop.deferred = True
-    with stop.listen():
-        stop.check()
-        signal.raise_signal(signal.SIGINT)
-        assert (stop.signal, told) == (signal.SIGINT, ["stopping"])
-        with pytest.raises(Cancelled):
-            stop.check()
+def test_a_first_signal_is_raised_or_deferred() -> None:
+    announced: list[str] = []
+    for deferred in (False, True):
+        handler = SignalHandler()
+        handler.announce, handler.deferred = lambda: announced.append("stopping"), deferred
+        with handler.listen():
+            handler.check()
+            with contextlib.nullcontext() if deferred else pytest.raises(Cancelled):
+                signal.raise_signal(signal.SIGTERM)
+            assert (handler.signal, announced) == (signal.SIGTERM, ["stopping"] if deferred else [])
+            with pytest.raises(Cancelled):
+                handler.check()
 
 
-def test_a_second_signal_ends_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_signal_ends_the_program(corpus: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Capture) -> None:
     """CL-09: at once, with the second one's code, after the terminal has been put in order."""
-    did: list[object] = []
+    exits: list[object] = []
 
     def leave(code: int) -> None:
-        did.append(code)
+        exits.append(code)
         raise SystemExit
 
-    monkeypatch.setattr(os, "_exit", leave)
-    stop = SignalHandler(abandon=lambda: did.append("abandoned"))
-    stop.deferred = True
-    with stop.listen():
+    step = Learner.step
+
+    def signalled(*args: Any, **more: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
-        with pytest.raises(SystemExit):
-            signal.raise_signal(signal.SIGTERM)
-    assert did == ["abandoned", 143]
+        signal.raise_signal(signal.SIGTERM)
+        return step(*args, **more)
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(PlainDisplay, "abandon", lambda self: exits.append("abandoned"))
+    monkeypatch.setattr(Learner, "step", signalled)
+    with pytest.raises(SystemExit):
+        main(arguments(corpus, "run"))
+    assert exits == ["abandoned", 143]
+
+
+def test_in_python_a_second_signal_is_an_interrupt() -> None:
+    handler = SignalHandler()
+    handler.deferred = True
+    with handler.listen():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_other_threads_receive_no_signals() -> None:
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    during: list[object] = []
+
+    def listen() -> None:
+        with SignalHandler().listen():
+            during.append({number: signal.getsignal(number) for number in SIGNALS})
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    assert during == [before]
 
 
 # --- in a process of its own ---------------------------------------------------------------------

@@ -1,0 +1,132 @@
+"""From sources to a corpus and a dataset: how the text of a run is read, and what a user should know of it."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from charrnn.config.train import TrainConfig
+from charrnn.corpus import reader
+from charrnn.corpus.corpus import Corpus
+from charrnn.corpus.documents import ProgressFactory, fingerprint
+from charrnn.corpus.formats import TextFormat
+from charrnn.corpus.sources import Sources
+from charrnn.dataset.dataset import Dataset
+from charrnn.dataset.id_cache import IdCache
+from charrnn.dataset.prepare import PrepareOptions, prepare
+from charrnn.files import cache_folder
+from charrnn.tokenizers.tokenizer import Tokenizer
+
+LARGE_VOCABULARY = 5000
+"""A vocabulary size that is worth a warning."""
+
+
+TakeNote = Callable[[str, str], None]
+"""Takes a sentence for the user, and its level: "debug", "info" or "warning"."""
+
+
+def read_corpora(
+    config: TrainConfig,
+    text: Corpus | Sources,
+    val: Sources | None,
+    *,
+    spool: Path | None,
+    progress: ProgressFactory,
+    note: TakeNote,
+) -> tuple[Corpus, Corpus | None]:
+    """Read the text to train on, and the one to validate on if it is another.
+
+    Args:
+        config: says what of the sources is text.
+        text: the sources of the text to train on, or what was read of them.
+        val: the sources of the text to validate on; None: a part of `text`.
+        spool: the folder where a large text that can be read only once is kept meanwhile; None: the system's own.
+
+    Raises:
+        InputError: a source cannot be read or is not of that format, or there is no text in any.
+    """
+    text_format = TextFormat(config.record_separator, config.jsonl, config.tsv, config.weights)
+
+    def read(sources: Sources) -> Corpus:
+        corpus = reader.read_corpus(sources, text_format, folder=spool, progress=progress)
+        for message in corpus.notes:
+            note(message, "info")
+        return corpus
+
+    corpora = text if isinstance(text, Corpus) else read(text), None if val is None else read(val)
+    for each in corpora:
+        if each is not None:
+            each.scan(progress)
+    return corpora
+
+
+def corpus_digest(corpus: Corpus, val: Corpus | None) -> str:
+    """Return the digest by which a resumed run knows its text again: the SHA-256 of each corpus, in hex."""
+    return corpus.sha256 if val is None else f"{corpus.sha256}+{val.sha256}"
+
+
+def dataset_digest(dataset: Dataset) -> str:
+    """Return the SHA-256, in hex, of a dataset's ids and of where its texts begin; for datasets without a corpus."""
+    digest = hashlib.sha256()
+    for array in (dataset.train.ids, dataset.train.starts, dataset.train.weights, dataset.val.ids, dataset.val.starts):
+        if array is None:
+            continue
+        digest.update(len(array).to_bytes(8, "little"))
+        digest.update(array.astype("<i8").tobytes())
+    return digest.hexdigest()
+
+
+def make_dataset(
+    corpus: Corpus,
+    val: Corpus | None,
+    config: TrainConfig,
+    tokenizer: Tokenizer | None,
+    *,
+    progress: ProgressFactory,
+    note: TakeNote,
+) -> Dataset:
+    """Split and encode a corpus; the ids of a large one are cached.
+
+    Args:
+        tokenizer: of the run that is resumed; None makes one.
+
+    Raises:
+        InputError: the text cannot be decoded, or is too short. UsageError: it cannot have a vocabulary of that size.
+        OutputError: the cache cannot be written.
+    """
+    options = PrepareOptions(
+        config.tokenizer, config.val_fraction, config.errors, config.seed, config.vocab_size, config.min_count
+    )
+    large = corpus.size + (val.size if val is not None else 0) > reader.MAX_IN_MEMORY
+    cache = IdCache(cache_folder() / "ids") if large else None
+    dataset = prepare(corpus, val, options, tokenizer=tokenizer, store=cache, progress=progress)
+    replaced = dataset.train_counts.replaced + dataset.val_counts.replaced
+    if replaced:
+        note(f"{replaced:,} invalid pieces of UTF-8 are read as U+FFFD", "warning")
+    if dataset.tokenizer.size > LARGE_VOCABULARY:
+        note(
+            f"{dataset.tokenizer.size:,} different characters make large tables and slow steps; the byte tokenizer"
+            " needs 256",
+            "warning",
+        )
+    return dataset
+
+
+class SourceFiles:
+    """The files that corpora were read from.
+
+    A run keeps a copy of its text while it trains; to resume it later the files must be as they were.
+    """
+
+    def __init__(self, corpora: tuple[Corpus, Corpus | None] | None = None) -> None:
+        self._fingerprints: dict[str, Any] = {}
+        for corpus in corpora or ():
+            if corpus is not None:
+                self._fingerprints |= corpus.fingerprints
+
+    def changed(self) -> list[str]:
+        """Return the paths of those that have changed since they were read, each once."""
+        changed = [path for path, before in self._fingerprints.items() if fingerprint(path) != before]
+        for path in changed:
+            del self._fingerprints[path]
+        return changed

@@ -1,0 +1,78 @@
+"""Decisions while training: to end in time and where the text ends, and whether a bad evaluation can be won back."""
+
+from charrnn.training.plan import Plan
+from charrnn.training.resume import TrainerState
+from charrnn.training.schedule import ScheduleProgress, learning_rate
+from charrnn.training.throughput import usable_seconds
+
+MAX_ANNEALING_GAIN = 0.15
+"""Nats per token by which the loss may fall while the learning rate decays from its peak to zero (Tiny Shakespeare:
+0.1)."""
+
+REALIGN_TOLERANCE, REALIGN_EPOCHS = 0.1, 0.5
+"""In epochs. The rows of a stream are realigned if they would end farther from the text's end than the first: once,
+the second before the last step. A realignment costs the state, and tokens that are skipped or read twice (eight in two
+epochs of Tiny Shakespeare: 0.008 nats); not ending where the text ends costs more (0.015)."""
+
+
+class StepTimer:
+    """How long steps take: since the last `mark`, and in all."""
+
+    def __init__(self) -> None:
+        self.seconds, self.steps = 0.0, 0  # since the last mark
+        self._all_seconds, self._all_steps = 0.0, 0  # until the last mark
+
+    def add(self, seconds: float) -> None:
+        """Count one more step."""
+        self.seconds += seconds
+        self.steps += 1
+
+    def rate(self) -> float:
+        """Return steps a second since the last mark."""
+        return self.steps / max(1e-9, self.seconds)
+
+    def mark(self) -> float:
+        """Begin anew; return the seconds that a step is expected to take: the mean of those since the last mark and of
+        those in all, so that a slow moment is not taken for a slow machine."""
+        recent = self.seconds / self.steps
+        self._all_seconds += self.seconds
+        self._all_steps += self.steps
+        self.seconds, self.steps = 0.0, 0
+        return (recent + self._all_seconds / self._all_steps) / 2
+
+
+def replan(plan: Plan, state: TrainerState, elapsed: float, step_seconds: float) -> ScheduleProgress | None:
+    """Return a schedule that keeps the time budget; None if the present one does, nearly.
+
+    Late in a run the loss falls fastest and a change matters most, so only what would miss the end by much is changed.
+
+    Args:
+        elapsed: seconds since the training began. step_seconds: those that a step is expected to take.
+    """
+    assert plan.config.time is not None
+    schedule = state.schedule
+    left = schedule.steps - state.step
+    reserved = plan.final_eval_seconds + plan.eval_seconds * left / schedule.steps
+    usable = usable_seconds(plan.config.time, plan.final_eval_seconds) - elapsed - reserved
+    affordable = max(1, int(usable / step_seconds))
+    tolerance = max(0.02 * schedule.steps, 0.1 * left)
+    too_slow = affordable < left - tolerance
+    too_fast = affordable > left + tolerance and not plan.has_step_limit
+    return schedule.revise(state.step, state.step + affordable) if too_slow or too_fast else None
+
+
+def needs_realignment(state: TrainerState, steps_per_epoch: int) -> bool:
+    """Return whether the rows of a stream, which are near the end of the run, will miss the end of the text."""
+    last = state.schedule.steps
+    is_near = last - state.step <= REALIGN_EPOCHS * steps_per_epoch
+    return is_near and abs(last - state.end) > REALIGN_TOLERANCE * steps_per_epoch
+
+
+def expected_annealing_gain(schedule: str, progress: float) -> float:
+    """Return the nats per token by which the loss may still fall just because the learning rate decays.
+
+    Args:
+        schedule: as `learning_rate` takes it. progress: the part of the run that is over, from 0 to 1.
+    """
+    now, last = (learning_rate(schedule, 1.0, each) for each in (progress, 1.0))
+    return MAX_ANNEALING_GAIN * max(0.0, now - last)
