@@ -67,6 +67,6 @@ def _write_objects(console: Console, chunks: Iterable[TextChunk], seed: int) -> 
     for chunk in chunks:
         text += chunk.data
         if chunk.finished:
-            value = {"text": text.decode("utf-8", "replace"), "tokens": chunk.symbols, "index": chunk.index}
+            value = {"text": text.decode("utf-8", "replace"), "tokens": chunk.tokens, "index": chunk.index}
             console.write_json({**value, "seed": seed})
             text.clear()

@@ -14,28 +14,28 @@ from charrnn.scoring.batching import read_prefix
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import Utf8Splitter
 
-BATCH = 64
-"""Texts written side by side at most."""
+BATCH_SIZE = 64
+"""Texts that are generated side by side, at most."""
 
 
-PAUSE = 0.02
-"""Seconds between two looks at what has been written."""
+CHUNK_SECONDS = 0.02
+"""How long the sampler runs before what it has drawn is returned."""
 
 
 @dataclass(frozen=True)
 class TextChunk:
-    """More of a text, as bytes.
+    """A part of a text.
 
     Attributes:
         index: of the text, from 0.
-        data: what is written since the part before; it cuts no character of UTF-8. May be empty.
-        symbols: all that the model has written of the text so far, those of the stop string included.
-        finished: whether the text ends with this part.
+        data: its bytes after those of the chunk before, cut between characters of UTF-8; they may be none.
+        tokens: drawn for the text so far, those of its end or stop string included.
+        finished: whether the text ends here.
     """
 
     index: int
     data: bytes
-    symbols: int
+    tokens: int
     finished: bool
 
 
@@ -43,115 +43,118 @@ def generate(
     engine: InferenceEngine,
     tokenizer: Tokenizer,
     prompt: Ids,
-    config: SamplingParams,
+    params: SamplingParams,
     *,
     seed: int,
     stop: bytes = b"",
     separator: bytes = b"",
 ) -> Iterator[TextChunk]:
-    """Write `config.num` texts side by side and hand them out one after another.
-
-    The text that is due is handed out as it is written; those after it wait.
+    """Generate `params.num` texts side by side, and return their chunks: those of a text as they are drawn, text after
+    text.
 
     Args:
-        engine, tokenizer: the model, whose `<unk>` is never written.
-        prompt: ids that the texts go on from.
-        config: the controls, `length` and `num`. seed: of all draws.
+        engine, tokenizer: the model's; `<unk>` is never drawn.
+        prompt: ids (T,) below V that the texts continue; T may be 0.
+        params: how tokens are drawn, and how many. seed: of all draws.
         stop: a text ends before this string; empty: nowhere.
-        separator: what ends a record; it is not handed out. Empty: the texts are no records.
+        separator: what ends a record, not part of its text; empty: the texts are not records.
 
     Raises:
         NonFiniteError: the model's arithmetic overflows.
     """
-    if config.length == 0:
-        yield from (TextChunk(text, b"", 0, True) for text in range(config.num))
+    if params.length == 0:
+        yield from (TextChunk(text, b"", 0, True) for text in range(params.num))
         return
-    texts: dict[int, _Text] = {}
-    stops = tuple(filter(None, (stop, separator)))
     end = tokenizer.encode(separator)
     if separator:  # where a record ends in the prompt, another one begins
         prompt = insert_bos(prompt, SeparatorScanner(end).feed(prompt), engine.vocabulary)
     request = GenerationRequest(
         *read_prefix(engine, prompt),
         dfa_start=np.zeros(1, np.int32),
-        per_prompt=config.num,
-        params=config,
+        per_prompt=params.num,
+        params=params,
         seed=seed,
         dfa=token_dfa(engine.vocabulary, tokenizer.unknown, tuple(end.tolist())),
-        batch_size=BATCH,
+        batch_size=BATCH_SIZE,
     )
     sampler = make_sampler(engine, request)
-    due, pause = 0, 0.0  # the first symbols come at once
-    while due < config.num:
-        for index, ids, finished in _by_text(sampler.advance(pause)):
+    texts: dict[int, _Text] = {}  # those that have begun and are not returned whole
+    stops = tuple(filter(None, (stop, separator)))
+    due, seconds = 0, 0.0  # the first tokens are returned at once
+    while due < params.num:
+        for index, ids, finished in _by_text(sampler.advance(seconds)):
             text = texts.setdefault(index, _Text(stops))
-            for some in np.split(ids, len(ids)) if stop else [ids]:  # one by one where any may complete the stop
-                text.write(tokenizer.decode(some))
-                text.symbols += len(some)
+            for some in np.split(ids, len(ids)) if stop else [ids]:  # one by one where any may complete the stop string
+                text.add(tokenizer.decode(some), len(some))
                 if stop and text.stopped:
                     sampler.finish(index)
                     finished = True
                     break
             if finished:
                 text.finish()
-        pause = PAUSE / 10 if stop else PAUSE  # what is written beyond a stop is for nothing
-        while (ready := texts.get(due)) is not None:
-            yield TextChunk(due, ready.take(), ready.symbols, ready.finished)
-            if not ready.finished:
+        seconds = CHUNK_SECONDS / 10 if stop else CHUNK_SECONDS  # what is drawn beyond a stop string is in vain
+        while (text_due := texts.get(due)) is not None:
+            yield TextChunk(due, text_due.take(), text_due.tokens, text_due.finished)
+            if not text_due.finished:
                 break
             del texts[due]
             due += 1
 
 
-def _by_text(written: SampledTokens) -> Iterator[tuple[int, Ids, bool]]:
-    """Index, symbols, and whether they are the last, of each text."""
-    assert len(written.ids), "nothing is written"
-    order = np.argsort(written.texts, kind="stable")
-    texts = written.texts[order]
-    char_starts = np.flatnonzero(np.diff(texts, prepend=-1))
-    for text, places in zip(texts[char_starts].tolist(), np.split(order, char_starts[1:]), strict=True):
-        yield text, written.ids[places], bool(written.last[places[-1]])
+def _by_text(sampled: SampledTokens) -> Iterator[tuple[int, Ids, bool]]:
+    """Return the index of each text, its ids in order, and whether they are its last."""
+    assert len(sampled.ids), "nothing was drawn"
+    order = np.argsort(sampled.texts, kind="stable")
+    texts = sampled.texts[order]
+    starts = np.flatnonzero(np.diff(texts, prepend=-1))
+    for text, places in zip(texts[starts].tolist(), np.split(order, starts[1:]), strict=True):
+        yield text, sampled.ids[places], bool(sampled.last[places[-1]])
 
 
 class _Text:
-    """One text: what is written of it, and what of that may go out."""
+    """A text that is being generated, and what of it may be returned.
+
+    Args:
+        stops: strings that end it, before them.
+    """
 
     def __init__(self, stops: tuple[bytes, ...]) -> None:
-        self.stops = stops
-        self.symbols = 0
+        self.tokens = 0
         self.stopped = self.finished = False
+        self._stops = stops
         self._splitter = Utf8Splitter()
-        self._held = b""  # as much of the text's end as may be the beginning of a stop
+        self._held = b""  # as much of the text's end as may be the beginning of a stop string
         self._ready = bytearray()
 
-    def write(self, data: bytes) -> None:
-        """Take in more of the text, up to where it stops."""
+    def add(self, data: bytes, tokens: int) -> None:
+        """Add the bytes of further tokens, up to where the text stops."""
+        self.tokens += tokens
         if self.stopped:
             return
         data = self._held + data
-        places = [place for stop in self.stops if (place := data.find(stop)) >= 0]
+        places = [place for stop in self._stops if (place := data.find(stop)) >= 0]
         held = 0
         if places:
             self.stopped = True
             data = data[: min(places)]
         else:
-            held = max((_begun(data, stop) for stop in self.stops), default=0)
+            held = max((_overlap(data, stop) for stop in self._stops), default=0)
         self._held = data[len(data) - held :]
         self._ready += self._splitter.feed(data[: len(data) - held])
 
     def finish(self) -> None:
-        """Let go of all that was held back."""
+        """End the text: what was held back is part of it."""
         self._ready += self._splitter.feed(self._held) + self._splitter.flush()
         self.finished = True
 
     def take(self) -> bytes:
-        """What may go out by now, handed over once."""
+        """Return what may be returned by now and has not been."""
         data = bytes(self._ready)
         self._ready.clear()
         return data
 
 
-def _begun(data: bytes, stop: bytes) -> int:
-    """How many of the last bytes are the beginning of a stop."""
+def _overlap(data: bytes, stop: bytes) -> int:
+    """Return how many of the last bytes may be the beginning of a stop string."""
     longest = min(len(stop) - 1, len(data))
     return next((n for n in range(longest, 0, -1) if data.endswith(stop[:n])), 0)

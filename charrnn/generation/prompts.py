@@ -1,4 +1,4 @@
-"""Prompts: the text that a model goes on from, as ids."""
+"""Prompts: the text that a model continues, as ids."""
 
 import numpy as np
 
@@ -7,42 +7,40 @@ from charrnn.tokenizers.char import CharTokenizer, describe
 from charrnn.tokenizers.tokenizer import Ids, Tokenizer
 from charrnn.tokenizers.utf8 import decode_utf8
 
-Unknown = str  # "error", "skip" or "nearest"
+MAX_LISTED = 16
+"""Unknown characters that a message names."""
 
 
-LISTED = 16  # unseen characters named in one message
-
-
-def encode_prompt(tokenizer: Tokenizer, data: bytes, unknown: Unknown = "error") -> Ids:
-    """Encode a text to go on from: ids without `<unk>`, as no model is trained to read that.
+def encode_prompt(tokenizer: Tokenizer, data: bytes, unknown: str = "error") -> Ids:
+    """Return the ids (T,) of a prompt, without `<unk>`, which no model is trained to read.
 
     Args:
         tokenizer: the model's.
         data: the prompt; it may be empty.
-        unknown: what becomes of characters the model has never seen: "error" refuses them,
-            "skip" leaves them out, "nearest" takes `CharTokenizer.nearest` instead.
+        unknown: what becomes of characters that the model lacks: "error" refuses them, "skip" leaves them out,
+            "nearest" takes `CharTokenizer.nearest` in their place.
 
     Raises:
-        InputError: invalid UTF-8, or unseen characters under "error"; it lists them.
+        InputError: invalid UTF-8, or unknown characters under "error"; the message lists them.
     """
     ids = tokenizer.encode(data)
     if tokenizer.unknown is None:
         return ids
-    unseen = ids == tokenizer.unknown
-    if not unseen.any():
+    is_unknown = ids == tokenizer.unknown
+    if not is_unknown.any():
         return ids
     if unknown == "skip":
-        known: Ids = ids[~unseen]
+        known: Ids = ids[~is_unknown]
         return known
     assert isinstance(tokenizer, CharTokenizer)
     if unknown == "nearest":
-        unknown_chars, where = np.unique(decode_utf8(data)[unseen], return_inverse=True)
-        ids[unseen] = np.array([tokenizer.nearest(int(point)) for point in unknown_chars])[where]
+        chars, where = np.unique(decode_utf8(data)[is_unknown], return_inverse=True)
+        ids[is_unknown] = np.array([tokenizer.nearest(int(char)) for char in chars])[where]
         return ids
     found = tokenizer.explain(data)
-    listed = [f"{describe(char)} @ {offset}" for char, offset in found[:LISTED]]
-    if len(found) > LISTED:
-        listed.append(f"and {len(found) - LISTED} more")
+    listed = [f"{describe(char)} @ {offset}" for char, offset in found[:MAX_LISTED]]
+    if len(found) > MAX_LISTED:
+        listed.append(f"and {len(found) - MAX_LISTED} more")
     raise InputError(
         f"the model has never seen {', '.join(listed)}; --unknown skip leaves such characters out,"
         " --unknown nearest takes the nearest that it knows"

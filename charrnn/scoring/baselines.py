@@ -1,11 +1,11 @@
-"""What simpler models make of the same text, so that a figure can be told to be good or bad.
+"""The figures of simpler models on the same text: whether a model's own figure is good is seen beside them.
 
-All are in bits per character of the validation text, as `Score.bits_per_char` is, and all but xz are proper
+All are bits per character of the validation text, as `Score.bits_per_char` is, and all but xz are of proper
 distributions over all of Unicode, as the model's own scores are: an unknown character costs its share of `<unk>`.
 
-    uniform   all known symbols, and `<unk>`, are equally likely
-    unigram   symbols are as likely as they are frequent
-    ngram     the four symbols before are known (a 5-gram)
+    uniform   all known tokens, and `<unk>`, are equally likely
+    unigram   tokens are as likely as they are frequent
+    ngram     the four tokens before are known (a 5-gram)
     xz        what the validation text adds to the size of the compressed text before it
 """
 
@@ -18,24 +18,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.errors import InputError
-from charrnn.scoring.kneser_ney import ORDER, Array, frequencies, kneser_ney
+from charrnn.scoring.kneser_ney import ORDER, Array, kneser_ney, unigram_probabilities
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.utf8 import decode_utf8
 
 MAX_TRAIN, MAX_VAL = 5_000_000, 1_000_000
-"""Bytes that are looked at, at most; xz's window is 8 MiB."""
+"""Bytes that are read, at most; xz's window is 8 MiB."""
 
 
-_PIECE = 1 << 18  # bytes compressed between two looks at whether to go on
+_CHUNK_BYTES = 1 << 18  # compressed before it is seen whether to go on
 
 
-_WAIT = 0.05  # seconds between two calls of `check` while there is nothing else to do
+_CHECK_EVERY = 0.05  # seconds, while compression is waited for
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """Bits per character of a validation text; see this module's beginning.
+    """Bits per character of a validation text; the module says what each is.
 
     Attributes:
         xz: None where Python has been built without it.
@@ -53,15 +53,15 @@ class Baselines:
 def measure(
     train: bytes, val: bytes, check: Callable[[], None] = lambda: None, *, order: int = ORDER
 ) -> Baselines | None:
-    """Learn from one text and predict the other; None where there is nothing to predict, or to learn from.
+    """Fit the baselines to one text and score the other; return None where either is empty.
 
-    Symbols are characters where both texts are UTF-8, else bytes. The characters divided by are code points, or,
-    in what is not UTF-8, bytes that continue none; a byte order mark at the start is none, as for the tokenizers.
+    Tokens are characters where both texts are UTF-8, else bytes. Figures are per code point, or, in what is not
+    UTF-8, per byte that does not continue one; a byte order mark at the start is not counted, as by the tokenizers.
 
     Args:
         train, val: each from its own start, as the model scores them.
-        check: called between the parts; may raise to end it.
-        order: of the n-gram model: the symbols it looks at, the predicted one included.
+        check: called between the parts; may raise.
+        order: of the n-grams: their tokens, the predicted one included.
     """
     if not (train and val):
         return None
@@ -76,20 +76,20 @@ def measure(
         chars = int(np.count_nonzero((ids[1] & 0xC0) != 0x80))
     if not chars:
         return None
-    strange = 0 if tokenizer.unknown is None else int(np.count_nonzero(ids[1] == tokenizer.unknown))
-    spread = strange * tokenizer.unknown_cost / math.log(2)
+    unknown = 0 if tokenizer.unknown is None else int(np.count_nonzero(ids[1] == tokenizer.unknown))
+    unknown_bits = unknown * tokenizer.unknown_cost / math.log(2)
 
-    def bits(chances: Array) -> float:
-        return float((spread - np.log2(chances).sum()) / chars)
+    def bits_per_char(probabilities: Array) -> float:
+        return float((unknown_bits - np.log2(probabilities).sum()) / chars)
 
     stopped = threading.Event()
-    with ThreadPoolExecutor(2) as pool:  # which the xz library runs in without hindrance
+    with ThreadPoolExecutor(2) as pool:  # the xz library runs beside Python
         try:
-            sizes = [pool.submit(_packed, text, stopped) for text in (train, train + val)]
+            sizes = [pool.submit(_xz_size, text, stopped) for text in (train, train + val)]
             check()
-            one = np.full(len(ids[1]), 1 / tokenizer.size)
-            uniform, unigram = bits(one), bits(frequencies(*ids, tokenizer.size))
-            ngram = bits(kneser_ney(*ids, tokenizer.size, order, check))
+            uniform = bits_per_char(np.full(len(ids[1]), 1 / tokenizer.size))
+            unigram = bits_per_char(unigram_probabilities(*ids, tokenizer.size))
+            ngram = bits_per_char(kneser_ney(*ids, tokenizer.size, order, check))
             before, after = _results(sizes, check)
         finally:
             stopped.set()
@@ -97,22 +97,22 @@ def measure(
     return Baselines(uniform, unigram, ngram, xz, len(train), len(val))
 
 
-def _packed(text: bytes, stopped: threading.Event) -> int | None:
-    """The bytes of its xz file; None where Python cannot make one, or when it need not go on."""
+def _xz_size(text: bytes, stopped: threading.Event) -> int | None:
+    """Return the bytes of its xz file; None where Python cannot make one, or once `stopped` is set."""
     try:
         import lzma
     except ImportError:
         return None
-    packer = lzma.LZMACompressor()
+    compressor = lzma.LZMACompressor()
     size = 0
-    for at in range(0, len(text), _PIECE):
+    for at in range(0, len(text), _CHUNK_BYTES):
         if stopped.is_set():
             return None
-        size += len(packer.compress(text[at : at + _PIECE]))
-    return size + len(packer.flush())
+        size += len(compressor.compress(text[at : at + _CHUNK_BYTES]))
+    return size + len(compressor.flush())
 
 
 def _results(sizes: list[Future[int | None]], check: Callable[[], None]) -> list[int | None]:
-    while wait(sizes, _WAIT).not_done:
+    while wait(sizes, _CHECK_EVERY).not_done:
         check()
     return [size.result() for size in sizes]

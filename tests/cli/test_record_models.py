@@ -262,7 +262,7 @@ def test_cl_26_a_record_does_not_depend_on_others(
     assert len(set(map(len, all_of_them))) > 5  # they end at different places: rows are refilled all the time
     assert all(separator not in text for text in all_of_them)
     for side_by_side in (1, 3, 200):
-        monkeypatch.setattr(sampling, "BATCH", side_by_side)
+        monkeypatch.setattr(sampling, "BATCH_SIZE", side_by_side)
         assert written(model, 40) == all_of_them[:40]
     assert written(model, 1) == all_of_them[:1]
 

@@ -282,7 +282,7 @@ def test_no_character_is_cut_by_a_flush(more: list[str], run: tiny.Program, monk
     stream = _Flushed()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(stream))
     monkeypatch.setattr(streams, "FLUSH_INTERVAL", 0.0)
-    monkeypatch.setattr(sampling, "PAUSE", 0.0)
+    monkeypatch.setattr(sampling, "CHUNK_SECONDS", 0.0)
     text = "日é😀" * 20
     tiny.saved(Path("m"), tiny.reciting(ByteTokenizer(), text.encode()))
     run("sample", "-m", "m", "--temp", "0", "--seed", "1", "-l", str(len(text.encode())), *more)

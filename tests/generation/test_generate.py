@@ -115,9 +115,9 @@ def test_a_text_ends_before_its_stop_string(stop: bytes, expected: bytes) -> Non
 def test_symbols_are_counted() -> None:
     model = tiny.reciting(tiny.char(), "日é.".encode())
     *_, last = parts(model, length=8)
-    assert (last.symbols, last.finished) == (8, True)
+    assert (last.tokens, last.finished) == (8, True)
     *_, last = parts(model, length=8, stop=b".")
-    assert last.symbols == 3
+    assert last.tokens == 3
 
 
 @pytest.mark.parametrize("length", range(1, 13))

@@ -14,7 +14,7 @@ import pytest
 
 from charrnn.scoring import baselines
 from charrnn.scoring.baselines import Baselines, measure
-from charrnn.scoring.kneser_ney import frequencies, kneser_ney
+from charrnn.scoring.kneser_ney import kneser_ney, unigram_probabilities
 from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.utf8 import decode_utf8, head_bytes, tail_bytes
 
@@ -156,8 +156,8 @@ def test_distributions_sum_to_one(name: str) -> None:
         after = [kneser_ney(train, np.array([*context, symbol], np.int64), size)[-1] for symbol in range(size)]
         assert min(after) > 0
         assert math.fsum(after) == pytest.approx(1, abs=1e-12), context
-    assert frequencies(train, np.arange(size), size).sum() == pytest.approx(1, abs=1e-12)
-    assert frequencies(train, np.arange(size), size).min() > 0
+    assert unigram_probabilities(train, np.arange(size), size).sum() == pytest.approx(1, abs=1e-12)
+    assert unigram_probabilities(train, np.arange(size), size).min() > 0
 
 
 @pytest.mark.parametrize("name", ["uniform", "unigram", "ngram"])
@@ -302,7 +302,7 @@ def test_xz_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
         raise SignalHandler
 
     monkeypatch.setattr(lzma, "LZMACompressor", Slow)
-    monkeypatch.setattr(baselines, "_PIECE", 10)
+    monkeypatch.setattr(baselines, "_CHUNK_BYTES", 10)
     with pytest.raises(SignalHandler):
         measure(b"x" * 3000, b"x", stop)
     assert pieces < 300
