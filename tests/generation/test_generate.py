@@ -1,4 +1,4 @@
-"""Texts that come out the same in any company, by each engine that samples on the CPU."""
+"""Texts that come out the same whatever is generated beside them, by each engine that samples on the CPU."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -54,7 +54,7 @@ def parts(
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
-def test_a_text_is_the_same_in_any_company(cell: str) -> None:
+def test_a_text_does_not_depend_on_those_beside_it(cell: str) -> None:
     """CL-26: the first of 3, or of 70 in two batches, is the one alone, to the last bit."""
     model = tiny.drawn(tiny.char(), cell, (12, 8))
     [alone] = write(model, prompt=b"the ", length=300)
@@ -73,11 +73,11 @@ def test_rows_are_exact() -> None:
     ids = np.arange(70) % 20
     state = engine.zero_state(70)
     single = [engine.zero_state(1) for _ in ids]
-    for symbol in (model.architecture.bos_id, 3, 5, 8):
-        logits, state = engine.step((ids + symbol) % (model.architecture.bos_id + 1), state)
+    for token in (model.architecture.bos_id, 3, 5, 8):
+        logits, state = engine.step((ids + token) % (model.architecture.bos_id + 1), state)
         for row in (0, 1, 2, 69):
             alone, single[row] = engine.step(
-                (ids[row : row + 1] + symbol) % (model.architecture.bos_id + 1), single[row]
+                (ids[row : row + 1] + token) % (model.architecture.bos_id + 1), single[row]
             )
             assert alone[0].tobytes() == logits[row].tobytes()
 
@@ -112,7 +112,7 @@ def test_a_text_ends_before_its_stop_string(stop: bytes, expected: bytes) -> Non
     assert write(model, length=24, stop=stop, num=3) == [expected] * 3
 
 
-def test_symbols_are_counted() -> None:
+def test_tokens_are_counted() -> None:
     model = tiny.reciting(tiny.char(), "日é.".encode())
     *_, last = parts(model, length=8)
     assert (last.tokens, last.finished) == (8, True)
@@ -131,14 +131,14 @@ def test_no_character_is_cut(length: int) -> None:
         part.data.decode()
 
 
-def test_a_long_prompt_is_read_as_if_written() -> None:
-    """IN-14: by chunks, to the same state as symbol by symbol."""
+def test_a_long_prompt_is_read_as_token_by_token() -> None:
+    """IN-14: by chunks, to the same state as token by token."""
     model = tiny.drawn(tiny.char(), "lstm")
     engine = ensemble_engine(model)
     prompt = model.tokenizer.encode(b"the cat sat. " * 700)
     logits, state = engine.step(np.array([model.architecture.bos_id]), engine.zero_state(1))
-    for symbol in prompt:
-        logits, state = engine.step(np.array([symbol]), state)
+    for token in prompt:
+        logits, state = engine.step(np.array([token]), state)
     found, after = read_prefix(engine, prompt)
     assert found == pytest.approx(logits, rel=1e-4, abs=1e-5)
     for layer, expected in zip(after, state, strict=True):
@@ -152,7 +152,7 @@ def test_no_prompt_starts_from_nothing() -> None:
     assert write(model, length=0, num=2) == [b"", b""]
 
 
-def test_unknown_is_never_written() -> None:
+def test_unknown_is_never_drawn() -> None:
     model = tiny.unigram(tiny.char("ab"))
     assert model.tokenizer.unknown is not None
     model.weights["head.bias"][model.tokenizer.unknown] = 30
@@ -162,15 +162,15 @@ def test_unknown_is_never_written() -> None:
 
 @pytest.mark.parametrize("end", [(), (0,), (1, 2), (1, 1), (0, 1, 0, 2), (1, 1, 2, 1, 1), (2, 0, 2, 0, 2, 1)], ids=str)
 def test_the_automaton_finds_the_end(end: tuple[int, ...]) -> None:
-    """As looking at all that is written does, after every symbol."""
+    """As a search of all that was drawn does, after every token."""
     table = token_dfa(4, 3, end).next
     assert (table[:, 3] == FORBIDDEN).all()
     draws = np.random.default_rng(0)
     for _ in range(200 if end else 1):
         state, text = 0, []
-        for symbol in draws.integers(0, 3, 300).tolist():
-            text.append(symbol)
-            state = table[state, symbol]
+        for token in draws.integers(0, 3, 300).tolist():
+            text.append(token)
+            state = table[state, token]
             with_final_separator = bool(end) and tuple(text[-len(end) :]) == end
             assert (state == END) == with_final_separator
             if with_final_separator:

@@ -15,8 +15,8 @@ CHI_SQUARED = {4: 18.47}
 """What chance exceeds once in a thousand times, by degrees of freedom."""
 
 
-def spread(logits: list[float], banned: int | None = None, **controls: Any) -> list[float]:
-    never = None if banned is None else np.arange(len(logits))[None] == banned
+def probabilities_of(logits: list[float], forbidden: int | None = None, **controls: Any) -> list[float]:
+    never = None if forbidden is None else np.arange(len(logits))[None] == forbidden
     found: list[float] = distribution(np.array([logits], np.float32), SampleConfig(**controls), never)[0].tolist()
     return found
 
@@ -40,25 +40,27 @@ def chi_squared(counts: list[int], probabilities: list[float]) -> float:
 )
 def test_temperature_zero_takes_the_likeliest(temp: float, logits: list[float], likeliest: int) -> None:
     """NU-04: and the lowest id among equals."""
-    found = spread(logits, temp=temp)
+    found = probabilities_of(logits, temp=temp)
     assert found == [float(n == likeliest) for n in range(len(logits))]
 
 
 def test_a_huge_temperature_is_a_fair_die() -> None:
     """NU-04."""
-    found = spread([0, 1, -5, 9, 2], temp=1e8)
+    found = probabilities_of([0, 1, -5, 9, 2], temp=1e8)
     assert found == pytest.approx([0.2] * 5, rel=1e-6)
     assert chi_squared(drawn(found), [0.2] * 5) < CHI_SQUARED[4]
 
 
-def test_temperature_one_gives_the_odds_themselves() -> None:
+def test_temperature_one_gives_the_model_s_probabilities() -> None:
     """NU-07."""
-    odds = [0.5, 0.25, 0.125, 0.1, 0.025]
-    found = spread([math.log(p) for p in odds])
-    assert found == pytest.approx(odds, rel=1e-6)
-    assert chi_squared(drawn(found), odds) < CHI_SQUARED[4]
+    probabilities = [0.5, 0.25, 0.125, 0.1, 0.025]
+    found = probabilities_of([math.log(p) for p in probabilities])
+    assert found == pytest.approx(probabilities, rel=1e-6)
+    assert chi_squared(drawn(found), probabilities) < CHI_SQUARED[4]
     assert chi_squared(drawn(found), [0.45, 0.3, 0.125, 0.1, 0.025]) > CHI_SQUARED[4]  # the test can fail
-    assert spread([math.log(p) for p in odds], temp=0.5)[0] == pytest.approx(0.25 / sum(p * p for p in odds), rel=1e-6)
+    assert probabilities_of([math.log(p) for p in probabilities], temp=0.5)[0] == pytest.approx(
+        0.25 / sum(p * p for p in probabilities), rel=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,12 +87,14 @@ def test_temperature_one_gives_the_odds_themselves() -> None:
 )
 def test_what_can_be_drawn(controls: dict[str, Any], kept: set[int]) -> None:
     """NU-07: the support is exact and keeps its proportions."""
-    odds = [0.3, 0.4, 0.1, 0.195, 0.005]
-    found = spread([math.log(p) for p in odds], **controls)
+    probabilities = [0.3, 0.4, 0.1, 0.195, 0.005]
+    found = probabilities_of([math.log(p) for p in probabilities], **controls)
     assert {n for n, p in enumerate(found) if p > 0} == kept
     assert sum(found) == pytest.approx(1)
     if "temp" not in controls:
-        assert [found[n] for n in kept] == pytest.approx([odds[n] / sum(odds[n] for n in kept) for n in kept])
+        assert [found[n] for n in kept] == pytest.approx(
+            [probabilities[n] / sum(probabilities[n] for n in kept) for n in kept]
+        )
     counts = drawn(found, 1000)
     assert {n for n, count in enumerate(counts) if count} <= kept
 
@@ -98,20 +102,20 @@ def test_what_can_be_drawn(controls: dict[str, Any], kept: set[int]) -> None:
 @pytest.mark.parametrize("controls", [{"top_k": 1}, {"top_p": 0.1}])
 def test_among_equals_the_lower_id_is_kept(controls: dict[str, Any]) -> None:
     """NU-05."""
-    assert spread([1, 2, 2, 2], **controls) == [0, 1, 0, 0]
+    assert probabilities_of([1, 2, 2, 2], **controls) == [0, 1, 0, 0]
 
 
 @pytest.mark.parametrize("controls", [{}, {"temp": 0}, {"temp": 1e8}, {"top_k": 2}, {"top_p": 0.5}, {"min_p": 0.1}])
 def test_what_is_banned_is_never_drawn(controls: dict[str, Any]) -> None:
-    found = spread([1, 9, 1], banned=1, **controls)
+    found = probabilities_of([1, 9, 1], forbidden=1, **controls)
     assert found[1] == 0
     assert sum(found) == pytest.approx(1)
 
 
 def test_choosing_at_the_borders() -> None:
-    odds = np.array([[0, 0.25, 0, 0.75, 0]])
+    probabilities = np.array([[0, 0.25, 0, 0.75, 0]])
     for uniform, expected in [(0, 1), (0.2499, 1), (0.25, 3), (np.nextafter(1, 0), 3)]:
-        assert inverse_cdf(odds, np.array([uniform])).tolist() == [expected]
+        assert inverse_cdf(probabilities, np.array([uniform])).tolist() == [expected]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -119,7 +123,7 @@ def test_choosing_at_the_borders() -> None:
 def test_logits_that_are_not_finite(value: float, temp: float) -> None:
     """NU-06."""
     with pytest.raises(NonFiniteError):
-        spread([1, value, 2], temp=temp)
+        probabilities_of([1, value, 2], temp=temp)
 
 
 @pytest.mark.parametrize(

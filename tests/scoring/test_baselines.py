@@ -36,7 +36,7 @@ def measured(train: str | bytes, val: str | bytes, **options: Any) -> Baselines:
 
 
 def slow_ngram(train: list[int], size: int, order: int) -> Callable[[tuple[int, ...], int], float]:
-    """p(symbol | context) by modified Kneser-Ney, with dictionaries. `<s>` is -1."""
+    """p(token | context) by modified Kneser-Ney, with dictionaries. `<s>` is -1."""
     text = (-1,) * (order - 1) + tuple(train)
     tables = {order: Counter(text[end - order : end] for end in range(order, len(text) + 1))}
     for length in range(order - 1, 0, -1):
@@ -59,16 +59,16 @@ def slow_ngram(train: list[int], size: int, order: int) -> Callable[[tuple[int, 
         for context, after in followers.items()
     }
 
-    def chance(context: tuple[int, ...], symbol: int) -> float:
-        lower = chance(context[1:], symbol) if context else 1 / size
+    def probability(context: tuple[int, ...], token: int) -> float:
+        lower = probability(context[1:], token) if context else 1 / size
         after = followers.get(context)
         if not after:
             return lower
         cut = taken[len(context) + 1]
-        here = after.get(symbol, 0)
+        here = after.get(token, 0)
         return ((here - cut[min(here, 3) - 1] if here else 0) + lefts[context] * lower) / totals[context]
 
-    return chance
+    return probability
 
 
 def slow(train: str, val: str, order: int = 5) -> dict[str, float]:
@@ -78,15 +78,15 @@ def slow(train: str, val: str, order: int = 5) -> dict[str, float]:
     size = len(known) + 1
     given, wanted = [ids[char] for char in train], [ids.get(char, len(known)) for char in val]
     counts = Counter(given)
-    chance = slow_ngram(given, size, order)
+    probability = slow_ngram(given, size, order)
     padded = [-1] * (order - 1) + wanted
     bits = {"uniform": 0.0, "unigram": 0.0, "ngram": 0.0}
-    for place, symbol in enumerate(wanted):
-        spread = math.log2(SCALARS - len(known)) if symbol == len(known) else 0.0
-        alone = (counts[symbol] + len(known) / size) / (len(given) + len(known))
-        after = chance(tuple(padded[place : place + order - 1]), symbol)
+    for place, token in enumerate(wanted):
+        unknown_bits = math.log2(SCALARS - len(known)) if token == len(known) else 0.0
+        alone = (counts[token] + len(known) / size) / (len(given) + len(known))
+        after = probability(tuple(padded[place : place + order - 1]), token)
         for name, p in (("uniform", 1 / size), ("unigram", alone), ("ngram", after)):
-            bits[name] += spread - math.log2(p)
+            bits[name] += unknown_bits - math.log2(p)
     return {name: value / len(val) for name, value in bits.items()}
 
 
@@ -115,7 +115,7 @@ def drawn(seed: int, alphabet: str, count: int) -> str:
     ],
 )
 def test_as_slow_versions_have_it(train: str, val: str) -> None:
-    """Unknown characters, texts shorter than a context and single symbols included."""
+    """Unknown characters, texts shorter than a context and single tokens included."""
     found = measured(train, val)
     for name, bits in slow(train, val).items():
         assert getattr(found, name) == pytest.approx(bits, rel=1e-9), name
@@ -128,7 +128,7 @@ def test_other_orders(order: int) -> None:
     assert measured(train, val, order=order).ngram == pytest.approx(slow(train, val, order)["ngram"], rel=1e-9)
 
 
-def test_many_symbols() -> None:
+def test_many_tokens() -> None:
     """60,000 characters, so that n-grams packed into one integer would not fit."""
     chars = [chr(0x10000 + place) for place in np.random.default_rng(1).permutation(60_000)]
     train, val = "".join(chars[:59_000] * 2), "".join(chars[10:2000] + chars[-500:] + chars[30_000:31_000])
@@ -139,7 +139,7 @@ def test_many_symbols() -> None:
 
 TEXTS = {
     "english": [*np.frombuffer(docs(5000, 8000).encode(), np.uint8) % 32],
-    "one symbol": [0] * 50,
+    "one token": [0] * 50,
     "one of one": [0],
     "even": [*np.random.default_rng(1).integers(0, 31, 4000)],
     "steep": [*np.minimum(np.random.default_rng(2).geometric(0.3, 3000), 31)],
@@ -148,12 +148,12 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_distributions_sum_to_one(name: str) -> None:
-    """After contexts that are seen, partly seen, unseen, shorter than four symbols, with `<unk>` (32) in them."""
+    """After contexts that are seen, partly seen, unseen, shorter than four tokens, with `<unk>` (32) in them."""
     train, size = np.array(TEXTS[name], np.int64), 33
     contexts: list[Any] = [[], [0], [32], train[:3], train[:4], train[-4:], train[40:45], [7, 7, 7, 7]]
     contexts += [[32, 32, *train[:2]], [5, *train[10:12], 5], [*train[:2], 32, 0]]
     for context in contexts:
-        after = [kneser_ney(train, np.array([*context, symbol], np.int64), size)[-1] for symbol in range(size)]
+        after = [kneser_ney(train, np.array([*context, token], np.int64), size)[-1] for token in range(size)]
         assert min(after) > 0
         assert math.fsum(after) == pytest.approx(1, abs=1e-12), context
     assert unigram_probabilities(train, np.arange(size), size).sum() == pytest.approx(1, abs=1e-12)
@@ -165,9 +165,9 @@ def test_the_rest_of_unicode_is_counted(name: str) -> None:
     """Over every character there is, of which all unknown ones are alike, probabilities sum to 1."""
     train = "the cat\n"
     known = [2 ** -getattr(measured(train, char), name) for char in sorted(set(train))]
-    strange = {2 ** -getattr(measured(train, char), name) for char in "z中\U0010ffff"}
-    assert len(strange) == 1
-    assert math.fsum(known) + strange.pop() * (SCALARS - len(known)) == pytest.approx(1, abs=1e-9)
+    unknown = {2 ** -getattr(measured(train, char), name) for char in "z中\U0010ffff"}
+    assert len(unknown) == 1
+    assert math.fsum(known) + unknown.pop() * (SCALARS - len(known)) == pytest.approx(1, abs=1e-9)
 
 
 def test_by_hand() -> None:
@@ -176,9 +176,9 @@ def test_by_hand() -> None:
     assert found.uniform == pytest.approx(math.log2(3))
     a, b = (3 + 2 / 3) / 6, (1 + 2 / 3) / 6
     assert found.unigram == pytest.approx(-math.log2(a * b) / 2)
-    strange = measured("aaba", "c")
-    assert strange.uniform == pytest.approx(math.log2(3) + math.log2(SCALARS - 2))
-    assert strange.unigram == pytest.approx(-math.log2(2 / 3 / 6) + math.log2(SCALARS - 2))
+    unknown = measured("aaba", "c")
+    assert unknown.uniform == pytest.approx(math.log2(3) + math.log2(SCALARS - 2))
+    assert unknown.unigram == pytest.approx(-math.log2(2 / 3 / 6) + math.log2(SCALARS - 2))
 
 
 def test_unknown_characters_cost_what_the_tokenizer_says() -> None:
@@ -212,7 +212,7 @@ def test_order_of_english() -> None:
     assert orders == sorted(orders, reverse=True)
 
 
-def test_other_names_for_symbols() -> None:
+def test_other_ids_for_tokens() -> None:
     """Nothing but xz depends on which character is which."""
     train, val = docs(0, 20_000), docs(20_000, 24_000)
     letters = sorted(set(train + val))
@@ -240,9 +240,9 @@ def test_bytes_that_are_not_utf8(which: int) -> None:
     chars = sum(byte & 0xC0 != 0x80 for byte in texts[1])
     found = measured(texts[0], texts[1])
     assert found.uniform == pytest.approx(8 * len(texts[1]) / chars)
-    chance = slow_ngram([*texts[0]], 256, 5)
+    probability = slow_ngram([*texts[0]], 256, 5)
     padded = [-1] * 4 + [*texts[1]]
-    bits = -sum(math.log2(chance(tuple(padded[at : at + 4]), padded[at + 4])) for at in range(len(texts[1])))
+    bits = -sum(math.log2(probability(tuple(padded[at : at + 4]), padded[at + 4])) for at in range(len(texts[1])))
     assert found.ngram == pytest.approx(bits / chars, rel=1e-9)
 
 

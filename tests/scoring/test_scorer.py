@@ -46,7 +46,7 @@ def score(model: Checkpoint, *datas: bytes, size: int = 1 << 16) -> list[Score]:
 
 @tokenizers
 @pytest.mark.parametrize("data", [b"a", WORDS, TEXT], ids=["letter", "words", "long"])
-def test_even_odds_cost_the_size_of_the_vocabulary(tokenizer: Tokenizer, data: bytes) -> None:
+def test_equal_probabilities_have_the_vocabulary_s_size_as_perplexity(tokenizer: Tokenizer, data: bytes) -> None:
     """EV-01."""
     model = tiny.unigram(tokenizer)
     [found] = score(model, data)
@@ -54,7 +54,7 @@ def test_even_odds_cost_the_size_of_the_vocabulary(tokenizer: Tokenizer, data: b
     assert found.perplexity == pytest.approx(tokenizer.size, rel=1e-6)
 
 
-def test_even_odds_over_65_symbols() -> None:
+def test_equal_probabilities_of_65_tokens() -> None:
     """EV-01."""
     model = tiny.unigram(tiny.char("".join(map(chr, range(60, 124)))))
     assert model.architecture.vocabulary == 65
@@ -69,13 +69,13 @@ def test_the_same_as_a_plain_loop_in_float64(tokenizer: Tokenizer) -> None:
     ids = model.tokenizer.encode(TEXT.decode()[:200].encode())
     h = c = np.zeros(12)
     nats = 0.0
-    for before, symbol in pairwise([model.architecture.bos_id, *ids.tolist()]):
+    for before, token in pairwise([model.architecture.bos_id, *ids.tolist()]):
         gates = W["weight_ih"] @ W["embedding"][before] + W["bias_ih"] + W["weight_hh"] @ h + W["bias_hh"]
         i, f, g, o = np.split(gates, 4)
         c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
         h = np.tanh(c) / (1 + np.exp(-o))
         logits = W["head.weight"] @ h + W["head.bias"]
-        nats += math.log(np.exp(logits).sum()) - logits[symbol]
+        nats += math.log(np.exp(logits).sum()) - logits[token]
     [found] = score(model, TEXT.decode()[:200].encode())
     assert found.tokens == len(ids)
     assert found.nats == pytest.approx(nats, rel=1e-6)
