@@ -31,7 +31,7 @@ from charrnn.engines import base as optimizers  # noqa: E402
 from charrnn.engines.base import InferenceEngine  # noqa: E402
 from charrnn.engines.native.training import NativeTraining  # noqa: E402
 from charrnn.engines.select import inference_engine  # noqa: E402
-from charrnn.engines.torch.optimizer import parameters_of  # noqa: E402
+from charrnn.engines.torch.optimizer import as_parameters  # noqa: E402
 from charrnn.training.evaluation import evaluate_exact  # noqa: E402
 from charrnn.training.learner import Learner  # noqa: E402
 from charrnn.training.plan import make_plan  # noqa: E402
@@ -124,7 +124,7 @@ def run(split: Dataset, options: dict[str, Any], extras: Extras) -> dict[str, An
     learner.init_output_bias(split.train.ids)
     model = learner.model
     assert isinstance(model, NativeTraining)
-    named = parameters_of(model.weights, model.gradients)
+    named = as_parameters(model.parameters, model.grads)
     matrices = {name: weight for name, weight in named.items() if name.endswith("weight_hh")}
     others: dict[str, Muon | Soap] = {}
     if extras.muon or extras.soap:

@@ -4,18 +4,19 @@ An `InferenceEngine` scores, predicts and steps; a `Sampler` generates many text
 gradients of a batch's loss, and its `Optimizer` updates the weights. Only the torch engine imports torch.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol, SupportsFloat
+from typing import Any, NamedTuple, Protocol, SupportsFloat
 
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.config.sample import SamplingParams
-from charrnn.config.train import TrainConfig
 from charrnn.errors import UsageError
 from charrnn.network.architecture import Architecture
+from charrnn.network.dropout import NO_MASKS, Masks
 
 Array = npt.NDArray[Any]
 
@@ -254,103 +255,171 @@ class InferenceEngine(ABC):
         return self
 
 
-class Optimizer(ABC):
-    """What updates a model's weights. Biases are not decayed.
-
-    Args:
-        shapes: of the weights, by name.
-        config: complete.
+@dataclass(frozen=True)
+class OptimizerParams:
+    """What an optimizer is.
 
     Attributes:
-        decays, paces: of each weight, its weight decay and its learning rate as a multiple of the run's.
+        name: "adamw", "adam", "rmsprop" or "sgd".
+        weight_decay: of matrices; biases are not decayed.
     """
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], config: TrainConfig) -> None:
-        adaptive = config.optimizer.startswith("adam")
-        self.betas = BETAS
-        self.decays = [config.weight_decay if len(shape) > 1 else 0.0 for shape in shapes.values()]
-        self.lr_multipliers = [LR_MULTIPLIERS.get(name, 1.0) if adaptive else 1.0 for name in shapes]
+    name: str
+    weight_decay: float = 0.0
 
-    @abstractmethod
-    def norm(self) -> SupportsFloat:
-        """The norm of all gradients together, which a GPU may yet be at work on."""
+    def weight_decay_of(self, shape: Sequence[int]) -> float:
+        """Return the weight decay of a weight of this shape."""
+        return self.weight_decay if len(shape) > 1 else 0.0
 
-    def overflows(self) -> bool:
-        """Whether gradients that are not finite may be float16's fault: then `update` changes nothing but the scale of
-        the next ones."""
-        return False
+    def lr_multiplier(self, weight: str) -> float:
+        """Return the learning rate of a weight as a multiple of the run's."""
+        return LR_MULTIPLIERS.get(weight, 1.0) if self.name in ("adamw", "adam") else 1.0
 
-    @abstractmethod
-    def update(self, rate: float, limit: float) -> None:
-        """Make a step, after `norm` was asked for.
 
-        Args:
-            rate: the learning rate.
-            limit: gradients whose norm is larger are scaled down to it (Pascanu et al. 2013).
+class Optimizer(Protocol):
+    """What updates an engine's weights, in place."""
+
+    def gradient_norm(self) -> SupportsFloat:
+        """Return the norm of all gradients together, which a GPU may still be at work on. Each step asks for it
+        once."""
+        ...
+
+    def step(self, lr: float, max_norm: float) -> None:
+        """Update the weights, after `gradient_norm`; gradients whose norm is larger than `max_norm` are scaled down to
+        it (Pascanu et al. 2013)."""
+        ...
+
+    def overflowed(self) -> bool:
+        """Return whether gradients that are not finite may be float16's fault: then `step` changes nothing but the
+        scale of the next ones."""
+        ...
+
+    def state_dict(self) -> dict[str, dict[str, Array]]:
+        """Return a copy of what is carried from step to step, by weight: `step`, and arrays of the weight's shape."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Array]]) -> None:
+        """Go on from what `state_dict` returned; of an optimizer that has made no step it is empty.
+
+        Raises:
+            ValueError: a tensor is missing or of the wrong shape; it is named.
         """
+        ...
 
-    @abstractmethod
-    def state(self) -> dict[str, dict[str, Array]]:
-        """What is carried from step to step, by weight: `step`, and arrays of the weight's shape; copies."""
 
-    @abstractmethod
-    def load(self, state: Mapping[str, Mapping[str, Array]]) -> None:
-        """Take up what `state` gave."""
+def check_optimizer_state(
+    state: Mapping[str, Mapping[str, Array]],
+    shapes: Mapping[str, tuple[int, ...]],
+    tensors: Sequence[str],
+    *,
+    steps: bool = True,
+) -> None:
+    """Check what an optimizer is to go on from.
+
+    Args:
+        state: see `Optimizer.state_dict`.
+        shapes: of the weights.
+        tensors: names of those that each weight has, of its own shape.
+        steps: whether each has a count of steps too.
+
+    Raises:
+        ValueError: one is missing or of the wrong shape.
+    """
+    for weight, shape in shapes.items():
+        expected = {"step": ()} if steps else {}
+        for name, wanted in {**expected, **dict.fromkeys(tensors, shape)}.items():
+            found = state.get(weight, {}).get(name)
+            if found is None:
+                raise ValueError(f"the optimizer's state has no {weight}.{name}")
+            if found.shape != wanted:
+                raise ValueError(f"the optimizer's {weight}.{name} is of shape {found.shape}, not {wanted}")
 
 
 class TrainingEngine(Protocol):
-    """A model that learns. Its weights are float32 and zero until they are written; an optimizer knows where they and
-    their gradients are."""
+    """A model that learns. Its weights are float32, and zero until they are loaded.
 
-    name: ClassVar[str]
+    Attributes:
+        name: of the engine.
+        architecture: the model's sizes.
+        gradients: (G + 2,) in one piece, an array or a tensor on the engine's device: the gradients of all weights, in
+            the order of `Architecture.shapes`, then the loss, and a number that is the caller's.
+    """
+
+    name: str
     architecture: Architecture
 
+    @property
+    def gradients(self) -> Any: ...
+
     def set_num_threads(self, count: int) -> None:
-        """How many of the processor's threads it takes."""
+        """Use this many threads of the processor."""
         ...
 
-    def make_optimizer(self, config: TrainConfig) -> Optimizer:
-        """The optimizer that a run asks for; the model is on its device."""
+    def make_optimizer(self, params: OptimizerParams) -> Optimizer:
+        """Return an optimizer of the weights; they are on their device."""
         ...
 
-    def copy_weights(self) -> dict[str, Array]:
-        """Float32 copies, named and shaped as `Architecture.shapes`."""
+    def weights(self) -> dict[str, Array]:
+        """Return float32 copies, named and shaped as `Architecture.shapes`."""
         ...
 
     def load_weights(self, weights: Mapping[str, Array]) -> None:
-        """Write all weights, named and shaped as `Architecture.shapes`; a checkpoint checks its own."""
+        """Replace all weights.
+
+        Raises:
+            ValueError: they are not named and shaped as `Architecture.shapes`.
+        """
         ...
 
     def zero_state(self, batch: int) -> Any:
-        """The state of `batch` rows that have read nothing, as the engine has it; `<s>` must come next."""
+        """Return the engine's own state of `batch` rows that have read nothing; `<s>` must come next."""
         ...
 
     def state_from_numpy(self, arrays: Sequence[Array]) -> Any:
-        """The state that arrays (S, B, H), one of each layer, tell."""
+        """Return the engine's own state from arrays (S, B, H), one of each layer."""
         ...
 
     def state_to_numpy(self, state: Any) -> State:
-        """What `state_from_numpy` takes."""
+        """Return a state as arrays (S, B, H), one of each layer."""
         ...
 
     def forward_backward(
-        self,
-        ids: Array,
-        targets: Array,
-        state: Any,
-        masks: Sequence[Array] | None = None,
-        weight_masks: Mapping[str, Array] | None = None,
+        self, inputs: Ids, targets: Ids, state: Any, masks: Masks = NO_MASKS
     ) -> tuple[SupportsFloat, Any]:
-        """Read ids and leave the gradients of what the targets cost; the weights stay.
+        """Read `inputs`, and replace the gradients by those of the loss; the weights stay.
 
         Args:
-            ids: int64 (B, T) in [0, V]; before an id V, `<s>`, is read that row's state is set to zero.
-            targets: int64 (B, T) in [0, V), what is to be predicted after each.
-            state: of B rows, after all that came before `ids`.
-            masks: `draws.dropout_masks`, or None.
-            weight_masks: `draws.weight_masks`, or None: what these weights are multiplied by here, and here alone.
+            inputs: int64 (B, T) in [0, V]; before an id V, `<s>`, is read its row's state is zeroed.
+            targets: int64 (B, T) in [0, V), the id to be predicted after each.
+            state: of B rows, after all that comes before `inputs`.
+            masks: what is dropped, here alone.
 
         Returns:
-            The mean of -ln p of the targets in nats, which a GPU may still be at work on; and the state after them.
+            The loss: the mean of -ln p of the targets, in nats, which a GPU may still be at work on; and the state
+            after the last id.
         """
         ...
+
+
+def check_weights(weights: Mapping[str, Array], architecture: Architecture) -> None:
+    """Check names and shapes of weights.
+
+    Raises:
+        ValueError: they are not those of `Architecture.shapes`.
+    """
+    shapes = architecture.shapes()
+    if set(weights) != set(shapes):
+        raise ValueError(f"weights {sorted(set(weights) ^ set(shapes))} are missing or unknown")
+    for name, shape in shapes.items():
+        if weights[name].shape != shape:
+            raise ValueError(f"the weight {name} is of shape {weights[name].shape}, not {shape}")
+
+
+def gradient_views(gradients: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """Return each weight's part of `TrainingEngine.gradients`, of the weight's shape."""
+    views, begin = {}, 0
+    for name, shape in shapes.items():
+        end = begin + math.prod(shape)
+        views[name] = gradients[begin:end].reshape(shape)
+        begin = end
+    return views

@@ -54,7 +54,7 @@ class DynamicEngine(InferenceEngine):
             from charrnn.engines.torch.model import TorchGradients  # imports torch
 
             self.model = TorchGradients(architecture)
-        self.weights = self.model.weights
+        self.weights = self.model.parameters
         self.trained = {name: np.array(weights[name], np.float32) for name in self.weights}
         for name, weight in self.weights.items():
             weight[:] = self.trained[name]
@@ -123,8 +123,8 @@ class DynamicEngine(InferenceEngine):
         by_features[scored] = grad @ head
         # the first token's features came with the state, and where that came from is no longer known
         self.model.backward(np.concatenate((by_features[1:], np.zeros_like(by_features[:1])))[:, None])
-        self.model.gradients["head.weight"] = grad.T @ features
-        self.model.gradients["head.bias"] = grad.sum(axis=0)
+        self.model.grads["head.weight"][:] = grad.T @ features
+        self.model.grads["head.bias"][:] = grad.sum(axis=0)
         self._update()
         return nats, ln_p, after
 
@@ -134,9 +134,9 @@ class DynamicEngine(InferenceEngine):
         rms = {}  # of gradients
         for name, square in self.squares.items():
             square *= _MEMORY
-            square += (1 - _MEMORY) * self.model.gradients[name] ** 2
+            square += (1 - _MEMORY) * self.model.grads[name] ** 2
             rms[name] = np.sqrt(square / (1 - _MEMORY**self.segments))
         mean_rms = sum(float(size.sum()) for size in rms.values()) / self.architecture.num_parameters
         for name, weight in self.weights.items():
             weight += np.minimum(rms[name] * (_DECAY / max(mean_rms, 1e-30)), 1) * (self.trained[name] - weight)
-            weight -= self.rate * self.model.gradients[name] / (rms[name] + _EPSILON)
+            weight -= self.rate * self.model.grads[name] / (rms[name] + _EPSILON)

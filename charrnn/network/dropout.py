@@ -1,10 +1,29 @@
 """Dropout masks: which units, or which recurrent weights, a training step drops."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 import numpy.typing as npt
 
 from charrnn.network.architecture import Architecture
 from charrnn.rng import RngStream, generator
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """What a training step drops.
+
+    Attributes:
+        units: as `dropout_masks` returns them; None: no units.
+        weights: as `weight_masks` returns them; empty: no weights.
+    """
+
+    units: Sequence[npt.NDArray[np.float32]] | None = None
+    weights: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
+
+
+NO_MASKS = Masks()
 
 
 def dropout_masks(

@@ -13,12 +13,12 @@ import numpy as np
 
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import Batch
-from charrnn.engines.base import Array
+from charrnn.engines.base import Array, OptimizerParams
 from charrnn.engines.select import training_engine
-from charrnn.errors import NonFiniteError
+from charrnn.errors import CheckpointError, NonFiniteError
 from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
-from charrnn.network.dropout import dropout_masks, weight_masks
+from charrnn.network.dropout import Masks, dropout_masks, weight_masks
 from charrnn.network.init import initial_weights
 from charrnn.training.distributed import SingleProcess, World
 
@@ -69,7 +69,7 @@ class Learner:
         self.engine = self.model.name
         self.set_num_threads(config.threads or available_cpus())
         self.model.load_weights(initial_weights(architecture, config.seed))
-        self.optimizer = self.model.make_optimizer(config)
+        self.optimizer = self.model.make_optimizer(OptimizerParams(config.optimizer, config.weight_decay))
         self._state = self.model.zero_state(config.batch)
         self._at_once = device == "cpu"
         self._pending: list[PendingStep] = []
@@ -93,18 +93,18 @@ class Learner:
             NonFiniteError: the perplexity or the gradient is not finite; on the processor the weights are unchanged.
         """
         config, rows = self.config, len(chunk.inputs)
-        masks = recurrent = None
+        units, weights = None, {}
         if config.dropout:
-            masks = dropout_masks(
+            units = dropout_masks(
                 self.architecture, config.dropout, seed=config.seed, step=number, first_row=0, rows=rows
             )
         if config.weight_drop:
-            recurrent = weight_masks(self.architecture, config.weight_drop, seed=config.seed, step=number)
-        loss, state = self.model.forward_backward(chunk.inputs, chunk.targets, self._state, masks, recurrent)
-        self._pending.append(PendingStep(number, rate, loss, self.optimizer.norm()))
+            weights = weight_masks(self.architecture, config.weight_drop, seed=config.seed, step=number)
+        loss, state = self.model.forward_backward(chunk.inputs, chunk.targets, self._state, Masks(units, weights))
+        self._pending.append(PendingStep(number, rate, loss, self.optimizer.gradient_norm()))
         if self._at_once:
             self.synchronize()
-        self.optimizer.update(rate, config.clip if config.clip > 0 else math.inf)
+        self.optimizer.step(rate, config.clip if config.clip > 0 else math.inf)
         self._state = state
         if len(self._pending) == MAX_PENDING or math.isnan(self._last_result.loss):
             self.synchronize()
@@ -124,7 +124,7 @@ class Learner:
             loss, norm = map(float, found)
             if loss < MAX_LOSS and math.isfinite(norm):
                 self._last_result = Step(loss, norm)
-            elif loss < MAX_LOSS and self.optimizer.overflows():
+            elif loss < MAX_LOSS and self.optimizer.overflowed():
                 if math.isnan(self._last_result.loss):
                     self._last_result = Step(loss, 0.0)  # no norm is known as yet
             else:
@@ -158,7 +158,7 @@ class Learner:
     def weights(self) -> dict[str, Array]:
         """A copy of the weights, by the names of `Architecture.shapes`. Raises as `synchronize`."""
         self.synchronize()
-        return self.model.copy_weights()
+        return self.model.weights()
 
     @property
     def state(self) -> tuple[Array, ...]:
@@ -168,12 +168,16 @@ class Learner:
     def state_dict(self) -> dict[str, Array]:
         """All that a resumed run needs besides the weights: the carried state and the optimizer's."""
         tensors = {f"state.{layer}": state for layer, state in enumerate(self.state)}
-        for name, values in self.optimizer.state().items():
+        for name, values in self.optimizer.state_dict().items():
             tensors |= {f"optimizer.{name}.{key}": value for key, value in values.items()}
         return tensors
 
     def load_state_dict(self, weights: Mapping[str, Array], tensors: Mapping[str, Array]) -> None:
-        """Take up what `weights` and `tensors` gave."""
+        """Take up what `weights` and `tensors` gave.
+
+        Raises:
+            CheckpointError: the optimizer's state is not whole.
+        """
         self.model.load_weights(weights)
         self._state = self.model.state_from_numpy(
             [tensors[f"state.{layer}"] for layer in range(self.architecture.num_layers)]
@@ -183,4 +187,7 @@ class Learner:
             if key.startswith("optimizer."):
                 name, _, moment = key.removeprefix("optimizer.").rpartition(".")
                 moments.setdefault(name, {})[moment] = value
-        self.optimizer.load(moments)
+        try:
+            self.optimizer.load_state_dict(moments)
+        except ValueError as error:
+            raise CheckpointError(f"the run cannot be resumed: {error}") from None

@@ -11,7 +11,7 @@ import torch
 from charrnn.__main__ import main
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import Batch
-from charrnn.engines.base import Array
+from charrnn.engines.base import Array, OptimizerParams
 from charrnn.engines.select import choose_precision
 from charrnn.engines.torch.inference import TorchInference
 from charrnn.engines.torch.model import LanguageModel
@@ -62,8 +62,8 @@ def gradients(cell: str, precision: str) -> dict[str, Array]:
     chunk = chunk_of(3, 12, 11)
     _, state = model.forward_backward(chunk.inputs, chunk.targets, model.zero_state(3))
     assert all(layer.dtype == torch.float32 for layer in state)
-    optimizer = TorchOptimizer(model.named_weights(), TrainConfig(lr=0.1), model.scaler)
-    optimizer.norm()  # takes the scale away
+    optimizer = TorchOptimizer(model.named_weights(), OptimizerParams("adamw"), model.scaler)
+    optimizer.gradient_norm()  # takes the scale away
     return {name: weight.grad.numpy() for name, weight in model.named_weights().items() if weight.grad is not None}
 
 

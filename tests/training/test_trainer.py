@@ -15,7 +15,7 @@ from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import Batch
-from charrnn.engines.base import Array
+from charrnn.engines.base import Array, gradient_views
 from charrnn.engines.native.training import NativeTraining
 from charrnn.engines.torch.model import LanguageModel
 from charrnn.network.architecture import Architecture
@@ -85,9 +85,7 @@ def test_nu_09_overfits_200_bytes(cell: str, capfdbinary: pytest.CaptureFixture[
 
 def gradients(model: NativeTraining | LanguageModel) -> list[Array]:
     """Those that `forward_backward` has left, in place."""
-    if isinstance(model, NativeTraining):
-        return [*model.gradients.values()]
-    return [weight.grad.numpy() for weight in model.named_weights().values() if weight.grad is not None]
+    return [*gradient_views(np.asarray(model.gradients), model.architecture.shapes()).values()]
 
 
 def after_learning(monkeypatch: pytest.MonkeyPatch, change: Callable[[Any, float], float]) -> None:

@@ -7,7 +7,16 @@ from threading import Lock
 
 import numpy as np
 
-from charrnn.engines.base import Array, GenerationRequest, Ids, InferenceEngine, SampledTokens, State, zero_state
+from charrnn.engines.base import (
+    Array,
+    GenerationRequest,
+    Ids,
+    InferenceEngine,
+    SampledTokens,
+    State,
+    check_weights,
+    zero_state,
+)
 from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, SamplerRequest, Weights, addresses, library, number_of
 from charrnn.errors import NonFiniteError
 from charrnn.network.architecture import Architecture
@@ -26,7 +35,7 @@ class NativeInference(InferenceEngine):
 
     Raises:
         MemoryError: there is not enough. So do `score`, `predict`, `step` and `sampler`.
-        ValueError: a weight is of the wrong shape.
+        ValueError: the weights are not those of the architecture.
     """
 
     name = "native"
@@ -38,9 +47,8 @@ class NativeInference(InferenceEngine):
         if core is None:
             raise RuntimeError("the compiled core was not built")
         self.architecture, self.vocabulary, self._core, self._lock = architecture, architecture.vocabulary, core, Lock()
+        check_weights(weights, architecture)
         arrays = {name: np.ascontiguousarray(weights[name], np.float32) for name in architecture.shapes()}
-        if wrong := [name for name, shape in architecture.shapes().items() if arrays[name].shape != shape]:
-            raise ValueError(f"shape of {wrong[0]}")
         layers = (Weights * architecture.num_layers)(
             *(
                 Weights(*(arrays[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS))

@@ -7,118 +7,96 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.config.train import TrainConfig
-from charrnn.engines.base import Array, Optimizer
+from charrnn.engines.base import BETAS, Array, OptimizerParams, check_optimizer_state
 from charrnn.engines.native.lib import AdamWStep, aligned
+
+EPSILON = 1e-8
 
 
 class Trainable(Protocol):
-    """What an optimizer needs of a model that the core trains."""
+    """What the optimizer needs of a model that the core trains."""
 
     core: ctypes.CDLL
     threads: int
-    weights: dict[str, npt.NDArray[np.float32]]
-    gradients: dict[str, npt.NDArray[np.float32]]
+    parameters: dict[str, npt.NDArray[np.float32]]
+    grads: dict[str, npt.NDArray[np.float32]]
 
     def work(self, size: int) -> int:
-        """The address of so many bytes, good until the next call."""
+        """Return the address of so many bytes, good until the next call."""
         ...
 
 
 class AdamW:
-    """AdamW (Loshchilov & Hutter 2019) on a model's weights, in one pass over them.
+    """AdamW (Loshchilov & Hutter 2019) on a model's weights, in one pass over them. Its state is that of
+    `torch.optim.AdamW`.
 
     Attributes:
-        means, squares: the running means of gradients and of their squares, by weight.
+        exp_avg, exp_avg_sq: the running means of gradients and of their squares, by weight.
+        steps: made so far.
     """
 
-    def __init__(self, model: Trainable) -> None:
-        self.model = model
-        names = [*model.weights]
-        self.means = {name: aligned(model.weights[name].shape) for name in names}
-        self.squares = {name: aligned(model.weights[name].shape) for name in names}
-        sizes = (ctypes.c_int64 * len(names))(*(model.weights[name].size for name in names))
-        places = [
-            (ctypes.c_void_p * len(names))(*(arrays[name].ctypes.data for name in names))
-            for arrays in (model.weights, model.gradients, self.means, self.squares)
+    def __init__(self, model: Trainable, params: OptimizerParams) -> None:
+        self.model, self.steps = model, 0
+        shapes = {name: weight.shape for name, weight in model.parameters.items()}
+        self.exp_avg = {name: aligned(shape) for name, shape in shapes.items()}
+        self.exp_avg_sq = {name: aligned(shape) for name, shape in shapes.items()}
+        self._weight_decays = [params.weight_decay_of(shape) for shape in shapes.values()]
+        self._lr_multipliers = [params.lr_multiplier(name) for name in shapes]
+        self._norm = 0.0
+        sizes = (ctypes.c_int64 * len(shapes))(*(weight.size for weight in model.parameters.values()))
+        tensors = [
+            (ctypes.c_void_p * len(shapes))(*(arrays[name].ctypes.data for name in shapes))
+            for arrays in (model.parameters, model.grads, self.exp_avg, self.exp_avg_sq)
         ]
-        self._alive = sizes, places
-        self._call = AdamWStep(1, len(names), ctypes.addressof(sizes), *map(ctypes.addressof, places))
+        self._alive = sizes, tensors
+        self._call = AdamWStep(1, len(shapes), ctypes.addressof(sizes), *map(ctypes.addressof, tensors))
 
-    def norm(self) -> float:
-        """The norm of all gradients together."""
+    def gradient_norm(self) -> float:
+        """See `Optimizer`."""
         call = self._call
         call.threads = self.model.threads
         call.work = self.model.work(self.model.core.charrnn_optimizer_work_size(call))
-        return float(self.model.core.charrnn_optimizer_gradient_norm(call))
-
-    def update(
-        self,
-        *,
-        kept: Sequence[float],
-        rates: Sequence[float],
-        scale: float,
-        betas: tuple[float, float],
-        correction: float,
-    ) -> None:
-        """Make a step; `charrnn_optimizer` in native/charrnn.h has the formula.
-
-        Args:
-            kept: what weight decay leaves of each weight. rates: how far each goes along its means.
-            scale: of the gradients.
-            correction: of the squares' roots.
-        """
-        floats = ctypes.c_float * len(kept)
-        decay_factors, step_sizes = floats(*kept), floats(*rates)
-        call = self._call
-        call.threads = self.model.threads
-        call.decay_factors, call.step_sizes = ctypes.addressof(decay_factors), ctypes.addressof(step_sizes)
-        call.scale, (call.beta1, call.beta2) = scale, betas
-        call.correction, call.epsilon = correction, 1e-8
-        self.model.core.charrnn_optimizer_adamw(call)
-
-
-class NativeAdamW(Optimizer):
-    """AdamW by the core; its state is that of `torch.optim.AdamW`."""
-
-    def __init__(self, model: Trainable, config: TrainConfig) -> None:
-        super().__init__({name: weight.shape for name, weight in model.weights.items()}, config)
-        self.core = AdamW(model)
-        self.steps = 0
-        self._norm = 0.0
-
-    def norm(self) -> float:
-        """See `Optimizer`."""
-        self._norm = self.core.norm()
+        self._norm = float(self.model.core.charrnn_optimizer_gradient_norm(call))
         return self._norm
 
-    def update(self, rate: float, limit: float) -> None:
-        """See `Optimizer`."""
+    def step(self, lr: float, max_norm: float) -> None:
+        """See `Optimizer`; `charrnn_optimizer` in native/charrnn.h has the formula."""
         self.steps += 1
-        beta1, beta2 = self.betas
-        rates = [rate * pace for pace in self.lr_multipliers]
-        self.core.update(
-            kept=[1 - rate * decay for rate, decay in zip(rates, self.decays, strict=True)],
-            rates=[rate / (1 - beta1**self.steps) for rate in rates],
-            scale=min(1.0, limit / (self._norm + 1e-6)),
-            betas=self.betas,
-            correction=(1 - beta2**self.steps) ** -0.5,
-        )
+        call, (beta1, beta2) = self._call, BETAS
+        rates = [lr * multiplier for multiplier in self._lr_multipliers]
+        decays = [1 - rate * decay for rate, decay in zip(rates, self._weight_decays, strict=True)]
+        decay_factors, step_sizes = _floats(decays), _floats([rate / (1 - beta1**self.steps) for rate in rates])
+        call.threads = self.model.threads
+        call.decay_factors, call.step_sizes = ctypes.addressof(decay_factors), ctypes.addressof(step_sizes)
+        call.scale, call.beta1, call.beta2 = min(1.0, max_norm / (self._norm + 1e-6)), beta1, beta2
+        call.correction, call.epsilon = (1 - beta2**self.steps) ** -0.5, EPSILON
+        self.model.core.charrnn_optimizer_adamw(call)
 
-    def state(self) -> dict[str, dict[str, Array]]:
+    def overflowed(self) -> bool:
         """See `Optimizer`."""
-        means, squares = self.core.means, self.core.squares
+        return False
+
+    def state_dict(self) -> dict[str, dict[str, Array]]:
+        """See `Optimizer`."""
         if not self.steps:
-            return {name: {} for name in means}
+            return {}
         step = np.array(self.steps, np.float32)
         return {
-            name: {"step": step, "exp_avg": means[name].copy(), "exp_avg_sq": squares[name].copy()} for name in means
+            name: {"step": step, "exp_avg": exp_avg.copy(), "exp_avg_sq": self.exp_avg_sq[name].copy()}
+            for name, exp_avg in self.exp_avg.items()
         }
 
-    def load(self, state: Mapping[str, Mapping[str, Array]]) -> None:
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Array]]) -> None:
         """See `Optimizer`."""
-        for name, mean in self.core.means.items():
-            if values := state.get(name):
-                self.steps = int(values["step"])
-                mean[:] = values["exp_avg"]
-                self.core.squares[name][:] = values["exp_avg_sq"]
+        if not state:
+            return
+        shapes = {name: weight.shape for name, weight in self.exp_avg.items()}
+        check_optimizer_state(state, shapes, ("exp_avg", "exp_avg_sq"))
+        for name in shapes:
+            self.steps = int(state[name]["step"])
+            self.exp_avg[name][:] = state[name]["exp_avg"]
+            self.exp_avg_sq[name][:] = state[name]["exp_avg_sq"]
+
+
+def _floats(numbers: Sequence[float]) -> "ctypes.Array[ctypes.c_float]":
+    return (ctypes.c_float * len(numbers))(*numbers)

@@ -3,16 +3,16 @@
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from charrnn.config.train import TrainConfig
-from charrnn.engines.base import Array, Optimizer, State
+from charrnn.engines.base import Array, Ids, Optimizer, OptimizerParams, State, check_weights, gradient_views
 from charrnn.engines.torch.layers import RecurrentLayer, StepLayer, layer_of, matmul_precision, to_device
 from charrnn.network.architecture import Architecture
+from charrnn.network.dropout import NO_MASKS, Masks
 
 TorchState = tuple[Tensor, ...]
 """One tensor (S, B, H) per layer: `h`, and for LSTM then `c`. As `engines.State`."""
@@ -45,12 +45,14 @@ class LanguageModel(nn.Module):
         scaler: of costs, so that float16 can hold their gradients (Micikevicius et al. 2018); optimizers heed it.
     """
 
-    name: ClassVar[str] = "torch"
+    name = "torch"
 
     def __init__(self, architecture: Architecture, precision: str = "float32") -> None:
         super().__init__()
         self.architecture, self.precision = architecture, precision
         self.scaler = torch.amp.GradScaler(enabled=False)
+        self._gradients: Tensor | None = None
+        self._grads: dict[str, Tensor] = {}
         V, F = architecture.vocabulary, architecture.feature_size
         self.embedding = nn.Parameter(torch.zeros(V + 1, architecture.embedding))
         cell, activation = architecture.cell, architecture.activation
@@ -66,62 +68,72 @@ class LanguageModel(nn.Module):
         self.scaler = torch.amp.GradScaler(self.embedding.device.type, enabled=self.precision == "float16")
         return self
 
+    @property
+    def gradients(self) -> Tensor:
+        """See `TrainingEngine`; the parameters' gradients are parts of it."""
+        weight = self.embedding
+        if self._gradients is None or (self._gradients.device, self._gradients.dtype) != (weight.device, weight.dtype):
+            self._gradients = weight.new_zeros(self.architecture.num_parameters + 2)
+            self._grads = gradient_views(self._gradients, self.architecture.shapes())
+        for name, parameter in self.named_weights().items():
+            parameter.grad = self._grads[name]
+        return self._gradients
+
     def set_num_threads(self, count: int) -> None:
-        """How many of the processor's threads PyTorch takes, in all it does."""
+        """See `TrainingEngine`; of all that PyTorch does."""
         torch.set_num_threads(count)
 
     def zero_state(self, batch: int) -> TorchState:
-        """The state of `batch` rows that have read nothing; `<s>` must come next."""
+        """See `TrainingEngine`."""
         S = self.architecture.num_states
         return tuple(self.embedding.new_zeros(S, batch, H) for H in self.architecture.hidden)
 
     def state_from_numpy(self, arrays: Sequence[Array]) -> TorchState:
-        """A state as arrays (S, B, H) tell it."""
+        """See `TrainingEngine`."""
         return tuple(self.embedding.new_tensor(layer) for layer in arrays)
 
     def state_to_numpy(self, state: TorchState) -> State:
-        """What `state_from_numpy` takes."""
+        """See `TrainingEngine`."""
         return tuple(np.array(layer.detach().cpu().numpy()) for layer in state)
 
-    def make_optimizer(self, config: TrainConfig) -> Optimizer:
-        """See `engines.TrainingEngine`."""
+    def make_optimizer(self, params: OptimizerParams) -> Optimizer:
+        """See `TrainingEngine`."""
         from charrnn.engines.torch.optimizer import TorchOptimizer
 
-        return TorchOptimizer(self.named_weights(), config, self.scaler)
+        return TorchOptimizer(self.named_weights(), params, self.scaler)
 
     def forward_backward(
-        self,
-        ids: Array,
-        targets: Array,
-        state: TorchState,
-        masks: Sequence[Array] | None = None,
-        weight_masks: Mapping[str, Array] | None = None,
+        self, inputs: Ids, targets: Ids, state: TorchState, masks: Masks = NO_MASKS
     ) -> tuple[Tensor, TorchState]:
-        """See `engines.TrainingEngine`; the gradients are those of the parameters. Never waits for a GPU."""
-        device = self.embedding.device
-        self.zero_grad()
-        on_device = None if masks is None else [to_device(torch.from_numpy(mask), device) for mask in masks]
-        with self._masked(weight_masks or {}):
+        """See `TrainingEngine`. Never waits for a GPU."""
+        device, gradients = self.embedding.device, self.gradients
+        gradients[:-2].zero_()
+        units = None if masks.units is None else [to_device(torch.from_numpy(mask), device) for mask in masks.units]
+        with self._masked(masks.weights):
             with matmul_precision(self.precision, device):
-                features, after = self.outputs(torch.from_numpy(ids), state, on_device)
+                features, after = self.outputs(torch.from_numpy(inputs), state, units)
                 loss = self.loss(features, to_device(torch.from_numpy(targets), device))
             with matmul_precision("float32" if self.precision == "float32" else "tf32", device):
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        gradients[-2] = loss.detach()
         return loss.detach(), tuple(layer.detach().float() for layer in after)
 
     @contextlib.contextmanager
     def _masked(self, masks: Mapping[str, Array]) -> Iterator[None]:
-        """Let weights be multiplied by masks for as long as the block lasts, and then the gradients left."""
+        """Multiply weights by masks for as long as the block lasts, and the gradients that it leaves."""
         named = self.named_weights()
         masked = [(named[name], to_device(torch.from_numpy(mask), named[name].device)) for name, mask in masks.items()]
         whole = [weight.detach().clone() for weight, _ in masked]
+        try:
+            for weight, mask in masked:
+                weight.data.mul_(mask)
+            yield
+        finally:
+            for (weight, _), before in zip(masked, whole, strict=True):
+                weight.data.copy_(before)
         for weight, mask in masked:
-            weight.data.mul_(mask)
-        yield
-        for (weight, mask), before in zip(masked, whole, strict=True):
-            weight.data.copy_(before)
-            assert weight.grad is not None
-            weight.grad.mul_(mask)
+            if weight.grad is not None:
+                weight.grad.mul_(mask)
 
     def forward(
         self, ids: Tensor, state: TorchState, masks: Sequence[Tensor] | None = None
@@ -178,8 +190,8 @@ class LanguageModel(nn.Module):
         named |= {f"head.{name}": weight for name, weight in self.head.named_parameters()}
         return named
 
-    def copy_weights(self) -> dict[str, Array]:
-        """Float32 copies in main memory, named and shaped as `architecture.shapes()`."""
+    def weights(self) -> dict[str, Array]:
+        """See `TrainingEngine`."""
         return {
             name: np.array(weight.detach().float().cpu().numpy(), order="C")
             for name, weight in self.named_weights().items()
@@ -187,47 +199,39 @@ class LanguageModel(nn.Module):
 
     @torch.no_grad()
     def load_weights(self, weights: Mapping[str, Array]) -> None:
-        """Write all weights, converted to the model's own type.
-
-        Args:
-            weights: arrays named and shaped as `architecture.shapes()`; a checkpoint checks its own.
-        """
-        shapes = self.architecture.shapes()
-        assert set(weights) == set(shapes), "names of weights"
+        """See `TrainingEngine`; they are converted to the model's own type."""
+        check_weights(weights, self.architecture)
         for name, weight in self.named_weights().items():
-            assert weights[name].shape == shapes[name], f"shape of {name}"
             weight.copy_(torch.tensor(weights[name]))
 
 
 class TorchGradients:
-    """What `NativeTraining` has to follow a cost back by, on the CPU, for cells that the core does not run.
+    """What `NativeTraining` has to backpropagate with, on the CPU, for cells that the core does not run.
 
     Args:
         architecture: the model's sizes.
 
     Attributes:
-        weights: float32, by the names of `Architecture.shapes`; zero until they are written, in place.
-        gradients: what `backward` leaves.
+        parameters: the weights themselves, float32, by the names of `Architecture.shapes`.
+        grads: what `backward` leaves, likewise.
     """
 
     def __init__(self, architecture: Architecture) -> None:
         self.model = LanguageModel(architecture)
-        self.weights = {name: weight.detach().numpy() for name, weight in self.model.named_weights().items()}
-        self.gradients: dict[str, Array] = {}
+        self.parameters = {name: weight.detach().numpy() for name, weight in self.model.named_weights().items()}
+        self.grads: dict[str, Array] = gradient_views(self.model.gradients.numpy(), architecture.shapes())
         self._features: Tensor | None = None
 
-    def forward(self, ids: Array, state: State) -> tuple[Array, State]:
+    def forward(self, inputs: Ids, state: State) -> tuple[Array, State]:
         """See `NativeTraining`."""
-        features, after = self.model.outputs(torch.from_numpy(ids), self.model.state_from_numpy(state))
+        features, after = self.model.outputs(torch.from_numpy(inputs), self.model.state_from_numpy(state))
         self._features = features.transpose(0, 1)
         return self._features.detach().numpy(), self.model.state_to_numpy(after)
 
     def backward(self, grad: Array) -> None:
         """See `NativeTraining`."""
-        assert self._features is not None, "what was read is followed back once"
+        if self._features is None:
+            raise RuntimeError("there is no forward pass to go back through")
         features, self._features = self._features, None
-        self.model.zero_grad()
+        self.model.gradients.zero_()
         features.backward(torch.from_numpy(grad))  # type: ignore[no-untyped-call]
-        for name, weight in self.model.named_weights().items():
-            if weight.grad is not None:
-                self.gradients[name] = weight.grad.numpy()

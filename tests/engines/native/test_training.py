@@ -18,8 +18,7 @@ import pytest
 import torch
 
 from charrnn.config.sample import SampleConfig
-from charrnn.config.train import TrainConfig
-from charrnn.engines.base import Array, TrainingEngine
+from charrnn.engines.base import Array, Optimizer, OptimizerParams, TrainingEngine, gradient_views
 from charrnn.engines.native import lib as core
 from charrnn.engines.native.inference import NativeInference
 from charrnn.engines.native.lib import PRECISIONS
@@ -30,7 +29,7 @@ from charrnn.engines.torch.model import LanguageModel
 from charrnn.errors import UsageError
 from charrnn.generation.sampling import make_sampler
 from charrnn.network.architecture import Architecture
-from charrnn.network.dropout import dropout_masks, weight_masks
+from charrnn.network.dropout import Masks, dropout_masks, weight_masks
 from tests.engines.test_engines import NATIVE, drawn, requested
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
@@ -78,7 +77,7 @@ def learnt(model: NativeTraining, ids: Array, targets: Array, masks: bool) -> tu
     before = model.backward(grad, tuple(setting.after))
     for layer, slope in zip(after, setting.after, strict=True):
         loss += float(layer.ravel().astype(float) @ slope.ravel())
-    return loss, {f"state {number}": slope for number, slope in enumerate(before)} | model.gradients
+    return loss, {f"state {number}": slope for number, slope in enumerate(before)} | model.grads
 
 
 def truly_learnt(architecture: Architecture, ids: Array, targets: Array, masks: bool) -> tuple[float, dict[str, Array]]:
@@ -152,11 +151,11 @@ def test_a_wrong_gradient_is_seen() -> None:
 def test_no_weights_change_and_nothing_is_learnt_twice() -> None:
     architecture = Architecture("gru", V, (8,), embedding=4)
     model = made(architecture)
-    before = model.copy_weights()
+    before = model.weights()
     ids, targets = ids_of(2, 3, 0.0)
     model.forward_backward(ids, targets, model.zero_state(2))
-    assert all(np.array_equal(before[key], weight) for key, weight in model.copy_weights().items())
-    with pytest.raises(AssertionError, match="once"):  # the gates have become their gradients
+    assert all(np.array_equal(before[key], weight) for key, weight in model.weights().items())
+    with pytest.raises(RuntimeError, match="no forward pass"):  # the gates have become their gradients
         model.backward(np.zeros((3, 2, 8), np.float32))
 
 
@@ -171,21 +170,127 @@ def test_dropped_weights_are_as_zeros_for_a_step(cell: str, engine: Callable[[Ar
     masks = weight_masks(architecture, 0.4, seed=1, step=0)
     masked.load_weights(weights | {name: weights[name] * mask for name, mask in masks.items()})
     ids, targets = ids_of(2, 3, 0.1)
-    loss, _ = whole.forward_backward(ids, targets, whole.zero_state(2), None, masks)
+    loss, _ = whole.forward_backward(ids, targets, whole.zero_state(2), Masks(weights=masks))
     expected, _ = masked.forward_backward(ids, targets, masked.zero_state(2))
     assert float(loss) == float(expected)
     found, true = gradients_of(whole), gradients_of(masked)
     for name, slope in true.items():
         assert np.array_equal(found[name], slope * masks[name] if name in masks else slope), name
-    assert all(np.array_equal(weights[name], weight) for name, weight in whole.copy_weights().items())
+    assert all(np.array_equal(weights[name], weight) for name, weight in whole.weights().items())
 
 
 def gradients_of(model: TrainingEngine) -> dict[str, Array]:
-    if isinstance(model, NativeTraining):
-        return model.gradients
-    assert isinstance(model, LanguageModel)
-    named = {name: weight.grad for name, weight in model.named_weights().items()}
-    return {name: slope.numpy() for name, slope in named.items() if slope is not None}
+    return gradient_views(np.asarray(model.gradients), model.architecture.shapes())
+
+
+@pytest.mark.parametrize("engine", [NativeTraining, LanguageModel])
+def test_gradients_lie_in_one_piece(engine: Callable[[Architecture], TrainingEngine]) -> None:
+    """(G + 2,): all gradients in the order of the weights, the loss, and a number that is the caller's. What is written
+    there is what the optimizer uses, as after an all-reduce."""
+    architecture = Architecture("gru", V, (8, 5), embedding=4)
+    halves, whole = engine(architecture), engine(architecture)
+    for model in (halves, whole):
+        model.load_weights(drawn(architecture, scale=0.3))
+    ids, targets = ids_of(4, 6, 0.1)
+    optimizers = [model.make_optimizer(OptimizerParams("adamw")) for model in (halves, whole)]
+    summed = np.zeros(architecture.num_parameters + 2)
+    for rows in (slice(0, 2), slice(2, 4)):
+        assert halves.gradients.shape == (architecture.num_parameters + 2,)
+        halves.gradients[-1] = 1
+        loss, _ = halves.forward_backward(ids[rows], targets[rows], halves.zero_state(2))
+        found = np.asarray(halves.gradients).astype(np.float64)
+        assert found[-2] == np.float32(float(loss))
+        assert found[-1] == 1
+        summed += found
+    loss, _ = whole.forward_backward(ids, targets, whole.zero_state(4))
+    true = np.asarray(whole.gradients).astype(np.float64)
+    assert np.allclose(summed[:-1] / 2, true[:-1], rtol=1e-4, atol=1e-7)
+    halves.gradients[:] = whole.gradients
+    norms = [float(optimizer.gradient_norm()) for optimizer in optimizers]
+    assert norms[0] == norms[1] == pytest.approx(float(np.linalg.norm(true[:-2])), rel=1e-5)
+    for optimizer in optimizers:
+        optimizer.step(0.01, 1.0)
+    for name, weight in halves.weights().items():
+        assert np.array_equal(weight, whole.weights()[name])
+
+
+@pytest.mark.parametrize("engine", [NativeTraining, LanguageModel])
+@pytest.mark.parametrize("name", ["adamw", "adam", "rmsprop", "sgd"])
+def test_an_optimizer_goes_on_from_its_state(name: str, engine: Callable[[Architecture], TrainingEngine]) -> None:
+    """And refuses one from which a tensor is missing or misshapen, which it names."""
+    architecture = Architecture("gru", V, (8,), embedding=4)
+    first = engine(architecture)
+    first.load_weights(drawn(architecture, scale=0.3))
+    optimizer = first.make_optimizer(OptimizerParams(name, 0.1))
+    assert optimizer.state_dict() == {}
+    optimizer.load_state_dict({})  # of a run that has made no step
+    read = ids_of(2, 6, 0.1)
+
+    def step(model: TrainingEngine, optimizer: Optimizer) -> None:
+        model.forward_backward(*read, model.zero_state(2))
+        optimizer.gradient_norm()
+        optimizer.step(0.01, 1.0)
+
+    step(first, optimizer)
+    second = engine(architecture)
+    second.load_weights(first.weights())
+    other = second.make_optimizer(OptimizerParams(name, 0.1))
+    state = optimizer.state_dict()
+    other.load_state_dict(state)
+    for model, its in ((first, optimizer), (second, other)):
+        step(model, its)
+    for key, weight in first.weights().items():
+        assert np.array_equal(weight, second.weights()[key])
+    assert not other.overflowed()
+    for key in state["head.bias"]:
+        without = {weight: dict(tensors) for weight, tensors in state.items()}
+        without["head.bias"][key] = np.zeros(V + 1, np.float32)
+        with pytest.raises(ValueError, match=rf"head\.bias\.{key} is of shape \({V + 1},\)"):
+            other.load_state_dict(without)
+        del without["head.bias"][key]
+        with pytest.raises(ValueError, match=rf"no head\.bias\.{key}"):
+            other.load_state_dict(without)
+    with pytest.raises(ValueError, match="no embedding"):
+        other.load_state_dict({"head.bias": state["head.bias"]})
+
+
+@pytest.mark.parametrize("engine", [NativeTraining, LanguageModel])
+def test_weights_that_do_not_fit_are_refused(engine: Callable[[Architecture], TrainingEngine]) -> None:
+    model = engine(Architecture("gru", V, (8,), embedding=4))
+    weights = model.weights()
+    for wrong in ({"head.bias": np.zeros(V + 1, np.float32)}, {"other": np.zeros(1, np.float32)}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            model.load_weights({**weights, **wrong})
+    with pytest.raises(ValueError, match="embedding"):
+        model.load_weights({name: weight for name, weight in weights.items() if name != "embedding"})
+
+
+def test_what_would_be_read_beyond_is_refused() -> None:
+    """The core itself checks nothing."""
+    model = made(Architecture("gru", V, (8,), embedding=4))
+    ids, targets = ids_of(2, 3, 0.0)
+    for wrong in (-1, V + 1):
+        with pytest.raises(ValueError, match="out of range"):
+            model.forward_backward(np.full_like(ids, wrong), targets, model.zero_state(2))
+    for bad in (np.full_like(targets, V), np.full_like(targets, -1), targets[:, :2]):
+        with pytest.raises(ValueError, match="targets"):
+            model.forward_backward(ids, bad, model.zero_state(2))
+    with pytest.raises(ValueError, match="a state of shapes"):
+        model.forward_backward(ids, targets, model.zero_state(3))
+
+
+@pytest.mark.parametrize("engine", [NativeTraining, LanguageModel])
+def test_weights_are_whole_again_after_a_failure(engine: Callable[[Architecture], TrainingEngine]) -> None:
+    """Though they were masked when it came."""
+    architecture = Architecture("gru", V, (8,), embedding=4)
+    model = engine(architecture)
+    model.load_weights(drawn(architecture))
+    masks = Masks(weights=weight_masks(architecture, 0.4, seed=1, step=0))
+    ids, targets = ids_of(2, 3, 0.0)
+    with pytest.raises((ValueError, IndexError, RuntimeError)):
+        model.forward_backward(ids, targets[:1], model.zero_state(2), masks)
+    for name, weight in drawn(architecture).items():
+        assert np.array_equal(weight, model.weights()[name])
 
 
 def test_gradients_are_replaced() -> None:
@@ -194,11 +299,11 @@ def test_gradients_are_replaced() -> None:
     fresh, used = made(architecture), made(architecture)
     for B, masks in ((7, True), (2, False), (2, True)):
         random = dropout_masks(architecture, 0.5, seed=1, step=0, first_row=0, rows=B) if masks else None
-        used.forward_backward(*ids_of(B, 5, 0.1, 5000, seed=B), used.zero_state(B), random)
+        used.forward_backward(*ids_of(B, 5, 0.1, 5000, seed=B), used.zero_state(B), Masks(random))
     for model in (fresh, used):
         model.forward_backward(*ids_of(3, 9, 0.1, 5000), model.zero_state(3))
-    for name, slope in fresh.gradients.items():
-        assert np.array_equal(slope, used.gradients[name]), name
+    for name, slope in fresh.grads.items():
+        assert np.array_equal(slope, used.grads[name]), name
 
 
 # --- the same bits everywhere ----------------------------------------------------------------------
@@ -206,20 +311,15 @@ def test_gradients_are_replaced() -> None:
 
 def optimized(model: TrainingEngine) -> tuple[dict[str, Array], list[float]]:
     """Weights after some steps of AdamW, most of them clipped, and the gradients' norms."""
-    optimizer = model.make_optimizer(TrainConfig(lr=0.1, weight_decay=0.3))
+    optimizer = model.make_optimizer(OptimizerParams("adamw", 0.3))
     norms = []
     for number in range(5):
         random = np.random.default_rng(number)
         for name, shape in model.architecture.shapes().items():
-            slope = random.standard_normal(shape)
-            if isinstance(model, NativeTraining):
-                model.gradients[name][:] = slope
-            else:
-                assert isinstance(model, LanguageModel)
-                model.named_weights()[name].grad = torch.from_numpy(slope)
-        norms.append(float(optimizer.norm()))
-        optimizer.update(0.01 * (number + 1), 1.0 if number else math.inf)
-    return model.copy_weights(), norms
+            gradients_of(model)[name][:] = random.standard_normal(shape)
+        norms.append(float(optimizer.gradient_norm()))
+        optimizer.step(0.01 * (number + 1), 1.0 if number else math.inf)
+    return model.weights(), norms
 
 
 @pytest.mark.parametrize("vocabulary", [1, 5, 4096, 4099])
