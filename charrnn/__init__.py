@@ -1,26 +1,60 @@
-"""Small recurrent language models over characters: train, sample, score.
+"""Small character-level recurrent language models: train on any text, sample from them, score text.
 
-`charrnn.load(path)` reads a trained model to use from Python; see `charrnn.model`.
+    model = charrnn.train("poems.txt", time="2m")
+    model = charrnn.load("poems-lstm")
+    print(model.sample(temp=0.8), model.score("A text").perplexity)
+
+Every error is a `CharRNNError`. See `charrnn.api` for `train` and `load`, and `charrnn.model` for `Model`.
 """
 
 from charrnn.version import __version__
 
-TYPE_CHECKING = False  # what `typing` has by this name would have to be imported
+TYPE_CHECKING = False  # importing `typing` would take time
 if TYPE_CHECKING:
-    from charrnn.api import load
+    from charrnn.api import load, train
+    from charrnn.errors import (
+        CharRNNError,
+        CheckpointError,
+        InputError,
+        Interrupted,
+        NonFiniteError,
+        OutputError,
+        UsageError,
+    )
     from charrnn.model import Model
+    from charrnn.scoring.score import Score
 
-__all__ = ["Model", "__version__", "load"]
+__all__ = [
+    "CharRNNError",
+    "CheckpointError",
+    "InputError",
+    "Interrupted",
+    "Model",
+    "NonFiniteError",
+    "OutputError",
+    "Score",
+    "UsageError",
+    "__version__",
+    "load",
+    "train",
+]
+
+_MODULES = {"load": "api", "train": "api", "Model": "model", "Score": "scoring.score"}
+"""Where the public names are defined; the others are errors. They are imported when first used."""
 
 
 def __getattr__(name: str) -> object:
-    """The library, imported when it is first used, so that importing the package is instant."""
-    if name == "load":
-        from charrnn.api import load
+    """Return a public name, so that importing the package takes no time."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
 
-        return load
-    if name == "Model":
-        from charrnn.model import Model
+    module = importlib.import_module(f"charrnn.{_MODULES.get(name, 'errors')}")
+    value: object = getattr(module, name)
+    globals()[name] = value
+    return value
 
-        return Model
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

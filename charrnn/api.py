@@ -1,11 +1,28 @@
-"""The library's functions: `charrnn.load`."""
+"""The Python face: `charrnn.load` and `charrnn.train`."""
 
+import contextlib
+import difflib
 import os
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
 
+from charrnn.config.train import TrainConfig
+from charrnn.console.display import notebook_display
+from charrnn.corpus.documents import ProgressFactory, no_progress
+from charrnn.errors import Interrupted
 from charrnn.model import Model
+from charrnn.runs.events import Callback, Event, Note
+from charrnn.training.session import TrainingSession
+
+PathName = str | os.PathLike[str]
+
+_COMMAND_LINE_ONLY = {"corpus", "dry_run", "json"}
+"""Fields of the configuration that are no arguments of `train`."""
 
 
-def load(*paths: str | os.PathLike[str] | None) -> "Model":
+def load(*paths: PathName | None) -> "Model":
     """Read a trained model, or several whose probabilities are averaged; they compute on the CPU, without PyTorch.
 
     Args:
@@ -17,3 +34,62 @@ def load(*paths: str | os.PathLike[str] | None) -> "Model":
         UsageError: several have different vocabularies.
     """
     return Model.load(*paths)
+
+
+def train(
+    corpus: PathName | Iterable[PathName] = (),
+    *,
+    callbacks: Sequence[Callback] = (),
+    progress: ProgressFactory = no_progress,
+    **options: Any,
+) -> Model:
+    """Train a model on text and return it; the run is saved in a folder, as by `charrnn train`.
+
+    In a notebook the training is shown. A first SIGINT, SIGTERM or SIGHUP saves the run, a second one does not wait.
+
+    Args:
+        corpus: a file, a folder, a quoted glob or the name of a known corpus, or several; nothing: the text of the run
+            to resume, else a text that every Python has.
+        callbacks: called with every event of the training: see docs/events.md.
+        progress: shows the progress of reading a large text.
+        options: those of `charrnn train`, with `_` for `-`: `hidden=(64, 32)`, `time="2m"`, `out="run"`.
+
+    Raises:
+        TypeError: there is no such option.
+        UsageError: an option cannot be used. InputError: the text cannot be used.
+        CheckpointError: the run cannot be resumed.
+        Interrupted: a signal came. NonFiniteError: a loss or gradient is not finite. OutputError: a file cannot be
+            written. What was done before is saved.
+    """
+    names = [each.name for each in fields(TrainConfig) if each.name not in _COMMAND_LINE_ONLY]
+    for name in options:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(f"train() got an unexpected keyword argument {name!r}{hint}")
+    paths = [corpus] if isinstance(corpus, str | os.PathLike) else list(corpus)
+    given = {**options, **({"corpus": tuple(os.fspath(path) for path in paths)} if paths else {})}
+    given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in given.items()}
+    config = TrainConfig(**given)
+    with contextlib.ExitStack() as stack:
+        displays = stack.enter_context(notebook_display())
+        session = TrainingSession(
+            config,
+            given=frozenset(given),
+            callbacks=[_warn, *displays, *callbacks],
+            progress=progress,
+        )
+        try:
+            done = session.run()
+        except Interrupted as error:
+            if session.run_dir is None:
+                raise
+            again = f"resume=True, out={str(session.run_dir.folder)!r}"
+            raise Interrupted(f"{error}; go on with: charrnn.train({again})", error.signal_number) from None
+    return Model.load(done.model)
+
+
+def _warn(event: Event) -> None:
+    """Issue notes that are warnings in Python's way."""
+    if isinstance(event, Note) and event.level == "warning":
+        warnings.warn(event.message, stacklevel=1)

@@ -1,6 +1,7 @@
 """`import charrnn`: models from Python."""
 
 import functools
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 import charrnn
 from charrnn.errors import CheckpointError, InputError, NonFiniteError, UsageError
+from charrnn.runs.events import DoneEvent, Event, PlanEvent, StepEvent
 from charrnn.scoring.score import Score
 from charrnn.tokenizers.byte import ByteTokenizer
 from tests import tiny
@@ -152,3 +154,89 @@ def test_weights_that_are_not_finite(tmp_path: Path) -> None:
         broken.sample()
     with pytest.raises(NonFiniteError):
         broken.score("abc")
+
+
+# Training
+
+POEM = "The quick brown fox jumps over the lazy dog.\n" * 20
+SMALL: dict[str, Any] = {"hidden": 8, "batch": 4, "seq_len": 8, "lr": 0.01, "steps": 6, "threads": 1}
+
+
+@pytest.fixture
+def poem() -> Path:
+    """A text to train on."""
+    path = Path("poem.txt")
+    path.write_text(POEM)
+    return path
+
+
+def test_training(poem: Path, run: tiny.Program) -> None:
+    """The model is what the command makes of the same options; callbacks see every step."""
+    events: list[Event] = []
+    model = charrnn.train(poem, out=Path("here"), callbacks=[events.append], **SMALL)
+    assert [event.step for event in events if isinstance(event, StepEvent)] == [1, 2, 3, 4, 5, 6]
+    assert isinstance(events[-1], DoneEvent)
+    assert events[-1].model == "here/model.safetensors"
+    assert any(isinstance(event, PlanEvent) for event in events)
+    assert len(model.sample(length=20)) == 20
+    assert charrnn.load("here").score(POEM) == model.score(POEM)
+    flags = [word for name, value in SMALL.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    assert run("train", str(poem), "--out", "there", *flags).code == 0
+    assert Path("here/model.safetensors").read_bytes() == Path("there/model.safetensors").read_bytes()
+
+
+def test_training_goes_on(poem: Path) -> None:
+    charrnn.train([poem], out="run", **SMALL)
+    model = charrnn.train(out="run", resume=True, steps=9)
+    assert model.info["step"] == 9
+    with pytest.raises(UsageError, match="holds a run already"):
+        charrnn.train(poem, out="run", **SMALL)
+
+
+def test_training_prints_nothing(poem: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What a user should know is a warning of Python's."""
+
+    def change(event: Event) -> None:
+        if isinstance(event, PlanEvent):
+            poem.write_text("other")
+
+    with pytest.warns(UserWarning, match="'poem.txt' has changed since it was read"):
+        charrnn.train(poem, out="run", callbacks=[change], **SMALL)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_training_is_interrupted(poem: Path) -> None:
+    """CL-08, in Python: the run is saved, and handlers are put back."""
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, StepEvent) and event.step == 4:
+            signal.raise_signal(signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    again = r"stopped after step 4; go on with: charrnn\.train\(resume=True, out='run'\)"
+    with pytest.raises(charrnn.Interrupted, match=again):
+        charrnn.train(poem, out="run", callbacks=[interrupt], **SMALL)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert charrnn.train(resume=True, out="run").info["step"] <= 6
+
+
+@pytest.mark.parametrize(("name", "meant"), [("hiden", "hidden"), ("vocabsize", "vocab_size"), ("dry_run", "")])
+def test_an_option_that_is_not_there(name: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'") as raised:
+        charrnn.train("poem.txt", **{name: 5})  # type: ignore[arg-type]
+    assert (f"did you mean '{meant}'" in str(raised.value)) is bool(meant)
+
+
+def test_options_are_checked_before_anything_is_read() -> None:
+    with pytest.raises(UsageError, match="lr must be a finite number, above 0"):
+        charrnn.train("gone.txt", lr=-1)
+    with pytest.raises(InputError, match=r"gone\.txt"):
+        charrnn.train("gone.txt")
+
+
+def test_public_names() -> None:
+    assert dir(charrnn) == sorted(charrnn.__all__)
+    for name in charrnn.__all__:
+        assert getattr(charrnn, name) is not None
+    assert issubclass(charrnn.Interrupted, charrnn.CharRNNError)
+    assert (Path(charrnn.__file__).parent / "py.typed").exists()

@@ -4,6 +4,8 @@ A display is an event callback, fed with what `train --json` prints, and with no
 """
 
 import contextlib
+import importlib.util
+import sys
 import time
 from collections.abc import Iterator
 from typing import Protocol
@@ -11,6 +13,7 @@ from typing import Protocol
 from charrnn.console.format import EmaLoss, count, losses, plan_lines, summary_lines
 from charrnn.console.streams import Console
 from charrnn.runs.events import (
+    Callback,
     DoneEvent,
     EvalEvent,
     Event,
@@ -43,6 +46,19 @@ def open_display(console: Console, *, json: bool = False, live: bool = True) -> 
             yield TrainingDisplay(console, figures, json=json)
     else:
         yield TrainingDisplay(console, PlainDisplay(console), json=json)
+
+
+@contextlib.contextmanager
+def notebook_display() -> Iterator[list[Callback]]:
+    """Yield a live display as a callback if the program is a notebook that can show one; else nothing."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if type(shell).__name__ != "ZMQInteractiveShell" or importlib.util.find_spec("ipywidgets") is None:
+        yield []
+        return
+    from charrnn.console.live import LiveDisplay
+
+    with contextlib.closing(LiveDisplay(Console())) as figures:
+        yield [lambda event: None if isinstance(event, Note) else figures(event)]
 
 
 class Figures(Protocol):

@@ -58,6 +58,11 @@ def _has_driver() -> bool:
     return True
 
 
+def has_core() -> bool:
+    """Return whether the compiled core was built at installation."""
+    return core.library() is not None
+
+
 def choose_engine(name: str, device: str, *, cell: str = "lstm", training: bool = False) -> str:
     """The engine that runs a model: "native", "numpy" or "torch".
 

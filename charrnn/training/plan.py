@@ -17,8 +17,7 @@ from charrnn.config.params import Escaped, seconds
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import batch_loader
 from charrnn.dataset.dataset import Dataset
-from charrnn.engines.native import lib as core
-from charrnn.engines.select import choose_engine, choose_precision
+from charrnn.engines.select import choose_engine, choose_precision, has_core
 from charrnn.errors import UsageError
 from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
@@ -241,7 +240,7 @@ def make_plan(
         save_every=every if config.save_every is None else config.save_every,
         sample_every=max(1, steps // 4) if config.sample_every is None else config.sample_every,
     )
-    if device == "cpu" and core.library() is None:
+    if device == "cpu" and not has_core():
         reasons.append("engine torch: the compiled core, several times faster, was not built at installation")
     return Plan(
         config,
