@@ -16,6 +16,7 @@ from charrnn.checkpoint import format as checkpoint
 from charrnn.console.display import PlainDisplay
 from charrnn.corpus import reader
 from charrnn.runs.run_dir import RunDir
+from charrnn.scoring.scorer import Scorer
 from charrnn.training import evaluation, ingest, samples, session
 from charrnn.training.learner import Learner
 from charrnn.training.signals import SIGNALS, Cancelled, SignalHandler
@@ -88,7 +89,7 @@ PHASES = {
     "sampling": (samples, "generate", 1, 20),
     "save": (os, "fsync", 11, 20),  # a save syncs the file and the folder
     "first save": (os, "fsync", 3, 0),  # before it config.toml was written
-    "exact figures": (evaluation, "score_texts", 1, 40),
+    "exact figures": (Scorer, "texts", 1, 40),
 }
 
 
