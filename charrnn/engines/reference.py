@@ -3,6 +3,8 @@
 One row at a time, one token at a time, in float64; slow, and meant to be read. Weights may be complex too: every
 function here is analytic, so a derivative is Im f(w + ih) / h, exact to the last digits because nothing is subtracted
 (the complex step, Squire & Trapp 1998).
+
+This file is long because all equations stand side by side, to be compared with the papers and with one another.
 """
 
 from collections.abc import Callable, Mapping
