@@ -23,7 +23,7 @@ STEPS = 20
 
 def write_corpus(path: Path, size: int) -> None:
     """Write about `size` bytes of Python."""
-    source = b"".join(text.data for text in catalog()["python-stdlib"].texts())
+    source = b"".join(text.data for text in catalog()["python-stdlib"].documents())
     with path.open("wb") as stream:
         copy = 0
         while stream.tell() < size:

@@ -19,7 +19,6 @@ from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.train import TrainConfig
 from charrnn.corpus.corpus import Corpus
-from charrnn.corpus.documents import MemoryDocument
 from charrnn.corpus.formats import TextFormat
 from charrnn.dataset.dataset import Dataset
 from charrnn.dataset.prepare import PrepareOptions, prepare
@@ -40,14 +39,14 @@ SMALL: Mapping[str, Any] = {"hidden": (8,), "batch": 4, "seq_len": 8, "lr": 0.01
 
 def corpus_of(*texts: bytes, separator: bytes = b"", weights: list[int] | None = None) -> Corpus:
     """A corpus of texts in memory."""
-    named = [MemoryDocument(f"text {number}", text) for number, text in enumerate(texts)]
+    named = [(f"text {number}", text) for number, text in enumerate(texts)]
     counts = None if weights is None else np.array(weights, np.int64)
-    return Corpus("texts", named, form=TextFormat(separator), weights=counts)
+    return Corpus.from_texts(named, TextFormat(separator), counts)
 
 
 def split_of(*texts: bytes, fraction: float = 0.1, separator: bytes = b"", **how: Any) -> Dataset:
     """A corpus of texts, ready to learn from."""
-    return prepare(corpus_of(*texts, separator=separator), None, PrepareOptions(fraction=fraction, **how))
+    return prepare(corpus_of(*texts, separator=separator), None, PrepareOptions(val_fraction=fraction, **how))
 
 
 @dataclass

@@ -70,7 +70,7 @@ def _get(console: Console, recipe: Recipe) -> None:
 
 def _show(console: Console, recipe: Recipe, json: bool) -> None:
     """Its card, and how it begins where that needs no network."""
-    text = recipe.texts()[0].data if recipe.is_available else b""
+    text = recipe.documents()[0].data if recipe.is_available else b""
     if json:
         console.write_json({**asdict(recipe), "here": recipe.is_available})
         return

@@ -50,7 +50,7 @@ class Recipe:
         if not ({"built-in": absent, "download": fetched}.get(self.kind) and 0 < self.val_fraction < 1):
             raise ValueError(f"{self.name}: no such kind or fraction, or not what its kind wants")
 
-    def texts(self, progress: ProgressFactory = no_progress) -> list[MemoryDocument]:
+    def documents(self, progress: ProgressFactory = no_progress) -> list[MemoryDocument]:
         """The corpus itself; one that is to be downloaded is fetched unless it has been before.
 
         Raises:

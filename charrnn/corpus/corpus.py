@@ -1,44 +1,181 @@
-"""A corpus: texts in order, and what reading them once has told."""
+"""A corpus: documents in order, and what reading them for the first time told."""
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.corpus.documents import Document, DocumentList, ProgressFactory, no_progress
+from charrnn.corpus.documents import Document, DocumentList, MemoryDocument
 from charrnn.corpus.formats import PLAIN_TEXT, TextFormat
-from charrnn.corpus.records import SeparatorScanner, with_final_separator
-from charrnn.tokenizers.utf8 import count_chars
+from charrnn.corpus.records import SeparatorScanner, missing_separator
+from charrnn.errors import InputError
+from charrnn.files import quote
+from charrnn.tokenizers.utf8 import STEP, CodePoints, Errors, Utf8Decoder, count_chars
+
+Counts = npt.NDArray[np.int64]
+
+
+class CorpusStats:
+    """What reading a corpus tells: gathered by `add` while its documents are read for the first time.
+
+    Args:
+        separator: what ends each record; empty: the texts are not records.
+
+    Attributes:
+        faults: the first document that cannot be decoded, and where it cannot, as a message: under "strict" because of
+            invalid UTF-8, under "strict" and "replace" because it is UTF-16 or UTF-32. No entry where all can be.
+    """
+
+    def __init__(self, separator: bytes = b"") -> None:
+        self.faults: dict[Errors, str] = {}
+        self._occurs = np.zeros(0x110000, np.bool_)
+        self._ascii = b""  # the characters of ASCII that occur
+        self._separator = np.frombuffer(separator, np.uint8)
+        self._digest = hashlib.sha256()
+        self._sizes, self._chars, self._records = array("q"), array("q"), array("q")
+        self._block_sizes, self._block_chars = array("q"), array("q")
+        self._first_blocks = array("q", [0])
+        self._begin_document()
+
+    def _begin_document(self) -> None:
+        self._size = self._char_count = self._record_count = 0
+        self._scanner = SeparatorScanner(self._separator) if len(self._separator) else None
+        self._decoder: Utf8Decoder | None = Utf8Decoder()  # None: the document cannot be decoded
+        self._fault = ""
+        self._refused: tuple[Errors, ...] = ()  # where the fault counts
+
+    def add(self, chunk: bytes) -> None:
+        """Count the next bytes of the document at hand."""
+        self._digest.update(chunk)
+        chars = count_chars(chunk)
+        self._block_sizes.append(len(chunk))
+        self._block_chars.append(chars)
+        self._size += len(chunk)
+        self._char_count += chars
+        if self._scanner is not None:
+            self._record_count += len(self._scanner.feed(np.frombuffer(chunk, np.uint8)))
+        self._decode(chunk)
+
+    def _decode(self, chunk: bytes, final: bool = False) -> None:
+        for begin in range(0, max(len(chunk), 1), STEP):
+            if self._decoder is None:
+                return
+            try:
+                block = chunk[begin : begin + STEP]
+                points = self._decoder.decode(block, final)
+            except InputError as error:
+                self._fault = str(error)
+                self._refused = ("strict",) if self._decoder.fault else ("strict", "replace")
+                self._decoder = None
+            else:
+                self._note(block, points)
+
+    def _note(self, block: bytes, points: CodePoints) -> None:
+        """Note the code points of a block: mostly none is new, and that is found out faster than they are counted."""
+        if block.isascii() and not block.translate(None, self._ascii):
+            return
+        if not self._occurs.take(points, mode="clip").all():
+            self._occurs[points] = True
+            self._ascii = np.flatnonzero(self._occurs[:128]).astype(np.uint8).tobytes()
+
+    def missing_separator(self) -> bytes:
+        """Return what the last record of the document at hand lacks of its separator, to be added next."""
+        return missing_separator(self._scanner) if self._scanner is not None else b""
+
+    def end_document(self, name: str) -> None:
+        """Say that the document at hand has been read whole; `name` stands in messages."""
+        self._decode(b"", final=True)
+        for errors in self._refused:
+            self.faults.setdefault(errors, f"{quote(name)}: {self._fault}")
+        self._digest.update(self._size.to_bytes(8, "little"))
+        self._sizes.append(self._size)
+        self._chars.append(self._char_count)
+        self._records.append(self._record_count)
+        self._first_blocks.append(len(self._block_sizes))
+        self._begin_document()
+
+    def add_weights(self, weights: Counts) -> None:
+        """Count how often each record counts, after the last document."""
+        self._digest.update(weights.astype("<i8").tobytes())
+
+    @property
+    def sha256(self) -> str:
+        """A digest, in hex, of the documents and of where each ends; not of their names."""
+        return self._digest.hexdigest()
+
+    @property
+    def sizes(self) -> Counts:
+        """Bytes of each document, (D,)."""
+        return np.array(self._sizes, np.int64)
+
+    @property
+    def chars(self) -> Counts:
+        """Characters of each document, (D,): bytes that begin one in UTF-8."""
+        return np.array(self._chars, np.int64)
+
+    @property
+    def records(self) -> Counts:
+        """Records of each document, (D,)."""
+        return np.array(self._records, np.int64)
+
+    @property
+    def code_points(self) -> CodePoints:
+        """Code points that occur, ascending, byte order marks left out; of a document with a fault, some may lack."""
+        return np.flatnonzero(self._occurs).astype(np.uint32)
+
+    def blocks(self, number: int) -> tuple[Counts, Counts]:
+        """Return bytes and characters of each block in which a document was read, (B,) each; `number` is its own."""
+        first, end = self._first_blocks[number : number + 2]
+        return np.array(self._block_sizes[first:end], np.int64), np.array(self._block_chars[first:end], np.int64)
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Texts in the order they were named, none of them empty.
+    """Documents in the order they were named, none of them empty, all records ended.
 
     Attributes:
         name: as `Sources.name`.
-        parts: texts, or sequences of them, to be read any number of times. All records are ended.
-        form: how they were read.
-        weights: int64, how often each record counts; None: once.
+        parts: documents, or sequences of them, to be read any number of times.
+        stats: what reading them for the first time told.
         notes: sentences for the user, such as what was skipped.
+        text_format: how they were read.
+        weights: int64, how often each record counts; None: once.
         fingerprints: of the files read, to tell later whether they have changed.
     """
 
     name: str
     parts: Sequence[Document | DocumentList]
-    notes: list[str] = field(default_factory=list)
-    form: TextFormat = PLAIN_TEXT
-    weights: npt.NDArray[np.int64] | None = None
+    stats: CorpusStats
+    notes: Sequence[str] = ()
+    text_format: TextFormat = PLAIN_TEXT
+    weights: Counts | None = None
     fingerprints: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_texts(
+        cls, texts: Iterable[tuple[str, bytes]], text_format: TextFormat = PLAIN_TEXT, weights: Counts | None = None
+    ) -> "Corpus":
+        """Return a corpus of named texts in memory."""
+        stats, documents = CorpusStats(text_format.separator), list[MemoryDocument]()
+        for name, data in texts:
+            for chunk in MemoryDocument(name, data).chunks():
+                stats.add(chunk)
+            if end := stats.missing_separator():
+                stats.add(end)
+            if data:
+                stats.end_document(name)
+                documents.append(MemoryDocument(name, data + end))
+        if weights is not None:
+            stats.add_weights(weights)
+        return cls("texts", documents, stats, text_format=text_format, weights=weights)
+
     @property
-    def texts(self) -> Iterator[Document]:
-        """Its texts."""
+    def documents(self) -> Iterator[Document]:
+        """Its documents, in order."""
         for part in self.parts:
             if isinstance(part, DocumentList):
                 yield from part
@@ -52,56 +189,5 @@ class Corpus:
 
     @property
     def sha256(self) -> str:
-        """A digest, in hex, of the texts and of where each ends; not of their names."""
+        """As `CorpusStats.sha256`."""
         return self.stats.sha256
-
-    @cached_property
-    def stats(self) -> "CorpusStats":
-        """What reading it once has told."""
-        return self.scan(no_progress)
-
-    def scan(self, progress: ProgressFactory) -> "CorpusStats":
-        """Read it all, and keep the result for `stats`."""
-        if "stats" in self.__dict__:
-            return self.stats
-        digest = hashlib.sha256()
-        chars, sizes, records = array("q"), array("q"), array("q")
-        with progress("reading", self.size) as advance:
-            for text in self.texts:
-                ends = SeparatorScanner(np.frombuffer(self.form.separator, np.uint8)) if self.form.separator else None
-                size = count = found = 0
-                for chunk in self.chunks(text):
-                    symbols = np.frombuffer(chunk, np.uint8)
-                    digest.update(chunk)
-                    size += len(chunk)
-                    count += count_chars(chunk)
-                    found += len(ends.feed(symbols)) if ends else 0
-                    advance(len(chunk))
-                digest.update(size.to_bytes(8, "little"))
-                sizes.append(size)
-                chars.append(count)
-                records.append(found)
-        if self.weights is not None:
-            digest.update(self.weights.astype("<i8").tobytes())
-        made = CorpusStats(digest.hexdigest(), *(np.array(each, np.int64) for each in (sizes, chars, records)))
-        self.__dict__["stats"] = made
-        return made
-
-    def chunks(self, text: Document) -> Iterator[bytes]:
-        """A text's bytes; of records the last one's end too."""
-        return with_final_separator(text.chunks(), self.form.separator) if self.form.separator else text.chunks()
-
-
-@dataclass(frozen=True)
-class CorpusStats:
-    """What reading a corpus once tells.
-
-    Attributes:
-        sha256: as `Corpus.sha256`.
-        sizes, chars, records: int64, of each text: bytes, characters of UTF-8 (bytes that begin one), records.
-    """
-
-    sha256: str
-    sizes: npt.NDArray[np.int64]
-    chars: npt.NDArray[np.int64]
-    records: npt.NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Texts that can be read again and again, wherever they lie: in memory, in a file, in a spool."""
+"""Documents: texts that can be read again and again, wherever they lie: in memory, in a file, in a spool."""
 
 import os
 import tempfile
@@ -13,15 +13,14 @@ from charrnn.errors import InputError, OutputError
 from charrnn.files import quote
 
 CHUNK_BYTES = 1 << 20
-"""Bytes handed out at a time."""
-
+"""Bytes of a chunk at most."""
 
 ProgressFactory = Callable[[str, int | None], AbstractContextManager[Callable[[int], None]]]
-"""Shows progress: `with bar(title, total bytes or None) as advance: advance(bytes)`."""
+"""Shows progress: `with progress(title, total bytes or None) as advance: advance(bytes)`."""
 
 
 def no_progress(title: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
-    """Shows nothing."""
+    """Show no progress."""
     return nullcontext(lambda count: None)
 
 
@@ -34,10 +33,10 @@ class Document(Protocol):
 
     @property
     def size(self) -> int:
-        """Its bytes, unpacked but otherwise untouched."""
+        """Its bytes, unpacked; of records with the end of the last one."""
 
     def chunks(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """Its bytes, or those from `begin` to `end`, `CHUNK_BYTES` at a time.
+        """Yield its bytes, or those from `begin` to `end`, `CHUNK_BYTES` at a time or fewer.
 
         Raises:
             InputError: they can no longer be read as they were.
@@ -77,11 +76,23 @@ class FileDocument:
     def __init__(self, path: str) -> None:
         self.name = path
         self._fingerprint = fingerprint(path)
-        self.size = os.path.getsize(path)
+        self._file_size = os.path.getsize(path)
+        self._end = b""
+
+    @property
+    def size(self) -> int:
+        """See `Document.size`."""
+        return self._file_size + len(self._end)
+
+    def append(self, data: bytes) -> None:
+        """Let the text end with a few bytes that the file lacks."""
+        self._end += data
 
     def chunks(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
         """See `Document.chunks`."""
         end = self.size if end is None else end
+        last = self._end[max(0, begin - self._file_size) : max(0, end - self._file_size)]
+        end = min(end, self._file_size)
         try:
             with open(self.name, "rb", buffering=0) as stream:
                 stream.seek(begin)
@@ -93,10 +104,12 @@ class FileDocument:
                     yield chunk
         except OSError as error:
             raise InputError(f"cannot read {quote(self.name)}: {error.strerror}") from error
+        if last:
+            yield last
 
 
 def fingerprint(path: str | int) -> tuple[int, ...] | None:
-    """What tells whether a file is still the one it was; None where it has gone."""
+    """Return what tells whether a file is still the one it was; None where it has gone."""
     try:
         status = os.stat(path)
     except OSError:
@@ -124,7 +137,7 @@ class Spool:
             self._file.close()
 
     def write(self, data: bytes) -> None:
-        """Keep more.
+        """Append bytes.
 
         Raises:
             OutputError: there is no room.
@@ -145,7 +158,7 @@ class Spool:
         self.size += len(data)
 
     def read(self, begin: int, end: int) -> bytes:
-        """The bytes from `begin` to `end`."""
+        """Return the bytes from `begin` to `end`."""
         if self._file is None:
             return bytes(memoryview(self._memory)[begin:end])
         self._file.seek(begin)
@@ -154,17 +167,12 @@ class Spool:
 
 @dataclass(frozen=True)
 class SpooledDocument:
-    """A part of a spool, from `start` on. See `Document`."""
+    """A part of a spool: `size` bytes from `start` on. See `Document`."""
 
     name: str
     spool: Spool
     start: int
     size: int
-
-    @property
-    def data(self) -> bytes:
-        """All of it at once."""
-        return self.spool.read(self.start, self.start + self.size)
 
     def chunks(self, begin: int = 0, end: int | None = None) -> Iterator[bytes]:
         """See `Document.chunks`."""
@@ -174,7 +182,7 @@ class SpooledDocument:
 
 
 class DocumentList:
-    """Many small texts of one source, one after another in a spool.
+    """Many small documents of one source, one after another in a spool.
 
     Args:
         name: of the source.
@@ -191,7 +199,7 @@ class DocumentList:
         return (self._ends[-1] if self._ends else self._begin) - self._begin
 
     def add(self, line: int, data: bytes) -> None:
-        """A text that begins on this line of the source."""
+        """Append a document that begins on this line of the source."""
         self._spool.write(data)
         self._ends.append(self._spool.size)
         self._lines.append(line)

@@ -12,8 +12,8 @@ class TailExcerpt:
         self._limit, self._size = limit, 0
         self._chunks: deque[bytes] = deque()
 
-    def add(self, chunk: bytes) -> None:
-        """Take the next bytes."""
+    def add(self, number: int, chunk: bytes) -> None:
+        """Take the next bytes, of whichever text."""
         self._chunks.append(chunk)
         self._size += len(chunk)
         while self._size - len(self._chunks[0]) >= self._limit:

@@ -1,6 +1,6 @@
 """Ids of large corpora, kept in files so that a second run need not make them again.
 
-An entry is a folder of arrays, each a file of plain little-endian numbers, and `entry.json`, which tells their
+An entry is a folder of arrays, each a file of plain little-endian numbers, and `entry.json`, which has their
 types and lengths. It is made under another name and renamed when it is whole. Entries can be
 removed at any time, even while they are in use; the oldest are when there are too many.
 """
@@ -24,18 +24,19 @@ from charrnn.files import quote
 MAX_CACHE_BYTES = 32 << 30
 """Bytes of all entries together, above which the oldest are removed."""
 
-
 _ENTRY = "entry.json"
 
+_STALE_SECONDS = 24 * 3600.0
+"""The age at which an unfinished entry must have been left by a program that was killed."""
 
-_STALE = 24 * 3600.0  # seconds after which an unfinished entry was left by a program that was killed
-
+_STEP = 1 << 20
+"""Values of a file that are changed at a time."""
 
 Array = npt.NDArray[Any]
 
 
 class Entry:
-    """What was kept: `document`, plain JSON, and arrays that are mapped, not read; they stay if the files go.
+    """What is kept under a key: `info`, plain JSON, and arrays that are mapped, not read; they stay if the files go.
 
     Args:
         folder: of the entry.
@@ -46,7 +47,7 @@ class Entry:
 
     def __init__(self, folder: Path) -> None:
         table = json.loads((folder / _ENTRY).read_bytes())
-        self.document: dict[str, Any] = table["document"]
+        self.info: dict[str, Any] = table["document"]
         self._arrays = {name: _mapped(folder / name, kind, size) for name, (kind, size) in table["arrays"].items()}
         os.utime(folder)  # it is in use: others go before it
 
@@ -62,13 +63,13 @@ def _mapped(path: Path, kind: str, size: int) -> Array:
 
 
 class ArrayWriter:
-    """An array that grows: in a file, or in memory where there is none."""
+    """An array that grows: in a file, or in memory where no path is given."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.size = 0
         self.dtype = np.dtype(np.uint8)
         self._parts: list[Array] = []
-        self._file: IO[bytes] | None = None if path is None else path.open("wb")
+        self._file: IO[bytes] | None = None if path is None else path.open("w+b")
 
     def add(self, values: Array) -> None:
         """Append values, all of one type from call to call. Raises OSError."""
@@ -83,12 +84,28 @@ class ArrayWriter:
         else:
             self._file.write(np.ascontiguousarray(values).data)
 
+    def remap(self, table: Array) -> None:
+        """Replace every value by the entry of `table` that it numbers; their type is no wider. Raises OSError."""
+        old, self.dtype = self.dtype, table.dtype
+        assert table.itemsize <= old.itemsize, "values of a wider type"
+        if self._file is None:
+            for number, part in enumerate(self._parts):
+                self._parts[number] = table[part]
+            return
+        for begin in range(0, self.size, _STEP):  # what is written never reaches what is still to be read
+            self._file.seek(begin * old.itemsize)
+            values = np.frombuffer(self._file.read(min(_STEP, self.size - begin) * old.itemsize), old)
+            self._file.seek(begin * table.itemsize)
+            self._file.write(table[values].data)
+        self._file.seek(0, os.SEEK_END)
+        self._file.truncate(self.size * table.itemsize)
+
     def array(self) -> Array:
-        """What has been added, where there is no file."""
+        """Return what has been added, where there is no file."""
         return np.concatenate(self._parts) if self._parts else np.zeros(0, self.dtype)
 
     def close(self, *, durable: bool) -> None:
-        """Close the file; `durable` makes sure of it. Raises OSError."""
+        """Close the file; `durable` waits until it is on the disk. Raises OSError."""
         if self._file is not None and not self._file.closed:
             with self._file:
                 if durable:
@@ -102,28 +119,28 @@ class PendingEntry:
     entry: Entry
 
     def __init__(self, folder: Path) -> None:
-        self.document: dict[str, Any] = {}
+        self.info: dict[str, Any] = {}
         self._folder = folder
-        self._sinks: dict[str, ArrayWriter] = {}
+        self._writers: dict[str, ArrayWriter] = {}
 
-    def sink(self, name: str) -> ArrayWriter:
-        """A new array."""
-        self._sinks[name] = ArrayWriter(self._folder / name)
-        return self._sinks[name]
+    def writer(self, name: str) -> ArrayWriter:
+        """Return a writer of a new array."""
+        self._writers[name] = ArrayWriter(self._folder / name)
+        return self._writers[name]
 
     def finish(self) -> None:
         """Write all that is left. Raises OSError."""
-        for sink in self._sinks.values():
-            sink.close(durable=True)
-        arrays = {name: (sink.dtype.newbyteorder("<").str, sink.size) for name, sink in self._sinks.items()}
-        (self._folder / _ENTRY).write_bytes(json.dumps({"document": self.document, "arrays": arrays}).encode())
+        for writer in self._writers.values():
+            writer.close(durable=True)
+        arrays = {name: (writer.dtype.newbyteorder("<").str, writer.size) for name, writer in self._writers.items()}
+        (self._folder / _ENTRY).write_bytes(json.dumps({"document": self.info, "arrays": arrays}).encode())
         self.entry = Entry(self._folder)
 
     def abandon(self) -> None:
         """Remove it."""
-        for sink in self._sinks.values():
+        for writer in self._writers.values():
             with contextlib.suppress(OSError):
-                sink.close(durable=False)
+                writer.close(durable=False)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -131,14 +148,14 @@ class IdCache:
     """Entries in a folder, by key.
 
     Args:
-        folder: made if need be. cap: bytes of all entries.
+        folder: made if need be. max_bytes: of all entries.
     """
 
-    def __init__(self, folder: Path, cap: int = MAX_CACHE_BYTES) -> None:
-        self.folder, self.cap = folder, cap
+    def __init__(self, folder: Path, max_bytes: int = MAX_CACHE_BYTES) -> None:
+        self.folder, self.max_bytes = folder, max_bytes
 
     def get(self, key: str) -> Entry | None:
-        """What is kept under a key; None where there is nothing whole."""
+        """Return what is kept under a key; None where there is nothing whole."""
         try:
             return Entry(self.folder / key)
         except (OSError, ValueError, KeyError, TypeError):
@@ -146,24 +163,24 @@ class IdCache:
 
     @contextlib.contextmanager
     def create(self, key: str) -> Iterator[PendingEntry]:
-        """An entry to fill; it is kept when the block ends well, and removed otherwise.
+        """Give an entry to fill; it is kept when the block ends well, and removed otherwise.
 
         Raises:
             OutputError: it cannot be written.
         """
-        draft = None
+        pending = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # texts may be private
             temporary = self.folder / f".{key}.tmp-{os.urandom(8).hex()}"
             temporary.mkdir(mode=0o700)
-            draft = PendingEntry(temporary)
-            yield draft
-            draft.finish()
+            pending = PendingEntry(temporary)
+            yield pending
+            pending.finish()
             self._evict(sum(file.stat().st_size for file in temporary.iterdir()))
             self._put(temporary, self.folder / key)
         except BaseException as error:
-            if draft is not None:
-                draft.abandon()
+            if pending is not None:
+                pending.abandon()
             if isinstance(error, OSError):
                 raise OutputError(
                     f"cannot keep the ids of the text in {quote(self.folder)}: {error.strerror}; $XDG_CACHE_HOME names"
@@ -193,13 +210,13 @@ class IdCache:
             with contextlib.suppress(OSError):
                 used = folder.stat().st_mtime
                 if folder.name.startswith("."):
-                    if time.time() - used > _STALE:
+                    if time.time() - used > _STALE_SECONDS:
                         shutil.rmtree(folder, ignore_errors=True)
                     continue
                 found.append((used, sum(file.stat().st_size for file in folder.iterdir()), folder))
         total = size + sum(held for _, held, _ in found)
         for _, held, folder in sorted(found):
-            if total <= self.cap:
+            if total <= self.max_bytes:
                 break
             shutil.rmtree(folder, ignore_errors=True)
             total -= held

@@ -1,14 +1,14 @@
 """From a corpus to what a run learns from: split, vocabulary, ids.
 
-A corpus is read several times, a piece at a time, so that it need not fit into memory. With a cache
-the ids go into files, and are found there the next time.
+Documents are read a chunk at a time, once, so that a corpus need not fit into memory; a tokenizer that has to be
+trained reads them once before. With a cache the ids go into files, and are found there the next time.
 """
 
 import hashlib
 import itertools
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,22 +16,23 @@ import numpy as np
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import ProgressFactory, no_progress
 from charrnn.dataset.dataset import MAX_EXACT_CHARS, Dataset, Ids, TextCounts, TokenStream
-from charrnn.dataset.encode import encode, make_tokenizer
+from charrnn.dataset.encode import StreamWriter, encode, make_tokenizer, trim_vocabulary
 from charrnn.dataset.excerpts import HeadExcerpt, TailExcerpt
 from charrnn.dataset.id_cache import ArrayWriter, Entry, IdCache
-from charrnn.dataset.split import CorpusPart, split_corpus, whole
+from charrnn.dataset.split import Split, WholeSplit, split_corpus
 from charrnn.errors import InputError
+from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer, tokenizer_from_table
 from charrnn.version import __version__
 
-TRAIN_END = 5_000_000
+MAX_TRAIN_END = 5_000_000
 """Bytes of the text to train on that are kept, for what a trained model is compared with."""
 
+_MAX_VAL_BYTES = 4 * MAX_EXACT_CHARS
+"""Bytes of validation text that are kept for that."""
 
-_KEPT = 4 * MAX_EXACT_CHARS  # bytes of validation text that are kept for that
-
-
-_LAYOUT = 1  # of an entry in the store
+_LAYOUT = 1
+"""Of an entry in the cache."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class PrepareOptions:
     Attributes:
         tokenizer: the name of one to make from the part to train on: "char", "byte", "sentencepiece" or
             "sentencepiece-bpe".
-        fraction: the share to validate on, in symbols (characters, where one has several) or in records.
+        val_fraction: the share to validate on: of the characters (of "byte": of the bytes), or of the records.
         errors: "strict" or "replace", for invalid UTF-8.
         seed: of the choice of records.
         vocab_size: of a sentencepiece model; None: what suits the text.
@@ -49,7 +50,7 @@ class PrepareOptions:
     """
 
     tokenizer: str = "char"
-    fraction: float = 0.1
+    val_fraction: float = 0.1
     errors: str = "strict"
     seed: int = 0
     vocab_size: int | None = None
@@ -58,110 +59,164 @@ class PrepareOptions:
 
 def prepare(
     corpus: Corpus,
-    validation: Corpus | None,
-    how: PrepareOptions,
+    val: Corpus | None,
+    options: PrepareOptions,
     *,
+    cache: IdCache | None = None,
     tokenizer: Tokenizer | None = None,
-    store: IdCache | None = None,
     progress: ProgressFactory = no_progress,
 ) -> Dataset:
     """Split and encode a corpus.
 
     Args:
-        corpus: to train on. validation: to validate on; None takes a part of `corpus`.
-        how: what to make of it.
+        corpus: to train on. val: to validate on; None takes a part of `corpus`.
+        options: how it becomes ids.
+        cache: where the ids are kept, and looked for; None keeps them in memory.
         tokenizer: made before, by a preparation like this one; None makes one.
-        store: where the ids are kept, and looked for; None keeps them in memory.
-        bar: shows progress.
+        progress: shows progress.
 
     Raises:
         InputError: a text cannot be decoded, or is too short for the split.
-        UsageError: the vocabulary cannot have that size. OutputError: the store cannot be written.
+        UsageError: the vocabulary cannot have that size. OutputError: the cache cannot be written.
     """
-    for each in (corpus, validation):
-        if each is not None:
-            each.scan(progress)
-    if validation is not None:
-        parts = whole(corpus), whole(validation)
-    else:
-        parts = split_corpus(corpus, how.fraction, by_char=how.tokenizer != "byte", seed=how.seed)
-    if store is None:
-        sinks = dict[str, ArrayWriter]()
-        document = _fill(parts, how, tokenizer, lambda name: sinks.setdefault(name, ArrayWriter()), progress)
-        return _split(document, {name: sink.array() for name, sink in sinks.items()}, corpus.form.separator)
-    key = _key(corpus, validation, how)
-    entry = store.get(key)
+    separator = corpus.text_format.separator
+    if cache is None:
+        writers = dict[str, ArrayWriter]()
+        info = _fill(corpus, val, options, tokenizer, lambda name: writers.setdefault(name, ArrayWriter()), progress)
+        return _dataset(info, {name: writer.array() for name, writer in writers.items()}, separator)
+    key = _key(corpus, val, options)
+    entry = cache.get(key)
     if entry is None or (tokenizer is not None and not np.array_equal(entry["table"], tokenizer.table)):
-        with store.create(key) as draft:
-            draft.document |= _fill(parts, how, tokenizer, draft.sink, progress)
-        entry = draft.entry
-    return _split(entry.document, entry, corpus.form.separator)
+        with cache.create(key) as pending:
+            pending.info |= _fill(corpus, val, options, tokenizer, pending.writer, progress)
+        entry = pending.entry
+    return _dataset(entry.info, entry, separator)
+
+
+def _splits(corpus: Corpus, val: Corpus | None, options: PrepareOptions) -> list[tuple[Corpus, Split]]:
+    """Return what is to be encoded, and how it is split.
+
+    Raises:
+        InputError: a text cannot be decoded, or is too short for the split.
+    """
+    if val is None:
+        by_char = options.tokenizer != "byte"
+        found = [(corpus, split_corpus(corpus, options.val_fraction, by_char=by_char, seed=options.seed))]
+    else:
+        found = [(corpus, WholeSplit(corpus, train=True)), (val, WholeSplit(val, train=False))]
+    if options.tokenizer != "byte":
+        for each, _ in found:
+            if options.errors in each.stats.faults:
+                raise InputError(each.stats.faults[options.errors])
+    return found
 
 
 def _fill(
-    parts: tuple[CorpusPart, CorpusPart],
-    how: PrepareOptions,
+    corpus: Corpus,
+    val: Corpus | None,
+    options: PrepareOptions,
     tokenizer: Tokenizer | None,
-    sink: Callable[[str], ArrayWriter],
+    new_writer: Callable[[str], ArrayWriter],
     progress: ProgressFactory,
 ) -> dict[str, Any]:
-    """Put all arrays of a split into sinks; the rest of it is returned."""
+    """Write all arrays of a dataset, and return the rest of it as plain JSON. Raises as `prepare`, and OSError."""
+    separator = corpus.text_format.separator
+    splits = _splits(corpus, val, options)
+    split = splits[0][1]
+    all_known = isinstance(split, WholeSplit) and options.min_count <= 1
+    trim = tokenizer is None and options.tokenizer == "char" and not all_known
     if tokenizer is None:
         tokenizer = make_tokenizer(
-            how.tokenizer, parts[0], how.errors, vocab_size=how.vocab_size, min_count=how.min_count, progress=progress
+            options.tokenizer,
+            corpus,
+            split,
+            options.errors,
+            vocab_size=options.vocab_size,
+            progress=progress,
         )
-    document: dict[str, Any] = {"tokenizer": tokenizer.name}
-    separator = parts[0].corpus.form.separator
-    tail, head = TailExcerpt(TRAIN_END), HeadExcerpt(_KEPT)
-    for name, part, watch in (
-        ("train", parts[0], lambda _, chunk: tail.add(chunk)),
-        ("val", parts[1], head.add),
-    ):
-        ids, starts = sink(name), sink(f"{name}.starts")
-        ids.add(tokenizer.encode(b""))  # their types, should nothing follow
-        starts.add(np.zeros(0, np.int64))
-        counts = encode(tokenizer, part, how.errors, ids=ids, starts=starts, watch=watch, progress=progress)
-        document[name] = asdict(counts)
-        if name == "train" and not ids.size:
-            raise InputError("the text to train on is empty")
-    val_texts = head.texts(separator)
-    document["val_texts"] = list(map(len, val_texts))
-    document["weighted"] = parts[0].weights is not None
+    tail, head = TailExcerpt(MAX_TRAIN_END), HeadExcerpt(_MAX_VAL_BYTES)
+    train_writer, val_writer = (
+        StreamWriter(
+            tokenizer,
+            options.errors,
+            new_writer(name),
+            new_writer(f"{name}.starts"),
+            separator=separator,
+            excerpt=excerpt.add,
+            count_ids=trim,
+        )
+        for name, excerpt in (("train", tail), ("val", head))
+    )
+    with progress("encoding", sum(each.size for each, _ in splits)) as advance:
+        for each, how in splits:
+            encode(each, how, train_writer, val_writer, advance)
+    if trim:
+        assert isinstance(tokenizer, CharTokenizer)
+        tokenizer = trim_vocabulary(tokenizer, train_writer, val_writer, separator, options.min_count)
+    if not train_writer.ids.size:
+        raise InputError("the text to train on is empty")
+    val_texts, weights = head.texts(separator), split.train_weights
     for name, array in (
         ("table", tokenizer.table),
-        ("weights", np.zeros(0, np.int64) if parts[0].weights is None else parts[0].weights),
+        ("weights", np.zeros(0, np.int64) if weights is None else weights),
         ("train_end", np.frombuffer(tail.text(), np.uint8)),
         ("val_texts", np.frombuffer(b"".join(val_texts), np.uint8)),
     ):
-        sink(name).add(array)
-    return document
+        new_writer(name).add(array)
+    return {
+        "tokenizer": tokenizer.name,
+        "train": _counts_to_json(train_writer.counts),
+        "val": _counts_to_json(val_writer.counts),
+        "val_texts": list(map(len, val_texts)),
+        "weighted": weights is not None,
+    }
 
 
-def _split(document: Mapping[str, Any], arrays: Mapping[str, Ids] | Entry, separator: bytes) -> Dataset:
-    """What `_fill` made."""
-    weights = np.array(arrays["weights"]) if document["weighted"] else None
+def _counts_to_json(counts: TextCounts) -> dict[str, int]:
+    return {
+        "bytes": counts.bytes,
+        "chars": counts.chars,
+        "words": counts.words,
+        "unknowns": counts.unknowns,
+        "replaced": counts.replaced,
+    }
+
+
+def _counts_from_json(stored: Mapping[str, int]) -> TextCounts:
+    return TextCounts(
+        bytes=stored["bytes"],
+        chars=stored["chars"],
+        words=stored["words"],
+        unknowns=stored["unknowns"],
+        replaced=stored["replaced"],
+    )
+
+
+def _dataset(info: Mapping[str, Any], arrays: Mapping[str, Ids] | Entry, separator: bytes) -> Dataset:
+    """Return what `_fill` made."""
+    weights = np.array(arrays["weights"]) if info["weighted"] else None
     records, texts = bool(separator), arrays["val_texts"].tobytes()
-    bounds = np.cumsum([0, *document["val_texts"]]).tolist()
+    bounds = np.cumsum([0, *info["val_texts"]]).tolist()
     return Dataset(
-        tokenizer_from_table(document["tokenizer"], np.array(arrays["table"])),
+        tokenizer_from_table(info["tokenizer"], np.array(arrays["table"])),
         TokenStream(arrays["train"], arrays["train.starts"], records, weights),
         TokenStream(arrays["val"], arrays["val.starts"], records),
-        TextCounts(**document["train"]),
-        TextCounts(**document["val"]),
+        _counts_from_json(info["train"]),
+        _counts_from_json(info["val"]),
         arrays["train_end"].tobytes(),
         tuple(texts[a:b] for a, b in itertools.pairwise(bounds)),
         separator,
     )
 
 
-def _key(corpus: Corpus, validation: Corpus | None, how: PrepareOptions) -> str:
-    """Of an entry in the store: all that decides what is in it."""
+def _key(corpus: Corpus, val: Corpus | None, options: PrepareOptions) -> str:
+    """Return the key of an entry in the cache: a digest of all that decides what is in it."""
     what = [
         __version__,
         _LAYOUT,
         corpus.sha256,
-        None if validation is None else validation.sha256,
-        corpus.form.separator.hex(),
-        list(asdict(how).values()),
+        None if val is None else val.sha256,
+        corpus.text_format.separator.hex(),
+        [options.tokenizer, options.val_fraction, options.errors, options.seed, options.vocab_size, options.min_count],
     ]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]

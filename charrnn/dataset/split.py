@@ -1,124 +1,166 @@
-"""Which side of a corpus is trained on and which is validated on, before either is encoded."""
+"""Which side of a corpus is trained on and which is validated on.
+
+A `Split` is asked once for each document, and gives a function that takes its chunks one after another and cuts each:
+`encode` reads a document once and fills both sides.
+"""
 
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.corpus.corpus import Corpus
-from charrnn.corpus.documents import Document
-from charrnn.corpus.records import select_records
+from charrnn.corpus.corpus import Corpus, Counts
+from charrnn.corpus.records import SeparatorScanner
 from charrnn.errors import InputError
 from charrnn.rng import RngStream, generator
-from charrnn.tokenizers.utf8 import char_starts, count_chars
+from charrnn.tokenizers.utf8 import char_starts
 
-Texts = Iterator[tuple[Document, Iterator[bytes]]]
-"""Texts, and of each the bytes that belong to the part."""
+ChunkCut = Callable[[bytes], tuple[bytes, bytes]]
+"""Takes a document's chunks in order and returns of each the bytes to train on and those to validate on."""
 
 
-@dataclass(frozen=True)
-class CorpusPart:
-    """Some of a corpus's text, to be read any number of times.
+class Split(Protocol):
+    """Cuts the documents of a corpus.
 
     Attributes:
-        corpus: what it is a part of.
-        texts: reads it. size: its bytes, roughly.
-        weights: as `Corpus.weights`, of this part's records.
+        train_bytes: about how many bytes are trained on.
+        train_weights: how often each record to train on counts; None: once.
     """
 
-    corpus: Corpus
-    texts: Callable[[], Texts]
-    size: int
-    weights: npt.NDArray[np.int64] | None = None
+    train_bytes: int
+    train_weights: Counts | None
+
+    def cut(self, number: int) -> ChunkCut:
+        """Return what cuts the chunks of the document of this number."""
 
 
-def whole(corpus: Corpus) -> CorpusPart:
-    """All of it."""
-    return CorpusPart(
-        corpus, lambda: ((text, corpus.chunks(text)) for text in corpus.texts), corpus.size, corpus.weights
-    )
+def _train_on(chunk: bytes) -> tuple[bytes, bytes]:
+    return chunk, b""
 
 
-def split_corpus(corpus: Corpus, fraction: float, *, by_char: bool, seed: int) -> tuple[CorpusPart, CorpusPart]:
-    """What to train on, and the `fraction` to validate on: records chosen at random, else the end of the text.
+def _validate_on(chunk: bytes) -> tuple[bytes, bytes]:
+    return b"", chunk
 
-    Of N symbols the first int(N * (1 - fraction)) are trained on, as nanoGPT cuts a text.
+
+class WholeSplit:
+    """All of a corpus on one side. See `Split`."""
+
+    def __init__(self, corpus: Corpus, *, train: bool) -> None:
+        self.train_bytes = corpus.size if train else 0
+        self.train_weights = corpus.weights if train else None
+        self._cut = _train_on if train else _validate_on
+
+    def cut(self, number: int) -> ChunkCut:
+        """See `Split.cut`."""
+        return self._cut
+
+
+class PositionSplit:
+    """The beginning of a corpus to train on, the rest to validate on. See `Split`.
 
     Args:
-        by_char: whether symbols are characters of UTF-8; else bytes.
+        middle: the number of the document that is cut. position: in it, in bytes.
+    """
+
+    def __init__(self, corpus: Corpus, middle: int, position: int) -> None:
+        self.train_bytes = int(corpus.stats.sizes[:middle].sum()) + position
+        self.train_weights: Counts | None = None
+        self._middle, self._position = middle, position
+
+    def cut(self, number: int) -> ChunkCut:
+        """See `Split.cut`."""
+        if number != self._middle:
+            return _train_on if number < self._middle else _validate_on
+        left = self._position
+
+        def cut(chunk: bytes) -> tuple[bytes, bytes]:
+            nonlocal left
+            train, val = chunk[:left], chunk[left:]
+            left -= len(train)
+            return train, val
+
+        return cut
+
+
+class RecordSplit:
+    """Chosen records to validate on, all others to train on. See `Split`.
+
+    Args:
+        train: whether a record is trained on, in the order of the corpus, (R,).
+    """
+
+    def __init__(self, corpus: Corpus, train: npt.NDArray[np.bool_]) -> None:
+        held_out = int(np.count_nonzero(~train))
+        self.train_bytes = corpus.size - int(corpus.size * held_out / len(train))
+        self.train_weights = None if corpus.weights is None else corpus.weights[train]
+        self._train = train
+        self._separator = np.frombuffer(corpus.text_format.separator, np.uint8)
+        self._firsts = np.cumsum(corpus.stats.records) - corpus.stats.records
+
+    def cut(self, number: int) -> ChunkCut:
+        """See `Split.cut`."""
+        first, scanner = int(self._firsts[number]), SeparatorScanner(self._separator)
+
+        def cut(chunk: bytes) -> tuple[bytes, bytes]:
+            nonlocal first
+            data = np.frombuffer(chunk, np.uint8)
+            ends = scanner.feed(data)
+            lengths = np.diff(ends, prepend=0, append=len(data))
+            sides = self._train[first : first + len(lengths)]
+            # after the last separator of all there is no record more
+            sides = np.append(sides, np.zeros(len(lengths) - len(sides), bool))
+            first += len(ends)
+            train = np.repeat(sides, lengths)
+            return data[train].tobytes(), data[~train].tobytes()
+
+        return cut
+
+
+def split_corpus(corpus: Corpus, fraction: float, *, by_char: bool, seed: int) -> Split:
+    """Return a split with the `fraction` to validate on: records chosen at random, else the end of the text.
+
+    Of N characters or bytes the first int(N * (1 - fraction)) are trained on, as nanoGPT cuts a text.
+
+    Args:
+        by_char: whether characters of UTF-8 are counted; else bytes.
         seed: of the choice of records.
 
     Raises:
         InputError: the text is too short.
     """
-    stats = corpus.stats
-    records = bool(corpus.form.separator)
-    sizes = stats.chars if by_char else stats.sizes
-    count = int(stats.records.sum() if records else sizes.sum())
     if fraction == 0:
-        return whole(corpus), CorpusPart(corpus, lambda: iter(()), 0)
+        return WholeSplit(corpus, train=True)
+    records = bool(corpus.text_format.separator)
+    counts = corpus.stats.records if records else corpus.stats.chars if by_char else corpus.stats.sizes
+    count = int(counts.sum())
     held_out = max(1, round(count * fraction)) if records else count - int(count * (1 - fraction))
     if not 0 < held_out < count:
         needed = 2 if records else next(n for n in itertools.count(2) if int(n * (1 - fraction)))
-        what = "records" if records else "symbols"
+        unit = ("record" if records else "character" if by_char else "byte") + "s" * (count != 1)
         raise InputError(
-            f"the text has {count:,} {what}, and --val-fraction {fraction:g} needs {needed:,}, so that some are"
+            f"the text has {count:,} {unit}, and --val-fraction {fraction:g} needs {needed:,}, so that some are"
             " left to train on; lower it"
         )
     if records:
-        return _choose(corpus, count, held_out, seed)
-    return _cut(corpus, sizes, count - held_out, by_char)
+        train = np.ones(count, bool)
+        train[generator(seed, RngStream.SPLIT).permutation(count)[:held_out]] = False
+        return RecordSplit(corpus, train)
+    ends = np.cumsum(counts)
+    middle = int(np.searchsorted(ends, count - held_out, "left"))  # the document that is cut, perhaps at its end
+    left = count - held_out - int(ends[middle] - counts[middle])
+    return PositionSplit(corpus, middle, _position(corpus, middle, left) if by_char else left)
 
 
-def _choose(corpus: Corpus, count: int, held_out: int, seed: int) -> tuple[CorpusPart, CorpusPart]:
-    kept = np.ones(count, bool)
-    kept[generator(seed, RngStream.SPLIT).permutation(count)[:held_out]] = False
-    firsts = np.cumsum(corpus.stats.records) - corpus.stats.records
-
-    def texts(chosen: npt.NDArray[np.bool_]) -> Texts:
-        for text, first in zip(corpus.texts, firsts.tolist(), strict=True):
-            yield text, select_records(corpus.chunks(text), corpus.form.separator, chosen, first)
-
-    size = int(corpus.size * held_out / count)
-    weights = None if corpus.weights is None else corpus.weights[kept]
-    return (
-        CorpusPart(corpus, lambda: texts(kept), corpus.size - size, weights),
-        CorpusPart(corpus, lambda: texts(~kept), size),
-    )
-
-
-def _cut(corpus: Corpus, sizes: npt.NDArray[np.int64], keep: int, by_char: bool) -> tuple[CorpusPart, CorpusPart]:
-    ends = np.cumsum(sizes)
-    middle = int(np.searchsorted(ends, keep, "left"))  # the text that is cut, perhaps at its end
-    text = next(itertools.islice(corpus.texts, middle, None))
-    place = _place(text, keep - int(ends[middle] - sizes[middle]), by_char)
-
-    def texts(first: bool) -> Texts:
-        for number, each in enumerate(corpus.texts):
-            if number == middle:
-                begin, end = (0, place) if first else (place, each.size)
-            elif (number < middle) != first:
-                continue
-            else:
-                begin, end = 0, each.size
-            if begin < end:
-                yield each, each.chunks(begin, end)
-
-    size = int(corpus.stats.sizes[:middle].sum()) + place
-    return CorpusPart(corpus, lambda: texts(True), size), CorpusPart(corpus, lambda: texts(False), corpus.size - size)
-
-
-def _place(text: Document, symbols: int, by_char: bool) -> int:
-    """Where in a text, in bytes, its first `symbols` symbols end."""
-    if not by_char:
-        return symbols
-    begin = 0
-    for chunk in text.chunks():
-        count = count_chars(chunk)
-        if symbols < count:
-            return begin + int(char_starts(chunk)[symbols])
-        symbols -= count
-        begin += len(chunk)
-    return begin
+def _position(corpus: Corpus, number: int, chars: int) -> int:
+    """Return where in a document, in bytes, its first `chars` characters end: one block of it is read."""
+    sizes, counts = corpus.stats.blocks(number)
+    ends = np.cumsum(counts)
+    block = int(np.searchsorted(ends, chars, "right"))  # the first with a character more
+    if block == len(ends):
+        return int(sizes.sum())
+    begin = int(sizes[:block].sum())
+    document = next(itertools.islice(corpus.documents, number, None))
+    data = b"".join(document.chunks(begin, begin + int(sizes[block])))
+    return begin + int(char_starts(data)[chars - int(ends[block] - counts[block])])

@@ -53,11 +53,7 @@ def read_corpora(
             note(message, "info")
         return corpus
 
-    corpora = text if isinstance(text, Corpus) else read(text), None if val is None else read(val)
-    for each in corpora:
-        if each is not None:
-            each.scan(progress)
-    return corpora
+    return text if isinstance(text, Corpus) else read(text), None if val is None else read(val)
 
 
 def corpus_digest(corpus: Corpus, val: Corpus | None) -> str:
@@ -99,7 +95,7 @@ def make_dataset(
     )
     large = corpus.size + (val.size if val is not None else 0) > reader.MAX_IN_MEMORY
     cache = IdCache(cache_folder() / "ids") if large else None
-    dataset = prepare(corpus, val, options, tokenizer=tokenizer, store=cache, progress=progress)
+    dataset = prepare(corpus, val, options, tokenizer=tokenizer, cache=cache, progress=progress)
     replaced = dataset.train_counts.replaced + dataset.val_counts.replaced
     if replaced:
         note(f"{replaced:,} invalid pieces of UTF-8 are read as U+FFFD", "warning")

@@ -149,7 +149,7 @@ def test_a_corpus_is_fetched_once(serve: Serve, cache: Path) -> None:
     assert recipe.fetch(progress) == cached(recipe.name, recipe.bytes, recipe.sha256) == path
     assert server.asked == ["/names.txt"]
     assert left(cache) == ["names.txt"]
-    assert [text.data for text in recipe.texts()] == [BODY]
+    assert [text.data for text in recipe.documents()] == [BODY]
     assert recipe.is_available
 
 

@@ -138,10 +138,10 @@ def test_the_same_corpus_from_anywhere(tmp_path: Path, monkeypatch: pytest.Monke
                 threading.Thread(target=Path("fifo").write_bytes, args=(TEXT,), daemon=True).start()
             corpus = read_corpus([name], limit=limit)
             assert corpus.sha256 == expected.sha256
-            assert [data_of(text) for text in corpus.texts] == [TEXT]
+            assert [data_of(text) for text in corpus.documents] == [TEXT]
             assert corpus.size == len(TEXT)
             assert corpus.stats.chars.tolist() == [len(TEXT.decode())]
-            assert isinstance(next(corpus.texts), FileDocument) == (limit < len(TEXT) and name == "a.txt")
+            assert isinstance(next(corpus.documents), FileDocument) == (limit < len(TEXT) and name == "a.txt")
 
 
 def test_structured_sources_larger_than_memory() -> None:
@@ -150,10 +150,10 @@ def test_structured_sources_larger_than_memory() -> None:
     found = [read_corpus(["d.jsonl"], TextFormat(jsonl="t"), limit=limit) for limit in (0, 100, 10**6)]
     assert len({corpus.sha256 for corpus in found}) == 1
     for corpus in found:
-        assert [data_of(text).decode() for text in corpus.texts] == [f"text {n}" * 9 for n in range(50)]
-        assert [text.name for text in corpus.texts][9] == "d.jsonl, line 10"
+        assert [data_of(text).decode() for text in corpus.documents] == [f"text {n}" * 9 for n in range(50)]
+        assert [text.name for text in corpus.documents][9] == "d.jsonl, line 10"
     whole = read_corpus(["d.jsonl"], TextFormat(jsonl="t", separator=b"\n"), limit=0)
-    assert [data_of(text) for text in whole.texts] == ["".join(f"text {n}" * 9 + "\n" for n in range(50)).encode()]
+    assert [data_of(text) for text in whole.documents] == ["".join(f"text {n}" * 9 + "\n" for n in range(50)).encode()]
     assert whole.stats.records.tolist() == [50]
 
 
@@ -228,8 +228,8 @@ CASES: list[dict[str, Any]] = [
     {"tokenizer": "sentencepiece"},
     {"separator": b"\n"},
     {"separator": b"\n\n", "tokenizer": "byte"},
-    {"fraction": 0.5, "min_count": 3},
-    {"fraction": 0.0},
+    {"val_fraction": 0.5, "min_count": 3},
+    {"val_fraction": 0.0},
 ]
 
 
@@ -247,11 +247,11 @@ def test_in_04_in_19_files_or_memory(
         monkeypatch.setattr(module, "CHUNK_BYTES", chunk)
     store = IdCache(tmp_path)
     for _ in range(2):
-        found = prepare(corpus_of(*held, separator=separator), None, how, store=store)
+        found = prepare(corpus_of(*held, separator=separator), None, how, cache=store)
         equal(found, expected)
         assert isinstance(found.train.ids, np.memmap)
     assert len(list(tmp_path.iterdir())) == 1
-    given = prepare(corpus_of(*held), corpus_of(b"other ABC\n"), PrepareOptions(), store=store)
+    given = prepare(corpus_of(*held), corpus_of(b"other ABC\n"), PrepareOptions(), cache=store)
     equal(given, prepare(corpus_of(*held), corpus_of(b"other ABC\n"), PrepareOptions()))
     assert len(list(tmp_path.iterdir())) == (3 if case == {} else 2) - (case == {})
 
@@ -260,19 +260,19 @@ def test_the_smallest_type_that_holds_every_id(tmp_path: Path) -> None:
     """IN-19: uint8, uint16, uint32 by the vocabulary."""
     for count, dtype in ((100, np.uint8), (255, np.uint8), (256, np.uint16), (66_000, np.uint32)):
         text = "".join(map(chr, range(0x10000, 0x10000 + count))).encode()
-        made = prepare(corpus_of(text), None, PrepareOptions(fraction=0), store=IdCache(tmp_path))
+        made = prepare(corpus_of(text), None, PrepareOptions(val_fraction=0), cache=IdCache(tmp_path))
         assert made.train.ids.dtype == dtype
         assert made.train.ids.tolist() == list(range(count))
 
 
 def test_every_answer_has_an_entry_of_its_own(tmp_path: Path) -> None:
     made = [
-        (TEXT, {}, b""), (TEXT + b"x", {}, b""), (TEXT, {"tokenizer": "byte"}, b""), (TEXT, {"fraction": 0.2}, b""),
+        (TEXT, {}, b""), (TEXT + b"x", {}, b""), (TEXT, {"tokenizer": "byte"}, b""), (TEXT, {"val_fraction": 0.2}, b""),
         (TEXT, {"min_count": 2}, b""), (TEXT, {}, b"\n"), (TEXT, {"seed": 1}, b"\n"), (TEXT, {}, b" "),
         (TEXT, {"tokenizer": "sentencepiece"}, b""), (TEXT, {"tokenizer": "sentencepiece", "vocab_size": 259}, b""),
     ]  # fmt: skip
     for text, how, separator in made:
-        prepare(corpus_of(text, separator=separator), None, PrepareOptions(**how), store=IdCache(tmp_path))  # type: ignore[arg-type]
+        prepare(corpus_of(text, separator=separator), None, PrepareOptions(**how), cache=IdCache(tmp_path))  # type: ignore[arg-type]
     assert len(list(tmp_path.iterdir())) == len(made)
 
 
@@ -335,7 +335,7 @@ def test_a_large_corpus_trains_the_same_model(
     for path in sorted(Path("cache").rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     assert run("train", "--resume", "--out", "two", "--steps", "8").code == 0
-    assert calls == ["", ""]
+    assert calls == [""]
     assert model_bytes("two") == model_bytes("three")
 
 

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.corpus.records import SeparatorScanner, insert_bos, select_records, with_final_separator
+from charrnn.corpus.records import SeparatorScanner, insert_bos, with_final_separator
 from charrnn.dataset import batches as rows
 from charrnn.dataset.batches import BatchLoader
 from charrnn.dataset.dataset import TokenStream
 from charrnn.dataset.prepare import PrepareOptions, prepare
+from charrnn.dataset.split import RecordSplit
 from charrnn.errors import InputError
 from charrnn.tokenizers.byte import ByteTokenizer
 from tests.trainings import corpus_of, split_of
@@ -21,6 +22,7 @@ SEPARATORS = [b"\n", b"a", b"ab", b"aa", b"aba", b"\n\n", b"aab"]
 
 texts = st.lists(st.sampled_from(b"ab\n"), max_size=40).map(bytes)
 separators = st.sampled_from(SEPARATORS)
+seeds = st.integers(0, 9)
 
 
 def cut(data: bytes, size: int) -> list[bytes]:
@@ -70,13 +72,24 @@ def test_a_newline_is_half_a_blank_line() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(text=texts, separator=separators, size=st.integers(1, 9), first=st.integers(0, 3), seed=st.integers(0, 99))
-def test_records_are_chosen_whole(text: bytes, separator: bytes, size: int, first: int, seed: int) -> None:
-    text = b"".join(with_final_separator([text], separator))
-    records = records_of(text, separator)
-    chosen = np.random.default_rng(seed).random(first + len(records)) < 0.5
-    wanted = b"".join(record for record, keep in zip(records, chosen[first:], strict=True) if keep)
-    assert b"".join(select_records(cut(text, size), separator, chosen, first)) == wanted
+@given(held=st.lists(texts, min_size=1, max_size=3), separator=separators, size=st.integers(1, 9), seed=seeds)
+def test_records_are_chosen_whole(held: list[bytes], separator: bytes, size: int, seed: int) -> None:
+    """Wherever the texts are cut, and each on one side alone."""
+    corpus = corpus_of(*held, separator=separator)
+    found = [b"".join(document.chunks()) for document in corpus.documents]
+    records = [record for text in found for record in records_of(text, separator)]
+    assert corpus.stats.records.sum() == len(records)
+    chosen = np.random.default_rng(seed).random(len(records)) < 0.5
+    if not records:
+        return
+    split = RecordSplit(corpus, chosen)
+    sides = [b"", b""]
+    for number, text in enumerate(found):
+        cut_chunk = split.cut(number)
+        for chunk in cut(text, size):
+            sides = [side + part for side, part in zip(sides, cut_chunk(chunk), strict=True)]
+    for side, wanted in zip(sides, (chosen, ~chosen), strict=True):
+        assert side == b"".join(record for record, keep in zip(records, wanted, strict=True) if keep)
 
 
 # --- splitting them --------------------------------------------------------------------------------
@@ -115,7 +128,7 @@ def test_records_of_several_texts() -> None:
 
 def test_too_few_records() -> None:
     """IN-10."""
-    with pytest.raises(InputError, match=r"has 1 records, and --val-fraction 0.1 needs 2,"):
+    with pytest.raises(InputError, match=r"has 1 record, and --val-fraction 0.1 needs 2,"):
         split_of(b"alone\n", separator=b"\n")
     made = split_of(b"one\ntwo\n", separator=b"\n")
     assert (len(made.train.starts), len(made.val.starts)) == (1, 1)
@@ -252,7 +265,7 @@ def test_the_start_is_put_in() -> None:
 
 def test_weights_are_of_the_records_to_train_on() -> None:
     corpus = corpus_of(b"a\nb\nc\nd\n", separator=b"\n", weights=[1, 20, 300, 4000])
-    made = prepare(corpus, None, PrepareOptions("byte", fraction=0.25, seed=1))
+    made = prepare(corpus, None, PrepareOptions("byte", val_fraction=0.25, seed=1))
     assert made.train.weights is not None
     catalog = {b"a\n": 1, b"b\n": 20, b"c\n": 300, b"d\n": 4000}
     read = [ByteTokenizer().decode(ids) for ids in made.train.texts()]

@@ -11,7 +11,7 @@ import pytest
 from charrnn.corpus import catalog as corpora
 from charrnn.corpus.catalog import catalog
 from charrnn.corpus.corpus import Corpus
-from charrnn.corpus.documents import Document, MemoryDocument
+from charrnn.corpus.documents import Document
 from charrnn.corpus.reader import read_corpus
 from charrnn.errors import InputError
 
@@ -77,7 +77,7 @@ def test_built_in_docs(arguments: list[str]) -> None:
     corpus = read_corpus(arguments)
     assert corpus.name == "python-docs"
     assert corpus.size > 300_000
-    [text] = corpus.texts
+    [text] = corpus.documents
     assert 'The "assert" statement' in data_of(text).decode()
     assert corpus.sha256 == read_corpus(arguments).sha256
     version = ".".join(map(str, sys.version_info[:3]))
@@ -86,13 +86,13 @@ def test_built_in_docs(arguments: list[str]) -> None:
 
 def test_built_in_library() -> None:
     corpus = read_corpus(["python-stdlib"])
-    names = [text.name for text in corpus.texts]
+    names = [text.name for text in corpus.documents]
     assert names == sorted(names)
     assert {"os.py", "json/decoder.py"} <= set(names)
     for part in ("test", "tests", "site-packages", "__pycache__"):
         assert not any(part in name.split("/") for name in names)
     assert corpus.size > 5_000_000
-    assert all(text.size == len(data_of(text)) > 0 for text in corpus.texts)
+    assert all(text.size == len(data_of(text)) > 0 for text in corpus.documents)
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_arguments(monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: 
     stdin(monkeypatch, b"from stdin")
     corpus = read_corpus(arguments)
     assert corpus.name == name
-    assert list(map(data_of, corpus.texts)) == texts
+    assert list(map(data_of, corpus.documents)) == texts
     assert corpus.size == sum(map(len, texts))
 
 
@@ -136,7 +136,7 @@ def test_skipped_files_are_counted() -> None:
 def test_file_named_like_a_known_corpus() -> None:
     Path("python-docs").write_bytes(b"mine")
     corpus = read_corpus(["python-docs"])
-    assert list(map(data_of, corpus.texts)) == [b"mine"]
+    assert list(map(data_of, corpus.documents)) == [b"mine"]
     assert corpus.notes == ["'python-docs' is read from here; it is not the known corpus"]
 
 
@@ -144,7 +144,7 @@ def test_digest() -> None:
     """Where a text ends counts; what it is called does not."""
 
     def digest(*texts: bytes, name: str = "a") -> str:
-        return Corpus("x", [MemoryDocument(name, data) for data in texts]).sha256
+        return Corpus.from_texts([(name, data) for data in texts]).sha256
 
     assert digest(b"ab", b"c") == digest(b"ab", b"c", name="b")
     assert len({digest(b"ab", b"c"), digest(b"a", b"bc"), digest(b"abc"), digest(b"c", b"ab")}) == 4

@@ -263,7 +263,7 @@ def test_ev_20_the_vocabulary_is_of_the_training_part() -> None:
     assert made.tokenizer.size == 8 + 1
     assert made.val.ids.tolist() == [made.tokenizer.unknown] * 2
     assert (made.val_counts.unknowns, made.train_counts.unknowns) == (2, 0)
-    given = prepare(corpus_of(b"abc"), corpus_of(b"axx"), PrepareOptions(fraction=0.5))
+    given = prepare(corpus_of(b"abc"), corpus_of(b"axx"), PrepareOptions(val_fraction=0.5))
     assert (len(given.train), len(given.val), given.val_counts.unknowns) == (3, 3, 2)
 
 
@@ -289,7 +289,7 @@ def test_invalid_utf_8_is_refused_with_its_place() -> None:
 )
 def test_in_10_too_little_to_split(data: bytes, fraction: float, had: int, needed: int) -> None:
     """IN-10: the count had, the count needed, the flag to lower; and what is said to suffice does."""
-    with pytest.raises(InputError, match=f"has {had} symbols, and --val-fraction {fraction} needs {needed},"):
+    with pytest.raises(InputError, match=f"has {had} characters?, and --val-fraction {fraction} needs {needed},"):
         split_of(data, fraction=fraction)
     symbol = data[: len(data) // had]
     made = split_of(symbol * needed, fraction=fraction)

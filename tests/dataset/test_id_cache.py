@@ -16,12 +16,12 @@ from charrnn.errors import OutputError
 
 
 def make(store: IdCache, key: str, size: int = 5) -> None:
-    with store.create(key) as draft:
-        sink = draft.sink("ids")
+    with store.create(key) as pending:
+        writer = pending.writer("ids")
         for begin in range(0, size, 3):
-            sink.add(np.arange(begin, min(begin + 3, size), dtype=np.uint16))
-        draft.sink("none").add(np.zeros(0, np.int64))
-        draft.document["note"] = key
+            writer.add(np.arange(begin, min(begin + 3, size), dtype=np.uint16))
+        pending.writer("none").add(np.zeros(0, np.int64))
+        pending.info["note"] = key
 
 
 def names(folder: Path) -> list[str]:
@@ -34,7 +34,7 @@ def test_what_is_kept_is_found(tmp_path: Path) -> None:
     make(store, "one", 100)
     entry = store.get("one")
     assert entry is not None
-    assert entry.document == {"note": "one"}
+    assert entry.info == {"note": "one"}
     assert isinstance(entry["ids"], np.memmap)
     assert entry["ids"].dtype == np.uint16
     assert entry["ids"].tolist() == list(range(100))
@@ -45,14 +45,14 @@ def test_what_is_kept_is_found(tmp_path: Path) -> None:
         assert stat.S_IMODE(store.folder.stat().st_mode) == stat.S_IMODE((store.folder / "one").stat().st_mode) == 0o700
 
 
-def test_a_sink_keeps_one_type() -> None:
-    sink = ArrayWriter()
-    sink.add(np.zeros(0, np.int64))
-    sink.add(np.array([1], np.uint8))
-    sink.add(np.zeros(0, np.int64))
-    assert sink.array().dtype == np.uint8
+def test_a_writer_keeps_one_type() -> None:
+    writer = ArrayWriter()
+    writer.add(np.zeros(0, np.int64))
+    writer.add(np.array([1], np.uint8))
+    writer.add(np.zeros(0, np.int64))
+    assert writer.array().dtype == np.uint8
     with pytest.raises(AssertionError):
-        sink.add(np.array([1], np.int64))
+        writer.add(np.array([1], np.int64))
     assert ArrayWriter().array().tolist() == []
 
 
@@ -62,8 +62,8 @@ def test_what_is_not_finished_is_not_there(error: BaseException, tmp_path: Path)
     store = IdCache(tmp_path)
     make(store, "old")
     expected = OutputError if isinstance(error, OSError) else error if isinstance(error, type) else type(error)
-    with pytest.raises(expected) as caught, store.create("new") as draft:  # noqa: PT012
-        draft.sink("ids").add(np.arange(9))
+    with pytest.raises(expected) as caught, store.create("new") as pending:  # noqa: PT012
+        pending.writer("ids").add(np.arange(9))
         raise error
     assert names(tmp_path) == ["old"]
     if expected is OutputError:
@@ -137,17 +137,17 @@ def test_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
         make(store, key, 1000)
         os.utime(tmp_path / key, (1e9 + age, 1e9 + age))
     assert store.get("a") is not None  # it is in use again
-    store.cap = 8000
+    store.max_bytes = 8000
     make(store, "e", 1000)
     assert names(tmp_path) == ["a", "d", "e"]
-    store.cap = 10
+    store.max_bytes = 10
     make(store, "f", 1000)  # the one that is wanted is kept, however large
     assert names(tmp_path) == ["f"]
 
 
 def test_what_killed_programs_leave_is_removed_in_time(tmp_path: Path) -> None:
     store = IdCache(tmp_path)
-    for name, age in ((".x.tmp-1", 2 * module._STALE), (".x.tmp-2", 0.0)):
+    for name, age in ((".x.tmp-1", 2 * module._STALE_SECONDS), (".x.tmp-2", 0.0)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "ids").write_bytes(b"1")
         os.utime(tmp_path / name, (time.time() - age,) * 2)
@@ -159,8 +159,8 @@ KILLED = """
 import os, signal, sys, numpy as np
 from pathlib import Path
 from charrnn.dataset.id_cache import IdCache
-with IdCache(Path(sys.argv[1])).create("one") as draft:
-    draft.sink("ids").add(np.arange(100_000))
+with IdCache(Path(sys.argv[1])).create("one") as pending:
+    pending.writer("ids").add(np.arange(100_000))
     os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -169,8 +169,8 @@ import sys, numpy as np
 from pathlib import Path
 from charrnn.dataset.id_cache import IdCache
 for _ in range(20):
-    with IdCache(Path(sys.argv[1])).create("one") as draft:
-        draft.sink("ids").add(np.arange(1000))
+    with IdCache(Path(sys.argv[1])).create("one") as pending:
+        pending.writer("ids").add(np.arange(1000))
 """
 
 
