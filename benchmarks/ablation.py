@@ -19,23 +19,23 @@ from charrnn.machine import configure_threading
 
 configure_threading()
 
+from experiment import experiment  # noqa: E402
+
 from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpus.reader import read_corpus  # noqa: E402
 from charrnn.corpus.sources import resolve_sources  # noqa: E402
-from charrnn.dataset.batches import batch_loader  # noqa: E402
+from charrnn.dataset.batches import Batch  # noqa: E402
 from charrnn.dataset.dataset import Dataset  # noqa: E402
 from charrnn.dataset.prepare import PrepareOptions, prepare  # noqa: E402
 from charrnn.engines.base import Array  # noqa: E402
 from charrnn.engines.select import inference_engine  # noqa: E402
 from charrnn.errors import NonFiniteError  # noqa: E402
 from charrnn.training.evaluation import evaluate_exact  # noqa: E402
-from charrnn.training.learner import Learner  # noqa: E402
-from charrnn.training.plan import make_plan  # noqa: E402
-from charrnn.training.schedule import learning_rate  # noqa: E402
+from charrnn.training.learner import Learner, Step  # noqa: E402
 
 CELLS = ("rnn", "lstm", "gru")
 LETTERS, RECALLED, LINES = "abcdefgh", 4, 4000
-SYMBOLS = 2048  # of a step
+TOKENS = 2048  # of a step
 HIDDEN = 96
 
 
@@ -79,64 +79,74 @@ def recall_text(gap: int) -> str:
     return "".join(f"{word}{'.' * gap}{word}\n" for word in words)
 
 
-def begin(learner: Learner, variant: Variant) -> None:
-    """The weights that the variant begins with."""
-    weights = learner.weights()
-    for name, weight in weights.items():
-        if name.endswith("weight_hh") and variant.recurrent != "orthogonal":
-            limit = math.sqrt(3 / HIDDEN) if variant.recurrent == "xavier" else 0.0
-            weight[:] = np.random.default_rng(1).uniform(-limit, limit, weight.shape)
-        if name.endswith("bias_ih") and learner.architecture.cell == "lstm":
-            weight[HIDDEN : 2 * HIDDEN] = variant.forget_bias
-    learner.model.load_weights(weights)
+class VariantLearner(Learner):
+    """A learner whose first weights are the variant's, and which is asked to recall from time to time.
 
+    Attributes, set by `experiment`:
+        variant: what is changed. ids: of the lines to be recalled; None: the text is another. gap: dots in each line.
+    """
 
-def recall(learner: Learner, ids: Array, gap: int) -> float:
-    """Nats of a letter that is to be recalled, over a hundred lines less the first, which has nothing before it."""
-    length = 2 * RECALLED + gap + 1
-    engine = inference_engine(learner.architecture, learner.weights(), threads=learner.config.threads)
-    line = np.concatenate([[engine.vocabulary], ids[: 100 * length]])
-    nats, _ = engine.score(line[None], engine.zero_state(1))
-    costs: Array = nats[0, 1:].reshape(100, length)[1:, RECALLED + gap : -1]
-    return float(costs.mean())
+    variant: Variant
+    ids: Array | None
+    gap: int
+    curve: list[tuple[int, float]]
+
+    def init_output_bias(self, ids: Array) -> None:
+        super().init_output_bias(ids)
+        weights = self.weights()
+        for name, weight in weights.items():
+            if name.endswith("weight_hh") and self.variant.recurrent != "orthogonal":
+                limit = math.sqrt(3 / HIDDEN) if self.variant.recurrent == "xavier" else 0.0
+                weight[:] = np.random.default_rng(1).uniform(-limit, limit, weight.shape)
+            if name.endswith("bias_ih") and self.architecture.cell == "lstm":
+                weight[HIDDEN : 2 * HIDDEN] = self.variant.forget_bias
+        self.model.load_weights(weights)
+
+    def step(self, batch: Batch, number: int, rate: float) -> Step:
+        assert self.config.steps is not None
+        if number % max(1, self.config.steps // 40) == 0:
+            self.recall(number)
+        return super().step(batch, number, rate)
+
+    def recall(self, step: int) -> None:
+        """Note the nats of a letter that is to be recalled, over a hundred lines less the first, which has nothing
+        before it."""
+        if self.ids is None:
+            return
+        length = 2 * RECALLED + self.gap + 1
+        engine = inference_engine(self.architecture, self.weights(), threads=self.config.threads)
+        line = np.concatenate([[engine.vocabulary], self.ids[: 100 * length]])
+        nats, _ = engine.score(line[None], engine.zero_state(1))
+        letters: Array = nats[0, 1:].reshape(100, length)[1:, RECALLED + self.gap : -1]
+        self.curve.append((step, float(letters.mean())))
 
 
 def run(
-    split: Dataset, cell: str, variant: Variant, steps: int, gap: int | None
+    dataset: Dataset, cell: str, variant: Variant, steps: int, gap: int | None
 ) -> tuple[float, list[tuple[int, float]]]:
     """Train.
 
     Args:
-        gap: of the text of lines; None: the split is of another text.
+        gap: of the text of lines; None: the dataset is another text.
 
     Returns:
         The figure at the end, NaN where numbers were no longer finite; and of recall what it was on the way, by step.
     """
     config = TrainConfig(
-        cell=cell, hidden=(HIDDEN,), embedding=16, steps=steps, dropout=0.0, batch=SYMBOLS // variant.length,
-        seq_len=variant.length, clip=variant.clip, optimizer=variant.optimizer, lr=variant.rate,
+        cell=cell, hidden=(HIDDEN,), embedding=16, steps=steps, dropout=0.0, clip=variant.clip,
+        batch=TOKENS // variant.length, seq_len=variant.length, optimizer=variant.optimizer, lr=variant.rate,
     )  # fmt: skip
-    plan = make_plan(config, split, device="cpu", elapsed=lambda: 0.0)
-    assert plan.config.lr is not None
-    learner, rows = (
-        Learner(plan.architecture, plan.config, "cpu"),
-        batch_loader(split, batch=plan.config.batch, seq_len=plan.config.seq_len, seed=plan.config.seed),
-    )
-    learner.init_output_bias(split.train.ids)
-    begin(learner, variant)
     curve: list[tuple[int, float]] = []
+    ids = None if gap is None else dataset.val.ids
     try:
-        for step in range(steps):
-            if gap is not None and step % max(1, steps // 40) == 0:
-                curve.append((step, recall(learner, split.val.ids, gap)))
-            learner.step(rows.batch(step, steps), step, learning_rate("linear", plan.config.lr, step / steps))
-        if gap is not None:
-            curve.append((steps, recall(learner, split.val.ids, gap)))
-            return curve[-1][1], curve
-        engine = inference_engine(plan.architecture, learner.weights(), threads=plan.config.threads)
-        return float(evaluate_exact(engine, split, 50_000, "strict", lambda tokens: None)["carried"]), curve
+        _, learner = experiment(config, dataset, VariantLearner, variant=variant, ids=ids, gap=gap or 0, curve=curve)
     except NonFiniteError:
         return math.nan, curve
+    if gap is not None:
+        learner.recall(steps)
+        return curve[-1][1], curve
+    engine = inference_engine(learner.architecture, learner.weights(), threads=learner.config.threads)
+    return float(evaluate_exact(engine, dataset, 50_000, "strict", lambda tokens: None)["carried"]), curve
 
 
 def draw(curves: dict[tuple[str, str], list[tuple[int, float]]], path: Path) -> None:

@@ -9,7 +9,7 @@ Each line of the trials is one, `name=value` for what is not the default: any op
 import argparse
 import json
 import math
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -19,24 +19,23 @@ from charrnn.machine import configure_threading
 configure_threading()
 
 import torch  # noqa: E402
+from experiment import experiment  # noqa: E402
 
 from charrnn.config.options import param_types, parse  # noqa: E402
 from charrnn.config.train import TrainConfig  # noqa: E402
 from charrnn.corpus.reader import read_corpus  # noqa: E402
 from charrnn.corpus.sources import resolve_sources  # noqa: E402
-from charrnn.dataset.batches import batch_loader  # noqa: E402
+from charrnn.dataset.batches import Batch  # noqa: E402
 from charrnn.dataset.dataset import Dataset  # noqa: E402
 from charrnn.dataset.prepare import PrepareOptions, prepare  # noqa: E402
 from charrnn.engines import base as optimizers  # noqa: E402
-from charrnn.engines.base import InferenceEngine  # noqa: E402
+from charrnn.engines.base import Array  # noqa: E402
 from charrnn.engines.native.training import NativeTraining  # noqa: E402
 from charrnn.engines.select import inference_engine  # noqa: E402
 from charrnn.engines.torch.optimizer import as_parameters  # noqa: E402
+from charrnn.runs.events import Event, StepEvent  # noqa: E402
 from charrnn.training.evaluation import evaluate_exact  # noqa: E402
-from charrnn.training.learner import Learner  # noqa: E402
-from charrnn.training.plan import make_plan  # noqa: E402
-from charrnn.training.schedule import learning_rate  # noqa: E402
-from charrnn.training.temperature import FIT_TOKENS, fit_temperature, scale_head  # noqa: E402
+from charrnn.training.learner import Learner, Step  # noqa: E402
 
 BETA1, BETA2 = optimizers.BETAS
 
@@ -108,66 +107,63 @@ class Soap:
         return step
 
 
-def run(split: Dataset, options: dict[str, Any], extras: Extras) -> dict[str, Any]:
+class RecipeLearner(Learner):
+    """A learner with `extras`, an attribute that `experiment` sets."""
+
+    extras: Extras
+
+    def init_output_bias(self, ids: Array) -> None:
+        super().init_output_bias(ids)
+        assert isinstance(self.model, NativeTraining)
+        self.named = as_parameters(self.model.parameters, self.model.grads)
+        matrices = [name for name in self.named if name.endswith("weight_hh")]
+        self.others: dict[str, Muon | Soap] = {}
+        if self.extras.muon or self.extras.soap:
+            self.others = {name: Muon(self.architecture.num_gates) if self.extras.muon else Soap() for name in matrices}
+        with torch.no_grad():
+            self.named["embedding"].mul_(self.extras.deviation)
+        self.averages = {name: weight.detach().clone() for name, weight in self.named.items()}
+
+    def step(self, batch: Batch, number: int, rate: float) -> Step:
+        config, extras = self.config, self.extras
+        assert config.lr is not None
+        before = {name: self.named[name].detach().clone() for name in self.others}
+        result = super().step(batch, number, rate)
+        with torch.no_grad():
+            for name, other in self.others.items():
+                gradient = self.named[name].grad
+                assert gradient is not None
+                lr = (extras.muon or extras.soap) * rate / config.lr
+                scale = min(1.0, config.clip / result.gradient_norm)
+                self.named[name].copy_(before[name] - lr * other.step(scale * gradient))
+            if extras.average:
+                for name, average in self.averages.items():
+                    average.lerp_(self.named[name], 1 - min(extras.average, (1 + number) / (10 + number)))
+        return result
+
+
+def run(dataset: Dataset, options: dict[str, Any], extras: Extras) -> dict[str, Any]:
     """A trial: nats per token of the validation text, its state carried, at the temperature that suits it and at 1;
     and of the last steps."""
     optimizers.BETAS = (extras.beta1, extras.beta2)
     optimizers.LR_MULTIPLIERS = {"embedding": extras.table, "head.weight": extras.head}
-    plan = make_plan(TrainConfig(**options), split, device="cpu", elapsed=lambda: 0.0)
-    config, architecture = plan.config, plan.architecture
-    assert config.steps is not None
-    assert config.lr is not None
-    learner, rows = (
-        Learner(architecture, config, "cpu"),
-        batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed),
-    )
-    learner.init_output_bias(split.train.ids)
-    model = learner.model
-    assert isinstance(model, NativeTraining)
-    named = as_parameters(model.parameters, model.grads)
-    matrices = {name: weight for name, weight in named.items() if name.endswith("weight_hh")}
-    others: dict[str, Muon | Soap] = {}
-    if extras.muon or extras.soap:
-        others = {name: Muon(architecture.num_gates) if extras.muon else Soap() for name in matrices}
-    with torch.no_grad():
-        named["embedding"].mul_(extras.deviation)
-    averages = {name: weight.detach().clone() for name, weight in named.items()} if extras.average else {}
-    losses, begin = [], time.monotonic()
-    for step in range(config.steps):
-        rate = learning_rate(config.schedule, config.lr, step / config.steps)
-        before = {name: matrices[name].detach().clone() for name in others}
-        found = learner.step(rows.batch(step, config.steps), step, rate)
-        losses.append(found.loss)
-        with torch.no_grad():
-            for name, other in others.items():
-                gradient = matrices[name].grad
-                assert gradient is not None
-                gone = (extras.muon or extras.soap) * rate / config.lr
-                scale = min(1.0, config.clip / found.gradient_norm)
-                matrices[name].copy_(before[name] - gone * other.step(scale * gradient))
-            for name, average in averages.items():
-                average.lerp_(named[name], 1 - min(extras.average, (1 + step) / (10 + step)))
-    took = time.monotonic() - begin
+    events: list[Event] = []
+    done, learner = experiment(TrainConfig(**options), dataset, RecipeLearner, [events.append], extras=extras)
+    steps = [event for event in events if isinstance(event, StepEvent)]
 
-    def ensemble_engine(weights: Any) -> InferenceEngine:
-        return inference_engine(architecture, weights, device="cpu", threads=config.threads)
+    def score(weights: Mapping[str, Array]) -> float:
+        engine = inference_engine(learner.architecture, weights, threads=learner.config.threads)
+        return float(evaluate_exact(engine, dataset, len(dataset.val), "strict", lambda tokens: None)["carried"])
 
-    def score(weights: Any) -> float:
-        return float(
-            evaluate_exact(ensemble_engine(weights), split, len(split.val), "strict", lambda tokens: None)["carried"]
-        )
-
-    weights = learner.weights()
-    temperature = fit_temperature(ensemble_engine, weights, split, FIT_TOKENS, lambda tokens: None)
     results = {
-        "carried": score(scale_head(weights, temperature)),
-        "temperature": temperature,
-        "untempered": score(weights),
-        "trained": math.fsum(losses[-200:]) / len(losses[-200:]),
+        "carried": done.carried,
+        "temperature": done.temperature,
+        "untempered": score(learner.weights()),
+        "trained": math.fsum(step.loss for step in steps[-200:]) / len(steps[-200:]),
     }
-    if averages:
-        results["averaged"] = score({name: average.numpy() for name, average in averages.items()})
-    return {**results, "seconds": took}
+    if extras.average:
+        results["averaged"] = score({name: average.numpy() for name, average in learner.averages.items()})
+    return {**results, "seconds": steps[-1].seconds - steps[0].seconds}
 
 
 def main() -> None:
@@ -181,14 +177,14 @@ def main() -> None:
     trials = [dict(word.split("=", 1) for word in line) for line in lines]
     results = arguments.results.read_text().splitlines() if arguments.results.exists() else []
     made = [json.loads(line)["trial"] for line in results]
-    split = prepare(read_corpus(resolve_sources([arguments.corpus])), None, PrepareOptions())
+    dataset = prepare(read_corpus(resolve_sources([arguments.corpus])), None, PrepareOptions())
     own = {each.name for each in fields(Extras)}
     for trial in trials:
         if trial in made:
             continue
         options = {k: parse(param_types(TrainConfig)[k], v, k) for k, v in trial.items() if k not in own}
         extras = Extras(**{name: float(value) for name, value in trial.items() if name in own})
-        line = json.dumps({"trial": trial, **run(split, options, extras)})
+        line = json.dumps({"trial": trial, **run(dataset, options, extras)})
         print(line, flush=True)
         with arguments.results.open("a") as file:
             print(line, file=file)
