@@ -31,7 +31,7 @@ from charrnn.engines.base import Array  # noqa: E402
 from charrnn.engines.select import inference_engine  # noqa: E402
 from charrnn.errors import NonFiniteError  # noqa: E402
 from charrnn.training.evaluation import evaluate_exact  # noqa: E402
-from charrnn.training.learner import Learner, Step  # noqa: E402
+from charrnn.training.learner import Learner, StepResult  # noqa: E402
 
 CELLS = ("rnn", "lstm", "gru")
 LETTERS, RECALLED, LINES = "abcdefgh", 4, 4000
@@ -102,11 +102,11 @@ class VariantLearner(Learner):
                 weight[HIDDEN : 2 * HIDDEN] = self.variant.forget_bias
         self.model.load_weights(weights)
 
-    def step(self, batch: Batch, number: int, rate: float) -> Step:
+    def step(self, batch: Batch, step: int, lr: float) -> StepResult:
         assert self.config.steps is not None
-        if number % max(1, self.config.steps // 40) == 0:
-            self.recall(number)
-        return super().step(batch, number, rate)
+        if step % max(1, self.config.steps // 40) == 0:
+            self.recall(step)
+        return super().step(batch, step, lr)
 
     def recall(self, step: int) -> None:
         """Note the nats of a letter that is to be recalled, over a hundred lines less the first, which has nothing

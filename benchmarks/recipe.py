@@ -35,7 +35,7 @@ from charrnn.engines.select import inference_engine  # noqa: E402
 from charrnn.engines.torch.optimizer import as_parameters  # noqa: E402
 from charrnn.runs.events import Event, StepEvent  # noqa: E402
 from charrnn.training.evaluation import evaluate_exact  # noqa: E402
-from charrnn.training.learner import Learner, Step  # noqa: E402
+from charrnn.training.learner import Learner, StepResult  # noqa: E402
 
 BETA1, BETA2 = optimizers.BETAS
 
@@ -124,21 +124,21 @@ class RecipeLearner(Learner):
             self.named["embedding"].mul_(self.extras.deviation)
         self.averages = {name: weight.detach().clone() for name, weight in self.named.items()}
 
-    def step(self, batch: Batch, number: int, rate: float) -> Step:
+    def step(self, batch: Batch, step: int, lr: float) -> StepResult:
         config, extras = self.config, self.extras
         assert config.lr is not None
         before = {name: self.named[name].detach().clone() for name in self.others}
-        result = super().step(batch, number, rate)
+        result = super().step(batch, step, lr)
         with torch.no_grad():
             for name, other in self.others.items():
                 gradient = self.named[name].grad
                 assert gradient is not None
-                lr = (extras.muon or extras.soap) * rate / config.lr
+                other_lr = (extras.muon or extras.soap) * lr / config.lr
                 scale = min(1.0, config.clip / result.gradient_norm)
-                self.named[name].copy_(before[name] - lr * other.step(scale * gradient))
+                self.named[name].copy_(before[name] - other_lr * other.step(scale * gradient))
             if extras.average:
                 for name, average in self.averages.items():
-                    average.lerp_(self.named[name], 1 - min(extras.average, (1 + number) / (10 + number)))
+                    average.lerp_(self.named[name], 1 - min(extras.average, (1 + step) / (10 + step)))
         return result
 
 

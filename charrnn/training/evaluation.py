@@ -1,4 +1,4 @@
-"""How well a model does on the validation text: at a glance while training, exactly at the end."""
+"""How good a model is on the validation text: approximately while training, exactly at the end."""
 
 import math
 from collections.abc import Callable
@@ -14,49 +14,51 @@ from charrnn.scoring.score import Score
 from charrnn.scoring.scorer import ScoringOptions
 
 VAL_STREAMS = 64
-"""Pieces that an evaluation during training scores side by side."""
-
+"""Pieces of the validation text that `evaluate_streams` scores side by side."""
 
 WINDOW = 256
-"""Of the figure that is comparable with models of fixed context."""
-
+"""Tokens after which the state is reset, for the figure that is comparable with models of a fixed context."""
 
 Check = Callable[[int], None]
+"""Called now and then with the tokens scored so far; may raise to end the scoring."""
 
 
-def evaluate_streams(engine: InferenceEngine, split: Dataset, limit: int, check: Check) -> Score:
-    """The first `limit` symbols, in pieces scored side by side."""
-    pieces = split.val.segments(VAL_STREAMS, limit, engine.vocabulary)
-    score = sum(score_ids(engine, split.tokenizer, ([piece] for piece in pieces), check=check), Score())
-    share = score.tokens / len(split.val)  # of the text's characters and bytes, near enough
-    counts = split.val_counts
+def evaluate_streams(engine: InferenceEngine, dataset: Dataset, limit: int, check: Check) -> Score:
+    """Return the score of the first `limit` validation tokens, in pieces side by side, each from `<s>`.
+
+    Its characters and bytes are estimated: the text's, in the proportion of the tokens.
+    """
+    pieces = dataset.val.segments(VAL_STREAMS, limit, engine.vocabulary)
+    score = sum(score_ids(engine, dataset.tokenizer, ([piece] for piece in pieces), check=check), Score())
+    share, counts = score.tokens / len(dataset.val), dataset.val_counts
     return replace(score, chars=round(counts.chars * share), bytes=round(counts.bytes * share))
 
 
-def evaluate_exact(engine: InferenceEngine, split: Dataset, symbols: int, errors: str, check: Check) -> dict[str, Any]:
-    """The figures of a finished model, as `charrnn eval` finds them.
+def evaluate_exact(engine: InferenceEngine, dataset: Dataset, tokens: int, errors: str, check: Check) -> dict[str, Any]:
+    """Return the figures of a finished model, which `charrnn eval` gives too, named as the fields of `DoneEvent`.
 
     Args:
-        symbols: of the validation text's beginning that are scored.
+        tokens: how many tokens at the start of the validation text are scored.
+        errors: "strict" or "replace", for invalid UTF-8.
     """
-    model = Model(engine, split.tokenizer, separator=split.separator)
-    texts = split.val_head(symbols)
+    model = Model(engine, dataset.tokenizer, separator=dataset.separator)
+    texts = dataset.val_head(tokens)
 
     def score(window: int) -> Score:
         scorer = model.scorer(ScoringOptions(errors, window), check=check)
         return sum(scorer.texts(NamedText([[text]]) for text in texts), Score())
 
-    carried, cut = score(0), score(WINDOW)
+    carried, windows = score(0), score(WINDOW)
     return {
         **metrics(carried),
         "oov": carried.oov,
         "carried": carried.nats / carried.tokens,
-        "window_256": cut.nats / cut.tokens,
+        "window_256": windows.nats / windows.tokens,
     }
 
 
 def metrics(score: Score) -> dict[str, Any]:
-    """What an `eval` event tells of a score."""
+    """Return the figures of a score, named as the fields of `EvalEvent`."""
     return {
         "nats": score.nats,
         "tokens": score.tokens,
@@ -67,5 +69,5 @@ def metrics(score: Score) -> dict[str, Any]:
 
 
 def perplexity(loss: float) -> float | None:
-    """exp(loss), or None where JSON has no number for it."""
+    """Return exp(loss); None where it is too large for a float, which JSON could not hold."""
     return math.exp(loss) if loss < 700 else None

@@ -1,7 +1,7 @@
-"""A model, its optimizer, and the step they take together.
+"""The training step: masks, forward and backward, clipping, update.
 
-Teacher forcing: at every place the model reads the true text and is to predict what comes next;
-the loss is the mean of -ln p in nats per symbol.
+Teacher forcing: at every place the model reads the true text and predicts the next token; the loss is the mean of
+-ln p, in nats per token.
 """
 
 import math
@@ -13,7 +13,7 @@ import numpy as np
 
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import Batch
-from charrnn.engines.base import Array, OptimizerParams
+from charrnn.engines.base import Array, Ids, OptimizerParams, State
 from charrnn.engines.select import training_engine
 from charrnn.errors import CheckpointError, NonFiniteError
 from charrnn.machine import available_cpus
@@ -23,41 +23,43 @@ from charrnn.network.init import initial_weights
 from charrnn.training.distributed import SingleProcess, World
 
 MAX_LOSS = 700.0
-"""Nats per symbol whose perplexity is no finite number; only steps that are far too large lead there."""
+"""Nats per token above which exp(loss) is not finite; only steps that are far too large lead there."""
 
 MAX_PENDING = 16
-"""Steps of a GPU that it is not asked about."""
+"""Steps on a GPU after which it is asked for their losses, as asking means waiting."""
 
-_COUNTED = 1 << 22  # symbols of the text whose frequencies a model begins with
+_COUNTED_TOKENS = 1 << 22
+"""Tokens at the start of the text whose frequencies a new model begins with."""
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a step found: the loss in nats per symbol, and the gradient's norm before clipping."""
+class StepResult:
+    """The loss of a step in nats per token, and the norm of its gradient before clipping."""
 
     loss: float
     gradient_norm: float
 
 
 class PendingStep(NamedTuple):
-    """What a step found, once the device has found it."""
+    """A step whose loss and gradient norm the device may still be at work on."""
 
     number: int
-    rate: float
+    lr: float
     loss: SupportsFloat
     gradient_norm: SupportsFloat
 
 
 class Learner:
-    """A model and its optimizer on a device, and the state carried from chunk to chunk.
+    """A model, its optimizer, and the state carried from batch to batch.
 
     Args:
-        architecture: of the model.
-        config: complete: its batch and lr are no longer None.
+        architecture: the model's sizes.
+        config: complete: nothing in it is left open.
         device: "cpu", "cuda" or "cuda:N".
+        world: the processes that train together; None: this one.
 
     Attributes:
-        engine: what runs the model, "native" or "torch".
+        model: the engine that runs the model. engine: its name, "native" or "torch".
     """
 
     def __init__(
@@ -71,123 +73,128 @@ class Learner:
         self.model.load_weights(initial_weights(architecture, config.seed))
         self.optimizer = self.model.make_optimizer(OptimizerParams(config.optimizer, config.weight_decay))
         self._state = self.model.zero_state(config.batch)
-        self._at_once = device == "cpu"
+        self._is_synchronous = device == "cpu"
         self._pending: list[PendingStep] = []
-        self._last_result = Step(math.nan, math.nan)
+        self._last_result = StepResult(math.nan, math.nan)
 
     def set_num_threads(self, count: int) -> None:
-        """How many processor threads steps take. They shape no result of the native engine."""
+        """Use this many processor threads. The results of the native engine do not depend on it."""
         self.model.set_num_threads(count)
 
-    def step(self, chunk: Batch, number: int, rate: float) -> Step:
-        """Learn from a chunk.
+    def step(self, batch: Batch, step: int, lr: float) -> StepResult:
+        """Take a training step.
 
         Args:
-            chunk: of B rows. number: of the step, from 0; decides the dropout masks. rate: the learning rate.
+            batch: ids (B, T). step: its number, from 0; decides the dropout masks. lr: the learning rate.
 
         Returns:
-            What it found. A GPU is asked now and then alone, as it would have to wait for the answer: then it is of a
-            step before.
+            The result of this step; on a GPU, which is asked only now and then, that of an earlier one.
 
         Raises:
-            NonFiniteError: the perplexity or the gradient is not finite; on the processor the weights are unchanged.
+            NonFiniteError: exp(loss) or the gradient is not finite; on the CPU the weights are unchanged.
         """
-        config, rows = self.config, len(chunk.inputs)
-        units, weights = None, {}
-        if config.dropout:
-            units = dropout_masks(
-                self.architecture, config.dropout, seed=config.seed, step=number, first_row=0, rows=rows
-            )
-        if config.weight_drop:
-            weights = weight_masks(self.architecture, config.weight_drop, seed=config.seed, step=number)
-        loss, state = self.model.forward_backward(chunk.inputs, chunk.targets, self._state, Masks(units, weights))
-        self._pending.append(PendingStep(number, rate, loss, self.optimizer.gradient_norm()))
-        if self._at_once:
+        config = self.config
+        loss, state = self.model.forward_backward(batch.inputs, batch.targets, self._state, self._masks(batch, step))
+        self.world.all_reduce(self.model.gradients)
+        self._pending.append(PendingStep(step, lr, loss, self.optimizer.gradient_norm()))
+        if self._is_synchronous:
             self.synchronize()
-        self.optimizer.step(rate, config.clip if config.clip > 0 else math.inf)
+        self.optimizer.step(lr, config.clip if config.clip > 0 else math.inf)
         self._state = state
         if len(self._pending) == MAX_PENDING or math.isnan(self._last_result.loss):
             self.synchronize()
         return self._last_result
 
-    def synchronize(self) -> Step:
+    def _masks(self, batch: Batch, step: int) -> Masks:
+        """Draw what is dropped in a step."""
+        units, weights, config = None, {}, self.config
+        if config.dropout:
+            rows = len(batch.inputs)
+            units = dropout_masks(
+                self.architecture, config.dropout, seed=config.seed, step=step, first_row=0, rows=rows
+            )
+        if config.weight_drop:
+            weights = weight_masks(self.architecture, config.weight_drop, seed=config.seed, step=step)
+        return Masks(units, weights)
+
+    def synchronize(self) -> StepResult:
         """Wait until all steps are taken.
 
         Returns:
-            What the last one found; with float16 the last whose gradients it could hold.
+            The result of the last one; in float16 of the last one whose gradients did not overflow.
 
         Raises:
             NonFiniteError: as `step`.
         """
         pending, self._pending = self._pending, []
-        for number, rate, *found in pending:
-            loss, norm = map(float, found)
+        for step, lr, *values in pending:
+            loss, norm = map(float, values)
             if loss < MAX_LOSS and math.isfinite(norm):
-                self._last_result = Step(loss, norm)
+                self._last_result = StepResult(loss, norm)
             elif loss < MAX_LOSS and self.optimizer.overflowed():
                 if math.isnan(self._last_result.loss):
-                    self._last_result = Step(loss, 0.0)  # no norm is known as yet
+                    self._last_result = StepResult(loss, 0.0)  # there is no norm yet
             else:
                 what = ", as a perplexity" if math.isfinite(loss) and math.isfinite(norm) else ""
-                made = "; the update was not made" if self._at_once else ""
+                made = "; the update was not made" if self._is_synchronous else ""
                 raise NonFiniteError(
-                    f"step {number + 1}: loss {loss:g}, gradient norm {norm:g} at learning rate {rate:g}:"
+                    f"step {step + 1}: loss {loss:g}, gradient norm {norm:g} at learning rate {lr:g}:"
                     f" not finite{what}{made}"
                 )
         return self._last_result
 
     def reset_state(self) -> None:
-        """Drop the state: what the rows read next is from elsewhere."""
+        """Zero the carried state: the rows go on from elsewhere."""
         assert self.config.batch is not None
         self._state = self.model.zero_state(self.config.batch)
 
-    def init_output_bias(self, ids: Array) -> None:
-        """Let a fresh model begin with the odds that symbols have in the text, not with even ones.
+    def init_output_bias(self, ids: Ids) -> None:
+        """Let a new model predict each token with its frequency in the text, instead of all with the same probability.
 
-        Its first steps would teach it no more than that; and symbols that never occur, as most bytes in a plain text,
-        would spoil its features while they are unlearned: 300 steps on Tiny Shakespeare end 0.05 nats
-        lower with characters, 0.2 with bytes.
+        Its first steps would learn no more than that. And unlearning tokens that never occur, as most bytes in a plain
+        text, would spoil its features: on Tiny Shakespeare 300 steps end 0.05 nats lower with characters, 0.2 with
+        bytes.
 
         Args:
-            ids: of the text, whose beginning is looked at.
+            ids: of the text; its start is counted.
         """
-        beginning = ids[:_COUNTED].astype(np.int64)
-        counts = np.bincount(beginning, minlength=self.architecture.vocabulary) + 0.5
+        tokens = ids[:_COUNTED_TOKENS].astype(np.int64)
+        counts = np.bincount(tokens, minlength=self.architecture.vocabulary) + 0.5
         self.model.load_weights({**self.weights(), "head.bias": np.log(counts / counts.sum())})
 
     def weights(self) -> dict[str, Array]:
-        """A copy of the weights, by the names of `Architecture.shapes`. Raises as `synchronize`."""
+        """Return a copy of the weights, named as `Architecture.shapes`. Raise as `synchronize`."""
         self.synchronize()
         return self.model.weights()
 
     @property
-    def state(self) -> tuple[Array, ...]:
-        """What is carried to the next chunk, by layer, (S, B, H)."""
+    def state(self) -> State:
+        """The state carried to the next batch: (S, B, H) of each layer."""
         return self.model.state_to_numpy(self._state)
 
     def state_dict(self) -> dict[str, Array]:
-        """All that a resumed run needs besides the weights: the carried state and the optimizer's."""
-        tensors = {f"state.{layer}": state for layer, state in enumerate(self.state)}
+        """Return what resuming needs besides the weights: the carried state and the optimizer's."""
+        tensors = {f"state.{layer}": state for layer, state in enumerate(self.world.gather_rows(self.state))}
         for name, values in self.optimizer.state_dict().items():
             tensors |= {f"optimizer.{name}.{key}": value for key, value in values.items()}
         return tensors
 
     def load_state_dict(self, weights: Mapping[str, Array], tensors: Mapping[str, Array]) -> None:
-        """Take up what `weights` and `tensors` gave.
+        """Go on from what `weights` and `state_dict` returned.
 
         Raises:
-            CheckpointError: the optimizer's state is not whole.
+            CheckpointError: the optimizer's state lacks a tensor.
         """
         self.model.load_weights(weights)
         self._state = self.model.state_from_numpy(
             [tensors[f"state.{layer}"] for layer in range(self.architecture.num_layers)]
         )
-        moments: dict[str, dict[str, Array]] = {}
+        optimizer: dict[str, dict[str, Array]] = {}
         for key, value in tensors.items():
             if key.startswith("optimizer."):
-                name, _, moment = key.removeprefix("optimizer.").rpartition(".")
-                moments.setdefault(name, {})[moment] = value
+                name, _, tensor = key.removeprefix("optimizer.").rpartition(".")
+                optimizer.setdefault(name, {})[tensor] = value
         try:
-            self.optimizer.load_state_dict(moments)
+            self.optimizer.load_state_dict(optimizer)
         except ValueError as error:
             raise CheckpointError(f"the run cannot be resumed: {error}") from None

@@ -4,50 +4,49 @@ import math
 from dataclasses import dataclass
 
 WARM_UP = 0.03
-"""The share of a run in which the rate rises to its highest."""
+"""The part of a run in which the learning rate rises to its peak."""
 
 
 @dataclass(frozen=True)
 class ScheduleProgress:
-    """How far a run has come, from 0 to 1, at each of its steps.
+    """How much of a run is over at each of its steps, from 0 to 1.
 
-    A run planned by time may find the machine slower or faster than planned; `revise` bends the
-    course at that step, without a jump, so that it still ends at 1.
+    A run with a time budget may find the machine slower or faster than measured; `revise` then changes the pace from
+    that step on, without a jump, so that the progress is still 1 at the end.
 
     Attributes:
-        steps: the run's last step.
-        bends: (step, progress) pairs, where earlier plans gave way to the present one.
+        steps: the last step.
+        breakpoints: (step, progress) pairs at which the last step was changed.
     """
 
     steps: int
     breakpoints: tuple[tuple[int, float], ...] = ()
 
     def progress(self, step: int) -> float:
-        """The share of the run that is over before the step."""
+        """Return the part of the run that is over before a step."""
         begin, done = self.breakpoints[-1] if self.breakpoints else (0, 0.0)
         if step >= self.steps:
             return 1.0
         return done + (1 - done) * (step - begin) / (self.steps - begin)
 
     def revise(self, step: int, steps: int) -> "ScheduleProgress":
-        """The same course up to `step`, ending at `steps` from there on."""
+        """Return the same progress up to `step`, and from there on one that ends at `steps`."""
         return ScheduleProgress(max(steps, step), (*self.breakpoints, (step, self.progress(step))))
 
 
-def learning_rate(schedule: str, highest: float, progress: float) -> float:
-    """The rate at a point of the run: a linear warm-up, then a fall to zero.
+def learning_rate(schedule: str, peak: float, progress: float) -> float:
+    """Return the learning rate at a point of the run: a linear warm-up, then a decay to zero.
 
-    Linear to zero as in Defazio et al. 2023 and Bergsma et al. 2025; cosine as in Loshchilov &
-    Hutter 2017.
+    Linear to zero as in Defazio et al. 2023 and Bergsma et al. 2025; cosine as in Loshchilov & Hutter 2017.
 
     Args:
-        schedule: "linear", "cosine" or "constant" (no fall).
-        highest: the rate after the warm-up.
+        schedule: "linear", "cosine" or "constant" (no decay).
+        peak: the rate after the warm-up.
         progress: from 0 to 1.
     """
     if progress < WARM_UP:
-        return highest * (progress + 1e-3) / (WARM_UP + 1e-3)
+        return peak * (progress + 1e-3) / (WARM_UP + 1e-3)
     done = (progress - WARM_UP) / (1 - WARM_UP)
     if schedule == "cosine":
-        return highest * (1 + math.cos(math.pi * done)) / 2
-    return highest * (1 - done) if schedule == "linear" else highest
+        return peak * (1 + math.cos(math.pi * done)) / 2
+    return peak * (1 - done) if schedule == "linear" else peak

@@ -10,61 +10,60 @@ from charrnn.engines.base import Array, InferenceEngine
 from charrnn.training.evaluation import Check, evaluate_streams
 
 FIT_TOKENS = 1 << 14
-"""Symbols that a temperature is fitted to: enough to know it to a hundredth."""
-
+"""Validation tokens that a temperature is fitted to: enough to know it to a hundredth."""
 
 MAX_FITS = 7
-"""How often they are scored for that, at most."""
-
+"""Temperatures tried, at most."""
 
 MIN_FIT_TOKENS = 1000
-"""Fewer symbols tell nothing of a model's temperature."""
+"""With fewer validation tokens the temperature stays 1."""
 
 
 def scale_head(weights: Mapping[str, Array], temperature: float) -> dict[str, Array]:
-    """The model whose logits are divided by a temperature."""
+    """Return the weights of the model whose logits are divided by a temperature."""
     head = ("head.weight", "head.bias")
     return {name: weight / np.float32(temperature) if name in head else weight for name, weight in weights.items()}
 
 
 def fit_temperature(
-    ensemble_engine: Callable[[Mapping[str, Array]], InferenceEngine],
+    make_engine: Callable[[Mapping[str, Array]], InferenceEngine],
     weights: Mapping[str, Array],
-    split: Dataset,
+    dataset: Dataset,
     limit: int,
     check: Check,
 ) -> float:
-    """The temperature at which the validation text costs least: temperature scaling, Guo et al. 2017.
+    """Return the temperature at which the validation text has the lowest loss: temperature scaling, Guo et al. 2017.
 
-    A model that has read its text more than once is surer than it should be of what comes in another. The cost is
-    nearly a parabola in the temperature's logarithm, whose lowest point is found step by step.
+    A model that was trained on its text more than once is too sure of what comes in another. The loss is nearly a
+    parabola in the logarithm of the temperature; its minimum is found step by step.
 
     Args:
-        engine_of: makes an engine of weights.
-        weights: of the model.
-        limit: symbols of the text that are scored each time.
+        make_engine: returns an engine of weights.
+        weights: the model's.
+        limit: validation tokens that are scored for each temperature.
 
     Returns:
-        The best of those that were tried, 1 among them.
+        The best temperature of those that were tried; 1 is one of them.
     """
-    if min(limit, len(split.val)) < MIN_FIT_TOKENS:
+    if min(limit, len(dataset.val)) < MIN_FIT_TOKENS:
         return 1.0
-    costs: dict[float, float] = {}  # by the temperature's logarithm
+    losses: dict[float, float] = {}  # total nats, by the logarithm of the temperature
 
-    def score(place: float) -> None:
-        costs[place] = evaluate_streams(ensemble_engine(scale_head(weights, math.exp(place))), split, limit, check).nats
+    def try_out(x: float) -> None:
+        engine = make_engine(scale_head(weights, math.exp(x)))
+        losses[x] = evaluate_streams(engine, dataset, limit, check).nats
 
     def best() -> list[float]:
-        return sorted(costs, key=lambda place: costs[place])
+        return sorted(losses, key=lambda x: losses[x])
 
-    for place in (0.0, -0.1, 0.1):
-        score(place)
-    while len(costs) < MAX_FITS:
+    for x in (0.0, -0.1, 0.1):
+        try_out(x)
+    while len(losses) < MAX_FITS:
         low, middle, high = sorted(best()[:3])
-        curvature, slope, _ = np.polyfit((low, middle, high), [costs[low], costs[middle], costs[high]], 2)
-        place = -slope / (2 * curvature) if curvature > 0 else 3 * best()[0]
-        place = float(np.clip(place, max(low - 0.6, -1), min(high + 0.6, 1)))
-        if min(abs(place - each) for each in costs) < 1e-3:
+        curvature, slope, _ = np.polyfit((low, middle, high), [losses[low], losses[middle], losses[high]], 2)
+        x = -slope / (2 * curvature) if curvature > 0 else 3 * best()[0]
+        x = float(np.clip(x, max(low - 0.6, -1), min(high + 0.6, 1)))
+        if min(abs(x - each) for each in losses) < 1e-3:
             break
-        score(place)
+        try_out(x)
     return math.exp(best()[0])
