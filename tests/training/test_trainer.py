@@ -215,7 +215,7 @@ def test_ev_20_vocabulary_is_of_the_training_part() -> None:
     ("data", "options", "parts"),
     [
         (b"", [], ["no text"]),
-        (b"x", [], ["1 symbol", "2", "--val-fraction"]),
+        (b"x", [], ["1 character", "2", "--val-fraction"]),
         (TEXT, ["--batch", "100", "--seq-len", "100"], ["918", "10,000", "--batch", "--seq-len"]),
         (b"abcdefgh", ["--batch", "2", "--seq-len", "4", "--val-fraction", "0.2"], ["6", "8", "--batch"]),
     ],
