@@ -154,7 +154,7 @@ def test_a_scale_that_is_none_is_the_end() -> None:
 def test_a_gpu_is_asked_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """And what was not finite in between is found before weights are handed out."""
     _, learner = trained("gru", "float32", 1)
-    monkeypatch.setattr(learner, "_at_once", False)
+    monkeypatch.setattr(learner, "_is_synchronous", False)
     first = learner.synchronize()
     told = [learner.step(chunk_of(8, 24, 11, step), step, 0.01) for step in range(1, learning.MAX_PENDING)]
     assert all(step == first for step in told)
