@@ -178,8 +178,10 @@ def _to_cell(value: Any) -> bytes:
             return (f"{value:.6f}" if abs(value) < 1e15 else f"{value:.6e}").encode()
         case bytes():
             return value
+        case int():
+            return str(value).encode()
         case _:
-            return os.fsencode(str(value))
+            return os.fsencode(value)
 
 
 def _to_json(value: Any) -> Any:

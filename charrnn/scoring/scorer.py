@@ -4,7 +4,6 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 
@@ -109,27 +108,31 @@ class Scorer:
         failed = False
 
         def sequences() -> Iterator[Iterable[Ids]]:
+            nonlocal failed
             for text in texts:
                 waiting.append(progress := _Progress())
-                for sequence in until_failure(progress, cut(text, progress.encoders)):
-                    progress.open += 1
-                    owners.append(progress)
-                    yield until_failure(progress, sequence)
+                try:
+                    for sequence in cut(text, progress.encoders):
+                        progress.open += 1
+                        owners.append(progress)
+                        yield until_failure(progress, sequence)
+                except InputError as error:
+                    progress.failure, failed = error, True
                 progress.complete = True
                 if failed:
                     return
 
-        def until_failure(progress: _Progress, values: Iterable[_T]) -> Iterator[_T]:
+        def until_failure(progress: _Progress, sequence: Iterable[Ids]) -> Iterator[Ids]:
             nonlocal failed
             try:
-                yield from values
+                yield from sequence
             except InputError as error:
                 progress.failure, failed = error, True
 
         for score in score_ids(engine, self.tokenizer, sequences(), slots=slots, check=self._check):
             progress = owners.popleft()
             progress.open -= 1
-            progress.score += score
+            progress.score = score if progress.score is None else progress.score + score
             while waiting and waiting[0].complete and not waiting[0].open:
                 yield waiting.popleft().result()
         while waiting:  # texts without tokens
@@ -173,9 +176,6 @@ class Scorer:
         yield _feed(encoder, data, name, final=True)
 
 
-_T = TypeVar("_T")
-
-
 _Cut = Callable[[NamedText, list[Encoder]], Iterator[Iterable[Ids]]]
 """Makes the sequences of a text, each to be read from `<s>`; adds what reads them to the list."""
 
@@ -185,12 +185,13 @@ class _Progress:
     """What has been scored of a text.
 
     Attributes:
-        score: of the sequences that are finished, without lengths. open: how many have begun and are not finished.
+        score: of the sequences that are finished, without lengths; None: of none.
+        open: how many have begun and are not finished.
         complete: whether all its sequences have begun.
         encoders: what has read it. failure: why it could not be read to its end.
     """
 
-    score: Score = field(default_factory=Score)
+    score: Score | None = None
     open: int = 0
     complete: bool = False
     encoders: list[Encoder] = field(default_factory=list)
@@ -206,7 +207,7 @@ class _Progress:
             size += encoder.bytes
             words += encoder.words
             replaced += encoder.replaced
-        score = self.score
+        score = self.score or Score()
         return Score(score.nats, score.tokens, score.oov, score.oov_nats, chars, size, words, replaced)
 
 
