@@ -13,17 +13,18 @@ from charrnn.corpus.documents import MemoryDocument, ProgressFactory, no_progres
 from charrnn.errors import InputError
 
 DEFAULT = "python-docs"
-
+"""The corpus that `charrnn train` takes when it is given none."""
 
 SKIPPED_FOLDERS = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+"""Folders of the standard library that do not belong to `python-stdlib`."""
 
-
-BUILD_RECORD = "_sysconfigdata"  # generated when this Python was built, so different everywhere
+BUILD_RECORD = "_sysconfigdata"
+"""How modules begin that were generated when this Python was built, and so differ everywhere."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is known of a known corpus; corpora/README.md tells what each key means.
+    """A known corpus: what it is and how to get it; corpora/README.md has the meaning of each key.
 
     Raises:
         ValueError: a value is of the wrong type or out of range.
@@ -51,36 +52,36 @@ class Recipe:
             raise ValueError(f"{self.name}: no such kind or fraction, or not what its kind wants")
 
     def documents(self, progress: ProgressFactory = no_progress) -> list[MemoryDocument]:
-        """The corpus itself; one that is to be downloaded is fetched unless it has been before.
+        """Return the documents of the corpus; one that is to be downloaded is fetched unless it has been before.
 
         Raises:
-            InputError: this Python does not carry it. CharRNNError: it cannot be fetched.
+            InputError: this Python does not have it. CharRNNError: it cannot be fetched.
         """
         if self.kind == "download":
             return [MemoryDocument(self.name, self.fetch(progress).read_bytes())]
         return list({"python-docs": _python_docs, "python-stdlib": _python_stdlib}[self.name]())
 
     def fetch(self, progress: ProgressFactory = no_progress) -> Path:
-        """The file of one that is to be downloaded. Raises CharRNNError: it cannot be fetched."""
-        from charrnn.corpus.download import fetch  # here, so that importing this package stays cheap
+        """Return the file of a corpus that is to be downloaded. Raises CharRNNError: it cannot be fetched."""
+        from charrnn.corpus.download import fetch  # here, so that importing this module stays fast
 
         return fetch(self.name, self.url, self.bytes, self.sha256, progress)
 
     @property
     def is_available(self) -> bool:
-        """Whether it can be had without a network."""
+        """Whether the corpus can be read without a network."""
         from charrnn.corpus.download import cached
 
         return self.kind == "built-in" or cached(self.name, self.bytes, self.sha256) is not None
 
 
 def catalog() -> dict[str, Recipe]:
-    """The recipe of every known corpus, by name, in the order of the names."""
+    """Return the recipe of every known corpus, by name, in the order of the names."""
     import tomllib  # takes longer to import than the rest of this module
 
-    is_available = Path(__file__).parent
+    folder = Path(__file__).parent
     # An installed package has the recipes beside this file, a source checkout at its top.
-    files = sorted(is_available.glob("*.toml")) or sorted((is_available.parents[1] / "corpora").glob("*.toml"))
+    files = sorted(folder.glob("*.toml")) or sorted((folder.parents[1] / "corpora").glob("*.toml"))
     recipes = [Recipe(**tomllib.loads(file.read_bytes().decode())) for file in files]
     return {recipe.name: recipe for recipe in recipes}
 
@@ -89,7 +90,7 @@ def _python_docs() -> Iterator[MemoryDocument]:
     try:
         from pydoc_data.topics import topics
     except ImportError:
-        raise InputError("this Python carries no pydoc_data, which python-docs is made from") from None
+        raise InputError("this Python has no pydoc_data, which python-docs is made from") from None
     yield MemoryDocument("python-docs", "\n".join(topics[topic] for topic in sorted(topics)).encode())
 
 

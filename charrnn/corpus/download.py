@@ -1,4 +1,4 @@
-"""Fetching a known corpus: once, checked against the digest that its recipe has, into the user's cache folder."""
+"""Download a known corpus: once, checked against the digest of its recipe, into the user's cache folder."""
 
 import hashlib
 import time
@@ -12,29 +12,26 @@ from charrnn.errors import CharRNNError
 from charrnn.files import cache_folder, quote
 
 TIMEOUT = (10.0, 30.0)
-"""Seconds to connect, and between two pieces."""
+"""Seconds to connect, and between two chunks."""
 
-
-WAITS = (1.0, 3.0)
+RETRY_DELAYS = (1.0, 3.0)
 """Seconds before each further attempt, where the connection or the server has failed."""
 
+_MAX_REDIRECTS = 5
 
-_REDIRECTS = 5
-
-
-_PIECE = 1 << 16
+_CHUNK_BYTES = 1 << 16
 
 
 class _FetchError(Exception):
-    """What is wrong with a server's answer, and whether it may be better another time."""
+    """What is wrong with a server's answer, and whether another attempt may succeed."""
 
-    def __init__(self, cause: str, *, again: bool = False) -> None:
+    def __init__(self, cause: str, *, transient: bool = False) -> None:
         super().__init__(cause)
-        self.again = again
+        self.transient = transient
 
 
 def cached(name: str, size: int, sha256: str) -> Path | None:
-    """The corpus, if it has been fetched and is whole."""
+    """Return the file of a corpus that has been fetched and is whole; None if there is none."""
     path = cache_folder() / "corpora" / f"{name}.txt"
     try:
         if path.stat().st_size == size and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
@@ -45,22 +42,23 @@ def cached(name: str, size: int, sha256: str) -> Path | None:
 
 
 def fetch(name: str, url: str, size: int, sha256: str, progress: ProgressFactory) -> Path:
-    """The corpus as a file: the cached one, or a new one that appears there only when it is whole.
+    """Return the file of a corpus: the cached one, or a new one that appears there only when it is whole.
 
     Args:
-        name: of the corpus. url: where it lies. size: its bytes. sha256: their digest, in hex. bar: shows progress.
+        name: of the corpus. url: where it lies. size: its bytes. sha256: their digest, in hex.
+        progress: shows progress.
 
     Raises:
-        CharRNNError: it cannot be had; the message tells how to do without.
+        CharRNNError: it cannot be fetched; the message says how to do without.
     """
     path = cached(name, size, sha256)
     if path is not None:
         return path
     import pooch  # here, as nothing else needs a network
 
-    pooch.get_logger().disabled = True  # what is to be told, is told in our words
+    pooch.get_logger().disabled = True  # messages are ours
     folder = cache_folder() / "corpora"
-    for wait in (*WAITS, None):
+    for wait in (*RETRY_DELAYS, None):
         try:
             with progress(f"fetching {name}", size) as advance:
                 return Path(
@@ -73,10 +71,10 @@ def fetch(name: str, url: str, size: int, sha256: str, progress: ProgressFactory
                     )
                 )
         except _FetchError as error:
-            if not error.again or wait is None:
+            if not error.transient or wait is None:
                 raise _refusal(name, url, str(error)) from None
             time.sleep(wait)
-        except ValueError:  # of pooch, in many words
+        except ValueError:  # pooch's, a page long
             raise _refusal(name, url, "what came does not have the SHA-256 of the recipe") from None
         except OSError as error:
             raise CharRNNError(f"cannot keep {name} in {quote(folder)}: {error.strerror or error}") from None
@@ -90,7 +88,7 @@ def _refusal(name: str, url: str, cause: str) -> CharRNNError:
 
 
 class _Downloader:
-    """Fetches an address for pooch: safely all the way, and no more than is expected."""
+    """Downloads a URL for pooch: over https all the way, and no more than is expected."""
 
     def __init__(self, size: int, advance: Callable[[int], None]) -> None:
         self.size, self.advance = size, advance
@@ -101,20 +99,20 @@ class _Downloader:
         try:
             with requests.Session() as session, _opened(session, url) as response, open(output, "wb") as file:
                 got = 0
-                for chunk in response.iter_content(_PIECE):
+                for chunk in response.iter_content(_CHUNK_BYTES):
                     got += len(chunk)
                     if got > self.size:
                         raise _FetchError(f"more came than the {self.size:,} bytes of the recipe")
                     file.write(chunk)
                     self.advance(len(chunk))
         except requests.RequestException as error:
-            param_types = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-            raise _FetchError(_cause(error), again=isinstance(error, param_types)) from None
+            passing = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+            raise _FetchError(_cause(error), transient=isinstance(error, passing)) from None
 
 
 def _opened(session: Any, url: str) -> Any:
-    """The answer of the last address to which redirects lead."""
-    for _ in range(_REDIRECTS + 1):
+    """Return the answer of the last address to which redirects lead."""
+    for _ in range(_MAX_REDIRECTS + 1):
         parts = urlsplit(url)
         if parts.scheme != "https" and (parts.scheme, parts.hostname) != ("http", "127.0.0.1"):
             raise _FetchError(f"it leads to {url[:200]}, which is not https")
@@ -124,13 +122,13 @@ def _opened(session: Any, url: str) -> Any:
         response.close()
         if not response.is_redirect:
             code = response.status_code
-            raise _FetchError(f"the server answers {code} {response.reason}", again=code >= 500)
+            raise _FetchError(f"the server answers {code} {response.reason}", transient=code >= 500)
         url = urljoin(url, response.headers["location"])
     raise _FetchError("too many redirects")
 
 
 def _cause(error: Exception) -> str:
-    """The innermost of nested errors, in which libraries wrap what the system said."""
+    """Return the message of the innermost error: libraries wrap what the system said."""
     seen = [error]
     while (inner := seen[-1].__cause__ or seen[-1].__context__) is not None and inner not in seen and len(seen) < 20:
         assert isinstance(inner, Exception)

@@ -111,7 +111,7 @@ class TextFormat:
     """What of the sources is text, and what ends a record.
 
     Attributes:
-        separator: ends each record; empty: the texts are no records.
+        separator: ends each record; empty: the texts are not records.
         jsonl: the field of each JSON object that is text. tsv: the column of a table that is.
         weights: whether each line is a count and a record.
     """
@@ -178,34 +178,34 @@ class Row(NamedTuple):
     heading: bool = False
 
 
-def read_rows(chunks: Chunks, form: TextFormat, file: str) -> Iterator[list[Row]]:
+def read_rows(chunks: Chunks, text_format: TextFormat, file: str) -> Iterator[list[Row]]:
     """Return the rows of a source: those that a chunk completes together, so that none waits for a line to come.
 
     Args:
         chunks: of the source. file: its name, as in `Place`.
-        form: with `jsonl` or `tsv` a row's text is that field or column, otherwise it is the line.
+        text_format: with `jsonl` or `tsv` a row's text is that field or column, otherwise it is the line.
 
     Raises:
         InputError: a line is not of that form; raised after the rows before it have been returned.
     """
-    column = Column(form.tsv) if form.tsv is not None else None
+    column = Column(text_format.tsv) if text_format.tsv is not None else None
     number = 0
     for lines in split_lines(chunks):
         rows = []
         try:
             for line in lines:
                 number += 1
-                rows.append(_row(line, Place(file, number), form, column))
+                rows.append(_row(line, Place(file, number), text_format, column))
         except InputError:
             yield rows
             raise
         yield rows
 
 
-def _row(line: bytes, place: Place, form: TextFormat, column: Column | None) -> Row:
-    if form.jsonl is not None:
+def _row(line: bytes, place: Place, text_format: TextFormat, column: Column | None) -> Row:
+    if text_format.jsonl is not None:
         value = json_object(line, place)
-        return Row(field_of(value, form.jsonl) or None, line, place, value)
+        return Row(field_of(value, text_format.jsonl) or None, line, place, value)
     if column is None:
         return Row(line, line, place)
     cell = column.of(line.removesuffix(b"\r"), place)

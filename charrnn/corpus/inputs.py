@@ -13,9 +13,7 @@ from charrnn.files import error_reason, quote
 PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
 """Endings of packed files, and the modules that unpack them."""
 
-
 BOM = b"\xef\xbb\xbf"
-
 
 Chunks = Iterable[bytes]
 """The bytes of a text, cut anywhere."""

@@ -1,4 +1,4 @@
-"""What the command line names: files, folders, patterns, stdin, known corpora."""
+"""What the arguments of a command name: files, folders, patterns, stdin, known corpora."""
 
 import difflib
 import glob
@@ -15,6 +15,7 @@ from charrnn.errors import InputError
 from charrnn.files import quote
 
 MAX_NAME_LENGTH = 80
+"""Characters of a run's folder that come from one source."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Source:
     Attributes:
         name: a path, "-" for stdin, or the name of a known corpus.
         recipe: of the known corpus; None for all others.
-        found: in a folder, so that it is passed over if it is binary.
+        found: whether it was found in a folder, so that it is skipped if it is binary.
     """
 
     name: str
@@ -34,12 +35,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Sources:
-    """Everything that is to be read for one corpus, in order.
+    """What is to be read for one corpus, in order.
 
     Attributes:
         name: for a run's folder: of [A-Za-z0-9._-], not hidden, at most about a hundred characters.
-        given: the command line's words.
-        notes: sentences for the user. skipped: how many files of which kind were passed over.
+        given: the arguments.
+        notes: sentences for the user. skipped: how many files of which kind were skipped.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Sources:
 
 
 def resolve_sources(arguments: Sequence[str]) -> Sources:
-    """Find what arguments mean, without reading it.
+    """Return what arguments name, without reading it.
 
     Each is the first of these that it can be: "-", standard input; a file, unpacked if
     its name ends in .gz, .bz2 or .xz; a folder, all of whose files are read, in the order of
@@ -66,13 +67,13 @@ def resolve_sources(arguments: Sequence[str]) -> Sources:
     given = tuple(arguments) or (DEFAULT,)
     if given.count("-") > 1:
         raise InputError("stdin can be read only once")
-    locator = _Resolver(catalog())
+    resolver = _Resolver(catalog())
     for argument in given:
-        locator.add(argument)
-    name = _slug(locator.names[0])
-    if len(locator.names) > 1:
-        name += f"-and-{len(locator.names) - 1}-more"
-    return Sources(name, given, tuple(locator.sources), tuple(locator.notes), locator.skipped)
+        resolver.add(argument)
+    name = _slug(resolver.names[0])
+    if len(resolver.names) > 1:
+        name += f"-and-{len(resolver.names) - 1}-more"
+    return Sources(name, given, tuple(resolver.sources), tuple(resolver.notes), resolver.skipped)
 
 
 class _Resolver:
@@ -121,6 +122,8 @@ class _Resolver:
         self.names.append(os.path.basename(os.path.realpath(top)))
 
     def _visible(self, top: str) -> Iterator[str]:
+        """Return the files in a folder and in those within it, hidden ones left out, in the order of their paths."""
+
         def refuse(error: OSError) -> None:
             raise InputError(f"cannot read {quote(error.filename)}: {error.strerror}") from error
 
@@ -134,6 +137,7 @@ class _Resolver:
 
 
 def _stem(path: str) -> str:
+    """Return a file's name without its endings: of `a/b.txt.gz` it is `b`."""
     stem = os.path.basename(path)
     if os.path.splitext(stem)[1].lower() in PACKED:
         stem = os.path.splitext(stem)[0]
@@ -141,10 +145,12 @@ def _stem(path: str) -> str:
 
 
 def _slug(name: str) -> str:
+    """Return a name of a folder for any name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:MAX_NAME_LENGTH].strip(".-") or "corpus"
 
 
 def _missing(argument: str, names: list[str]) -> str:
+    """Return the message about an argument that names nothing; `names` are those of the known corpora."""
     if glob.has_magic(argument):
         return f"no file matches {quote(argument)}"
     folder, name = os.path.split(argument)

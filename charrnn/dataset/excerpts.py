@@ -16,7 +16,7 @@ class TailExcerpt:
         """Take the next bytes, of whichever text."""
         self._chunks.append(chunk)
         self._size += len(chunk)
-        while self._size - len(self._chunks[0]) >= self._limit:
+        while self._size - len(self._chunks[0]) > self._limit:  # a byte more than fits, as below
             self._size -= len(self._chunks.popleft())
 
     def text(self) -> bytes:
@@ -33,7 +33,7 @@ class HeadExcerpt:
 
     def add(self, number: int, chunk: bytes) -> None:
         """Take the next bytes, which belong to the text of this number."""
-        if chunk and self._size < self._limit:
+        if chunk and self._size <= self._limit:  # a byte more than fits tells whether a character is cut
             self._texts.setdefault(number, []).append(chunk)
             self._size += len(chunk)
 

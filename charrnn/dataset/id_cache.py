@@ -97,8 +97,8 @@ class ArrayWriter:
             values = np.frombuffer(self._file.read(min(_STEP, self.size - begin) * old.itemsize), old)
             self._file.seek(begin * table.itemsize)
             self._file.write(table[values].data)
-        self._file.seek(0, os.SEEK_END)
         self._file.truncate(self.size * table.itemsize)
+        self._file.seek(0, os.SEEK_END)
 
     def array(self) -> Array:
         """Return what has been added, where there is no file."""

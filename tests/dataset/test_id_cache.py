@@ -56,6 +56,29 @@ def test_a_writer_keeps_one_type() -> None:
     assert ArrayWriter().array().tolist() == []
 
 
+@pytest.mark.parametrize("step", [1, 3, 1000])
+@pytest.mark.parametrize("dtypes", [("uint8", "uint8"), ("uint16", "uint8"), ("uint32", "uint16")])
+def test_values_are_replaced(
+    dtypes: tuple[str, str], step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In memory or in place, by a type that is no wider."""
+    monkeypatch.setattr(module, "_STEP", step)
+    old, new = dtypes
+    values, table = np.arange(200).astype(old), np.arange(199, -1, -1).astype(new)
+    in_memory, in_file = ArrayWriter(), ArrayWriter(tmp_path / "a")
+    for writer in (in_memory, in_file):
+        for part in np.array_split(values, 7):
+            writer.add(part)
+        writer.remap(table)
+        assert (writer.dtype, writer.size) == (np.dtype(new), 200)
+    in_file.add(table[:1])
+    in_file.close(durable=False)
+    assert in_memory.array().tolist() == table.tolist()
+    assert np.fromfile(tmp_path / "a", new).tolist() == [*table.tolist(), 199]
+    with pytest.raises(AssertionError):
+        ArrayWriter().remap(np.zeros(3, np.uint16))
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, OSError(28, "No space left on device")])
 def test_what_is_not_finished_is_not_there(error: BaseException, tmp_path: Path) -> None:
     """As after a full disk, of which the message says where and what to do."""
