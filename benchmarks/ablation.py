@@ -28,7 +28,7 @@ from charrnn.dataset.batches import Batch  # noqa: E402
 from charrnn.dataset.dataset import Dataset  # noqa: E402
 from charrnn.dataset.prepare import PrepareOptions, prepare  # noqa: E402
 from charrnn.engines.base import Array  # noqa: E402
-from charrnn.engines.select import inference_engine  # noqa: E402
+from charrnn.engines.select import ensemble_engine  # noqa: E402
 from charrnn.errors import NonFiniteError  # noqa: E402
 from charrnn.training.evaluation import evaluate_exact  # noqa: E402
 from charrnn.training.learner import Learner, StepResult  # noqa: E402
@@ -114,7 +114,7 @@ class VariantLearner(Learner):
         if self.ids is None:
             return
         length = 2 * RECALLED + self.gap + 1
-        engine = inference_engine(self.architecture, self.weights(), threads=self.config.threads)
+        engine = ensemble_engine([(self.architecture, self.weights())])
         line = np.concatenate([[engine.vocabulary], self.ids[: 100 * length]])
         nats, _ = engine.score(line[None], engine.zero_state(1))
         letters: Array = nats[0, 1:].reshape(100, length)[1:, RECALLED + self.gap : -1]
@@ -145,7 +145,7 @@ def run(
     if gap is not None:
         learner.recall(steps)
         return curve[-1][1], curve
-    engine = inference_engine(learner.architecture, learner.weights(), threads=learner.config.threads)
+    engine = ensemble_engine([(learner.architecture, learner.weights())])
     return float(evaluate_exact(engine, dataset, 50_000, "strict", lambda tokens: None)["carried"]), curve
 
 

@@ -25,7 +25,7 @@ from charrnn.dataset.dataset import Dataset  # noqa: E402
 from charrnn.dataset.prepare import PrepareOptions, prepare  # noqa: E402
 from charrnn.engines import base as optimizers  # noqa: E402
 from charrnn.training.autoconfig import architecture_of  # noqa: E402
-from charrnn.training.learner import Learner  # noqa: E402
+from charrnn.training.learner import Learner, training_spec  # noqa: E402
 from charrnn.training.plan import make_plan  # noqa: E402
 from charrnn.training.schedule import learning_rate  # noqa: E402
 
@@ -77,7 +77,7 @@ def trial(split: Dataset, config: TrainConfig, rounds: int) -> tuple[int, float,
         architecture_of(config, split),
         batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed),
     )
-    learner = Learner(architecture, config, "cpu")  # for the weights that it begins with
+    learner = Learner(architecture, config, training_spec(config, device="cpu"))  # for the weights that it begins with
     learner.init_output_bias(split.train.ids)
     model = Mogrifier(learner.weights(), rounds)
     lr_multipliers = {
@@ -125,7 +125,7 @@ def main() -> None:
     torch.set_num_threads(available_cpus())
     split = prepare(read_corpus(resolve_sources([arguments.corpus])), None, PrepareOptions())
     options = TrainConfig(hidden=(arguments.hidden,), steps=arguments.steps)
-    config = make_plan(options, split, device="cpu", elapsed=lambda: 0.0).config
+    config = make_plan(options, split, spec=training_spec(options, device="cpu"), elapsed=lambda: 0.0).config
     print("| rounds | parameters | seconds | nats per character |\n|---|---|---|---|")
     for rounds in map(int, arguments.rounds.split(",")):
         parameters, took, loss = trial(split, config, rounds)

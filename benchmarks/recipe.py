@@ -31,7 +31,7 @@ from charrnn.dataset.prepare import PrepareOptions, prepare  # noqa: E402
 from charrnn.engines import base as optimizers  # noqa: E402
 from charrnn.engines.base import Array  # noqa: E402
 from charrnn.engines.native.training import NativeTraining  # noqa: E402
-from charrnn.engines.select import inference_engine  # noqa: E402
+from charrnn.engines.select import ensemble_engine  # noqa: E402
 from charrnn.engines.torch.optimizer import as_parameters  # noqa: E402
 from charrnn.runs.events import Event, StepEvent  # noqa: E402
 from charrnn.training.evaluation import evaluate_exact  # noqa: E402
@@ -152,7 +152,7 @@ def run(dataset: Dataset, options: dict[str, Any], extras: Extras) -> dict[str, 
     steps = [event for event in events if isinstance(event, StepEvent)]
 
     def score(weights: Mapping[str, Array]) -> float:
-        engine = inference_engine(learner.architecture, weights, threads=learner.config.threads)
+        engine = ensemble_engine([(learner.architecture, weights)])
         return float(evaluate_exact(engine, dataset, len(dataset.val), "strict", lambda tokens: None)["carried"])
 
     results = {

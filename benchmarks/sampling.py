@@ -47,7 +47,7 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
 
     from charrnn.config.sample import SampleConfig
     from charrnn.engines.base import GenerationRequest
-    from charrnn.engines.select import inference_engine
+    from charrnn.engines.select import inference_engine, resolve
     from charrnn.generation.constraints import token_dfa
     from charrnn.generation.sampling import make_sampler
     from charrnn.network.architecture import Architecture
@@ -56,7 +56,7 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
     architecture = Architecture("gru", V, (hidden,), hidden)
     draw = np.random.default_rng(0)
     weights = {key: draw.normal(0, 0.05, shape).astype(np.float32) for key, shape in architecture.shapes().items()}
-    engine = inference_engine(architecture, weights, name=name)
+    engine = inference_engine(resolve(engine=name, cell=architecture.cell), architecture, weights)
     config = SampleConfig(temp=0.8, length=LENGTH, num=texts, **controls)
     request = GenerationRequest(
         *read_prefix(engine, np.zeros(0, np.int64)),

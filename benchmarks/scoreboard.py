@@ -23,7 +23,7 @@ from charrnn.corpus.formats import TextFormat
 from charrnn.corpus.reader import read_corpus
 from charrnn.corpus.sources import resolve_sources
 from charrnn.dataset.prepare import PrepareOptions, prepare
-from charrnn.engines.select import inference_engine
+from charrnn.engines.select import inference_engine, resolve
 from charrnn.training.evaluation import evaluate_exact
 
 ROWS = {
@@ -53,7 +53,7 @@ def measure(command: tuple[str, ...], shared: Path, seed: int, out: Path) -> dic
     separator = b"\n" if "--records" in rest else b""
     split = prepare(read_corpus(resolve_sources([corpus]), TextFormat(separator)), None, PrepareOptions(seed=seed))
     model = checkpoint.read(done["model"])
-    engine = inference_engine(model.architecture, model.weights)
+    engine = inference_engine(resolve(cell=model.architecture.cell), model.architecture, model.weights)
     return {**done, **evaluate_exact(engine, split, split.exact_tokens, "strict", lambda tokens: None)}
 
 

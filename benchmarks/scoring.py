@@ -41,13 +41,13 @@ def by_engine(name: str, precision: str, hidden: int, B: int, T: int) -> Any:
     configure_threading()
     import numpy as np
 
-    from charrnn.engines.select import inference_engine
+    from charrnn.engines.select import inference_engine, resolve
     from charrnn.network.architecture import Architecture
 
     architecture = Architecture("gru", V, (hidden,), hidden)
     draw = np.random.default_rng(0)
     weights = {key: draw.normal(0, 0.05, shape).astype(np.float32) for key, shape in architecture.shapes().items()}
-    engine = inference_engine(architecture, weights, name=name, precision=precision)
+    engine = inference_engine(resolve(engine=name, precision=precision, cell=architecture.cell), architecture, weights)
     ids, state = draw.integers(0, V, (B, T)), engine.zero_state(B)
 
     def run() -> None:

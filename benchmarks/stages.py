@@ -28,9 +28,9 @@ def stages(model: str, begun: float) -> dict[str, float]:
 
     read = checkpoint.read(model)
     times["read and verify the model"] = time.perf_counter()
-    from charrnn.engines.select import inference_engine
+    from charrnn.engines.select import inference_engine, resolve
 
-    engine = inference_engine(read.architecture, read.weights)
+    engine = inference_engine(resolve(cell=read.architecture.cell), read.architecture, read.weights)
     times["lay out the weights"] = time.perf_counter()
     from charrnn.config.sample import SampleConfig
     from charrnn.generation.generate import generate

@@ -72,12 +72,12 @@ def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "
     from charrnn.config.train import TrainConfig
     from charrnn.dataset.batches import Batch
     from charrnn.network.architecture import Architecture
-    from charrnn.training.learner import Learner
+    from charrnn.training.learner import Learner, training_spec
 
     config = TrainConfig(
         cell=cell, batch=B, seq_len=T, hidden=(H,) * layers, lr=1e-3, threads=available_cpus(), precision=precision
     )
-    learner = Learner(Architecture(cell, V, (H,) * layers, H), config, device)
+    learner = Learner(Architecture(cell, V, (H,) * layers, H), config, training_spec(config, device=device))
     inputs, targets = np.random.default_rng(0).integers(0, V, (2, B, T))
     chunk = Batch(inputs, targets)
     return lambda: learner.step(chunk, 0, 1e-3)

@@ -13,7 +13,7 @@ from charrnn.config.eval import EvalConfig
 from charrnn.config.sample import SampleConfig, SamplingParams
 from charrnn.corpus.formats import NamedText, Place, Row
 from charrnn.engines.base import Array, InferenceEngine
-from charrnn.engines.select import choose_device, dynamic_engine, ensemble_engine
+from charrnn.engines.select import dynamic_engine, ensemble_engine
 from charrnn.errors import UsageError
 from charrnn.files import quote
 from charrnn.generation.generate import TextChunk, generate
@@ -83,7 +83,7 @@ class Model:
                     f"{quote(files[0])} and {quote(file)} cannot be used together: they have different vocabularies"
                 )
         networks = [(each.architecture, each.weights) for each in models]
-        found = ensemble_engine(networks, name=engine, device=choose_device(device)[0], precision=precision)
+        found = ensemble_engine(networks, engine=engine, device=device, precision=precision)
         return cls(found, first.tokenizer, separator=first.separator, info=first.info, networks=networks)
 
     @property

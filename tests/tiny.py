@@ -21,6 +21,8 @@ import pytest
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
+from charrnn.engines.base import InferenceEngine
+from charrnn.engines.select import ensemble_engine
 from charrnn.network.architecture import Architecture
 from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.sentencepiece import SentencePieceTokenizer
@@ -78,6 +80,11 @@ def reciting(tokenizer: Tokenizer, text: bytes, strength: float = 60.0) -> Check
     weights["layers.0.weight_hh"] = np.roll(np.eye(H, dtype=np.float32), 1, axis=0)
     weights["head.weight"][ids, np.arange(H)] = strength
     return Checkpoint(architecture, tokenizer, weights, {"step": 3})
+
+
+def engine_of(model: Checkpoint, engine: str = "auto") -> InferenceEngine:
+    """What runs the model here."""
+    return ensemble_engine([(model.architecture, model.weights)], engine=engine)
 
 
 def saved(path: Path, model: Checkpoint) -> str:

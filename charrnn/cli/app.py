@@ -46,21 +46,6 @@ app = typer.Typer(
 )
 
 
-def _machine() -> str:
-    """What runs models here."""
-    from charrnn.engines.native import lib as core
-    from charrnn.engines.select import choose_engine
-    from charrnn.machine import available_cpus
-
-    training, engine = choose_engine("auto", "cpu", training=True), choose_engine("auto", "cpu")
-    parts = [f"engine {engine}" if engine == training else f"engines {training} to train, {engine} to score"]
-    if core.library() is not None:
-        parts.append(f"instructions {core.instruction_set()} of {', '.join(core.instruction_sets())}")
-    else:
-        parts.append("no compiled core")
-    return ", ".join([*parts, f"threads {available_cpus()}"])
-
-
 @app.callback()
 def _main(
     context: typer.Context,
@@ -70,7 +55,11 @@ def _main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", hidden=True)] = False,
 ) -> None:
     if version:
-        told = f"charrnn {__version__}\n" + (f"{_machine()}\n" if verbose else "")
+        told = f"charrnn {__version__}\n"
+        if verbose:
+            from charrnn.engines.select import describe
+
+            told += f"{describe()}\n"
         Console().write(told.encode(), flush=True)
         raise typer.Exit
     if verbose and context.invoked_subcommand is not None:

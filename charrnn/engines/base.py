@@ -2,9 +2,10 @@
 
 An `InferenceEngine` scores, predicts and steps; a `Sampler` generates many texts; a `TrainingEngine` leaves the
 gradients of a batch's loss, and its `Optimizer` updates the weights. Only the torch engine imports torch.
+
+This file is long: the contracts are read together.
 """
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,26 +42,9 @@ LR_MULTIPLIERS = {"embedding": 2.0, "head.weight": 3.0}
 would become unstable first."""
 
 
-def zero_state(architecture: Architecture, batch: int, dtype: npt.DTypeLike = np.float32) -> State:
-    """Return the state of `batch` rows that have read nothing, (S, B, H) of each layer."""
-    return tuple(np.zeros((architecture.num_states, batch, H), dtype) for H in architecture.hidden)
-
-
 def take_rows(state: State, rows: Sequence[int]) -> State:
     """Return a copy of some rows of a state, in this order."""
     return tuple(array[:, rows] for array in state)
-
-
-def layer_features(architecture: Architecture, outputs: Sequence[Array]) -> Array:
-    """Return what the head reads, (..., F), from each layer's output (..., H)."""
-    if len(outputs) == 1:
-        return outputs[0]
-    if not architecture.sums_layers:
-        return np.concatenate(outputs, axis=-1)
-    total = outputs[0] + outputs[1]
-    for output in outputs[2:]:
-        total += output
-    return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,6 +251,11 @@ class OptimizerParams:
     name: str
     weight_decay: float = 0.0
 
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Decay rates of the running means of Adam and AdamW."""
+        return BETAS
+
     def weight_decay_of(self, shape: Sequence[int]) -> float:
         """Return the weight decay of a weight of this shape."""
         return self.weight_decay if len(shape) > 1 else 0.0
@@ -305,34 +294,6 @@ class Optimizer(Protocol):
             ValueError: a tensor is missing or of the wrong shape; it is named.
         """
         ...
-
-
-def check_optimizer_state(
-    state: Mapping[str, Mapping[str, Array]],
-    shapes: Mapping[str, tuple[int, ...]],
-    tensors: Sequence[str],
-    *,
-    steps: bool = True,
-) -> None:
-    """Check what an optimizer is to go on from.
-
-    Args:
-        state: see `Optimizer.state_dict`.
-        shapes: of the weights.
-        tensors: names of those that each weight has, of its own shape.
-        steps: whether each has a count of steps too.
-
-    Raises:
-        ValueError: one is missing or of the wrong shape.
-    """
-    for weight, shape in shapes.items():
-        expected = {"step": ()} if steps else {}
-        for name, wanted in {**expected, **dict.fromkeys(tensors, shape)}.items():
-            found = state.get(weight, {}).get(name)
-            if found is None:
-                raise ValueError(f"the optimizer's state has no {weight}.{name}")
-            if found.shape != wanted:
-                raise ValueError(f"the optimizer's {weight}.{name} is of shape {found.shape}, not {wanted}")
 
 
 class TrainingEngine(Protocol):
@@ -399,27 +360,3 @@ class TrainingEngine(Protocol):
             after the last id.
         """
         ...
-
-
-def check_weights(weights: Mapping[str, Array], architecture: Architecture) -> None:
-    """Check names and shapes of weights.
-
-    Raises:
-        ValueError: they are not those of `Architecture.shapes`.
-    """
-    shapes = architecture.shapes()
-    if set(weights) != set(shapes):
-        raise ValueError(f"weights {sorted(set(weights) ^ set(shapes))} are missing or unknown")
-    for name, shape in shapes.items():
-        if weights[name].shape != shape:
-            raise ValueError(f"the weight {name} is of shape {weights[name].shape}, not {shape}")
-
-
-def gradient_views(gradients: Any, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Return each weight's part of `TrainingEngine.gradients`, of the weight's shape."""
-    views, begin = {}, 0
-    for name, shape in shapes.items():
-        end = begin + math.prod(shape)
-        views[name] = gradients[begin:end].reshape(shape)
-        begin = end
-    return views

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from charrnn.config.eval import DYNAMIC_RATE
-from charrnn.engines.base import Array, Ids, InferenceEngine, State, layer_features, zero_state
+from charrnn.engines.arrays import layer_features, zero_state
+from charrnn.engines.base import Array, Ids, InferenceEngine, State
 from charrnn.engines.native import lib
 from charrnn.engines.native.training import NativeTraining
 from charrnn.machine import available_cpus

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.engines.base import Array, Ids, InferenceEngine, State, layer_features, zero_state
+from charrnn.engines.arrays import layer_features, zero_state
+from charrnn.engines.base import Array, Ids, InferenceEngine, State
 from charrnn.network.architecture import Architecture
 
 

@@ -3,19 +3,155 @@
 import ctypes
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from charrnn.engines.base import Array, InferenceEngine, TrainingEngine
 from charrnn.engines.ensemble import Ensemble
-from charrnn.engines.native import lib as core
+from charrnn.engines.native import lib
 from charrnn.errors import UsageError
 from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 
 
+@dataclass(frozen=True)
+class EngineSpec:
+    """What runs a model.
+
+    Attributes:
+        engine: "native", "numpy" or "torch".
+        device: "cpu" or "cuda:N".
+        precision: of matrix products: "float32", "tf32", "bfloat16" or "float16".
+        threads: of the processor.
+        reason: why this device.
+    """
+
+    engine: str
+    device: str
+    precision: str
+    threads: int
+    reason: str
+
+    def for_scoring(self, cell: str) -> "EngineSpec":
+        """Return what scores a model while it trains: on the same device the fastest engine there is, in float32."""
+        return replace(self, engine=choose_engine("auto", self.device, cell=cell), precision="float32")
+
+
+def resolve(
+    *,
+    engine: str = "auto",
+    device: str = "cpu",
+    precision: str = "auto",
+    threads: int | None = None,
+    cell: str = "lstm",
+    training: bool = False,
+) -> EngineSpec:
+    """Return what runs a model here.
+
+    Args:
+        engine: as `choose_engine` takes it. device: as `choose_device` takes it.
+        precision: as `choose_precision` takes it.
+        threads: of the processor; None: as many as there are.
+        cell: of the model.
+        training: whether it is to train.
+
+    Raises:
+        UsageError: the engine, the device or the precision asked for is not here, or they do not go together.
+    """
+    place, reason = choose_device(device)
+    name = choose_engine(engine, place, cell=cell, training=training)
+    exactness = choose_precision(precision, name, place, training=training)
+    return EngineSpec(name, place, exactness, threads or available_cpus(), reason)
+
+
+def inference_engine(spec: EngineSpec, architecture: Architecture, weights: Mapping[str, Array]) -> InferenceEngine:
+    """Return the engine that scores and samples; weights are float32, named and shaped as `architecture.shapes()`."""
+    match spec.engine:
+        case "native":
+            from charrnn.engines.native.inference import NativeInference
+
+            return NativeInference(architecture, weights, spec.threads, spec.precision)
+        case "torch":
+            from charrnn.engines.torch.inference import TorchInference
+
+            return TorchInference(architecture, weights, spec.device, spec.precision)
+        case _:
+            from charrnn.engines.numpy.inference import NumpyInference
+
+            return NumpyInference(architecture, weights)
+
+
+def training_engine(spec: EngineSpec, architecture: Architecture) -> TrainingEngine:
+    """Return the engine that trains; its weights are still to be loaded."""
+    if spec.engine == "native":
+        from charrnn.engines.native.training import NativeTraining
+
+        engine: TrainingEngine = NativeTraining(architecture, spec.precision)
+    else:
+        from charrnn.engines.torch.model import LanguageModel
+
+        engine = LanguageModel(architecture, spec.precision).to(spec.device)
+    engine.set_num_threads(spec.threads)
+    return engine
+
+
+def ensemble_engine(
+    models: Sequence[tuple[Architecture, Mapping[str, Array]]],
+    *,
+    engine: str = "auto",
+    device: str = "cpu",
+    precision: str = "auto",
+) -> InferenceEngine:
+    """Return the engine of a model, or of several whose probabilities are averaged.
+
+    Args:
+        models: sizes and weights, as for `inference_engine`.
+        engine, device, precision: as for `resolve`; each model's cell decides which engine "auto" is.
+
+    Raises:
+        UsageError: as `resolve`.
+    """
+    engines = [
+        inference_engine(
+            resolve(engine=engine, device=device, precision=precision, cell=architecture.cell), architecture, weights
+        )
+        for architecture, weights in models
+    ]
+    return engines[0] if len(engines) == 1 else Ensemble(engines)
+
+
+def dynamic_engine(
+    architecture: Architecture, weights: Mapping[str, Array], *, rate: float | None = None
+) -> InferenceEngine:
+    """Return the adaptive engine of dynamic evaluation, on the CPU.
+
+    Args:
+        architecture, weights: as for `inference_engine`.
+        rate: learning rate; None: by the size of the largest layer.
+    """
+    from charrnn.engines.dynamic import DynamicEngine
+
+    return DynamicEngine(architecture, weights, rate=rate)
+
+
+def has_core() -> bool:
+    """Return whether the compiled core was built at installation."""
+    return lib.library() is not None
+
+
+def describe() -> str:
+    """Return in words what runs models on this machine's processor."""
+    training, scoring = choose_engine("auto", "cpu", training=True), choose_engine("auto", "cpu")
+    parts = [f"engine {scoring}" if scoring == training else f"engines {training} to train, {scoring} to score"]
+    if has_core():
+        parts.append(f"instructions {lib.instruction_set()} of {', '.join(lib.instruction_sets())}")
+    else:
+        parts.append("no compiled core")
+    return ", ".join([*parts, f"threads {available_cpus()}"])
+
+
 def choose_device(asked: str) -> tuple[str, str]:
-    """The device that `--device` means.
+    """Return the device that `--device` means.
 
     Args:
         asked: "auto", "cpu", "cuda" or "cuda:N".
@@ -58,13 +194,8 @@ def _has_driver() -> bool:
     return True
 
 
-def has_core() -> bool:
-    """Return whether the compiled core was built at installation."""
-    return core.library() is not None
-
-
 def choose_engine(name: str, device: str, *, cell: str = "lstm", training: bool = False) -> str:
-    """The engine that runs a model: "native", "numpy" or "torch".
+    """Return the engine that runs a model: "native", "numpy" or "torch".
 
     Args:
         name: what was asked for; "auto" takes the fastest that is here.
@@ -76,12 +207,12 @@ def choose_engine(name: str, device: str, *, cell: str = "lstm", training: bool 
         UsageError: the engine asked for is not here, or does not run on the device or with the cell.
     """
     if name == "auto":
-        if device == "cpu" and core.is_fast() and core.supports(cell):
+        if device == "cpu" and lib.is_fast() and lib.supports(cell):
             return "native"
         return "torch" if training or device != "cpu" else "numpy"
-    if name == "native" and core.library() is None:
+    if name == "native" and lib.library() is None:
         raise UsageError("--engine native: the compiled core was not built when charrnn was installed here")
-    if name == "native" and not core.supports(cell):
+    if name == "native" and not lib.supports(cell):
         raise UsageError(f"--engine native has no kernel for --cell {cell}")
     if name != "torch" and device != "cpu":
         raise UsageError(f"--engine {name} runs on the CPU, and --device is {device}")
@@ -89,7 +220,7 @@ def choose_engine(name: str, device: str, *, cell: str = "lstm", training: bool 
 
 
 def choose_precision(name: str, engine: str, device: str = "cpu", *, training: bool = False) -> str:
-    """What products are computed in: "float32", "tf32", "bfloat16" or "float16".
+    """Return what matrix products are computed in: "float32", "tf32", "bfloat16" or "float16".
 
     Args:
         name: what was asked for; "auto" takes float32, but TF32 to train on CUDA.
@@ -109,83 +240,3 @@ def choose_precision(name: str, engine: str, device: str = "cpu", *, training: b
         has = " and ".join(", ".join(known).rsplit(", ", 1))
         raise UsageError(f"--precision {name}: the engine is {engine} on {device}, which has {has}")
     return name
-
-
-def inference_engine(
-    architecture: Architecture,
-    weights: Mapping[str, Array],
-    *,
-    name: str = "auto",
-    device: str = "cpu",
-    threads: int | None = None,
-    precision: str = "auto",
-) -> InferenceEngine:
-    """The engine that scores and samples.
-
-    Args:
-        architecture: the model's sizes.
-        weights: float32 arrays named and shaped as `architecture.shapes()`.
-        name, device: as for `choose_engine`.
-        threads: of the processor, where the engine has its own; None: as many as there are.
-        precision: as for `choose_precision`.
-
-    Raises:
-        UsageError: as `choose_engine` and `choose_precision` do.
-    """
-    name = choose_engine(name, device, cell=architecture.cell)
-    precision = choose_precision(precision, name, device)
-    match name:
-        case "native":
-            from charrnn.engines.native.inference import NativeInference
-
-            return NativeInference(architecture, weights, threads or available_cpus(), precision)
-        case "torch":
-            from charrnn.engines.torch.inference import TorchInference
-
-            return TorchInference(architecture, weights, device, precision)
-        case _:
-            from charrnn.engines.numpy.inference import NumpyInference
-
-            return NumpyInference(architecture, weights)
-
-
-def training_engine(architecture: Architecture, *, name: str, device: str, precision: str) -> TrainingEngine:
-    """The engine that trains; its weights are yet to be written.
-
-    Args:
-        architecture: the model's sizes.
-        name, device: as for `choose_engine`.
-        precision: as for `choose_precision`.
-
-    Raises:
-        UsageError: as `choose_engine` and `choose_precision` do.
-    """
-    name = choose_engine(name, device, cell=architecture.cell, training=True)
-    precision = choose_precision(precision, name, device, training=True)
-    if name == "native":
-        from charrnn.engines.native.training import NativeTraining
-
-        return NativeTraining(architecture, precision)
-    from charrnn.engines.torch.model import LanguageModel
-
-    return LanguageModel(architecture, precision).to(device)
-
-
-def ensemble_engine(models: Sequence[tuple[Architecture, Mapping[str, Array]]], **how: Any) -> InferenceEngine:
-    """What runs the models, each a shape and its weights; `how` is as for `inference_engine`."""
-    engines = [inference_engine(architecture, weights, **how) for architecture, weights in models]
-    return engines[0] if len(engines) == 1 else Ensemble(engines)
-
-
-def dynamic_engine(
-    architecture: Architecture, weights: Mapping[str, Array], *, rate: float | None = None
-) -> InferenceEngine:
-    """Return the adaptive engine of dynamic evaluation, on the CPU.
-
-    Args:
-        architecture, weights: as for `inference_engine`.
-        rate: learning rate; None: by the size of the largest layer.
-    """
-    from charrnn.engines.dynamic import DynamicEngine
-
-    return DynamicEngine(architecture, weights, rate=rate)

@@ -12,6 +12,7 @@ import numpy as np
 from charrnn.config.params import seconds
 from charrnn.config.train import PRESETS, TrainConfig
 from charrnn.dataset.dataset import Dataset
+from charrnn.engines.select import EngineSpec
 from charrnn.errors import InputError
 from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
@@ -90,17 +91,17 @@ def complete_batch(config: TrainConfig, size: int, device: str, reasons: list[st
 def complete_hidden(
     config: TrainConfig,
     split: Dataset,
-    device: str,
+    spec: EngineSpec,
     elapsed: Callable[[], float],
     reasons: list[str],
     check: Callable[[], None],
 ) -> TrainConfig:
     """The largest layer whose weights the text and the time can fill, or instead of a large one two."""
-    sizes = SIZES if device == "cpu" else [size for size in SIZES if size % CUDNN_MULTIPLE == 0]
+    sizes = SIZES if spec.device == "cpu" else [size for size in SIZES if size % CUDNN_MULTIPLE == 0]
     used = int(np.unique(split.train.ids[: 1 << 20]).size)  # symbols that occur: of 256 bytes perhaps 65
 
     def of_size(size: int, layers: int | None) -> TrainConfig:
-        return complete_model(replace(config, hidden=(size,), layers=layers), device, [])
+        return complete_model(replace(config, hidden=(size,), layers=layers), spec.device, [])
 
     def architecture(size: int, layers: int | None) -> Architecture:
         """Weights of symbols that never occur are not learned."""
@@ -115,7 +116,7 @@ def complete_hidden(
     if config.time is not None:
         reference = min(largest, 128 if config.time < 30 else 256)  # near to what will be chosen
         model, count = of_size(reference, layers), config.threads or available_cpus()
-        speed = measure_throughput(architecture_of(model, split), model, split, device, [count], check)[count]
+        speed = measure_throughput(architecture_of(model, split), model, split, spec, [count], check)[count]
         there = architecture(reference, layers).num_parameters
         left = 0.85 * (config.time - elapsed())
 
@@ -138,7 +139,7 @@ def complete_hidden(
     elif chosen == MAX_UNTIMED_SIZE:
         why = "quick to train; name a size for more"
     reasons.append(f"hidden {chosen}: {why}")
-    if device != "cpu" and config.cell == "lstm":
+    if spec.device != "cpu" and config.cell == "lstm":
         reasons.append(
             f"hidden and embedding are multiples of {CUDNN_MULTIPLE}: with --precision float16 cuDNN then keeps an"
             " LSTM's weights on the chip"

@@ -14,9 +14,8 @@ import numpy as np
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import Batch
 from charrnn.engines.base import Array, Ids, OptimizerParams, State
-from charrnn.engines.select import training_engine
+from charrnn.engines.select import EngineSpec, resolve, training_engine
 from charrnn.errors import CheckpointError, NonFiniteError
-from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import Masks, dropout_masks, weight_masks
 from charrnn.network.init import initial_weights
@@ -30,6 +29,22 @@ MAX_PENDING = 16
 
 _COUNTED_TOKENS = 1 << 22
 """Tokens at the start of the text whose frequencies a new model begins with."""
+
+
+def training_spec(config: TrainConfig, *, device: str | None = None) -> EngineSpec:
+    """Return what trains a model here; device: in place of the one that the options name.
+
+    Raises:
+        UsageError: it is not here.
+    """
+    return resolve(
+        engine=config.engine,
+        device=device or config.device,
+        precision=config.precision,
+        threads=config.threads,
+        cell=config.cell,
+        training=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -55,7 +70,7 @@ class Learner:
     Args:
         architecture: the model's sizes.
         config: complete: nothing in it is left open.
-        device: "cpu", "cuda" or "cuda:N".
+        spec: what runs it.
         world: the processes that train together; None: this one.
 
     Attributes:
@@ -63,17 +78,16 @@ class Learner:
     """
 
     def __init__(
-        self, architecture: Architecture, config: TrainConfig, device: str, world: World | None = None
+        self, architecture: Architecture, config: TrainConfig, spec: EngineSpec, world: World | None = None
     ) -> None:
         assert config.batch is not None
         self.architecture, self.config, self.world = architecture, config, world or SingleProcess()
-        self.model = training_engine(architecture, name=config.engine, device=device, precision=config.precision)
+        self.model = training_engine(spec, architecture)
         self.engine = self.model.name
-        self.set_num_threads(config.threads or available_cpus())
         self.model.load_weights(initial_weights(architecture, config.seed))
         self.optimizer = self.model.make_optimizer(OptimizerParams(config.optimizer, config.weight_decay))
         self._state = self.model.zero_state(config.batch)
-        self._is_synchronous = device == "cpu"
+        self._is_synchronous = spec.device == "cpu"
         self._pending: list[PendingStep] = []
         self._last_result = StepResult(math.nan, math.nan)
 

@@ -17,9 +17,8 @@ from charrnn.config.params import Escaped, seconds
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import batch_loader
 from charrnn.dataset.dataset import Dataset
-from charrnn.engines.select import choose_engine, choose_precision, has_core
+from charrnn.engines.select import EngineSpec, has_core
 from charrnn.errors import UsageError
-from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 from charrnn.scoring.baselines import MAX_TRAIN, MAX_VAL, measure
 from charrnn.tokenizers.utf8 import head_bytes, tail_bytes
@@ -131,11 +130,10 @@ def command(config: TrainConfig) -> str:
     return shlex.join(words)
 
 
-def plan_fields(plan: Plan, dataset: Dataset, device: str) -> dict[str, Any]:
+def plan_fields(plan: Plan, dataset: Dataset, spec: EngineSpec) -> dict[str, Any]:
     """Return the fields of the `PlanEvent`."""
     config = plan.config
     assert config.steps is not None
-    engine = choose_engine(config.engine, device, cell=config.cell, training=True)
     return {
         "command": command(config),
         "cell": config.cell,
@@ -159,9 +157,9 @@ def plan_fields(plan: Plan, dataset: Dataset, device: str) -> dict[str, Any]:
         "eval_tokens": min(len(dataset.val), config.val_limit),
         "exact_tokens": plan.exact_tokens,
         "eval_every": config.eval_every,
-        "engine": engine,
-        "precision": choose_precision(config.precision, engine, device, training=True),
-        "device": device,
+        "engine": spec.engine,
+        "precision": spec.precision,
+        "device": spec.device,
         "baselines": plan.baselines,
         "reasons": plan.reasons,
     }
@@ -179,7 +177,7 @@ def make_plan(
     config: TrainConfig,
     split: Dataset,
     *,
-    device: str,
+    spec: EngineSpec,
     elapsed: Callable[[], float],
     check: Callable[[], None] = lambda: None,
 ) -> Plan:
@@ -187,7 +185,7 @@ def make_plan(
 
     Args:
         config: what the user asked for.
-        split: the corpus. device: where to train.
+        split: the corpus. spec: what trains.
         elapsed: seconds since the command began.
         check: called now and then; may raise to end the calibration.
 
@@ -199,15 +197,15 @@ def make_plan(
     config = apply_preset(config, reasons)
     if config.time is not None and elapsed() > 0.3 * config.time:
         reasons.append(f"{seconds(elapsed())} of {seconds(config.time)} went into reading the text")
-    config = complete_batch(config, split.train.epoch_tokens, device, reasons)
+    config = complete_batch(config, split.train.epoch_tokens, spec.device, reasons)
     if config.hidden is None:
-        config = complete_hidden(config, split, device, elapsed, reasons, check)
-    config = complete_model(config, device, reasons)
+        config = complete_hidden(config, split, spec, elapsed, reasons, check)
+    config = complete_model(config, spec.device, reasons)
     architecture = architecture_of(config, split)
     _check_can_be_saved(architecture, config, split)
     epoch = batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed).steps_per_epoch
     steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
-    scoring, speed = plan_scoring(architecture, config, split, device), 0.0
+    scoring, speed = plan_scoring(architecture, config, split, spec), 0.0
     has_step_limit = steps is not None
     if (budget := config.time) is None:
         assert steps is not None
@@ -219,19 +217,19 @@ def make_plan(
             left = usable_seconds(budget, scoring.end) - elapsed() - scoring.eval_seconds - scoring.end
             return max(1, int(left * speed / tokens_per_step(config)))
 
-        config, speed = _threads(architecture, config, split, device, check)
+        config, speed = _threads(architecture, config, split, spec, check)
         before = (config.dropout or 0, config.weight_drop or 0)
         config = complete_dropout(config, min(affordable(), most) / epoch, architecture, reasons)
         if (config.dropout, config.weight_drop) != before:  # which takes time
             assert config.threads is not None
-            speed = measure_throughput(architecture, config, split, device, [config.threads], check)[config.threads]
+            speed = measure_throughput(architecture, config, split, spec, [config.threads], check)[config.threads]
         steps = affordable()
         if steps > most and not has_step_limit:
             reasons.append(f"steps {most}: a text so short is not worth more than {MAX_EPOCHS} epochs")
             has_step_limit = True
         steps = min(steps, most)
         config = replace(config, val_limit=max(1, scoring.eval_tokens))
-    config = replace(config, threads=config.threads or available_cpus())
+    config = replace(config, threads=config.threads or spec.threads)
     every = max(1, steps // scoring.evaluations)
     config = replace(
         config,
@@ -240,7 +238,7 @@ def make_plan(
         save_every=every if config.save_every is None else config.save_every,
         sample_every=max(1, steps // 4) if config.sample_every is None else config.sample_every,
     )
-    if device == "cpu" and not has_core():
+    if spec.device == "cpu" and not has_core():
         reasons.append("engine torch: the compiled core, several times faster, was not built at installation")
     return Plan(
         config,
@@ -274,17 +272,15 @@ def _baselines(config: TrainConfig, split: Dataset, check: Callable[[], None]) -
 
 
 def _threads(
-    architecture: Architecture, config: TrainConfig, split: Dataset, device: str, check: Callable[[], None]
+    architecture: Architecture, config: TrainConfig, split: Dataset, spec: EngineSpec, check: Callable[[], None]
 ) -> tuple[TrainConfig, float]:
     """As many threads as pay, and the speed with them.
 
     The steps of a small layer are so short that a second thread gains little, and one of torch's loses much
     when another program wants the processor; the core's own threads give way.
     """
-    counts = (
-        [config.threads or available_cpus()] if config.threads or device != "cpu" else sorted({1, available_cpus()})
-    )
-    speeds = measure_throughput(architecture, config, split, device, counts, check)
-    one = _ONE_THREAD[choose_engine(config.engine, device, cell=config.cell, training=True)]
+    counts = [spec.threads] if config.threads or spec.device != "cpu" else sorted({1, spec.threads})
+    speeds = measure_throughput(architecture, config, split, spec, counts, check)
+    one = _ONE_THREAD[spec.engine]
     best = max(speeds, key=lambda count: speeds[count] * (one if count == 1 else 1.0))
     return replace(config, threads=best), speeds[best]

@@ -18,7 +18,7 @@ from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import ProgressFactory, no_progress
 from charrnn.corpus.sources import Sources, resolve_sources
 from charrnn.dataset.dataset import Dataset
-from charrnn.engines.select import choose_device
+from charrnn.engines.select import EngineSpec
 from charrnn.errors import Interrupted, UsageError
 from charrnn.files import quote
 from charrnn.runs.events import Callback, DoneEvent, EvalEvent, Event, Note, PlanEvent, is_stored, to_json
@@ -26,6 +26,7 @@ from charrnn.runs.locate import ROOT, latest_run
 from charrnn.runs.run_dir import RunDir
 from charrnn.training.distributed import SingleProcess, World
 from charrnn.training.ingest import SourceFiles, corpus_digest, dataset_digest, make_dataset, read_corpora
+from charrnn.training.learner import training_spec
 from charrnn.training.plan import Plan, make_plan, plan_fields
 from charrnn.training.resume import recall_text_options, resume_plan
 from charrnn.training.signals import Cancelled, SignalHandler
@@ -38,7 +39,7 @@ class _Prepared:
 
     plan: Plan
     dataset: Dataset
-    device: str
+    spec: EngineSpec
     digest: str
     resumed: Checkpoint | None
 
@@ -95,7 +96,7 @@ class TrainingSession:
             run_dir = self._locate()
             self._check_resumable(run_dir)
             ready = self._prepare(run_dir, spool=None)
-            fields = plan_fields(ready.plan, ready.dataset, ready.device)
+            fields = plan_fields(ready.plan, ready.dataset, ready.spec)
             return PlanEvent(step=0, epoch=0.0, seconds=self._seconds(), **fields)
 
     def run(self) -> DoneEvent:
@@ -128,7 +129,7 @@ class TrainingSession:
             ready.plan,
             ready.dataset,
             run_dir,
-            device=ready.device,
+            spec=ready.spec,
             corpus_sha256=ready.digest,
             emit=self._emit,
             elapsed=self._elapsed,
@@ -186,21 +187,23 @@ class TrainingSession:
             digest = corpus_digest(*corpora)
             self._files = SourceFiles(corpora)
         resumed = self._resumed(run_dir, digest)
-        device, why = choose_device(self.config.device)
-        self._note(f"device {device}: {why}", "debug")
-        plan = None
+        plan: Plan | None = None
+        changes: list[str] = []
         if resumed is not None:
             plan, changes = resume_plan(resumed, self.config, self.given)
-            for change in changes:
-                self._note(f"changed: {change}")
         config = self.config if plan is None else plan.config
+        spec = training_spec(config)
+        self._note(f"device {spec.device}: {spec.reason}", "debug")
+        for change in changes:
+            self._note(f"changed: {change}")
         if dataset is None:
             assert corpora is not None
             tokenizer = None if resumed is None else resumed.tokenizer
             dataset = make_dataset(*corpora, config, tokenizer, progress=self.progress, note=self._note)
         if plan is None:
-            plan = make_plan(config, dataset, device=device, elapsed=self._elapsed, check=self.signals.check)
-        return _Prepared(plan, dataset, device, digest, resumed)
+            plan = make_plan(config, dataset, spec=spec, elapsed=self._elapsed, check=self.signals.check)
+        spec = replace(spec, threads=plan.config.threads or spec.threads)  # as measured
+        return _Prepared(plan, dataset, spec, digest, resumed)
 
     def _resumed(self, run_dir: RunDir, digest: str) -> Checkpoint | None:
         """Return the checkpoint to resume from, if that is what was asked for and there is one."""

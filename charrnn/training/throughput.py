@@ -10,7 +10,7 @@ import numpy as np
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import batch_loader
 from charrnn.dataset.dataset import Dataset
-from charrnn.engines.select import inference_engine
+from charrnn.engines.select import EngineSpec, inference_engine
 from charrnn.network.architecture import Architecture
 from charrnn.training.evaluation import VAL_STREAMS
 from charrnn.training.learner import Learner
@@ -45,13 +45,13 @@ def measure_throughput(
     architecture: Architecture,
     config: TrainConfig,
     split: Dataset,
-    device: str,
+    spec: EngineSpec,
     threads: Sequence[int],
     check: Callable[[], None] = lambda: None,
 ) -> dict[int, float]:
     """Symbols a second that training reads here with each number of threads, measured on a learner that is
     thrown away. They take turns, so that a busy machine is equally unfair to all."""
-    learner = Learner(architecture, config, device)
+    learner = Learner(architecture, config, spec)
     rows = batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
     took: dict[int, list[float]] = {count: [] for count in threads}
     begin, step = time.monotonic(), 0
@@ -92,7 +92,7 @@ class ScoringPlan:
     end: float
 
 
-def plan_scoring(architecture: Architecture, config: TrainConfig, split: Dataset, device: str) -> ScoringPlan:
+def plan_scoring(architecture: Architecture, config: TrainConfig, split: Dataset, spec: EngineSpec) -> ScoringPlan:
     """As much scoring as its share of the time allows.
 
     While training rather few evaluations than ones that see too little to tell a better model.
@@ -101,7 +101,7 @@ def plan_scoring(architecture: Architecture, config: TrainConfig, split: Dataset
     if config.time is None or not most:
         return ScoringPlan(EVALUATIONS, most, 0.0, split.exact_tokens, _SAVING)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
-    engine = inference_engine(architecture, weights, device=device, threads=config.threads)
+    engine = inference_engine(spec.for_scoring(architecture.cell), architecture, weights)
 
     def rate(rows: int, length: int) -> float:
         ids = np.zeros((rows, length), np.int64)

@@ -15,7 +15,7 @@ from charrnn.checkpoint.format import Checkpoint
 from charrnn.dataset.batches import batch_loader
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.base import InferenceEngine
-from charrnn.engines.select import inference_engine
+from charrnn.engines.select import EngineSpec, inference_engine
 from charrnn.errors import Interrupted, NonFiniteError, OutputError
 from charrnn.files import quote
 from charrnn.runs.events import (
@@ -49,7 +49,7 @@ class Trainer:
 
     Args:
         plan: a complete plan. dataset: what to train and validate on. run_dir: the folder to save in.
-        device: "cpu", "cuda" or "cuda:N". corpus_sha256: the digest of the text, for the checkpoints.
+        spec: what trains. corpus_sha256: the digest of the text, for the checkpoints.
         emit: takes every event.
         elapsed: returns the seconds since the training began, earlier sessions included.
         signals: knows whether a signal has come. world: the processes that train together.
@@ -62,7 +62,7 @@ class Trainer:
         dataset: Dataset,
         run_dir: RunDir,
         *,
-        device: str,
+        spec: EngineSpec,
         corpus_sha256: str,
         emit: Callback,
         elapsed: Callable[[], float],
@@ -70,11 +70,11 @@ class Trainer:
         resumed: Checkpoint | None = None,
         world: World | None = None,
     ) -> None:
-        self.plan, self.dataset, self.run_dir, self.device, self.signals = plan, dataset, run_dir, device, signals
+        self.plan, self.dataset, self.run_dir, self.spec, self.signals = plan, dataset, run_dir, spec, signals
         self.corpus_sha256, self.emit, self.elapsed = corpus_sha256, emit, elapsed
         config = plan.config
         assert config.steps is not None
-        self.learner = Learner(plan.architecture, config, device, world or SingleProcess())
+        self.learner = Learner(plan.architecture, config, spec, world or SingleProcess())
         self.loader = batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
         self.state = TrainerState(ScheduleProgress(config.steps), config.steps)
         self.timer = StepTimer()
@@ -112,7 +112,7 @@ class Trainer:
         """
         config, state = self.plan.config, self.state
         self.signals.deferred = True
-        self._emit(PlanEvent, **plan_fields(self.plan, self.dataset, self.device))
+        self._emit(PlanEvent, **plan_fields(self.plan, self.dataset, self.spec))
         try:
             while not self._is_finished():
                 self.signals.check()
@@ -294,7 +294,7 @@ class Trainer:
         return round(step / self.loader.steps_per_epoch, 4)
 
     def _engine(self, weights: Mapping[str, Any]) -> InferenceEngine:
-        return inference_engine(self.plan.architecture, weights, device=self.device, threads=self.plan.config.threads)
+        return inference_engine(self.spec.for_scoring(self.plan.architecture.cell), self.plan.architecture, weights)
 
     def _check(self, tokens: int) -> None:
         self.signals.check()

@@ -25,11 +25,11 @@ import charrnn
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint import header
 from charrnn.checkpoint.format import FORMAT_VERSION, Checkpoint, check_can_be_saved
-from charrnn.engines.select import inference_engine
 from charrnn.errors import CheckpointError, NonFiniteError
 from charrnn.network.architecture import Architecture
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.char import CharTokenizer
+from tests import tiny
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 LSTM = Architecture("lstm", 20, (8,), 8)
@@ -474,7 +474,7 @@ def test_ck14_files_of_every_version_load_and_score_the_same(file: Path) -> None
     assert model.separator == expected.get("separator", "").encode()
     ids = np.concatenate([[model.architecture.bos_id], model.tokenizer.encode(expected["text"].encode())])[None]
     assert ids[0].tolist() == expected["ids"]
-    engine = inference_engine(model.architecture, model.weights)
+    engine = tiny.engine_of(model)
     nats, _ = engine.score(ids, engine.zero_state(1))
     assert nats.sum() == pytest.approx(expected["nats"], rel=1e-6)
 

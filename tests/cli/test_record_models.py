@@ -18,7 +18,6 @@ from charrnn.config.sample import SampleConfig
 from charrnn.corpus.formats import NamedText
 from charrnn.engines.base import InferenceEngine
 from charrnn.engines.reference import ReferenceEngine
-from charrnn.engines.select import inference_engine
 from charrnn.errors import CheckpointError
 from charrnn.generation import generate as sampling
 from charrnn.generation.generate import generate
@@ -45,8 +44,8 @@ RECORDS = [record.encode() for record in ["anna", "", "olivia ava", "é日", "mi
 
 
 def engines(model: Checkpoint) -> Iterator[InferenceEngine]:
-    yield inference_engine(model.architecture, model.weights)
-    yield inference_engine(model.architecture, model.weights, name="torch")
+    yield tiny.engine_of(model)
+    yield tiny.engine_of(model, "torch")
     yield ReferenceEngine(model.architecture, model.weights)
 
 
@@ -91,7 +90,7 @@ def test_ev_02_records_by_hand() -> None:
     for record in RECORDS:
         ids = np.concatenate([[model.architecture.bos_id], model.tokenizer.encode(record + b"\n")])
         nats += reference.score(ids[None], reference.zero_state(1))[0].sum()
-    engine = inference_engine(model.architecture, model.weights)
+    engine = tiny.engine_of(model)
     [found] = Scorer(engine, model.tokenizer, b"\n").texts([text(b"\n".join(RECORDS))])
     assert found.nats == pytest.approx(nats, rel=1e-6)
 
@@ -99,7 +98,7 @@ def test_ev_02_records_by_hand() -> None:
 def test_ev_13_unknown_characters() -> None:
     """EV-13."""
     model = tiny.unigram(tiny.char("ab\n"))
-    engine = inference_engine(model.architecture, model.weights)
+    engine = tiny.engine_of(model)
     [found] = Scorer(engine, model.tokenizer, b"\n").texts([text("aÜb\nÜ\n\na".encode())])
     assert (found.oov, found.tokens, found.chars) == (2, 9, 9)
 
@@ -110,7 +109,7 @@ def test_ev_13_unknown_characters() -> None:
 def test_a_score_for_each_record(tokenizer: Tokenizer, separator: bytes, size: int) -> None:
     """EV-03: those of a text's records add up to its own."""
     model = tiny.drawn(tokenizer, "lstm", separator=separator)
-    scorer = Scorer(inference_engine(model.architecture, model.weights), tokenizer, separator)
+    scorer = Scorer(tiny.engine_of(model), tokenizer, separator)
     data = separator.join(RECORDS)
     found = list(scorer.records(text(data, size)))
     assert [score.bytes for score in found] == [len(record + separator) for record in RECORDS]
@@ -124,9 +123,7 @@ def test_a_score_for_each_record(tokenizer: Tokenizer, separator: bytes, size: i
 def test_texts_of_records_side_by_side(window: int) -> None:
     """EV-12: each has its own score, in order, also those without records, whatever their parts."""
     model = tiny.drawn(TOKENIZERS[0], separator=b"\n")
-    scorer = Scorer(
-        inference_engine(model.architecture, model.weights), model.tokenizer, b"\n", ScoringOptions(window=window)
-    )
+    scorer = Scorer(tiny.engine_of(model), model.tokenizer, b"\n", ScoringOptions(window=window))
     datas = [b"anna\nmia\n" * 700, b"", b"x", b"\n", b"isabella\nava", b"", b"mia\n" * 2000]
     alone = [next(scorer.texts([text(data)])) for data in datas]
     assert [each.bytes for each in alone] == [6300, 0, 2, 1, 13, 0, 8000]
@@ -241,7 +238,7 @@ def test_ck_12_a_separator_that_is_none(value: Any, monkeypatch: pytest.MonkeyPa
 def written(model: Checkpoint, count: int, **how: Any) -> list[bytes]:
     texts = [b""] * count
     config = SampleConfig(num=count, **{"length": 30, **how})
-    engine = inference_engine(model.architecture, model.weights)
+    engine = tiny.engine_of(model)
     prompt = model.tokenizer.encode(b"")
     for part in generate(engine, model.tokenizer, prompt, config, seed=4, separator=model.separator):
         texts[part.index] += part.data
@@ -270,7 +267,7 @@ def test_cl_26_a_record_does_not_depend_on_others(
 def test_a_prompt_may_end_records() -> None:
     """What stands before a separator is forgotten, as in training."""
     model = tiny.drawn(TOKENIZERS[0], "lstm", separator=b"\n")
-    engine = inference_engine(model.architecture, model.weights)
+    engine = tiny.engine_of(model)
     config = SampleConfig(length=12)
 
     def goes_on(prompt: bytes) -> list[bytes]:

@@ -19,7 +19,7 @@ from charrnn.dataset.dataset import MIN_SEGMENT_TOKENS, TokenStream, head
 from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.errors import InputError
 from charrnn.network.architecture import Architecture
-from charrnn.training.learner import Learner
+from charrnn.training.learner import Learner, training_spec
 from tests.trainings import TEXT, arguments, corpus_of, split_of
 
 V = 1000  # the id of `<s>` in tests of rows
@@ -189,7 +189,7 @@ def test_the_state_is_reset_by_the_start_and_by_nothing_else(cell: str) -> None:
     inputs = np.array([[1, 2, 3, 9, 4, 5, 6, 7], [1, 2, 3, 8, 4, 5, 6, 7]])
 
     def ends(first: int) -> Any:
-        learner = Learner(architecture, config, "cpu")
+        learner = Learner(architecture, config, training_spec(config, device="cpu"))
         changed = inputs.copy()
         changed[:, 0] = first
         learner.step(Batch(changed, inputs % 9), 0, 0.1)
@@ -201,14 +201,13 @@ def test_the_state_is_reset_by_the_start_and_by_nothing_else(cell: str) -> None:
 
 
 def test_the_state_is_carried_across_chunks_and_epochs(tmp_path: Path) -> None:
-    learner = Learner(
-        Architecture("gru", 9, (6,), 4), TrainConfig(batch=1, seq_len=2, hidden=(6,), lr=1e-9, optimizer="sgd"), "cpu"
-    )
+    config = TrainConfig(cell="gru", batch=1, seq_len=2, hidden=(6,), lr=1e-9, optimizer="sgd")
+    learner = Learner(Architecture("gru", 9, (6,), 4), config, training_spec(config, device="cpu"))
     states = []
     for first in (1, 1, 9):
         learner.step(Batch(np.array([[first, 2]]), np.array([[2, 3]])), 0, 1e-9)
         states.append(learner.state[0].copy())
-    fresh = Learner(learner.architecture, learner.config, "cpu")
+    fresh = Learner(learner.architecture, learner.config, training_spec(learner.config, device="cpu"))
     fresh.step(Batch(np.array([[9, 2]]), np.array([[2, 3]])), 0, 1e-9)
     assert not np.allclose(states[0], states[1], atol=1e-4)
     assert states[2] == pytest.approx(fresh.state[0], abs=1e-6)

@@ -19,9 +19,10 @@ from charrnn.engines.native.inference import NativeInference
 from charrnn.engines.numpy import inference as fast
 from charrnn.engines.numpy.inference import NumpyInference
 from charrnn.engines.reference import ReferenceEngine
-from charrnn.engines.select import inference_engine
+from charrnn.engines.select import inference_engine, resolve
 from charrnn.engines.torch.inference import TorchInference
 from charrnn.errors import UsageError
+from charrnn.machine import available_cpus
 from charrnn.network import cells
 from charrnn.network.architecture import Architecture
 
@@ -282,7 +283,7 @@ def test_calls_from_several_threads_take_turns(kind: str) -> None:
     if kind == "native" and core.library() is None:
         pytest.skip("the compiled core was not built here")
     architecture = Architecture("gru", V, (33, 20), 4)
-    engine = inference_engine(architecture, drawn(architecture), name=kind)
+    engine = inference_engine(resolve(engine=kind, cell=architecture.cell), architecture, drawn(architecture))
     calls = [(B, T, seed) for seed, (B, T) in enumerate([(1, 90), (3, 9), (2, 40), (4, 70)] * 5)]
 
     def found(call: tuple[int, int, int]) -> list[Array]:
@@ -306,9 +307,33 @@ def test_an_engine_that_does_not_learn_stays_itself() -> None:
 def test_an_engine_is_chosen_by_name() -> None:
     architecture = MODELS[0]
     weights = drawn(architecture)
-    assert isinstance(inference_engine(architecture, weights), NativeInference if core.is_fast() else NumpyInference)
-    assert isinstance(inference_engine(architecture, weights, name="numpy"), NumpyInference)
-    assert isinstance(inference_engine(architecture, weights, name="torch"), TorchInference)
+    kinds: dict[str, type] = {
+        "numpy": NumpyInference,
+        "torch": TorchInference,
+        "auto": NativeInference if core.is_fast() else NumpyInference,
+    }
+    for asked, kind in kinds.items():
+        spec = resolve(engine=asked, cell=architecture.cell)
+        assert isinstance(inference_engine(spec, architecture, weights), kind)
+        assert inference_engine(spec, architecture, weights).name == spec.engine
+
+
+def test_a_spec_is_resolved_once() -> None:
+    """All that decides what runs a model, with nothing left open; and what scores it while it trains."""
+    spec = resolve(threads=3, cell="gru", training=True)
+    assert (spec.device, spec.precision, spec.threads, spec.reason) == ("cpu", "float32", 3, "asked for")
+    assert spec.engine == ("native" if core.is_fast() else "torch")
+    assert resolve().threads == available_cpus()
+    trained = resolve(engine="torch", precision="bfloat16", threads=2, cell="gru", training=True)
+    assert (trained.engine, trained.precision) == ("torch", "bfloat16")
+    scoring = trained.for_scoring("gru")
+    assert (scoring.engine, scoring.precision) == ("native" if core.is_fast() else "numpy", "float32")
+    assert (scoring.device, scoring.threads) == ("cpu", 2)
+    assert trained.for_scoring("mgu").engine == "numpy"
+    with pytest.raises(UsageError, match="the engine is numpy on cpu, which has float32"):
+        resolve(engine="numpy", precision="bfloat16")
+    with pytest.raises(UsageError, match=r"mgu|not built"):
+        resolve(engine="native", cell="mgu")
 
 
 def test_reference_equals_arithmetic_by_hand() -> None:

@@ -20,7 +20,7 @@ from charrnn.errors import NonFiniteError, UsageError
 from charrnn.network.architecture import Architecture
 from charrnn.network.init import initial_weights
 from charrnn.training import learner as learning
-from charrnn.training.learner import Learner
+from charrnn.training.learner import Learner, training_spec
 
 CELLS = ["rnn", "lstm", "gru", "mgu"]
 SIXTEEN = ["bfloat16", "float16"]
@@ -110,7 +110,7 @@ def trained(cell: str, precision: str, steps: int = 90) -> tuple[list[float], Le
         dropout=0.1,
         threads=1,
     )
-    learner = Learner(Architecture(cell, 11, (32,), 16), config, "cpu")
+    learner = Learner(Architecture(cell, 11, (32,), 16), config, training_spec(config, device="cpu"))
     return [learner.step(chunk_of(8, 24, 11, step), step, 0.01).loss for step in range(steps)], learner
 
 

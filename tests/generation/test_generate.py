@@ -10,7 +10,6 @@ from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
 from charrnn.engines.base import END, FORBIDDEN, InferenceEngine
 from charrnn.engines.native import lib as core
-from charrnn.engines.select import inference_engine
 from charrnn.generation.constraints import token_dfa
 from charrnn.generation.generate import TextChunk, generate
 from charrnn.generation.prompts import encode_prompt
@@ -30,7 +29,7 @@ def engine_used(request: pytest.FixtureRequest) -> None:
 
 
 def ensemble_engine(model: Checkpoint) -> InferenceEngine:
-    return inference_engine(model.architecture, model.weights, name=used)
+    return tiny.engine_of(model, used)
 
 
 def write(model: Checkpoint, *, prompt: bytes = b"", seed: int = 7, stop: bytes = b"", **controls: Any) -> list[bytes]:

@@ -12,7 +12,6 @@ import pytest
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.corpus.formats import NamedText, Place, Row
 from charrnn.engines.base import Array, Ids, InferenceEngine, State
-from charrnn.engines.select import inference_engine
 from charrnn.errors import InputError, NonFiniteError
 from charrnn.scoring import scorer as scoring
 from charrnn.scoring.score import Score
@@ -31,7 +30,7 @@ plain = pytest.mark.parametrize("tokenizer", TOKENIZERS[:2], ids=lambda each: ea
 
 
 def scorer(model: Checkpoint, window: int = 0, streams: int = 1) -> Scorer:
-    engine = inference_engine(model.architecture, model.weights)
+    engine = tiny.engine_of(model)
     return Scorer(engine, model.tokenizer, model.separator, ScoringOptions(window=window, streams=streams))
 
 

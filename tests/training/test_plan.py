@@ -21,6 +21,7 @@ from charrnn.training import autoconfig as recipe
 from charrnn.training import plan as planning
 from charrnn.training import throughput as calibration
 from charrnn.training.autoconfig import MAX_EPOCHS, tokens_per_step
+from charrnn.training.learner import training_spec
 from charrnn.training.plan import NOT_IN_A_PLAN, Plan, command, make_plan, plan_fields
 from charrnn.training.trainer import Trainer
 from tests.trainings import TEXT, arguments, snapshot, split_of, tensors
@@ -40,7 +41,8 @@ def speed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def plan_of(split: Dataset = SPLIT, elapsed: float = 1.0, **options: Any) -> Plan:
-    return make_plan(TrainConfig(**options), split, device="cpu", elapsed=lambda: elapsed)
+    config = TrainConfig(**options)
+    return make_plan(config, split, spec=training_spec(config, device="cpu"), elapsed=lambda: elapsed)
 
 
 def read_back(line: str) -> TrainConfig:
@@ -79,7 +81,7 @@ def test_the_command_repeats_the_plan(asked: dict[str, Any], speed: list[float])
     assert again.epochs is None
     assert (again.corpus, again.val) == (plan.config.corpus, plan.config.val)
     speed[0] = 1.0  # on a slow machine too
-    second = make_plan(again, SPLIT, device="cpu", elapsed=lambda: 99.0)
+    second = make_plan(again, SPLIT, spec=training_spec(again, device="cpu"), elapsed=lambda: 99.0)
     assert second.architecture == plan.architecture
     assert {name: getattr(second.config, name) for name in shaping} == {
         name: getattr(plan.config, name) for name in shaping
@@ -245,7 +247,7 @@ def test_in_10_a_text_too_short_is_refused(asked: dict[str, int], needed: str) -
 def test_all_of_the_validation_text_is_scored_at_the_end() -> None:
     """--val-limit is of evaluations while training; the finished model is scored exactly."""
     plan = plan_of(steps=5, val_limit=10)
-    values = plan_fields(plan, SPLIT, "cpu")
+    values = plan_fields(plan, SPLIT, training_spec(plan.config, device="cpu"))
     assert (values["eval_tokens"], values["exact_tokens"]) == (10, len(SPLIT.val))
 
 
@@ -259,7 +261,8 @@ def test_memory_grows_with_the_model() -> None:
 def test_calibration_measures_and_can_be_ended() -> None:
     config = plan_of(steps=1, hidden=(8,)).config
     architecture = Architecture("gru", SPLIT.tokenizer.size, (8,), 16)
-    speeds = calibration.measure_throughput(architecture, config, SPLIT, "cpu", [1, 2])
+    spec = training_spec(config, device="cpu")
+    speeds = calibration.measure_throughput(architecture, config, SPLIT, spec, [1, 2])
     assert set(speeds) == {1, 2}
     assert all(100 < speed < 1e9 for speed in speeds.values())
 
@@ -267,7 +270,7 @@ def test_calibration_measures_and_can_be_ended() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        calibration.measure_throughput(architecture, config, SPLIT, "cpu", [1], enough)
+        calibration.measure_throughput(architecture, config, SPLIT, spec, [1], enough)
 
 
 # --- from the command line -------------------------------------------------------------------------

@@ -15,11 +15,12 @@ from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import Batch
-from charrnn.engines.base import Array, gradient_views
+from charrnn.engines.arrays import gradient_views
+from charrnn.engines.base import Array
 from charrnn.engines.native.training import NativeTraining
 from charrnn.engines.torch.model import LanguageModel
 from charrnn.network.architecture import Architecture
-from charrnn.training.learner import Learner
+from charrnn.training.learner import Learner, training_spec
 from tests.trainings import snapshot
 
 TEXT = b"the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs\n" * 12
@@ -177,7 +178,7 @@ def test_nu_03_large_gradients_are_clipped(
 
     after_learning(monkeypatch, enlarge)
     config = TrainConfig(hidden=(8,), batch=2, seq_len=4, lr=0.5, clip=clip, optimizer="sgd", engine=engine)
-    learner = Learner(Architecture("gru", 5, (8,), 4), config, "cpu")
+    learner = Learner(Architecture("gru", 5, (8,), 4), config, training_spec(config, device="cpu"))
     before = learner.weights()
     found = learner.step(Batch(np.array([[5, 1, 2, 3]] * 2), np.array([[1, 2, 3, 4]] * 2)), 0, 0.5)
     after = learner.weights()

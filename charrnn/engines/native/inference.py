@@ -7,16 +7,8 @@ from threading import Lock
 
 import numpy as np
 
-from charrnn.engines.base import (
-    Array,
-    GenerationRequest,
-    Ids,
-    InferenceEngine,
-    SampledTokens,
-    State,
-    check_weights,
-    zero_state,
-)
+from charrnn.engines.arrays import check_weights, zero_state
+from charrnn.engines.base import Array, GenerationRequest, Ids, InferenceEngine, SampledTokens, State
 from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, SamplerRequest, Weights, addresses, library, number_of
 from charrnn.errors import NonFiniteError
 from charrnn.network.architecture import Architecture

@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.engines.base import BETAS, Array, OptimizerParams, check_optimizer_state
+from charrnn.engines.arrays import check_optimizer_state
+from charrnn.engines.base import Array, OptimizerParams
 from charrnn.engines.native.lib import AdamWStep, aligned
 
 EPSILON = 1e-8
@@ -36,7 +37,7 @@ class AdamW:
     """
 
     def __init__(self, model: Trainable, params: OptimizerParams) -> None:
-        self.model, self.steps = model, 0
+        self.model, self.params, self.steps = model, params, 0
         shapes = {name: weight.shape for name, weight in model.parameters.items()}
         self.exp_avg = {name: aligned(shape) for name, shape in shapes.items()}
         self.exp_avg_sq = {name: aligned(shape) for name, shape in shapes.items()}
@@ -62,7 +63,7 @@ class AdamW:
     def step(self, lr: float, max_norm: float) -> None:
         """See `Optimizer`; `charrnn_optimizer` in native/charrnn.h has the formula."""
         self.steps += 1
-        call, (beta1, beta2) = self._call, BETAS
+        call, (beta1, beta2) = self._call, self.params.betas
         rates = [lr * multiplier for multiplier in self._lr_multipliers]
         decays = [1 - rate * decay for rate, decay in zip(rates, self._weight_decays, strict=True)]
         decay_factors, step_sizes = _floats(decays), _floats([rate / (1 - beta1**self.steps) for rate in rates])

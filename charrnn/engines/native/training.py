@@ -11,16 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.engines.base import (
-    Array,
-    Ids,
-    Optimizer,
-    OptimizerParams,
-    State,
-    check_weights,
-    gradient_views,
-    zero_state,
-)
+from charrnn.engines.arrays import check_weights, gradient_views, zero_state
+from charrnn.engines.base import Array, Ids, Optimizer, OptimizerParams, State
 from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, Layer, SoftmaxXent, Weights, aligned, library, number_of
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import NO_MASKS, Masks

@@ -11,7 +11,8 @@ from threading import Lock
 
 import numpy as np
 
-from charrnn.engines.base import Array, Ids, InferenceEngine, State, layer_features, zero_state
+from charrnn.engines.arrays import layer_features, zero_state
+from charrnn.engines.base import Array, Ids, InferenceEngine, State
 from charrnn.engines.numpy.cells import ZERO, Layer, Product
 from charrnn.network.architecture import Architecture
 

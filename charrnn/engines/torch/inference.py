@@ -6,7 +6,8 @@ from threading import Lock
 import torch
 from torch import Tensor, nn
 
-from charrnn.engines.base import Array, Ids, InferenceEngine, State, zero_state
+from charrnn.engines.arrays import zero_state
+from charrnn.engines.base import Array, Ids, InferenceEngine, State
 from charrnn.engines.torch.layers import matmul_precision, to_device
 from charrnn.engines.torch.model import LanguageModel
 from charrnn.network.architecture import Architecture

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from charrnn.engines.base import Array, Ids, Optimizer, OptimizerParams, State, check_weights, gradient_views
+from charrnn.engines.arrays import check_weights, gradient_views
+from charrnn.engines.base import Array, Ids, Optimizer, OptimizerParams, State
 from charrnn.engines.torch.layers import RecurrentLayer, StepLayer, layer_of, matmul_precision, to_device
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import NO_MASKS, Masks

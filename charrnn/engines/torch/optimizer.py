@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from charrnn.engines.base import BETAS, Array, OptimizerParams, check_optimizer_state
+from charrnn.engines.arrays import check_optimizer_state
+from charrnn.engines.base import Array, OptimizerParams
 
 TENSORS = {
     "adamw": ("exp_avg", "exp_avg_sq"),
@@ -50,9 +51,9 @@ class TorchOptimizer:
         optimizer: torch.optim.Optimizer
         match params.name:
             case "adamw":
-                optimizer = torch.optim.AdamW(groups, betas=BETAS, fused=True)
+                optimizer = torch.optim.AdamW(groups, betas=params.betas, fused=True)
             case "adam":
-                optimizer = torch.optim.Adam(groups, betas=BETAS, fused=True)
+                optimizer = torch.optim.Adam(groups, betas=params.betas, fused=True)
             case "rmsprop":
                 optimizer = torch.optim.RMSprop(groups, alpha=0.95)
             case _:

@@ -11,7 +11,7 @@ from charrnn.config.sample import SampleConfig
 from charrnn.engines.base import END, FORBIDDEN, Array, InferenceEngine, Sampler, TokenDFA
 from charrnn.engines.native import lib as core
 from charrnn.engines.reference import ReferenceEngine
-from charrnn.engines.select import inference_engine
+from charrnn.engines.select import inference_engine, resolve
 from charrnn.errors import NonFiniteError, UsageError
 from charrnn.generation.constraints import end_distance, token_dfa
 from charrnn.generation.generate import generate
@@ -87,7 +87,8 @@ def surprise(counts: Array, probabilities: Array) -> float:
 def a_model() -> tuple[InferenceEngine, ReferenceEngine]:
     architecture = Architecture("gru", V, (33,), embedding=9)
     weights = drawn(architecture, scale=0.5)
-    return inference_engine(architecture, weights, name="native"), ReferenceEngine(architecture, weights)
+    engine = inference_engine(resolve(engine="native", cell=architecture.cell), architecture, weights)
+    return engine, ReferenceEngine(architecture, weights)
 
 
 @pytest.mark.parametrize("controls", CONTROLS, ids=str)
@@ -151,7 +152,7 @@ def test_every_draw_is_philoxs() -> None:
     size = 1 << 16
     architecture = Architecture("rnn", size, (1,), 1)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
-    engine = inference_engine(architecture, weights, name="native")
+    engine = inference_engine(resolve(engine="native", cell=architecture.cell), architecture, weights)
     sampler = make_sampler(
         engine,
         requested(
@@ -199,7 +200,7 @@ def test_it_writes_what_numpy_writes() -> None:
             config = SampleConfig(length=400, num=2, **controls)
             both = []
             for name in ("native", "numpy"):
-                engine = inference_engine(model.architecture, model.weights, name=name)
+                engine = tiny.engine_of(model, name)
                 ids = model.tokenizer.encode(b"the ")
                 parts = list(generate(engine, model.tokenizer, ids, config, seed=number, separator=separator))
                 both.append({text: b"".join(part.data for part in parts if part.index == text) for text in (0, 1)})
@@ -271,7 +272,7 @@ def test_logits_that_are_not_finite(value: float) -> None:
     architecture = Architecture("gru", V, (20,), embedding=4)
     weights = drawn(architecture)
     weights["head.bias"][7] = value
-    engine = inference_engine(architecture, weights, name="native")
+    engine = inference_engine(resolve(engine="native", cell=architecture.cell), architecture, weights)
     first = np.zeros((1, V), np.float32), engine.zero_state(1)
     with pytest.raises(NonFiniteError):
         make_sampler(engine, requested(first, SampleConfig(), seed=1, dfa=ANYTHING, batch_size=1)).advance(1)

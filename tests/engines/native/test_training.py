@@ -18,7 +18,8 @@ import pytest
 import torch
 
 from charrnn.config.sample import SampleConfig
-from charrnn.engines.base import Array, Optimizer, OptimizerParams, TrainingEngine, gradient_views
+from charrnn.engines.arrays import gradient_views
+from charrnn.engines.base import Array, Optimizer, OptimizerParams, TrainingEngine
 from charrnn.engines.native import lib as core
 from charrnn.engines.native.inference import NativeInference
 from charrnn.engines.native.lib import PRECISIONS
