@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charrnn.engines.base import Array, Ids, InferenceEngine, State
+from charrnn.engines.base import Array, Ids, InferenceEngine, State, take_rows
 from charrnn.errors import NonFiniteError
 from charrnn.scoring.score import Score
 from charrnn.tokenizers.tokenizer import Tokenizer
@@ -24,11 +24,25 @@ _PREFIX_IDS = 4096  # of a prompt, in one call
 
 @dataclass
 class _Slot:
-    """A row of the batch: the text that it reads, and the ids fetched from that but not yet read."""
+    """A row of the batch: the text that it reads, and the ids fetched from that but not yet read.
+
+    Attributes:
+        text: its number. chunks: the rest of its ids; None: there are no more texts.
+        ids: of the chunk being read; None: the text has not begun.
+    """
 
     text: int = -1
-    pieces: Iterator[Ids] | None = None
+    chunks: Iterator[Ids] | None = None
     ids: Ids | None = None
+
+
+class _Segment(NamedTuple):
+    """Where a part of a text stands in the batch: ids[row, begin:end]."""
+
+    row: int
+    text: int
+    begin: int
+    end: int
 
 
 def score_ids(
@@ -56,87 +70,88 @@ def score_ids(
     Raises:
         NonFiniteError: the model's arithmetic overflows.
     """
-    start = engine.vocabulary
-    waiting = enumerate(iter(texts))
+    bos = engine.vocabulary
+    waiting = enumerate(texts)
     rows: list[_Slot] = []
-    while len(rows) < slots and (row := _next_text(waiting)) is not None:
-        rows.append(row)
+    while len(rows) < slots and (slot := _next_text(waiting)) is not None:
+        rows.append(slot)
     state = engine.zero_state(max(1, len(rows)))
-    tallies: dict[int, Score] = {}
+    scores: dict[int, Score] = {}
     finished: set[int] = set()
     due = read = 0
     while rows:
-        length = max(16, min(4096, _CALL_IDS // len(rows)))  # T
-        ids = np.full((len(rows), length), start, np.int64)  # (B, T)
-        segments: list[tuple[int, int, int, int]] = []  # row, text, from, to
-        used = max(_fill(row, ids[b], waiting, b, segments, finished) for b, row in enumerate(rows))
+        T = max(16, min(4096, _CALL_IDS // len(rows)))
+        ids = np.full((len(rows), T), bos, np.int64)  # (B, T)
+        segments: list[_Segment] = []
+        used = max(_fill(slot, ids[row], waiting, row, segments, finished) for row, slot in enumerate(rows))
         if used:
             check(read)
             ids = ids[:, :used]
-            read += sum(end - begin for _, _, begin, end in segments)
+            read += sum(segment.end - segment.begin for segment in segments)
             nats, state = engine.score(ids, state)
             oov = ids == tokenizer.unknown if tokenizer.unknown is not None else np.zeros_like(ids, bool)
             nats = nats + tokenizer.unknown_cost * oov
-            starts = ids == start
-            for b, text, begin, end in segments:
-                tally = _tally(nats[b, begin:end], oov[b, begin:end], int(starts[b, begin:end].sum()))
-                tallies[text] = tallies[text] + tally if text in tallies else tally
-        alive = [b for b, row in enumerate(rows) if row.pieces is not None]
-        if len(alive) < len(rows):
-            rows = [rows[b] for b in alive]
-            state = tuple(layer[:, alive] for layer in state)
+            is_bos = ids == bos
+            for row, text, begin, end in segments:
+                score = _score(nats[row, begin:end], oov[row, begin:end], int(is_bos[row, begin:end].sum()))
+                scores[text] = scores[text] + score if text in scores else score
+        unfinished = [row for row, slot in enumerate(rows) if slot.chunks is not None]
+        if len(unfinished) < len(rows):
+            rows = [rows[row] for row in unfinished]
+            state = take_rows(state, unfinished)
         while due in finished:
             finished.remove(due)
-            yield tallies.pop(due, Score())
+            yield scores.pop(due, Score())
             due += 1
 
 
 def _next_text(waiting: Iterator[tuple[int, Iterable[Ids]]]) -> _Slot | None:
-    text, pieces = next(waiting, (-1, None))
-    return None if pieces is None else _Slot(text, iter(pieces))
+    text, chunks = next(waiting, (-1, None))
+    return None if chunks is None else _Slot(text, iter(chunks))
 
 
 def _fill(
-    row: _Slot,
-    line: Array,
+    slot: _Slot,
+    ids: Ids,
     waiting: Iterator[tuple[int, Iterable[Ids]]],
-    b: int,
-    segments: list[tuple[int, int, int, int]],
+    row: int,
+    segments: list[_Segment],
     finished: set[int],
 ) -> int:
-    """Put the row's next ids into `line`, which is full of `<s>`, and those of further texts while there is room.
+    """Put the slot's next ids into `ids` (T,), which is full of `<s>`, and those of further texts while there is room.
 
     Adds where each text's part stands to `segments`, and the texts that end to `finished`.
 
     Returns:
-        How many ids of the line are in use.
+        How many of `ids` are in use.
     """
     place = 0
-    while place < len(line) and row.pieces is not None:
-        if row.ids is None:  # a text begins: its `<s>` stands in the line already
-            row.ids = line[:0]
+    while place < len(ids) and slot.chunks is not None:
+        if slot.ids is None:  # a text begins: its `<s>` stands there already
+            slot.ids = ids[:0]
             place += 1
-        elif len(row.ids):
-            taken = row.ids[: len(line) - place]
-            line[place : place + len(taken)] = taken
-            segments.append((b, row.text, place, place + len(taken)))
-            row.ids = row.ids[len(taken) :]
+        elif len(slot.ids):
+            taken = slot.ids[: len(ids) - place]
+            ids[place : place + len(taken)] = taken
+            segments.append(_Segment(row, slot.text, place, place + len(taken)))
+            slot.ids = slot.ids[len(taken) :]
             place += len(taken)
-        elif (piece := next(row.pieces, None)) is not None:
-            row.ids = piece
+        elif (chunk := next(slot.chunks, None)) is not None:
+            slot.ids = chunk
         else:
-            finished.add(row.text)
-            after = _next_text(waiting) or _Slot()
-            row.text, row.pieces, row.ids = after.text, after.pieces, after.ids
+            finished.add(slot.text)
+            following = _next_text(waiting) or _Slot()
+            slot.text, slot.chunks, slot.ids = following.text, following.chunks, following.ids
     return place
 
 
-def _tally(nats: Array, oov: Array, starts: int) -> Score:
+def _score(nats: Array, oov: Array, num_bos: int) -> Score:
+    """Return the score of a segment, (N,) each."""
     total = float(nats.sum())
     if not math.isfinite(total):
         raise NonFiniteError
     unknown = int(oov.sum())
-    return Score(total, len(nats) - starts, unknown, float(nats[oov].sum()))
+    return Score(total, len(nats) - num_bos, unknown, float(nats[oov].sum()))
 
 
 class Prefix(NamedTuple):
