@@ -6,7 +6,6 @@ import pytest
 
 from charrnn.config.sample import SampleConfig
 from charrnn.corpus.formats import NamedText
-from charrnn.engines.select import inference_engine
 from charrnn.errors import CheckpointError, InputError, UsageError
 from charrnn.model import Model
 from charrnn.scoring.score import Score
@@ -23,8 +22,7 @@ def saved(name: str, seed: int = 1) -> str:
 def test_a_model_needs_no_file() -> None:
     """As in training: an engine and a tokenizer score and generate what the model in a file does."""
     checkpoint = tiny.drawn(tiny.char())
-    engine = inference_engine(checkpoint.architecture, checkpoint.weights)
-    model, loaded = Model(engine, checkpoint.tokenizer), Model.load(saved("m"))
+    model, loaded = Model(tiny.engine_of(checkpoint), checkpoint.tokenizer), Model.load(saved("m"))
     assert model.info == {}
     assert loaded.info == checkpoint.info
     assert loaded.architecture == checkpoint.architecture
