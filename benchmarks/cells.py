@@ -17,8 +17,8 @@ from charrnn.network.cells import CELLS
 
 VARIANTS: dict[str, tuple[str, ...]] = {
     **{cell: ("--cell", cell) for cell in CELLS},
-    "rnn, relu": ("--cell", "rnn", "--activation", "relu"),
-    "rnn, sigmoid": ("--cell", "rnn", "--activation", "sigmoid"),
+    "rnn, relu": ("--cell", "rnn-relu"),
+    "rnn, sigmoid": ("--cell", "rnn-sigmoid"),
     "mingru, 3 layers": ("--cell", "mingru", "--layers", "3"),
     "minlstm, 3 layers": ("--cell", "minlstm", "--layers", "3"),
     "lstm 64,32": ("--cell", "lstm", "--hidden", "64,32"),

@@ -36,7 +36,7 @@ ROWS = {
 }
 """The text, and the rest of the command."""
 
-LONG = {"shakespeare-15m": ("tinyshakespeare.txt", "--preset", "best")}
+LONG = {"shakespeare-15m": ("tinyshakespeare.txt", "--time", "15m")}
 """Rows of a full board alone."""
 
 COLUMNS = (

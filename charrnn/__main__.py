@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str] | None, started: float) -> int:
     from typer.exceptions import TyperException
 
-    from charrnn.cli.app import parse, sentence
+    from charrnn.cli.app import parse
+    from charrnn.cli.options import sentence
     from charrnn.config.options import flag
     from charrnn.console.streams import Console, discard
     from charrnn.errors import CharRNNError

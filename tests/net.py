@@ -46,7 +46,7 @@ MORE = {
     "sgd": ["--cell", "gru", "--hidden", "12", "--optimizer", "sgd", "--schedule", "cosine", "--weight-decay", "0.01"],
 }
 
-RENAMED: dict[str, list[str]] = {}
+RENAMED: dict[str, list[str]] = {"--metric": ["--fields"], "--dynamic": ["--adapt", "weights"]}
 """Options of 66ff440, and what they are here."""
 
 

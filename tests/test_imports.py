@@ -213,7 +213,7 @@ def test_training_by_the_core_needs_no_torch(tmp_path: Path) -> None:
         "import sys; from charrnn.__main__ import main\n"
         "how = ['--steps', '20', '--dropout', '0.1', '--device', 'cpu', '--engine', 'native', '-q']\n"
         "assert main(['train', 'text', *how]) == 0\n"
-        "assert main(['eval', 'text', '--dynamic']) == 0\n"
+        "assert main(['eval', 'text', '--adapt', 'weights']) == 0\n"
         "assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, cwd=tmp_path, timeout=60)

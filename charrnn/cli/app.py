@@ -6,72 +6,171 @@ A command's own module is imported when it runs, so that help comes at once.
 import functools
 import importlib
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-import typer.core
-from typer.exceptions import TyperException
 
-from charrnn.cli.options import (
-    COMMON,
-    CONFIG,
-    MODEL,
-    WHICH,
-    Command,
-    Group,
-    Parameter,
-    argument_parameter,
-    complete_run,
-    config_parameters,
-    flag_parameter,
-)
+from charrnn.cli import help_page
+from charrnn.cli.help_page import Page, command_page
+from charrnn.cli.options import Command, Group, parameters, with_page
 from charrnn.config.eval import EvalConfig
+from charrnn.config.groups import CommonOptions
+from charrnn.config.manage import CorporaConfig, HelpConfig, ShowConfig
+from charrnn.config.options import merge, unknown_variables
 from charrnn.config.sample import SampleConfig
-from charrnn.config.train import TrainConfig
+from charrnn.config.train import ConfigFile, TrainConfig
 from charrnn.console.streams import Console
 from charrnn.errors import OutputError
 from charrnn.machine import configure_threading
 from charrnn.version import __version__
 
+_TRAIN = """\
+Train a model on text and print its path."""
+
+
+_SAMPLE = """\
+Generate text with a model."""
+
+
+_EVAL = """\
+Score text with a model, exactly: a row per text, in the order of the input."""
+
+
+_SHOW = """\
+Show a model's card: shape, corpus, training, figures beside the baselines, learning curve.
+MODEL is a file, a run's folder or a run's name. [$CHARRNN_MODEL, else the run saved last]"""
+
+
+_CORPORA = """\
+List the corpora known by name; with NAME, show its card. get fetches one and prints its path."""
+
+
+_HELP = """\
+Help on a command, as COMMAND --help; or on texts, fields, config, cells or exit-codes."""
+
+
+CONFIGS: dict[str, tuple[type, ...]] = {
+    "train": (TrainConfig, ConfigFile, CommonOptions),
+    "sample": (SampleConfig, CommonOptions),
+    "eval": (EvalConfig, CommonOptions),
+    "show": (ShowConfig, CommonOptions),
+    "corpora": (CorporaConfig, CommonOptions),
+    "help": (HelpConfig, CommonOptions),
+}
+"""The dataclasses that declare the options of each command."""
+
+
+PAGES = {
+    "train": command_page(
+        "train",
+        CONFIGS["train"],
+        _TRAIN,
+        [
+            "charrnn train corpus.txt --cell gru",
+            "charrnn train names.txt --records --time 1m",
+            "charrnn train --resume --time 20m --out checkpoints/corpus-gru",
+            "zcat old.log.gz | charrnn train - --out checkpoints/log",
+        ],
+    ),
+    "sample": command_page(
+        "sample",
+        CONFIGS["sample"],
+        _SAMPLE,
+        [
+            "charrnn sample --temp 0.8",
+            r"charrnn sample -m code -p 'def ' -l 2000 --stop $'\n\n\n' --seed 7",
+            "charrnn sample -m names -n 10000 | sort -u | head -50",
+        ],
+    ),
+    "eval": command_page(
+        "eval",
+        CONFIGS["eval"],
+        _EVAL,
+        [
+            "charrnn eval held-out.txt",
+            "p=$(charrnn eval -f perplexity held-out.txt)",
+            "charrnn eval --lines lines.txt | sort -g | head",
+        ],
+    ),
+    "show": command_page("show", CONFIGS["show"], _SHOW, ["charrnn show lstm", "charrnn show checkpoints/code --json"]),
+    "corpora": command_page(
+        "corpora",
+        CONFIGS["corpora"],
+        _CORPORA,
+        ["charrnn corpora names", 'charrnn eval "$(charrnn corpora get shakespeare)"'],
+        ["charrnn corpora [OPTIONS] [NAME]...", "charrnn corpora get NAME"],
+    ),
+    "help": command_page(
+        "help", CONFIGS["help"], _HELP, ["charrnn help eval", "charrnn help cells"], ["charrnn help [COMMAND|TOPIC]"]
+    ),
+}
+"""The help of each command."""
+
+
+_SUMMARIES = {
+    "train": "Train a model on text; resume one.",
+    "sample": "Generate text with a model.",
+    "eval": "Score text with a model: perplexity, bits per character.",
+    "show": "Show a model's card and learning curve.",
+    "corpora": "List the corpora known by name; fetch one.",
+    "help": "Help on a command or a topic: texts, fields, config, cells, exit-codes.",
+}
+
+
+TOP = Page(
+    ("charrnn COMMAND [OPTIONS] [ARGS]...",),
+    ("Small character-level recurrent language models: train on any text, sample from it, score text.",),
+    (
+        help_page.Group("Commands", list(_SUMMARIES.items())),
+        help_page.Group(
+            "Options",
+            [
+                ("-V, --version", "Print the version and exit."),
+                ("--install-completion, --show-completion", "Install shell completion, or print its script."),
+            ],
+        ),
+    ),
+    closing="Start with: charrnn train FILE, then charrnn sample, then charrnn eval FILE.",
+)
+"""The help of the program."""
+
+
 app = typer.Typer(
     name="charrnn",
-    cls=Group,
-    help="Small recurrent language models over characters: train them on any text, sample from them, score text.",
-    epilog="Start with: charrnn train FILE, then charrnn sample, then charrnn eval FILE.",
+    cls=with_page(Group, TOP),
     invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 @app.callback()
 def _main(
     context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end; with -v, what runs models here too.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", "-V")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", hidden=True)] = False,
 ) -> None:
     if version:
-        told = f"charrnn {__version__}\n"
+        text = f"charrnn {__version__}\n"
         if verbose:
             from charrnn.engines.select import describe
 
-            told += f"{describe()}\n"
-        Console().write(told.encode(), flush=True)
+            text += f"{describe()}\n"
+        Console().write(text.encode(), flush=True)
         raise typer.Exit
     if verbose and context.invoked_subcommand is not None:
         raise typer.BadParameter("belongs behind the command", param_hint="-v")
     if context.invoked_subcommand is None:
-        for line in context.get_help().split("\n"):
+        for line in TOP.render().rstrip("\n").split("\n"):
             Console().info(line)
         raise typer.Exit(2)
 
 
 def parse(arguments: Sequence[str] | None) -> Callable[..., int] | int:
-    """The command that arguments name, to be called with `started`; or an exit code, where help or
+    """Return the command that arguments name, to be called with `started`; or an exit code, where help or
     the version was all that was wanted.
 
     Raises:
@@ -93,100 +192,30 @@ def parse(arguments: Sequence[str] | None) -> Callable[..., int] | int:
     return parsed
 
 
-def sentence(error: TyperException) -> str:
-    """What is wrong with the arguments, and what may have been meant."""
-    near = getattr(error, "possibilities", None)
-    if near:
-        return f"{error.message}; did you mean {near[0]}?"
-    message, context = error.format_message(), getattr(error, "ctx", None)
-    if context is None or message.endswith("?"):
-        return message
-    return f"{message.rstrip('.')}; `{context.command_path} --help` tells more"
-
-
-def _run(name: str, console: Console, flags: dict[str, Any], *, started: float) -> int:
+def _run(name: str, common: dict[str, Any], flags: dict[str, Any], *, started: float) -> int:
+    how, _ = merge(CommonOptions, common, os.environ)
+    console = Console(quiet=how.quiet, verbose=how.verbose, color=None if how.color else False)
+    for warning in unknown_variables(os.environ, {config for configs in CONFIGS.values() for config in configs}):
+        console.warn(warning)
     configure_threading()
     code: int = importlib.import_module(f"charrnn.cli.{name}").run(console, flags, started=started)
     return code
 
 
-def _command(name: str, summary: str, details: str, parameters: list[Parameter], examples: list[str]) -> None:
-    """Register a command whose work is `charrnn.cli.<name>.run(console, flags, started) -> exit code`."""
+def _command(name: str, module: str, **more: Any) -> None:
+    """Register a command whose work is `charrnn.cli.<module>.run(console, flags, started) -> exit code`."""
 
     def call(**flags: Any) -> Callable[..., int]:
-        color = False if flags.pop("no_color") else None
-        console = Console(quiet=flags.pop("quiet"), verbose=flags.pop("verbose"), color=color)
-        return functools.partial(_run, name, console, flags)
+        common = {each: flags.pop(each) for each in ("quiet", "verbose", "color")}
+        return functools.partial(_run, module, common, {**flags, **more})
 
-    parameters = [*parameters, *COMMON]
-    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    call.__annotations__ = {each.name: each.annotation for each in parameters}
-    app.command(name, cls=Command, help=f"{summary} {details}", short_help=summary, epilog="\n".join(examples))(call)
-
-
-_command(
-    "train",
-    "Train a model on text.",
-    "Prints the model's path; everything else is on stderr.",
-    [*config_parameters(TrainConfig), CONFIG],
-    [
-        "charrnn train                    # a text that every Python carries, 5 minutes",
-        "charrnn train poems.txt --time 2m",
-        "charrnn train src/ --cell lstm --hidden 256 --out checkpoints/code",
-        "charrnn train --resume --out checkpoints/code",
-    ],
-)
+    declared = parameters(*CONFIGS[name])
+    call.__signature__ = inspect.Signature(declared)  # type: ignore[attr-defined]
+    call.__annotations__ = {each.name: each.annotation for each in declared}
+    how: Any = {"cls": with_page(Command, PAGES[name]), "context_settings": {"help_option_names": ["--help"]}}
+    app.command(name, short_help=_SUMMARIES[name], **how)(call)
 
 
-_command(
-    "sample",
-    "Write text with a model.",
-    "The text, and nothing else, is on stdout.",
-    [MODEL, *config_parameters(SampleConfig)],
-    [
-        "charrnn sample --temp 0.8",
-        "charrnn sample -m checkpoints/code --prompt 'def ' --length 2000 --seed 1",
-    ],
-)
-
-
-_command(
-    "eval",
-    "Score text with a model.",
-    "A row a file: perplexity, bits per character, bits per byte, symbols, unknown ones, file.",
-    [
-        argument_parameter("text", "TEXT", "Files; none or - is stdin.", list[str] | None),
-        MODEL,
-        *config_parameters(EvalConfig),
-    ],
-    [
-        "charrnn eval test.txt",
-        "charrnn eval --lines < lines.txt | sort -g    # the likeliest lines first",
-        "charrnn eval --metric bits_per_char test.txt",
-    ],
-)
-
-
-_command(
-    "corpora",
-    "List the corpora that `train` knows by name.",
-    "`corpora get NAME` fetches one, `corpora show NAME` tells more of it.",
-    [
-        argument_parameter("action", "get|show", "What to do; nothing lists them.", str | None),
-        argument_parameter("name", "NAME", "Of a corpus.", str | None),
-        flag_parameter("json", "One JSON object a corpus.", "--json", group="Options"),
-    ],
-    ["charrnn corpora", "charrnn corpora show names", "charrnn corpora get shakespeare", "charrnn train python-stdlib"],
-)
-
-
-_command(
-    "show",
-    "Tell what a model is, how it was trained and how well it does.",
-    "",
-    [
-        argument_parameter("model", "MODEL", WHICH, str | None, autocompletion=complete_run),
-        flag_parameter("json", "As JSON.", "--json", group="Options"),
-    ],
-    ["charrnn show", "charrnn show checkpoints/code"],
-)
+for _name in ("train", "sample", "eval", "show", "corpora"):
+    _command(_name, _name)
+_command("help", "help_topics", pages={**PAGES, "": TOP})

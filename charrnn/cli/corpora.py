@@ -2,10 +2,13 @@
 
 import difflib
 import os
+import shlex
 from dataclasses import asdict
 from functools import partial
 from typing import Any
 
+from charrnn.config.manage import CorporaConfig
+from charrnn.config.options import merge
 from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
 from charrnn.console.tables import print_table
@@ -18,17 +21,20 @@ _LINES = 8
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     """Returns the exit code. Raises CharRNNError for the user's faults."""
-    action, name = flags["action"] or "list", flags["name"]
-    if action not in ("list", "get", "show"):
-        raise UsageError(f"corpora can get or show one, not {action!r}")
-    if (name is None) != (action == "list"):
-        raise UsageError("`charrnn corpora` lists the known corpora; get and show want the name of one")
-    if name is None:
-        _list(console, list(catalog().values()), flags["json"])
-    elif action == "get":
-        _get(console, _named(name))
-    else:
-        _show(console, _named(name), flags["json"])
+    config, _ = merge(CorporaConfig, flags, os.environ)
+    match config.name:
+        case ():
+            _list(console, list(catalog().values()), config.json)
+        case ("get", name):
+            _get(console, _named(name))
+        case ("get", *_):
+            raise UsageError("get fetches one corpus: charrnn corpora get NAME")
+        case ("show", *names):
+            raise UsageError(f"charrnn corpora show is now: {shlex.join(['charrnn', 'corpora', *names])}")
+        case names:
+            recipes = [_named(name) for name in names]
+            for number, recipe in enumerate(recipes):
+                _show(console, recipe, config.json, first=number == 0)
     return 0
 
 
@@ -44,11 +50,13 @@ def _named(name: str) -> Recipe:
 def _list(console: Console, recipes: list[Recipe], json: bool) -> None:
     if json:
         for recipe in recipes:
-            console.write_json({**asdict(recipe), "here": recipe.is_available})
+            console.write_json({**asdict(recipe), "is_available": recipe.is_available})
     elif console.stdout_is_tty:
         rows = [(each.name, each.title, _where(each), each.licence) for each in recipes]
         print_table(console, ("name", "what", "", "licence"), rows, left=4)
-        console.info(f"charrnn train NAME takes one; charrnn train alone takes {DEFAULT}; charrnn corpora show NAME")
+        console.info(
+            f"charrnn train NAME takes one; charrnn train alone takes {DEFAULT}; charrnn corpora NAME shows one"
+        )
     else:
         for recipe in recipes:
             row = (recipe.name, recipe.title, _where(recipe), recipe.licence, recipe.source)
@@ -68,11 +76,11 @@ def _get(console: Console, recipe: Recipe) -> None:
     console.write(os.fsencode(recipe.fetch(partial(progress_bar, console))) + b"\n")
 
 
-def _show(console: Console, recipe: Recipe, json: bool) -> None:
+def _show(console: Console, recipe: Recipe, json: bool, *, first: bool) -> None:
     """Its card, and how it begins where that needs no network."""
     text = recipe.documents()[0].data if recipe.is_available else b""
     if json:
-        console.write_json({**asdict(recipe), "here": recipe.is_available})
+        console.write_json({**asdict(recipe), "is_available": recipe.is_available})
         return
     rows = {
         "name": recipe.name,
@@ -85,7 +93,8 @@ def _show(console: Console, recipe: Recipe, json: bool) -> None:
         "text": _where(recipe),
         "train": f"charrnn train {recipe.name}" + (" --records" if recipe.records else ""),
     }
-    page = "".join(f"{name:<9}{value}\n" for name, value in rows.items() if value).encode()
+    page = ("" if first else "\n").encode()
+    page += "".join(f"{name:<9}{value}\n" for name, value in rows.items() if value).encode()
     if text:
         page += b"\n" + b"\n".join(text.split(b"\n", _LINES)[:_LINES]) + b"\n"
     terminal = console.terminal_text()

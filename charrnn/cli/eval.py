@@ -6,18 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from charrnn.cli.eval_writers import (
-    ADAPTED,
-    METRICS,
-    JsonWriter,
-    Result,
-    RowWriter,
-    TableWriter,
-    TsvWriter,
-    Writer,
-    named,
-)
-from charrnn.config.eval import EvalConfig
+from charrnn.cli.eval_writers import JsonWriter, Result, RowWriter, TableWriter, TsvWriter, Writer, named
+from charrnn.config.eval import ADAPTED, METRICS, EvalConfig
 from charrnn.config.options import merge
 from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
@@ -37,16 +27,15 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     Raises:
         CharRNNError: of every kind.
     """
-    names = flags.pop("model") or []
-    files = flags.pop("text") or ["-"]
     config, _ = merge(EvalConfig, flags, os.environ)
-    if "-" in files and console.stdin_is_tty:
+    if not config.text and console.stdin_is_tty:
         raise UsageError("no text: name a file, or pipe one in: cat FILE | charrnn eval")
-    if config.dynamic and len(names) > 1:
-        raise UsageError("--dynamic follows one model, and --model names several")
-    model = Model.load(*names, device=config.device, engine=config.engine, precision=config.precision)
+    model = Model.load(*config.model, device=config.device, engine=config.engine, precision=config.precision)
+    if config.streams > 1 and model.separator:
+        raise UsageError("{streams} cannot be used with a model of records", ("streams",))
+    files = list(config.text or ("-",))
     evaluation = _Evaluation(console, config, model)
-    if config.lines or config.jsonl is not None or config.tsv is not None:
+    if config.within_files:
         evaluation.rows(files)
     else:
         evaluation.files(files)
@@ -79,9 +68,9 @@ class _Evaluation:
                         empty.append(display_name(result.file))
                         continue
                     results.append(result)
-                    if config.metric is None:
-                        writer.row(result)
-            if len(results) > 1 or (results and config.metric is not None):
+                    writer.row(result)
+                    console.flush()  # what comes next may be long in coming
+            if len(results) > 1:
                 writer.row(_total(results))
         finally:
             writer.finish()
@@ -111,35 +100,35 @@ class _Evaluation:
 
     def _file_writer(self) -> Writer:
         config, console = self.config, self.console
-        adapted = [f"{ADAPTED}{metric}" for metric in ("perplexity", "bits_per_char", "bits_per_byte")]
-        adapted = adapted if config.dynamic else []
-        if config.metric is not None:
-            return TsvWriter(console, named([config.metric, *([f"{ADAPTED}{config.metric}"] if adapted else [])]))
+        adapted = ADAPTED if config.adapt else ()
         if config.json:
-            return JsonWriter(console, named(["file", *METRICS, *adapted]), flush=config.flush)
+            return JsonWriter(console, config.fields or named(["file", *METRICS, *adapted]))
+        if config.fields:
+            return TsvWriter(console, config.fields)
         if console.stdout_is_tty:
             return TableWriter(console)
-        columns = ["perplexity", "bits_per_char", "bits_per_byte", "tokens", "oov", *adapted, "file"]
-        return TsvWriter(console, named(columns), flush=config.flush)
+        return TsvWriter(
+            console, named(["perplexity", "bits_per_char", "bits_per_byte", "tokens", "oov", *adapted, "file"])
+        )
 
     def _row_writer(self) -> Writer:
         config, console = self.config, self.console
-        if config.metric is not None:
-            return TsvWriter(console, named([config.metric]), flush=config.flush)
         if config.jsonl is not None:
-            return RowWriter(console, named(["perplexity"]), flush=config.flush)
+            return RowWriter(console, config.fields or named(["perplexity"]))
         if config.json:
-            return JsonWriter(console, named(["line", *METRICS]), flush=config.flush)
-        return RowWriter(console, named(["perplexity", "tokens", "oov"]), flush=config.flush)
+            return JsonWriter(console, config.fields or named(["file", "line", *METRICS, "text"]))
+        if config.fields and config.lines:
+            return TsvWriter(console, config.fields)
+        return RowWriter(console, config.fields or named(["perplexity", "tokens", "oov"]))
 
     def _score_files(self, files: list[str], advance: Callable[[int], None]) -> Iterator[Result]:
-        """Score each file, with --dynamic by the trained weights and by weights that learn."""
+        """Score each file, with --adapt by the trained weights and by weights that learn."""
         scorer = self.model.scorer(self.options)
-        if not self.config.dynamic:
+        if not self.config.adapt:
             scores = scorer.texts(read_text(file, advance) for file in files)
             yield from map(Result, scores, files)
             return
-        adaptive = self.model.scorer(self.options, adapt=True, adapt_rate=self.config.dynamic_rate)
+        adaptive = self.model.scorer(self.options, adapt=True)
         for file in files:
             text = read_text(file)
             held = NamedText([list(part) for part in text.parts], text.name)
@@ -172,7 +161,7 @@ def _total(results: list[Result]) -> Result:
     """Return the row of all files together."""
     adapted = [result.adapted for result in results if result.adapted is not None]
     score = sum((result.score for result in results), Score())
-    return Result(score, "total", adapted=sum(adapted, Score()) if adapted else None)
+    return Result(score, "total", adapted=sum(adapted, Score()) if adapted else None, is_total=True)
 
 
 def _small_chunks(chunks: Chunks, advance: Callable[[int], None]) -> Iterator[bytes]:

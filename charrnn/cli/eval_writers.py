@@ -5,29 +5,12 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
+from charrnn.config.eval import ADAPTED
 from charrnn.console.streams import Console
 from charrnn.console.tables import print_table
 from charrnn.corpus.formats import Row
+from charrnn.errors import InputError
 from charrnn.scoring.score import Score
-
-METRICS = (
-    "nats",
-    "tokens",
-    "oov",
-    "chars",
-    "bytes",
-    "words",
-    "perplexity",
-    "perplexity_without_oov",
-    "bits_per_char",
-    "bits_per_byte",
-    "byte_perplexity",
-    "word_perplexity",
-)
-"""Keys of a JSON object, where none are chosen."""
-
-ADAPTED = "adapted_"
-"""Begins the names of the figures of a model that learns from what it has scored."""
 
 
 class Result(NamedTuple):
@@ -37,12 +20,14 @@ class Result(NamedTuple):
         score: the model's. file: as the command line has it, or "total".
         row: where the text is a row of the file.
         adapted: the score of a model that learns from what it has scored.
+        is_total: of all files together.
     """
 
     score: Score
     file: str
     row: Row | None = None
     adapted: Score | None = None
+    is_total: bool = False
 
     def value(self, field: str) -> Any:
         """Return a field of `charrnn help fields`: a number, a text (str or bytes), or None where it is missing."""
@@ -53,8 +38,10 @@ class Result(NamedTuple):
                 return self.row and self.row.place.line
             case "text":
                 return self.row and self.row.text
-        if field.startswith(ADAPTED):
-            return self.adapted and getattr(self.adapted, field.removeprefix(ADAPTED))
+            case "total":
+                return self.is_total
+        if field in ADAPTED:
+            return self.adapted and getattr(self.adapted, ADAPTED[field])
         return getattr(self.score, field)
 
 
@@ -112,11 +99,11 @@ class TsvWriter:
     """A line of tab-separated columns for each result; texts stand in them as they came.
 
     Args:
-        fields: the columns, in order. flush: write each line at once.
+        fields: the columns, in order.
     """
 
-    def __init__(self, console: Console, fields: Fields, *, flush: bool = False) -> None:
-        self._console, self._fields, self._flush = console, fields, flush
+    def __init__(self, console: Console, fields: Fields) -> None:
+        self._console, self._fields = console, fields
         self._terminal = console.terminal_text()
 
     def row(self, result: Result) -> None:
@@ -134,7 +121,7 @@ class TsvWriter:
 
     def _write(self, cells: Sequence[bytes]) -> None:
         line = b"\t".join(cells) + b"\n"
-        self._console.write(self._terminal.feed(line, final=True) if self._terminal else line, flush=self._flush)
+        self._console.write(self._terminal.feed(line, final=True) if self._terminal else line)
 
 
 class RowWriter(TsvWriter):
@@ -147,25 +134,36 @@ class RowWriter(TsvWriter):
         if row.value is None:
             self._write([*self._cells(result), row.raw])
         else:
-            self._console.write_json(row.value | _to_object(result, self._fields), flush=self._flush)
+            more = _to_object(result, self._fields)
+            for field, name in self._fields:
+                if name in row.value:
+                    raise InputError(
+                        f"{row.place}: the object has a key {name!r} already; {{fields}} {field}=NAME calls the new one"
+                        " otherwise",
+                        ("fields",),
+                    )
+            self._console.write_json(row.value | more)
 
 
 class JsonWriter:
     """A JSON object for each result. Arguments as `TsvWriter`; the fields are the keys."""
 
-    def __init__(self, console: Console, fields: Fields, *, flush: bool = False) -> None:
-        self._console, self._fields, self._flush = console, fields, flush
+    def __init__(self, console: Console, fields: Fields) -> None:
+        self._console, self._fields = console, fields
 
     def row(self, result: Result) -> None:
         """See `Writer`."""
         if result.row is None or not result.row.heading:
-            self._console.write_json(_to_object(result, self._fields), flush=self._flush)
+            self._console.write_json(_to_object(result, self._fields))
 
     def finish(self) -> None:
         """See `Writer`."""
 
 
 def _to_object(result: Result, fields: Fields) -> dict[str, Any]:
+    """Return the fields as the keys of an object; that of a total says so in the place of a file."""
+    if result.is_total:
+        fields = [("total", "total") if field == "file" else (field, name) for field, name in fields]
     return {name: _to_json(result.value(field)) for field, name in fields}
 
 

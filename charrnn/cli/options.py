@@ -1,154 +1,148 @@
-"""Options as Typer takes them, made from the declarations of `charrnn.config`, and how help prints them."""
+"""Options as Typer takes them, made from the declarations of `charrnn.config`; and words that it does not know."""
 
+import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
-from typing import Annotated, Any
+from dataclasses import Field, fields
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import typer
 import typer.core
+from typer.exceptions import TyperException
 
+from charrnn.cli.help_page import Page
+from charrnn.config.lists import FieldList, StrList
 from charrnn.config.options import flag
-from charrnn.config.params import Choice, Flag, StrList
+from charrnn.config.params import Choice, Flag
+from charrnn.config.renamed import COMMANDS, renamed, tried
+from charrnn.console.streams import Console
 
 Parameter = inspect.Parameter
 
 
-_DEFAULT = "[$CHARRNN_MODEL, else the run saved last]"
-
-
-WHICH = f"A file, a run's folder or a run's name. {_DEFAULT}"
-
-
-_SEVERAL = "A file, a run's folder or a run's name; given several times, the mean of the models' odds."
-
-
-class _AsTyped:
+def _as_typed(parameter: Any, context: Any, value: Any) -> Any:
     """Values as the parser gives them: text, flags and lists of text are all that `merge` wants.
 
     In place of the pydantic validators that Typer would make: importing pydantic takes 0.1 seconds.
     """
+    return value if parameter.callback is None else parameter.callback(context, parameter, value)
 
-    def coerce(self, value: Any, **_: Any) -> Any:
-        return value
+
+def _keep_as_typed(parameters: list[Any]) -> None:
+    for parameter in parameters:
+        parameter.process_value = functools.partial(_as_typed, parameter)
 
 
 class Group(typer.core.TyperGroup):
+    """The program: an instant start, and a page for help."""
+
+    page: ClassVar[Page]
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        for parameter in self.get_params(ctx):
-            parameter._runtime_param = _AsTyped()  # type: ignore[attr-defined]
+        _keep_as_typed(self.get_params(ctx))
         return super().parse_args(ctx, args)
+
+    def get_help(self, ctx: Any) -> str:
+        return self.page.render().rstrip("\n")
 
 
 class Command(typer.core.TyperCommand):
-    """An instant start, and help without frames: examples (the epilog, a line each) first, then the
-    options under the headings that `option` gave them."""
+    """A command: an instant start, and a page for help."""
+
+    page: ClassVar[Page]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        for parameter in self.get_params(ctx):
-            parameter._runtime_param = _AsTyped()  # type: ignore[attr-defined]
+        _keep_as_typed(self.get_params(ctx))
         return super().parse_args(ctx, args)
 
-    def format_help_text(self, ctx: Any, formatter: Any) -> None:
-        super().format_help_text(ctx, formatter)
-        with formatter.section("Examples"):
-            for line in (self.epilog or "").split("\n"):
-                formatter.write(f"  {line}\n")
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        pass
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            if parameter.param_type_name == "argument":
-                usage = " ".join(parameter.get_usage_pieces(ctx))
-                groups.setdefault("Arguments", []).append((usage, getattr(parameter, "help", "")))
-            elif (record := parameter.get_help_record(ctx)) is not None:
-                groups.setdefault(getattr(parameter, "rich_help_panel", None) or "Other", []).append(record)
-        for group, records in groups.items():
-            with formatter.section(group):
-                formatter.write_dl(records)
+    def get_help(self, ctx: Any) -> str:
+        return self.page.render().rstrip("\n")
 
 
-def _keyword(name: str, kind: Any, default: Any = None) -> Parameter:
-    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+T = TypeVar("T", Group, Command)
 
 
-def argument_parameter(name: str, metavar: str, help_text: str, kind: Any, **more: Any) -> Parameter:
-    return _keyword(name, Annotated[kind, typer.Argument(metavar=metavar, help=help_text, show_default=False, **more)])
+def with_page(command: type[T], page: Page) -> type[T]:
+    """Return a class of commands with its page of help."""
+    return type(command.__name__, (command,), {"page": page})
 
 
-def flag_parameter(name: str, help_text: str, *names: str, group: str | None = None) -> Parameter:
-    return _keyword(name, Annotated[bool, typer.Option(*names, help=help_text, rich_help_panel=group)], False)
+def _keyword(name: str, annotation: Any, default: Any = None) -> Parameter:
+    return Parameter(name, Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 
 
 def complete_run(incomplete: str) -> list[str]:
-    """What completes a model's name. Where no run fits, shells offer files."""
+    """Return what completes a model's name. Where no run fits, shells offer files."""
     from charrnn.runs.locate import run_names
 
     return run_names()  # Typer takes those that begin as typed
 
 
-def _choices(kind: object) -> Callable[[str], list[str]] | None:
-    """What completes an option's value."""
+def _completion(each: "Field[object]") -> Callable[[str], list[str]] | None:
+    kind = each.metadata["kind"]
+    if each.name == "model":
+        return complete_run
+    if isinstance(kind, Choice):
+        return lambda incomplete: list(kind.choices)
+    if isinstance(kind, FieldList):
+        return lambda incomplete: [incomplete[: incomplete.rfind(",") + 1] + choice for choice in kind.choices]
+    return None
 
-    def complete(incomplete: str) -> list[str]:
-        return list(kind.choices) if isinstance(kind, Choice) else []
 
-    return complete if isinstance(kind, Choice) else None
-
-
-def config_parameters(config: type) -> list[Parameter]:
-    """A parameter for each option of a configuration. Their values stay text: `options.merge` reads it."""
-    made = []
-    for each in fields(config):
-        kind, help_text = each.metadata["kind"], each.metadata["help"]
-        if isinstance(kind, StrList):
-            made.append(argument_parameter(each.name, kind.metavar, help_text, list[str] | None))
-            continue
-        unsaid = each.default is None or isinstance(kind, Flag)
-        number = f"{each.default:g}" if isinstance(each.default, float) else f"{each.default}"
-        default = each.metadata["shown"] or ("" if unsaid else number)
-        names = [flag(each.name)] + ([f"-{each.metadata['short']}"] if each.metadata["short"] else [])
-        declared = typer.Option(
-            *names,
-            help=f"{help_text} [{default}]" if default else help_text,
-            metavar=kind.metavar or None,
-            show_default=False,
-            rich_help_panel=each.metadata["group"],
-            autocompletion=_choices(kind),
+def parameter(each: "Field[object]") -> Parameter:
+    """Return the Typer parameter of an option or argument. Its value stays text: `options.merge` reads it."""
+    kind, several = each.metadata["kind"], isinstance(each.metadata["kind"], StrList)
+    how: Any = {"metavar": each.metadata["metavar"], "show_default": False, "autocompletion": _completion(each)}
+    annotation: Any = list[str] | None if several else str | None
+    if each.metadata["argument"]:
+        return _keyword(each.name, Annotated[annotation, typer.Argument(**how)])
+    names = [f"-{each.metadata['short']}"] if each.metadata["short"] else []
+    if isinstance(kind, Flag):
+        return _keyword(
+            each.name,
+            Annotated[
+                bool | None,
+                typer.Option(f"{flag(each.name)}/{flag(f'no_{each.name}')}", *names, show_default=False),
+            ],
         )
-        made.append(_keyword(each.name, Annotated[bool | None if isinstance(kind, Flag) else str | None, declared]))
-    return made
+    return _keyword(each.name, Annotated[annotation, typer.Option(flag(each.name), *names, **how)])
 
 
-MODEL = _keyword(
-    "model",
-    Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model", "-m", metavar="MODEL", help=f"{_SEVERAL} {_DEFAULT}", show_default=False,
-            rich_help_panel="Options", autocompletion=complete_run,
-        ),
-    ],
-)  # fmt: skip
+def parameters(*configs: type) -> list[Parameter]:
+    """Return the Typer parameters of all options and arguments of dataclasses, and `-h`."""
+    declared = [each for config in configs for each in fields(config) if each.metadata["has_flag"]]
+    return [*map(parameter, declared), _short_help()]
 
 
-CONFIG = _keyword(
-    "config",
-    Annotated[
-        str | None,
-        typer.Option(
-            "--config", metavar="FILE", show_default=False, rich_help_panel="RunDir",
-            help="Options from a TOML file; flags and CHARRNN_* variables go before it.",
-        ),
-    ],
-)  # fmt: skip
+def _short_help() -> Parameter:
+    def show(context: typer.Context, value: bool) -> None:
+        if value and not context.resilient_parsing:
+            command: Any = context.command
+            Console().write(command.page.render(short=True).encode(), flush=True)
+            raise typer.Exit
+
+    option = typer.Option("-h", is_eager=True, expose_value=False, callback=show, show_default=False)
+    return _keyword("short_help", Annotated[bool, option], False)
 
 
-COMMON = [
-    flag_parameter("quiet", "Tell errors alone.", "--quiet", "-q"),
-    flag_parameter("verbose", "Tell more.", "--verbose", "-v"),
-    flag_parameter("no_color", "No colour. [as NO_COLOR]", "--no-color"),
-]
+def sentence(error: TyperException) -> str:
+    """Return what is wrong with the arguments, and what was probably meant."""
+    context = getattr(error, "ctx", None)
+    command = context.info_name if context is not None and context.parent is not None else ""
+    word = getattr(error, "option_name", "")
+    name = word.lstrip("-").replace("-", "_")
+    if word.startswith("--"):
+        if now := renamed(command, name):
+            return f"{word} {now.render(flag)}"
+        if instead := tried(command, name):
+            return f"No such option: {word}; {instead.render(flag)}"
+    near = getattr(error, "possibilities", None)
+    if near:
+        return f"{getattr(error, 'message', '')}; did you mean {near[0]}?"
+    message = error.format_message()
+    for known, use in COMMANDS.items():
+        if f"No such command '{known}'." in message:
+            return f"No such command '{known}'; use {use}"
+    if context is None or message.endswith("?"):
+        return message
+    return f"{message.rstrip('.')}; see `{context.command_path} --help`"

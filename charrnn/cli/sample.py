@@ -20,15 +20,14 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     Raises:
         CharRNNError: of every kind.
     """
-    names = flags.pop("model") or []
     config, _ = merge(SampleConfig, flags, os.environ)
-    model = Model.load(*names, precision=config.precision)
+    model = Model.load(*config.model, precision=config.precision)
     prompt, prompt_name = _read_prompt(config)
     seed = secrets.randbelow(1 << 32) if config.seed is None else config.seed
     try:
         chunks = model.generate(prompt, config, seed=seed, stop=os.fsencode(config.stop or ""), unknown=config.unknown)
     except InputError as error:
-        raise InputError(f"{prompt_name}: {error}") from None
+        raise error.prefixed(prompt_name) from None
     if config.seed is None:
         console.info(f"seed {seed}: --seed {seed} writes the same again")
     if config.json:
@@ -47,7 +46,7 @@ def _read_prompt(config: SampleConfig) -> tuple[bytes, str]:
 
 def _write_text(console: Console, chunks: Iterable[TextChunk], config: SampleConfig, separator: bytes) -> None:
     """Write the texts themselves, a newline between two; records are ended, each on a line of its own."""
-    terminal = console.terminal_text(raw=config.raw)
+    terminal = console.terminal_text()
     end = separator if separator.endswith(b"\n") else b"\n"
     ended_with_newline = True
     for chunk in chunks:

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from charrnn.config.manage import ShowConfig
+from charrnn.config.options import merge
 from charrnn.console.format import count, curve
 from charrnn.console.streams import Console
 from charrnn.model import Model
@@ -18,10 +20,11 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     Raises:
         CheckpointError: there is no such model, or its file cannot be used.
     """
-    path = find_model(flags["model"])
+    config, _ = merge(ShowConfig, flags, os.environ)
+    path = find_model(config.model)
     model = Model.load(path)
     architecture, info = model.architecture, model.info
-    if flags["json"]:
+    if config.json:
         card = {"model": str(path), "config": architecture.to_json(), "tokenizer": model.tokenizer.name}
         card["separator"] = model.separator.decode("utf-8", "replace")
         console.write_json({**card, "parameters": architecture.num_parameters, "info": info})
@@ -29,7 +32,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     metrics = info.get("metrics")
     rows = [
         ("model", str(path)),
-        ("cell", f"{architecture.cell} {'+'.join(map(str, architecture.hidden))}"),
+        ("cell", f"{architecture.cell_name} {'+'.join(map(str, architecture.hidden))}"),
         ("vocabulary", f"{architecture.vocabulary:,} ({model.tokenizer.name})"),
         ("parameters", count(architecture.num_parameters)),
         ("trained", f"{_format(info.get('step', 0))} steps, {_format(info.get('epoch', 0.0))} epochs"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from charrnn.config.options import merge
-from charrnn.config.train import TrainConfig
+from charrnn.config.train import ConfigFile, TrainConfig
 from charrnn.console.display import open_display
 from charrnn.console.format import plan_lines
 from charrnn.console.progress import progress_bar
@@ -20,8 +20,7 @@ from charrnn.training.signals import SignalHandler
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     """Train a model, print its path and return the exit code. Raise CharRNNError for a user's fault."""
-    file = flags.pop("config")
-    flags["corpus"] = tuple(flags["corpus"]) if flags["corpus"] else None
+    file = merge(ConfigFile, {"config": flags.pop("config")}, os.environ)[0].config
     config, given = merge(TrainConfig, flags, os.environ, Path(file) if file else None)
     with open_display(console, json=config.json, live=not config.dry_run) as display:
 

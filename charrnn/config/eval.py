@@ -1,69 +1,98 @@
-"""Everything that decides how a text is scored, with its defaults and help."""
+"""How text is scored and what is printed of it: the options of `charrnn eval`."""
 
 from dataclasses import dataclass
 
-from charrnn.config.groups import PRECISION, PRECISIONS
-from charrnn.config.options import check_fields, option
-from charrnn.config.params import Choice, Device, Flag, Float, Int, Text
+from charrnn.config.groups import (
+    ModelOptions,
+    device_option,
+    engine_option,
+    errors_option,
+    jsonl_option,
+    precision_option,
+    tsv_option,
+)
+from charrnn.config.lists import FieldList, StrList
+from charrnn.config.options import argument, check_fields, check_together, is_given, option
+from charrnn.config.params import Choice, Flag, Int
 from charrnn.errors import UsageError
 
 METRICS = (
-    "perplexity",
-    "bits_per_char",
-    "bits_per_byte",
-    "nats",
-    "tokens",
-    "oov",
-    "byte_perplexity",
-    "word_perplexity",
+    *("nats", "bits", "tokens", "oov", "chars", "bytes", "words", "perplexity", "perplexity_without_oov"),
+    *("bits_per_char", "bits_per_byte", "byte_perplexity", "word_perplexity"),
 )
+"""Fields of a row that are figures of its text."""
+
+
+ADAPTED = {f"adapted_{name}": name for name in ("perplexity", "bits_per_char", "bits_per_byte")}
+"""Fields that `adapt` adds, and the figure that each is."""
+
+
+PLACES = ("file", "line", "text")
+"""Fields that say which text a row is about; the last two where a file has several texts."""
 
 
 DYNAMIC_RATE = 0.25
-"""Of `eval --dynamic`, for a layer of one unit; it falls with the layers' size."""
+"""Learning rate of dynamic evaluation for a hidden size of 1; it falls with the hidden size."""
 
 
 @dataclass(frozen=True)
-class EvalConfig:
-    """Everything that decides how a text is scored and told.
+class EvalConfig(ModelOptions):
+    """The options of `charrnn eval`.
 
     Raises:
-        UsageError: an option is of the wrong type, out of range, or clashes with another.
+        UsageError: an option is of the wrong type or out of range, or cannot be used with another.
     """
 
-    lines: bool = option(Flag(), "Score each line on its own.", default=False)
-    jsonl: str | None = option(Text("FIELD"), 'Score this field of each JSON line; adds "perplexity" to the object.')
-    tsv: str | None = option(Text("COLUMN"), "Score this column, a number or a name, of tab-separated lines.")
-    metric: str | None = option(Choice(METRICS), "Print this number alone.")
-    json: bool = option(Flag(), "One JSON object a row.", default=False)
-    window: int = option(Int(0), "Forget everything each N symbols; 0: never.", default=0)
-    streams: int = option(Int(1, 4096), "Cut each text in K pieces scored side by side: fast, approximate.", default=1)
-    dynamic: bool = option(
-        Flag(), "Score also with weights that go on learning from what they have scored; slow.", default=False
+    text: tuple[str, ...] = argument(StrList(), "Files, or - for stdin.", metavar="TEXT", shown="stdin")
+
+    lines: bool = option(Flag(), "Each line is a text, scored from its start to its end.", default=False)
+    jsonl: str | None = jsonl_option("; the score is added to the object")
+    fields: tuple[tuple[str, str], ...] | None = option(
+        FieldList((*METRICS, *ADAPTED, *PLACES)),
+        "Columns, in this order; NAME=AS renames one: charrnn help fields.",
+        short="f",
     )
-    dynamic_rate: float | None = option(Float(0, 1), "How fast they do so.", shown=f"{DYNAMIC_RATE:g} / hidden")
-    errors: str = option(
-        Choice(("strict", "replace")),
-        "Invalid UTF-8: refuse it, or read U+FFFD in its place.",
-        default="strict",
+    json: bool = option(Flag(), "One JSON object per row.", default=False)
+
+    tsv: str | None = tsv_option()
+    errors: str = errors_option()
+
+    adapt: str | None = option(
+        Choice(("weights",)), "Score also while learning from what was scored: weights.", metavar="WHAT", group="Method"
     )
-    flush: bool = option(Flag(), "Write each row at once.", default=False)
-    device: str = option(Device(), "Where to score.", default="cpu")
-    engine: str = option(Choice(("auto", "native", "numpy", "torch")), "What runs the model.", default="auto")
-    precision: str = option(Choice(PRECISIONS), PRECISION, default="auto")
+    window: int = option(Int(0), "Reset the state every N tokens; 0: never.", default=0, group="Method")
+    streams: int = option(
+        Int(1, 4096),
+        "Score K pieces of a text side by side: faster, approximate.",
+        metavar="K",
+        default=1,
+        group="Method",
+    )
+
+    device: str = device_option("cpu")
+    engine: str = engine_option("native", "numpy", "torch")
+    precision: str = precision_option()
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.window and self.streams > 1:
-            raise UsageError("--window and --streams contradict each other")
-        ways = sum((self.lines, self.jsonl is not None, self.tsv is not None))
-        if ways and (self.window or self.streams > 1):
-            raise UsageError("--window and --streams do not go with --lines, --jsonl or --tsv")
-        if self.dynamic and (ways or self.streams > 1):
-            raise UsageError("--dynamic reads whole texts in order: not with --lines, --jsonl, --tsv or --streams")
-        if self.dynamic_rate is not None and not self.dynamic:
-            raise UsageError("--dynamic-rate goes with --dynamic")
-        if ways > 1:
-            raise UsageError("--lines, --jsonl and --tsv contradict each other")
-        if self.metric is not None and self.json:
-            raise UsageError("--metric and --json contradict each other")
+        check_together(self, "lines", "jsonl", "tsv")
+        for method in ("adapt", "window", "streams"):
+            for within in ("lines", "jsonl", "tsv"):
+                check_together(self, method, within)
+        check_together(self, "streams", "window")
+        check_together(self, "streams", "adapt")
+        if self.adapt and len(self.model) > 1:
+            raise UsageError("{adapt} learns with one model, and {model} names several", ("adapt", "model"))
+        wanted = {field for field, _ in self.fields or ()}
+        if not self.adapt and wanted & ADAPTED.keys():
+            raise UsageError(f"{{fields}}: {min(wanted & ADAPTED.keys())} needs {{adapt}}", ("fields", "adapt"))
+        if not self.within_files and wanted & {"line", "text"}:
+            raise UsageError(
+                f"{{fields}}: {min(wanted & {'line', 'text'})} needs {{lines}}, {{jsonl}} or {{tsv}}",
+                ("fields", "lines", "jsonl", "tsv"),
+            )
+
+    @property
+    def within_files(self) -> bool:
+        """Whether a file has several texts, each scored on its own."""
+        return any(is_given(self, name) for name in ("lines", "jsonl", "tsv"))

@@ -1,4 +1,4 @@
-"""Options: declared once as fields of a frozen dataclass, read from four places, and refused in one voice.
+"""Options: declared once as fields of a frozen dataclass, and read from four places.
 
 The same declaration gives the command line its flags and help, `CHARRNN_*` their names, a TOML file its keys, and
 every value its check. `merge` reads them in that order of precedence.
@@ -6,15 +6,20 @@ every value its check. `merge` reads them in that order of precedence.
 
 import difflib
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import field, fields
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import Field, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from charrnn.config.lists import FieldList
 from charrnn.config.params import Choice, ParamType, Value
+from charrnn.config.renamed import renamed, replacement, upgrade
 from charrnn.errors import UsageError
 
 T = TypeVar("T")
+
+ENVIRONMENT = ("CHARRNN_DEBUG", "CHARRNN_ISA")
+"""Variables that stand for no option."""
 
 
 def option(
@@ -24,25 +29,41 @@ def option(
     default: Value = None,
     short: str = "",
     shown: str = "",
+    metavar: str = "",
     group: str = "Options",
+    has_flag: bool = True,
 ) -> Any:
-    """A dataclass field that is an option.
+    """Return a dataclass field that is an option.
 
     Args:
         kind: the values it takes; None is allowed besides, where it is the default.
-        help: one sentence for `--help`.
-        default: what holds where no source names it.
+        help: one sentence for help.
+        default: the value where no source gives one.
         short: a one-letter flag.
-        shown: what `--help` says of the default, where the default is worked out later.
-        group: the heading in `--help`.
+        shown: what help prints as the default, where the default is worked out later.
+        metavar: what stands for the value in help; empty: what the kind has.
+        group: the heading in help.
+        has_flag: whether the command line has it; else only variable and TOML file do.
     """
-    metadata = {"kind": kind, "help": help, "short": short, "shown": shown, "group": group}
-    return field(default=default, metadata=metadata)
+    metadata = {"kind": kind, "help": help, "short": short, "shown": shown, "metavar": metavar or kind.metavar}
+    return field(default=default, metadata={**metadata, "group": group, "has_flag": has_flag, "argument": False})
+
+
+def argument(kind: ParamType, help: str, *, metavar: str, shown: str = "") -> Any:  # noqa: A002
+    """Return a dataclass field that is a command's argument: one text, or any number where `kind` is a `StrList`."""
+    metadata = {"kind": kind, "help": help, "short": "", "shown": shown, "metavar": metavar, "group": "Arguments"}
+    several = kind.metavar != "TEXT"
+    return field(default=() if several else None, metadata={**metadata, "has_flag": True, "argument": True})
 
 
 def flag(name: str) -> str:
-    """The command-line spelling of a field's name."""
+    """Return the command-line spelling of a field's name."""
     return "--" + name.replace("_", "-")
+
+
+def variable(name: str) -> str:
+    """Return the name of the environment variable that gives a field."""
+    return "CHARRNN_" + name.upper()
 
 
 def check_fields(config: Any) -> None:
@@ -56,17 +77,34 @@ def check_fields(config: Any) -> None:
         if "kind" not in each.metadata or (value is None and each.default is None):
             continue
         kind: ParamType = each.metadata["kind"]
-        object.__setattr__(config, each.name, _checked(kind.check, value, flag(each.name), kind))
+        object.__setattr__(config, each.name, _checked(kind.check, value, kind, f"{{{each.name}}}", (each.name,)))
+
+
+def is_given(config: Any, name: str) -> bool:
+    """Return whether an option has another value than its default."""
+    return bool(getattr(config, name) != getattr(type(config), name))
+
+
+def check_together(config: Any, *names: str) -> None:
+    """For `__post_init__`: at most one of these options may have a value.
+
+    Raises:
+        UsageError: several have.
+    """
+    given = [name for name in names if is_given(config, name)]
+    if len(given) > 1:
+        text = " and ".join(f"{{{name}}}" for name in given)
+        raise UsageError(f"{text} cannot be used together", given)
 
 
 def param_types(config: type) -> dict[str, ParamType]:
-    """The options of a configuration, by name."""
+    """Return the options of a configuration, by name."""
     return {each.name: each.metadata["kind"] for each in fields(config) if "kind" in each.metadata}
 
 
 def merge(
     config: type[T],
-    flags: Mapping[str, str | bool | tuple[str, ...] | None],
+    flags: Mapping[str, str | bool | Iterable[str] | None],
     environ: Mapping[str, str],
     file: Path | None = None,
     **rest: Any,
@@ -74,11 +112,11 @@ def merge(
     """Build a configuration: flag, else `CHARRNN_NAME`, else the TOML file's key, else the default.
 
     Args:
-        config: a dataclass of `option` fields.
-        flags: field name to text, or to a value of the right type; None where the flag was not given.
-        environ: the environment; an empty variable counts as not set.
+        config: a dataclass of `option` and `argument` fields.
+        flags: field name to text, or to a value of the right type; None or nothing where it was not given.
+        environ: the environment; an empty variable counts as not set. Arguments are not read from it, but the corpus.
         file: a TOML file of top-level keys named as the fields.
-        rest: fields that are no options.
+        rest: fields that are not options.
 
     Returns:
         The configuration, and the names of the options that some source gave.
@@ -86,28 +124,38 @@ def merge(
     Raises:
         UsageError: a value cannot be used; the message names the source, the value and the range.
     """
-    values = read_toml(file, param_types(config)) if file is not None else {}
-    for name, kind in param_types(config).items():
-        variable = "CHARRNN_" + name.upper()
-        text = flags.get(name)
-        label = flag(name)
-        if text is None and environ.get(variable):
-            text, label = environ[variable], variable
-        if text is not None:
-            values[name] = parse(kind, text, label) if isinstance(text, str) else text
+    declared = param_types(config)
+    values = read_toml(file, declared) if file is not None else {}
+    for each in fields(config):  # type: ignore[arg-type]
+        if "kind" not in each.metadata:
+            continue
+        given = flags.get(each.name)
+        text = environ.get(variable(each.name), "") if _is_variable(each) else ""
+        if given is not None and given != [] and given != ():
+            values[each.name] = parse(each.metadata["kind"], given, each.name) if isinstance(given, str) else given
+        elif text:
+            values[each.name] = _checked(each.metadata["kind"].parse, text, each.metadata["kind"], variable(each.name))
     return config(**values, **rest), frozenset(values)
 
 
-def parse(kind: ParamType, text: str, label: str) -> Value:
-    """`kind.parse`, with a refusal that names where the text came from."""
-    return _checked(kind.parse, text, label, kind)
-
-
-def read_toml(path: Path, declared: Mapping[str, ParamType]) -> dict[str, Value]:
-    """The options a TOML file sets.
+def parse(kind: ParamType, text: str, name: str) -> Value:
+    """Return the value that text on the command line gives an option.
 
     Raises:
-        UsageError: no such file, no TOML, an unknown key (the nearest right name is told) or a
+        UsageError: it gives none; the message names the option.
+    """
+    return _checked(kind.parse, text, kind, f"{{{name}}}", (name,))
+
+
+def read_toml(path: Path, declared: Mapping[str, ParamType], *, stored: bool = False) -> dict[str, Value]:
+    """Return the options that a TOML file sets.
+
+    Args:
+        declared: the options there are.
+        stored: whether the program wrote it, perhaps an older version: then old names of options are understood.
+
+    Raises:
+        UsageError: no such file, not valid TOML, an unknown key (the nearest right name is given) or a
             value of the wrong type or range.
     """
     try:
@@ -115,20 +163,57 @@ def read_toml(path: Path, declared: Mapping[str, ParamType]) -> dict[str, Value]
     except OSError as error:
         raise UsageError(f"cannot read '{path}': {error.strerror}") from None
     except ValueError as error:
-        raise UsageError(f"'{path}' is no TOML: {error}") from None
+        raise UsageError(f"'{path}' is not valid TOML: {error}") from None
+    table = {key.replace("-", "_"): (key, value) for key, value in table.items()}
+    if stored:
+        table = {name: (name, value) for name, value in upgrade({n: v for n, (_, v) in table.items()}).items()}
     values = {}
-    for key, value in table.items():
-        name = key.replace("-", "_")
+    for name, (key, value) in table.items():
         if name not in declared:
-            near = difflib.get_close_matches(name, declared, 1, cutoff=0.5)
-            raise UsageError(f"'{path}': unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-        values[name] = _checked(declared[name].check, value, f"'{path}': {key}", declared[name])
+            raise UsageError(f"'{path}': " + _unknown_key(key, name, declared))
+        values[name] = _checked(declared[name].check, value, declared[name], f"'{path}': {key}")
     return values
 
 
-def _checked(take: Callable[[Any], Value], value: Any, label: str, kind: ParamType) -> Value:
+def _unknown_key(key: str, name: str, declared: Mapping[str, ParamType]) -> str:
+    if now := renamed("train", name):
+        return f"{key!r} {now.render(str)}"
+    near = difflib.get_close_matches(name, declared, 1, cutoff=0.5)
+    return f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def unknown_variables(environ: Mapping[str, str], configs: Iterable[type]) -> list[str]:
+    """Return a sentence for each variable `CHARRNN_...` that no command reads.
+
+    Args:
+        configs: of all commands.
+    """
+    options = (each for config in configs for each in fields(config))
+    known = {variable(each.name) for each in options if _is_variable(each)} | {*ENVIRONMENT}
+    found = []
+    for name in sorted(environ):
+        if not name.startswith("CHARRNN_") or name in known:
+            continue
+        if now := replacement(name.removeprefix("CHARRNN_").lower()):
+            found.append(f"{name} {now.render(variable)}")
+        else:
+            near = difflib.get_close_matches(name, sorted(known), 1, cutoff=0.8)
+            found.append(
+                f"{name} is not read: there is no such option" + (f"; did you mean {near[0]}?" if near else "")
+            )
+    return found
+
+
+def _is_variable(each: "Field[Any]") -> bool:
+    """Return whether the environment gives an option: it gives no argument but the corpus, which a plan stores."""
+    return not each.metadata["argument"] or each.name == "corpus"
+
+
+def _checked(
+    take: Callable[[Any], Value], value: Any, kind: ParamType, label: str, names: tuple[str, ...] = ()
+) -> Value:
     try:
         return take(value)
     except (ValueError, OverflowError) as error:
-        hint = f"; {error}" if isinstance(kind, Choice) and str(error) else ""
-        raise UsageError(f"{label} must be {kind}, not {str(value)!r}{hint}") from None
+        hint = f"; {error}" if isinstance(kind, Choice | FieldList) and str(error) else ""
+        raise UsageError(f"{label} must be {kind}, not {str(value)!r}{hint}", names) from None

@@ -1,9 +1,10 @@
-"""Types of parameters: what values an option takes, read from text or from TOML, and how help names them."""
+"""Types of parameters: the values an option takes, read from text or from TOML, and how help names them."""
 
 import difflib
 import math
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,16 +12,20 @@ Value = Any
 
 
 class ParamType:
-    """What values an option takes. `parse` reads text, `check` a value of the right type."""
+    """The values an option takes. `parse` reads text, `check` takes a value of the right type.
+
+    Attributes:
+        metavar: what stands for the value in help.
+    """
 
     metavar: str = "TEXT"
 
     def parse(self, text: str) -> Value:
-        """The value that `text` means. Raises ValueError where it means none."""
+        """Return the value that `text` means. Raises ValueError where it means none."""
         return self.check(text)
 
     def check(self, value: Value) -> Value:
-        """The value as the program wants it. Raises ValueError on a wrong type or range."""
+        """Return the value as the program stores it. Raises ValueError on a wrong type or range."""
         if not isinstance(value, str):
             raise ValueError
         return value
@@ -33,12 +38,12 @@ class ParamType:
 class Text(ParamType):
     """Any text."""
 
-    metavar: str = "TEXT"
-
 
 @dataclass(frozen=True)
-class PathName(Text):
-    """The path of a file or a folder. An empty one, as an unset shell variable gives, is none."""
+class PathName(ParamType):
+    """The path of a file or a folder. An empty one, as an unset shell variable gives, is refused."""
+
+    metavar = "FILE"
 
     def check(self, value: Value) -> str:
         if not isinstance(value, str) or not value or "\0" in value:
@@ -50,7 +55,30 @@ class PathName(Text):
 
 
 @dataclass(frozen=True)
-class Escaped(Text):
+class FileOrShare(PathName):
+    """A file, or a share of a text: a number from 0 to `maximum`. A file of that name wins over a number."""
+
+    maximum: float = 0.9
+    metavar = "FILE|X"
+
+    def parse(self, text: str) -> Any:
+        if os.path.exists(text):
+            return super().check(text)
+        try:
+            number = float(text)
+        except ValueError:
+            return super().check(text)
+        return self.check(number)
+
+    def check(self, value: Value) -> Any:
+        return super().check(value) if isinstance(value, str) else Float(0, self.maximum).check(value)
+
+    def __str__(self) -> str:
+        return f"a file, or a share from 0 to {self.maximum:g}"
+
+
+@dataclass(frozen=True)
+class Escaped(ParamType):
     r"""Text in which \n, \t, \r, \0 and \\ stand for what they do in most languages; not empty."""
 
     escapes: ClassVar[Mapping[str, str]] = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\"}
@@ -64,7 +92,7 @@ class Escaped(Text):
         return value
 
     def write(self, value: str) -> str:
-        """What `parse` reads as `value`."""
+        """Return the text that `parse` reads as `value`."""
         escapes = {meant: "\\" + letter for letter, meant in self.escapes.items()}
         return "".join(escapes.get(char, char) for char in value)
 
@@ -74,7 +102,7 @@ class Escaped(Text):
 
 @dataclass(frozen=True)
 class Flag(ParamType):
-    """Yes or no."""
+    """On or off."""
 
     metavar = ""
 
@@ -94,29 +122,31 @@ class Flag(ParamType):
 
 
 def similarity(one: str, other: str) -> float:
-    """1 of equal words, 0 of those that have nothing in common."""
+    """Return how similar two words are: 1 if equal, 0 if they share nothing."""
     return difflib.SequenceMatcher(None, one, other).ratio()
+
+
+def nearest(word: str, words: Sequence[str]) -> str | None:
+    """Return the word that was probably meant, None where none is near; of equally near ones the first."""
+    near = max(words, key=lambda each: similarity(word, each))
+    return near if similarity(word, near) >= 0.6 else None
 
 
 @dataclass(frozen=True)
 class Choice(ParamType):
-    """One of some words; many are better told by the help than by a sign for them all."""
+    """One of some words."""
 
     choices: tuple[str, ...]
-    metavar_name: str = ""
-
-    @property
-    def metavar(self) -> str:  # type: ignore[override]
-        return self.metavar_name or "|".join(self.choices)
+    metavar = "NAME"
 
     def check(self, value: Value) -> str:
         if value not in self.choices:
-            near = max(self.choices, key=lambda word: similarity(str(value), word))  # of equals the first
-            raise ValueError(f"did you mean {near!r}?" if similarity(str(value), near) >= 0.6 else "")
+            near = nearest(str(value), self.choices)
+            raise ValueError(f"did you mean {near!r}?" if near else "")
         return str(value)
 
     def __str__(self) -> str:
-        return "one of " + ", ".join(self.choices)
+        return ("one of " if len(self.choices) > 1 else "") + ", ".join(self.choices)
 
 
 @dataclass(frozen=True)
@@ -170,42 +200,6 @@ class Float(ParamType):
 
 
 @dataclass(frozen=True)
-class IntList(ParamType):
-    """One or more whole numbers: `512`, or `64,32`."""
-
-    maximum: int = 1 << 16
-    metavar = "N[,N...]"
-
-    def parse(self, text: str) -> tuple[int, ...]:
-        return self.check([int(part) for part in text.split(",")])
-
-    def check(self, value: Value) -> tuple[int, ...]:
-        sizes = tuple(value) if isinstance(value, list | tuple) else (value,)
-        if not sizes or not all(type(size) is int and 1 <= size <= self.maximum for size in sizes):
-            raise ValueError
-        return sizes
-
-    def __str__(self) -> str:
-        return f"whole numbers from 1 to {self.maximum}, separated by commas"
-
-
-@dataclass(frozen=True)
-class StrList(ParamType):
-    """Any number of names."""
-
-    metavar: str = "NAME"
-
-    def check(self, value: Value) -> tuple[str, ...]:
-        names = (value,) if isinstance(value, str) else value
-        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-            raise ValueError
-        return tuple(names)
-
-    def __str__(self) -> str:
-        return "a list of names"
-
-
-@dataclass(frozen=True)
 class Duration(ParamType):
     """A length of time in seconds: `90`, `90s`, `5m`, `1h30m`."""
 
@@ -233,7 +227,7 @@ class Duration(ParamType):
 class Device(ParamType):
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
 
-    metavar = "auto|cpu|cuda[:N]"
+    metavar = "NAME"
 
     def check(self, value: object) -> str:
         if not isinstance(value, str) or not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", value):
@@ -245,7 +239,7 @@ class Device(ParamType):
 
 
 def seconds(value: float) -> str:
-    """A time as people write it: `45s`, `2m`, `1h30m`; `Duration` reads it back."""
+    """Return a time as people write it: `45s`, `2m`, `1h30m`; `Duration` reads it back."""
     whole = math.ceil(value)
     parts = [(whole // 3600, "h"), (whole // 60 % 60, "m"), (whole % 60, "s")]
     return "".join(f"{count}{unit}" for count, unit in parts if count) or "0s"

@@ -1,195 +1,240 @@
-"""Everything that decides how a model is trained, with its defaults and help."""
+"""How a model is trained: the options of `charrnn train`, with their defaults."""
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
-from charrnn.config.groups import MAX_SEED, PRECISION, PRECISIONS
-from charrnn.config.options import check_fields, option
-from charrnn.config.params import Choice, Device, Duration, Escaped, Flag, Float, Int, IntList, PathName, StrList, Text
-from charrnn.errors import UsageError
-from charrnn.network.architecture import ACTIVATIONS, MAX_LAYERS, MAX_SIZE
-from charrnn.network.cells import CELLS
-
-PRESETS: dict[str, dict[str, Any]] = {
-    "tiny": {"time": 15.0, "hidden": (64,)},
-    "quick": {"time": 60.0},
-    "default": {"time": 300.0},
-    "best": {"time": 900.0},
-}
-"""What holds where the command leaves it open; the time, where it says neither epochs nor steps."""
-
-
-_MODEL, _LEARN, _LENGTH, _DATA = "Model", "Learning", "How long", "Text"
-
-
-_VALIDATE, _RUN, _MACHINE = "Validation", "RunDir", "Machine"
-
-
-_CELL = (
-    f"Recurrent cell, one of {', '.join(CELLS)}. The first three are fast, the last five are what some tutorials print."
+from charrnn.config.groups import (
+    MAX_SEED,
+    PRECISIONS,
+    device_option,
+    engine_option,
+    errors_option,
+    jsonl_option,
+    precision_option,
+    tsv_option,
 )
+from charrnn.config.lists import IntList, StrList
+from charrnn.config.options import argument, check_fields, check_together, option
+from charrnn.config.params import Choice, Duration, Escaped, FileOrShare, Flag, Float, Int, PathName
+from charrnn.errors import UsageError
+from charrnn.network.architecture import MAX_LAYERS, MAX_SIZE
+from charrnn.network.cells import CELL_NAMES, CELLS, cell_and_activation
+
+DEFAULT_TIME = 300.0
+"""Seconds that a training takes where neither time nor epochs nor steps are given."""
+
+
+MAX_EVAL_TOKENS = 1_000_000
+"""Tokens that an evaluation during training scores at most."""
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Everything that decides how a model is trained.
+    """The options of `charrnn train`.
 
     Raises:
-        UsageError: an option is of the wrong type, out of range, or clashes with another.
+        UsageError: an option is of the wrong type or out of range, or cannot be used with another.
     """
 
-    corpus: tuple[str, ...] = option(
-        StrList("CORPUS"), "Files, directories, globs, - for stdin, or a known corpus.", default=(), group=_DATA
+    corpus: tuple[str, ...] = argument(
+        StrList(), "Files, folders, quoted globs, - or a known corpus.", metavar="CORPUS", shown="python-docs"
     )
 
-    cell: str = option(Choice(tuple(CELLS), "CELL"), _CELL, default="lstm", group=_MODEL)
-    activation: str = option(Choice(ACTIVATIONS), "Nonlinearity of the rnn cell.", default="tanh", group=_MODEL)
-    hidden: tuple[int, ...] | None = option(
-        IntList(MAX_SIZE), "Units of a layer, or of each: 64,32.", shown="by the time there is", group=_MODEL
+    cell: str = option(
+        Choice(CELL_NAMES),
+        "Recurrent cell: lstm, gru or rnn; others: charrnn help cells.",
+        metavar="CELL",
+        default="lstm",
     )
-    layers: int | None = option(Int(1, MAX_LAYERS), "Layers.", shown="1", group=_MODEL)
-    embedding: int | None = option(
-        Int(1, MAX_SIZE), "Width of the input table.", shown="by hidden and symbols", group=_MODEL
+    hidden: tuple[int, ...] | None = option(
+        IntList(MAX_SIZE), "Hidden size of all layers, or of each: 64,32.", shown="from text and time"
+    )
+    time: float | None = option(
+        Duration(), "Time budget, from start to saved model: 90s, 5m, 1h30m.", shown=f"{DEFAULT_TIME / 60:g}m"
     )
     tokenizer: str = option(
         Choice(("char", "byte", "sentencepiece", "sentencepiece-bpe")),
-        "What a symbol is; a sentencepiece model has common strings for symbols.",
+        "Tokens: char, byte, sentencepiece or sentencepiece-bpe.",
         default="char",
-        group=_MODEL,
+    )
+    records: bool = option(
+        Flag(), "Records: each line is learnt from its start to its end, such as names.", default=False
+    )
+    jsonl: str | None = jsonl_option()
+    val: float | str = option(
+        FileOrShare(), "Validate on FILE, or hold out this share of CORPUS; 0: nothing.", default=0.1
+    )
+    resume: bool = option(Flag(), "Continue the run in --out exactly, or take a finished one further.", default=False)
+    out: str | None = option(
+        PathName(),
+        "Folder of the run.",
+        metavar="DIR",
+        short="o",
+        shown="checkpoints/CORPUS-CELL; to resume, the newest",
+    )
+    seed: int = option(Int(0, MAX_SEED), "Random seed: initial weights, dropout, order.", default=0)
+    dry_run: bool = option(Flag(), "Print the plan, and the command that repeats it, and exit.", default=False)
+    json: bool = option(Flag(), "Events as JSON Lines on stdout.", default=False)
+
+    layers: int | None = option(
+        Int(1, MAX_LAYERS), "Number of layers.", shown="1, or as many as --hidden has", group="Model"
+    )
+    embedding: int | None = option(
+        Int(1, MAX_SIZE), "Embedding size.", shown="from hidden size and vocabulary", group="Model"
     )
     vocab_size: int | None = option(
-        Int(1, 65536), "Symbols of a sentencepiece model.", shown="by the text", group=_MODEL
-    )
-    min_count: int = option(
-        Int(1), "Characters that occur less often in the text are unknown ones.", default=1, group=_MODEL
+        Int(1, 65536),
+        "Vocabulary size; of char, the N commonest are known.",
+        shown="from the text",
+        group="Model",
     )
 
-    batch: int | None = option(Int(1, 65536), "Rows read side by side.", shown="by the text", group=_LEARN)
+    batch: int | None = option(
+        Int(1, 65536), "Batch size: rows trained side by side.", shown="from the text", group="Training"
+    )
     seq_len: int | None = option(
         Int(1, 65536),
-        "Symbols between two updates (backpropagation through time).",
+        "Sequence length of truncated backpropagation through time.",
         shown="64",
-        group=_LEARN,
+        group="Training",
     )
-    optimizer: str = option(Choice(("adamw", "adam", "sgd", "rmsprop")), "Optimizer.", default="adamw", group=_LEARN)
+    optimizer: str = option(
+        Choice(("adamw", "adam", "sgd", "rmsprop")), "adamw, adam, sgd or rmsprop.", default="adamw", group="Training"
+    )
     lr: float | None = option(
         Float(0, 1e9, open_low=True),
-        "Learning rate at its highest.",
-        shown="by optimizer, cell and hidden",
-        group=_LEARN,
+        "Peak learning rate.",
+        shown="from optimizer, cell and hidden size",
+        group="Training",
     )
     schedule: str = option(
         Choice(("linear", "cosine", "constant")),
-        "How the rate falls to zero after its warm-up.",
+        "Decay of the learning rate: linear, cosine or constant.",
         default="linear",
-        group=_LEARN,
+        group="Training",
     )
     dropout: float | None = option(
-        Float(0, 1, open_high=True), "Share of what passes between layers, and to the head, left out.",
-        shown="by how often the text is read", group=_LEARN,
-    )  # fmt: skip
+        Float(0, 1, open_high=True),
+        "Dropout between layers and before the head.",
+        shown="from epochs",
+        group="Training",
+    )
     weight_drop: float | None = option(
-        Float(0, 1, open_high=True), "Share of the recurrent weights left out of a step.",
-        shown="by how often the text is read", group=_LEARN,
-    )  # fmt: skip
-    clip: float = option(Float(0), "Largest gradient norm; 0: any.", default=1.0, group=_LEARN)
-    weight_decay: float = option(Float(0), "Weight decay.", default=0.0, group=_LEARN)
-
-    time: float | None = option(
-        Duration(),
-        "From the start of the command to the saved model: 90s, 5m, 1h.",
-        shown="by preset",
-        group=_LENGTH,
+        Float(0, 1, open_high=True),
+        "DropConnect: dropout of recurrent weights.",
+        shown="from epochs",
+        group="Training",
     )
-    preset: str = option(
-        Choice(tuple(PRESETS)),
-        "How much to spend: 15s on 64 units, which make a small file; 1m; 5m; 15m.",
-        default="default",
-        group=_LENGTH,
+    weight_decay: float = option(Float(0), "Weight decay.", default=0.0, group="Training")
+    clip: float = option(Float(0), "Maximum gradient norm; 0: no clipping.", default=1.0, group="Training")
+    epochs: float | None = option(
+        Float(0, 1e9, open_low=True), "Passes over the text.", shown="as --time allows", group="Training"
     )
-    epochs: float | None = option(Float(0, 1e9, open_low=True), "Times through the text.", group=_LENGTH)
-    steps: int | None = option(Int(1), "Updates.", group=_LENGTH)
+    steps: int | None = option(Int(1), "Optimizer steps.", shown="as --time allows", group="Training")
     patience: int = option(
-        Int(0),
-        "Stop after so many evaluations too bad for a falling rate to make up for; 0: never.",
-        default=8,
-        group=_LENGTH,
-    )
-
-    val_fraction: float = option(
-        Float(0, 0.9), "Share of the text, at its end, kept for validation.", default=0.1, group=_VALIDATE
-    )
-    val: str | None = option(PathName("FILE"), "Validate on this text instead.", group=_VALIDATE)
-    val_limit: int = option(
-        Int(1), "Most symbols of one evaluation while training.", default=1_000_000, group=_VALIDATE
+        Int(0), "Early stopping: evaluations without improvement; 0: never.", default=8, group="Training"
     )
     eval_every: int | None = option(
-        Int(0), "Steps between evaluations; 0: only at the end.", shown="by the plan", group=_VALIDATE
+        Int(0), "Steps between evaluations; 0: only at the end.", shown="from the plan", group="Training"
     )
-    sample_every: int | None = option(Int(0), "Steps between samples; 0: none.", shown="by the plan", group=_VALIDATE)
+    sample_every: int | None = option(
+        Int(0), "Steps between printed samples; 0: none.", shown="from the plan", group="Training"
+    )
+    eval_tokens: int = option(
+        Int(1),
+        "Validation tokens that an evaluation during training scores at most.",
+        default=MAX_EVAL_TOKENS,
+        group="Training",
+        has_flag=False,
+    )
 
-    records: bool = option(
-        Flag(), "The text is many short ones, such as lines: learn each from its start to its end.",
-        default=False, group=_DATA,
-    )  # fmt: skip
     separator: str | None = option(
-        Escaped(), r"What ends a record: \n\n is a blank line.", shown=r"\n with --records", group=_DATA
+        Escaped(),
+        r"What ends a record, '\n\n': a blank line. Implies --records.",
+        shown=r"\n",
+        group="Text",
     )
-    weights: bool = option(Flag(), "Each line is a count, a tab and a record.", default=False, group=_DATA)
-    jsonl: str | None = option(Text("FIELD"), "The texts are this field of JSON Lines.", group=_DATA)
-    tsv: str | None = option(
-        Text("COLUMN"), "The texts are this column, a number or a name, of tab-separated lines.", group=_DATA
+    counts: bool = option(
+        Flag(),
+        "Lines of COUNT<TAB>RECORD, as uniq -c writes. Implies --records.",
+        default=False,
+        group="Text",
     )
-    errors: str = option(
-        Choice(("strict", "replace")),
-        "Invalid UTF-8: refuse it, or read U+FFFD in its place.",
-        default="strict",
-        group=_DATA,
-    )
+    tsv: str | None = tsv_option()
+    errors: str = errors_option()
 
-    out: str | None = option(PathName("DIR"), "The run's folder.", shown="checkpoints/NAME", group=_RUN)
-    resume: bool = option(Flag(), "Go on with the run in --out.", default=False, group=_RUN)
-    auto_resume: bool = option(Flag(), "Go on if there is a run to go on with, else start.", default=False, group=_RUN)
-    overwrite: bool = option(Flag(), "Replace the run in --out.", default=False, group=_RUN)
+    auto_resume: bool = option(
+        Flag(), "Continue the run in --out if there is one, else start it.", default=False, group="Run"
+    )
+    overwrite: bool = option(Flag(), "Replace the run in --out.", default=False, group="Run")
     save_every: int | None = option(
-        Int(0),
-        "Steps between checkpoints to resume from; 0: only at the end.",
-        shown="by the plan",
-        group=_RUN,
+        Int(0), "Steps between checkpoints; 0: only at the end.", shown="from the plan", group="Run"
     )
-    seed: int = option(Int(0, MAX_SEED), "Where all random numbers come from.", default=0, group=_RUN)
-    dry_run: bool = option(Flag(), "Print the plan and end.", default=False, group=_RUN)
-    json: bool = option(Flag(), "Events as JSON Lines on stdout.", default=False, group=_RUN)
 
-    device: str = option(Device(), "Where to train.", default="auto", group=_MACHINE)
-    engine: str = option(Choice(("auto", "native", "torch")), "What runs the layers.", default="auto", group=_MACHINE)
-    precision: str = option(Choice(PRECISIONS), PRECISION, default="auto", group=_MACHINE)
-    threads: int | None = option(Int(1, 1024), "Processor threads.", shown="those there are", group=_MACHINE)
+    device: str = device_option("auto")
+    engine: str = engine_option("native", "torch")
+    precision: str = precision_option(PRECISIONS)
+    threads: int | None = option(Int(1, 1024), "Processor threads.", shown="all there are", group="Machine")
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if self.activation != "tanh" and self.cell != "rnn":
-            raise UsageError(f"--activation {self.activation} goes with --cell rnn, not {self.cell}")
-        if self.weight_drop and not CELLS[self.cell].recurrent_matmuls:
-            raise UsageError(f"--cell {self.cell} has no recurrent weights that --weight-drop could leave out")
+        check_together(self, "jsonl", "tsv", "counts")
+        check_together(self, "resume", "auto_resume", "overwrite")
+        if self.weight_drop and not CELLS[self.base_cell].recurrent_matmuls:
+            raise UsageError(
+                f"{{weight_drop}} cannot be used with {{cell}} {self.cell}, which has no recurrent weights",
+                ("weight_drop", "cell"),
+            )
         if self.layers and self.hidden and len(self.hidden) not in (1, self.layers):
-            raise UsageError(f"--layers {self.layers} and --hidden with {len(self.hidden)} sizes contradict each other")
-        if self.resume and self.overwrite:
-            raise UsageError("--resume and --overwrite contradict each other")
-        spm = self.tokenizer.startswith("sentencepiece")
-        if self.vocab_size is not None and not spm:
-            raise UsageError("--vocab-size goes with --tokenizer sentencepiece; --min-count shrinks that of char")
-        if self.min_count > 1 and self.tokenizer != "char":
-            raise UsageError("--min-count goes with --tokenizer char")
-        if sum((self.jsonl is not None, self.tsv is not None, self.weights)) > 1:
-            raise UsageError("--jsonl, --tsv and --weights contradict each other")
-        if self.separator is not None or self.weights:
+            sizes = ",".join(map(str, self.hidden))
+            raise UsageError(
+                f"{{layers}} {self.layers} and {{hidden}} {sizes} cannot be used together: that is"
+                f" {len(self.hidden)} sizes",
+                ("layers", "hidden"),
+            )
+        if self.vocab_size is not None and self.tokenizer == "byte":
+            raise UsageError(
+                "{vocab_size} cannot be used with {tokenizer} byte: its vocabulary is all 256 bytes",
+                ("vocab_size", "tokenizer"),
+            )
+        if self.separator is not None or self.counts:
             object.__setattr__(self, "records", True)
-        if spm and self.separator is not None and self.separator.strip("\n"):
-            raise UsageError("--separator can only be made of newlines with --tokenizer sentencepiece")
+        if self.tokenizer.startswith("sentencepiece") and self.separator is not None and self.separator.strip("\n"):
+            raise UsageError(
+                "{separator} can only be made of newlines with {tokenizer} sentencepiece", ("separator", "tokenizer")
+            )
+
+    @property
+    def base_cell(self) -> str:
+        """The cell's name without an activation: rnn of rnn-relu."""
+        return cell_and_activation(self.cell)[0]
+
+    @property
+    def activation(self) -> str:
+        """The cell's activation: relu of rnn-relu, tanh of all that name none."""
+        return cell_and_activation(self.cell)[1]
+
+    @property
+    def val_file(self) -> str | None:
+        """The text to validate on, if it is one of its own."""
+        return self.val if isinstance(self.val, str) else None
+
+    @property
+    def val_fraction(self) -> float:
+        """The share of the corpus that is held out; 0 where the text to validate on is one of its own."""
+        return 0.0 if isinstance(self.val, str) else self.val
 
     @property
     def record_separator(self) -> bytes:
-        """What ends a record; empty where the text is no records."""
+        """What ends a record; empty: the text is not records."""
         return os.fsencode(self.separator or "\n") if self.records else b""
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """The option that names a file of options."""
+
+    config: str | None = option(PathName(), "Options from a TOML file: charrnn help config.", group="Run")
+
+    def __post_init__(self) -> None:
+        check_fields(self)

@@ -189,9 +189,9 @@ def _named(document: Document) -> Iterator[None]:
 
 
 def trim_vocabulary(
-    tokenizer: CharTokenizer, train: StreamWriter, val: StreamWriter, separator: bytes, min_count: int
+    tokenizer: CharTokenizer, train: StreamWriter, val: StreamWriter, separator: bytes, vocab_size: int | None
 ) -> CharTokenizer:
-    """Return the tokenizer of the characters that are trained on, often enough, and let both sides have its ids.
+    """Return the tokenizer of the characters that are trained on, or the commonest of them; both sides get its ids.
 
     The separator is known, however few records there are.
 
@@ -201,8 +201,8 @@ def trim_vocabulary(
     counts = np.zeros(CODE_POINTS, np.int64)
     counts[tokenizer.table] = train.id_counts[: len(tokenizer.table)]
     points = decode_utf8(separator)
-    counts[points] = np.maximum(counts[points], min_count)
-    trimmed = CharTokenizer.from_counts(counts, min_count)
+    counts[points] = counts.max() + 1
+    trimmed = CharTokenizer.from_counts(counts, vocab_size)
     if trimmed.size < tokenizer.size:
         unknown = np.uint32(CODE_POINTS)  # no vocabulary has it
         new_ids = trimmed.ids_of(np.append(tokenizer.table, unknown))

@@ -45,8 +45,8 @@ class PrepareOptions:
         val_fraction: the share to validate on: of the characters (of "byte": of the bytes), or of the records.
         errors: "strict" or "replace", for invalid UTF-8.
         seed: of the choice of records.
-        vocab_size: of a sentencepiece model; None: what suits the text.
-        min_count: how often a character must occur to be known.
+        vocab_size: how many tokens a sentencepiece model has, or how many characters, the commonest ones, are known;
+            None: what suits the text, all of them.
     """
 
     tokenizer: str = "char"
@@ -54,7 +54,6 @@ class PrepareOptions:
     errors: str = "strict"
     seed: int = 0
     vocab_size: int | None = None
-    min_count: int = 1
 
 
 def prepare(
@@ -123,7 +122,7 @@ def _fill(
     separator = corpus.text_format.separator
     splits = _splits(corpus, val, options)
     split = splits[0][1]
-    all_known = isinstance(split, WholeSplit) and options.min_count <= 1
+    all_known = isinstance(split, WholeSplit) and options.vocab_size is None
     trim = tokenizer is None and options.tokenizer == "char" and not all_known
     if tokenizer is None:
         tokenizer = make_tokenizer(
@@ -152,7 +151,7 @@ def _fill(
             encode(each, how, train_writer, val_writer, advance)
     if trim:
         assert isinstance(tokenizer, CharTokenizer)
-        tokenizer = trim_vocabulary(tokenizer, train_writer, val_writer, separator, options.min_count)
+        tokenizer = trim_vocabulary(tokenizer, train_writer, val_writer, separator, options.vocab_size)
     if not train_writer.ids.size:
         raise InputError("the text to train on is empty")
     val_texts, weights = head.texts(separator), split.train_weights
@@ -217,6 +216,6 @@ def _key(corpus: Corpus, val: Corpus | None, options: PrepareOptions) -> str:
         corpus.sha256,
         None if val is None else val.sha256,
         corpus.text_format.separator.hex(),
-        [options.tokenizer, options.val_fraction, options.errors, options.seed, options.vocab_size, options.min_count],
+        [options.tokenizer, options.val_fraction, options.errors, options.seed, options.vocab_size],
     ]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]

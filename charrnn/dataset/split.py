@@ -140,8 +140,9 @@ def split_corpus(corpus: Corpus, fraction: float, *, by_char: bool, seed: int) -
         needed = 2 if records else next(n for n in itertools.count(2) if int(n * (1 - fraction)))
         unit = ("record" if records else "character" if by_char else "byte") + "s" * (count != 1)
         raise InputError(
-            f"the text has {count:,} {unit}, and --val-fraction {fraction:g} needs {needed:,}, so that some are"
-            " left to train on; lower it"
+            f"the text has {count:,} {unit}, and {{val}} {fraction:g} needs {needed:,}, so that some are"
+            " left to train on; lower it",
+            ("val",),
         )
     if records:
         train = np.ones(count, bool)

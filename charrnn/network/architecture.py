@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from charrnn.network.cells import CELLS, Cell
+from charrnn.network.cells import CELLS, Cell, cell_name
 
 ACTIVATIONS = ("tanh", "relu", "sigmoid")
 
@@ -65,6 +65,11 @@ class Architecture:
     def bos_id(self) -> int:
         """The id of `<s>`, which is V."""
         return self.vocabulary
+
+    @property
+    def cell_name(self) -> str:
+        """The cell as `--cell` has it: `rnn-relu` for `rnn` with the activation `relu`."""
+        return cell_name(self.cell, self.activation)
 
     @property
     def cell_type(self) -> Cell:

@@ -58,3 +58,27 @@ CELLS = {
 }
 """The cells by name. The first three have kernels of their own in every engine; the last five are faulty variants that
 some tutorials print."""
+
+
+CELL_NAMES = (
+    "lstm",
+    "gru",
+    "rnn",
+    "rnn-relu",
+    "rnn-sigmoid",
+    *(name for name in CELLS if name not in ("lstm", "gru", "rnn")),
+)
+"""What `--cell` takes: the cells, and `rnn` with the other activations, which the file format keeps apart."""
+
+
+def cell_and_activation(name: str) -> tuple[str, str]:
+    """Return the cell and the activation that a name of `CELL_NAMES` stands for: `rnn` and `relu` for `rnn-relu`."""
+    if name in CELLS:
+        return name, "tanh"
+    cell, _, activation = name.rpartition("-")
+    return cell, activation
+
+
+def cell_name(cell: str, activation: str) -> str:
+    """Return the name in `CELL_NAMES` of a cell with an activation."""
+    return cell if activation == "tanh" else f"{cell}-{activation}"

@@ -37,11 +37,6 @@ class Score:
         return Score(*map(add, _values(self), _values(other)))
 
     @property
-    def bits(self) -> float:
-        """nats / ln 2."""
-        return self.nats / math.log(2)
-
-    @property
     def perplexity(self) -> float:
         """exp(nats / tokens); inf where no float is as large, nan where there are no tokens."""
         return _exp(self.nats, self.tokens)
@@ -50,6 +45,11 @@ class Score:
     def perplexity_without_oov(self) -> float:
         """The same without the unknown characters, in sum and count."""
         return _exp(self.nats - self.oov_nats, self.tokens - self.oov)
+
+    @property
+    def bits(self) -> float:
+        """nats / ln 2."""
+        return self.nats / math.log(2)
 
     @property
     def bits_per_char(self) -> float:

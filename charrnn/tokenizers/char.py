@@ -65,8 +65,10 @@ class CharTokenizer:
         return *(chr(point).encode() for point in self.table.tolist()), b""
 
     @classmethod
-    def from_text(cls, code_points: CodePoints, min_count: int = 1) -> "CharTokenizer":
-        """Return the vocabulary of a training text: its code points that occur `min_count` times or more.
+    def from_text(cls, code_points: CodePoints, vocab_size: int | None = None) -> "CharTokenizer":
+        """Return the vocabulary of a training text: all its code points, or the `vocab_size` commonest.
+
+        Of equally common ones those with the lower numbers are taken.
 
         Raises:
             InputError: there are none.
@@ -75,20 +77,20 @@ class CharTokenizer:
         for start in range(0, code_points.size, STEP):
             found = np.bincount(code_points[start : start + STEP])
             counts[: found.size] += found
-        return cls.from_counts(counts, min_count)
+        return cls.from_counts(counts, vocab_size)
 
     @classmethod
-    def from_counts(cls, counts: npt.NDArray[np.int64], min_count: int = 1) -> "CharTokenizer":
+    def from_counts(cls, counts: npt.NDArray[np.int64], vocab_size: int | None = None) -> "CharTokenizer":
         """Return the vocabulary of a text in which each code point occurs `counts[point]` times.
 
         Raises:
             InputError: as `from_text`.
         """
-        known = np.flatnonzero(counts >= max(min_count, 1))
+        known = np.flatnonzero(counts)
         if known.size == 0:
-            often = f" that occur {min_count} times or more" if min_count > 1 else ""
-            raise InputError(f"no characters{often} to make a vocabulary of")
-        return cls(known.astype(np.uint32))
+            raise InputError("no characters to make a vocabulary of")
+        commonest = known[np.argsort(-counts[known], kind="stable")][:vocab_size]
+        return cls(np.sort(commonest).astype(np.uint32))
 
     def encode(self, data: bytes, errors: Errors = "strict") -> npt.NDArray[np.unsignedinteger[Any]]:
         """See `Tokenizer.encode`. A byte order mark at the start gets no id."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from charrnn.config.params import seconds
-from charrnn.config.train import PRESETS, TrainConfig
+from charrnn.config.train import DEFAULT_TIME, TrainConfig
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.select import EngineSpec
 from charrnn.errors import InputError
@@ -61,15 +61,11 @@ def tokens_per_step(config: TrainConfig) -> int:
     return config.batch * config.seq_len
 
 
-def apply_preset(config: TrainConfig, reasons: list[str]) -> TrainConfig:
-    """What the preset says of what was left open."""
-    preset = PRESETS[config.preset]
+def apply_default_time(config: TrainConfig, reasons: list[str]) -> TrainConfig:
+    """Return the configuration with a time budget, where it bounds the training by nothing."""
     if config.time is None and config.steps is None and config.epochs is None:
-        config = replace(config, time=preset["time"])
-        reasons.append(f"time {seconds(preset['time'])}: neither --time nor --epochs nor --steps was given")
-    if config.hidden is None and "hidden" in preset:
-        config = replace(config, hidden=preset["hidden"])
-        reasons.append(f"hidden {preset['hidden'][0]}: --preset {config.preset}")
+        config = replace(config, time=DEFAULT_TIME)
+        reasons.append(f"time {seconds(DEFAULT_TIME)}: neither --time nor --epochs nor --steps was given")
     return config
 
 
@@ -165,7 +161,7 @@ def default_lr(config: TrainConfig, hidden: int) -> float:
         return 0.5
     if config.optimizer == "rmsprop":
         return 2e-3
-    scale = 0.6 if config.cell == "rnn" else 1.6
+    scale = 0.6 if config.base_cell == "rnn" else 1.6
     return float(f"{min(1e-2, scale / hidden):.2g}")
 
 
@@ -173,7 +169,7 @@ def architecture_of(config: TrainConfig, split: Dataset) -> Architecture:
     """Of a model whose sizes are decided."""
     assert config.hidden is not None
     assert config.embedding is not None
-    return Architecture(config.cell, split.tokenizer.size, config.hidden, config.embedding, config.activation)
+    return Architecture(config.base_cell, split.tokenizer.size, config.hidden, config.embedding, config.activation)
 
 
 def complete_dropout(config: TrainConfig, epochs: float, architecture: Architecture, reasons: list[str]) -> TrainConfig:
@@ -194,6 +190,6 @@ def complete_dropout(config: TrainConfig, epochs: float, architecture: Architect
         symbols = 1 - architecture.num_layer_parameters / architecture.num_parameters
         config = replace(config, dropout=left_out("dropout", *_DROPOUT, 1 + max(0.0, symbols - 0.5)))
     if config.weight_drop is None:
-        recurrent = CELLS[config.cell].recurrent_matmuls
+        recurrent = CELLS[config.base_cell].recurrent_matmuls
         config = replace(config, weight_drop=left_out("weight-drop", *_WEIGHT_DROP) if recurrent else 0.0)
     return config

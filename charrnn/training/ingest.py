@@ -45,7 +45,7 @@ def read_corpora(
     Raises:
         InputError: a source cannot be read or is not of that format, or there is no text in any.
     """
-    text_format = TextFormat(config.record_separator, config.jsonl, config.tsv, config.weights)
+    text_format = TextFormat(config.record_separator, config.jsonl, config.tsv, config.counts)
 
     def read(sources: Sources) -> Corpus:
         corpus = reader.read_corpus(sources, text_format, folder=spool, progress=progress)
@@ -90,9 +90,7 @@ def make_dataset(
         InputError: the text cannot be decoded, or is too short. UsageError: it cannot have a vocabulary of that size.
         OutputError: the cache cannot be written.
     """
-    options = PrepareOptions(
-        config.tokenizer, config.val_fraction, config.errors, config.seed, config.vocab_size, config.min_count
-    )
+    options = PrepareOptions(config.tokenizer, config.val_fraction, config.errors, config.seed, config.vocab_size)
     large = corpus.size + (val.size if val is not None else 0) > reader.MAX_IN_MEMORY
     cache = IdCache(cache_folder() / "ids") if large else None
     dataset = prepare(corpus, val, options, tokenizer=tokenizer, cache=cache, progress=progress)

@@ -42,7 +42,7 @@ def training_spec(config: TrainConfig, *, device: str | None = None) -> EngineSp
         device=device or config.device,
         precision=config.precision,
         threads=config.threads,
-        cell=config.cell,
+        cell=config.base_cell,
         training=True,
     )
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from charrnn.checkpoint.format import check_can_be_saved
-from charrnn.config.options import flag
+from charrnn.config.options import flag, variable
 from charrnn.config.params import Escaped, seconds
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import batch_loader
@@ -24,7 +24,7 @@ from charrnn.scoring.baselines import MAX_TRAIN, MAX_VAL, measure
 from charrnn.tokenizers.utf8 import head_bytes, tail_bytes
 from charrnn.training.autoconfig import (
     MAX_EPOCHS,
-    apply_preset,
+    apply_default_time,
     architecture_of,
     complete_batch,
     complete_dropout,
@@ -44,7 +44,7 @@ MAX_OPTIMIZER_TENSORS = {"adamw": 3, "adam": 3, "rmsprop": 2, "sgd": 1}
 """How many tensors of state an optimizer has for each weight, at most."""
 
 
-NOT_IN_A_PLAN = frozenset(("corpus", "val", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "device"))
+NOT_IN_A_PLAN = frozenset(("corpus", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "device"))
 """Options that say where and how, not what."""
 
 
@@ -79,6 +79,8 @@ class Plan:
         config = {
             each.name: getattr(self.config, each.name) for each in fields(self.config) if each.name not in NOT_IN_A_PLAN
         }
+        if self.config.val_file is not None:
+            config["val"] = None
         return {
             "config": config,
             "exact_tokens": self.exact_tokens,
@@ -118,16 +120,19 @@ class Plan:
 
 def command(config: TrainConfig) -> str:
     """The command that repeats a plan: every option that shapes the result, spelled out."""
-    words = ["charrnn", "train", *config.corpus]
-    silent = NOT_IN_A_PLAN - {"val"} | {"time", "epochs", "preset"}
+    variables, words = [], ["charrnn", "train", *config.corpus]
+    silent = NOT_IN_A_PLAN | {"time", "epochs"}
     for each in fields(config):
         value = getattr(config, each.name)
         if each.name in silent or value is None or (value == each.default and each.name != "cell"):
             continue
         kind = each.metadata["kind"]
         text = kind.write(value) if isinstance(kind, Escaped) else _text(value)
-        words += [flag(each.name)] if value is True else [flag(each.name), text]
-    return shlex.join(words)
+        if not each.metadata["has_flag"]:
+            variables.append(f"{variable(each.name)}={text}")
+        else:
+            words += [flag(each.name)] if value is True else [flag(each.name), text]
+    return shlex.join([*variables, *words])
 
 
 def plan_fields(plan: Plan, dataset: Dataset, spec: EngineSpec) -> dict[str, Any]:
@@ -154,7 +159,7 @@ def plan_fields(plan: Plan, dataset: Dataset, spec: EngineSpec) -> dict[str, Any
         "chars_per_second": plan.chars_per_second,
         "train_tokens": len(dataset.train),
         "val_tokens": len(dataset.val),
-        "eval_tokens": min(len(dataset.val), config.val_limit),
+        "eval_tokens": min(len(dataset.val), config.eval_tokens),
         "exact_tokens": plan.exact_tokens,
         "eval_every": config.eval_every,
         "engine": spec.engine,
@@ -194,7 +199,7 @@ def make_plan(
     """
     reasons: list[str] = []
     baselines = _baselines(config, split, check)
-    config = apply_preset(config, reasons)
+    config = apply_default_time(config, reasons)
     if config.time is not None and elapsed() > 0.3 * config.time:
         reasons.append(f"{seconds(elapsed())} of {seconds(config.time)} went into reading the text")
     config = complete_batch(config, split.train.epoch_tokens, spec.device, reasons)
@@ -228,7 +233,8 @@ def make_plan(
             reasons.append(f"steps {most}: a text so short is not worth more than {MAX_EPOCHS} epochs")
             has_step_limit = True
         steps = min(steps, most)
-        config = replace(config, val_limit=max(1, scoring.eval_tokens))
+        if scoring.eval_tokens < min(len(split.val), config.eval_tokens):
+            config = replace(config, eval_tokens=scoring.eval_tokens)
     config = replace(config, threads=config.threads or spec.threads)
     every = max(1, steps // scoring.evaluations)
     config = replace(

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from charrnn.checkpoint.format import Checkpoint
-from charrnn.config.options import flag, param_types, read_toml
+from charrnn.config.options import param_types, read_toml
+from charrnn.config.renamed import upgrade
 from charrnn.config.train import TrainConfig
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.run_dir import RunDir
@@ -15,28 +16,26 @@ from charrnn.training.schedule import ScheduleProgress
 
 FIXED = (
     "cell",
-    "activation",
     "hidden",
     "layers",
     "embedding",
     "tokenizer",
     "vocab_size",
-    "min_count",
     "records",
     "separator",
-    "weights",
+    "counts",
     "jsonl",
     "tsv",
     "batch",
     "seq_len",
     "optimizer",
-    "val_fraction",
+    "val",
     "errors",
     "seed",
 )
 """Options that cannot change when resuming: with another value it would be another run."""
 
-TEXT_OPTIONS = ("corpus", "val", "records", "separator", "weights", "jsonl", "tsv")
+TEXT_OPTIONS = ("corpus", "val", "records", "separator", "counts", "jsonl", "tsv")
 """Options that say what the text of a run is."""
 
 
@@ -107,7 +106,7 @@ def recall_text_options(run: RunDir, config: TrainConfig, given: frozenset[str])
     """
     if not run.config.exists():
         return config
-    stored = read_toml(run.config, param_types(TrainConfig))
+    stored = read_toml(run.config, param_types(TrainConfig), stored=True)
     known = {name: stored[name] for name in TEXT_OPTIONS if name in stored and name not in given}
     if config.corpus:
         known.pop("corpus", None)
@@ -131,28 +130,33 @@ def resume_plan(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) 
     changes: dict[str, Any] = {}
     for name in sorted(given - NOT_IN_A_PLAN):
         before, after = getattr(old, name), getattr(config, name)
+        if name == "val" and config.val_file is not None:
+            continue  # the digest of the text has been compared
         if name == "hidden" and len(after) == 1:
             after = after * stored.architecture.num_layers
         if before == after:
             continue
         if name in FIXED:
             raise UsageError(
-                f"{flag(name)} is {_shown(before)} in the run and {_shown(after)} in the command; it cannot change when"
-                " resuming"
+                f"{{{name}}} is {_shown(before)} in the run and {_shown(after)} in the command; it cannot change when"
+                " resuming",
+                (name,),
             )
         changes[name] = after
     if "epochs" in changes and "steps" not in given:
         changes["steps"] = math.ceil(changes["epochs"] * int(stored.info["steps_per_epoch"]))
     sentences = [f"{name} {_shown(getattr(old, name))} -> {_shown(after)}" for name, after in changes.items()]
     unplanned = {name: getattr(config, name) for name in NOT_IN_A_PLAN}
+    if config.val_file is not None:
+        unplanned["val"] = config.val
     return Plan.from_json(stored.info["plan"], stored.architecture, replace(old, **unplanned, **changes)), sentences
 
 
 def stored_config(stored: Checkpoint) -> TrainConfig:
     """Return the configuration that a checkpoint was trained with. Raise CheckpointError if it has no usable one."""
     try:
-        values: Mapping[str, Any] = stored.info["plan"]["config"]
-        return TrainConfig(**values)
+        values = upgrade(stored.info["plan"]["config"])
+        return TrainConfig(**{name: value for name, value in values.items() if value is not None})
     except (KeyError, TypeError, UsageError) as error:
         raise CheckpointError(f"the checkpoint has no plan to resume: {error}") from None
 

@@ -152,9 +152,12 @@ class TrainingSession:
             if resuming and self.text is None:
                 config = recall_text_options(run_dir, config, self.given)
         self._sources = resolve_sources(config.corpus) if self.text is None else None
-        self._val_sources = resolve_sources([config.val]) if config.val is not None else None
+        val_file = config.val_file
+        self._val_sources = None if val_file is None else resolve_sources([val_file])
         self.config = config = replace(
-            config, corpus=tuple(map(_absolute, config.corpus)), val=config.val and _absolute(config.val)
+            config,
+            corpus=tuple(map(_absolute, config.corpus)),
+            val=config.val if val_file is None else _absolute(val_file),
         )
         if folder is None:
             name = self._sources.name if self._sources else getattr(self.text, "name", "dataset")
@@ -163,7 +166,7 @@ class TrainingSession:
 
     def _check_resumable(self, run_dir: RunDir) -> None:
         if self.config.resume and not run_dir.exists:
-            raise UsageError(f"--resume: there is no run in '{run_dir.folder}'")
+            raise UsageError(f"{{resume}}: there is no run in {quote(run_dir.folder)}", ("resume",))
 
     def _check_writable(self, run_dir: RunDir) -> None:
         run_dir.check_overwrite(self.config)
@@ -213,11 +216,12 @@ class TrainingSession:
         resumed = run_dir.newest()
         if resumed is None:
             if config.resume:
-                raise UsageError(f"--resume: there is no usable checkpoint in {quote(run_dir.folder)}")
+                raise UsageError(f"{{resume}}: there is no usable checkpoint in {quote(run_dir.folder)}", ("resume",))
             if run_dir.model.exists():
                 raise UsageError(
-                    f"--auto-resume: there is no usable checkpoint in {quote(run_dir.folder)} beside its model, which"
-                    " starting afresh would remove; --overwrite does"
+                    f"{{auto_resume}}: there is no usable checkpoint in {quote(run_dir.folder)} beside its model, which"
+                    " starting afresh would remove; {overwrite} does",
+                    ("auto_resume", "overwrite"),
                 )
             self._note(f"there is no run to resume in {quote(run_dir.folder)}: starting one")
             return None

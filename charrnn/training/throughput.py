@@ -97,7 +97,7 @@ def plan_scoring(architecture: Architecture, config: TrainConfig, split: Dataset
 
     While training rather few evaluations than ones that see too little to tell a better model.
     """
-    most = min(len(split.val), config.val_limit)
+    most = min(len(split.val), config.eval_tokens)
     if config.time is None or not most:
         return ScoringPlan(EVALUATIONS, most, 0.0, split.exact_tokens, _SAVING)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}

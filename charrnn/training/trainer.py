@@ -181,7 +181,7 @@ class Trainer:
         """Score the validation text in pieces side by side, and save the model if it is the best."""
         config, state = self.plan.config, self.state
         weights = self.learner.weights()
-        score = evaluate_streams(self._engine(weights), self.dataset, config.val_limit, self._check)
+        score = evaluate_streams(self._engine(weights), self.dataset, config.eval_tokens, self._check)
         loss = score.nats / score.tokens
         best = math.inf if state.best is None else state.best
         figures = {**metrics(score), "best": loss < best}
@@ -228,7 +228,7 @@ class Trainer:
             best = checkpoint.read(self.run_dir.model)
             weights, step = best.weights, int(best.info["step"])
             if (temperature := best.info.get("temperature")) is None:  # else this run had been finished before
-                limit = min(config.val_limit, FIT_TOKENS)
+                limit = min(config.eval_tokens, FIT_TOKENS)
                 temperature = fit_temperature(self._engine, weights, dataset, limit, self._check)
                 weights = scale_head(weights, temperature)
             fitted["temperature"] = temperature

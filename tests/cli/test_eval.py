@@ -24,7 +24,7 @@ from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
 from tests import tiny
 
-KEYS = ["file", "nats", "tokens", "oov", "chars", "bytes", "words", "perplexity", "perplexity_without_oov"]
+KEYS = ["file", "nats", "bits", "tokens", "oov", "chars", "bytes", "words", "perplexity", "perplexity_without_oov"]
 KEYS += ["bits_per_char", "bits_per_byte", "byte_perplexity", "word_perplexity"]
 NUMBER = re.compile(rb"[0-9.e+-]+|inf")
 
@@ -105,8 +105,9 @@ def test_one_text_or_several(run: tiny.Program) -> None:
         assert one[3] == b"45"
         assert float(one[0]) != pytest.approx(math.exp(total), rel=1e-4)  # the state is carried
     found = objects(run("eval", "-m", "char", "a", "b", "--json").out)
-    assert [row["file"] for row in found] == ["a", "b", "total"]
-    assert [list(row) for row in found] == [KEYS] * 3
+    assert [row.get("file") for row in found] == ["a", "b", None]
+    assert found[2]["total"] is True
+    assert [list(row) for row in found] == [KEYS, KEYS, ["total", *KEYS[1:]]]
 
 
 def test_a_row(run: tiny.Program) -> None:
@@ -123,13 +124,13 @@ def test_a_bare_number(metric: str, run: tiny.Program) -> None:
     Path("a").write_bytes(b"the cat\n")
     Path("b").write_bytes(b"sat\n")
     [*_, total] = objects(run("eval", "-m", "char", "a", "b", "--json").out)
-    ran = run("eval", "-m", "char", "a", "b", "--metric", metric)
+    ran = run("eval", "-m", "char", "a", "b", "-f", metric)
     assert ran.out.endswith(b"\n")
-    assert float(ran.out) == pytest.approx(total[metric], abs=1e-6)
-    by_line = run("eval", "-m", "char", "a", "b", "--lines", "--metric", metric).out.split()
+    assert float(ran.out.split()[-1]) == pytest.approx(total[metric], abs=1e-6)
+    by_line = run("eval", "-m", "char", "a", "b", "--lines", "-f", metric).out.split()
     assert len(by_line) == 2
-    if metric in ("nats", "tokens", "oov"):
-        alone = [float(run("eval", "-m", "char", name, "--metric", metric).out) for name in "ab"]
+    if metric in ("nats", "bits", "tokens", "oov"):
+        alone = [float(run("eval", "-m", "char", name, "-f", metric).out) for name in "ab"]
         assert [float(each) for each in by_line] == pytest.approx(alone, abs=2e-6)
 
 
@@ -210,7 +211,7 @@ def test_json_lines(run: tiny.Program) -> None:
         '{"id": 1, "text": "the cat", "ключ": "é\\u0000😀", "n": [1, 2.5, null, true]}',
         '{"text": "", "id": 2}',
         '{"id": 3}',
-        '{"text": null, "perplexity": "old", "z": {"a": 1e300}}',
+        '{"text": null, "z": {"a": 1e300}}',
         '{"text": 5}',
         '{"a": "\\ud800 \\u001b \\u009b", "text": "the cat"}\r',
         ' {"text": "qzx\\nÜ"} ',
@@ -224,11 +225,41 @@ def test_json_lines(run: tiny.Program) -> None:
         if before.get("text") and isinstance(before["text"], str):
             text = before["text"].encode()
             assert isinstance(perplexity, float)
-            assert perplexity == pytest.approx(
-                float(run("eval", "-m", "char", "--metric", "perplexity", stdin=text).out)
-            )
+            assert perplexity == pytest.approx(float(run("eval", "-m", "char", "-f", "perplexity", stdin=text).out))
         else:
             assert perplexity is None
+
+
+def test_a_key_that_an_object_has_already(run: tiny.Program) -> None:
+    """EV-11: it is not replaced; --fields gives the new one another name."""
+    given = b'{"text": "a"}\n{"text": "b", "perplexity": "old"}\n'
+    ran = run("eval", "-m", "char", "--jsonl", "text", stdin=given)
+    assert (ran.code, ran.out.count(b"\n")) == (4, 1)
+    assert ran.complaint == (
+        "Error: stdin, line 2: the object has a key 'perplexity' already; --fields perplexity=NAME calls the new one"
+        " otherwise"
+    )
+    [_, found] = objects(run("eval", "-m", "char", "--jsonl", "text", "-f", "perplexity=gru,oov", stdin=given).out)
+    assert list(found) == ["text", "perplexity", "gru", "oov"]
+    assert (found["perplexity"], found["oov"]) == ("old", 0)
+
+
+def test_fields(run: tiny.Program) -> None:
+    """Columns and keys, in the order given; of tables before the row, of a total with its name."""
+    Path("a").write_bytes(b"the cat\nsat\n")
+    Path("b").write_bytes(b"on\n")
+    fields = "bits,file,oov=unknown"
+    found = rows(run("eval", "-m", "char", "-f", fields, "a", "b").out)
+    assert [row[1:] for row in found] == [[b"a", b"0"], [b"b", b"0"], [b"total", b"0"]]
+    assert float(found[2][0]) == pytest.approx(float(found[0][0]) + float(found[1][0]), abs=2e-6)
+    [one] = objects(run("eval", "-m", "char", "-f", fields, "--json", "a").out)
+    assert list(one) == ["bits", "file", "unknown"]
+    by_line = rows(run("eval", "-m", "char", "--lines", "-f", "line,tokens,text,file", "a").out)
+    assert by_line == [[b"1", b"8", b"the cat", b"a"], [b"2", b"4", b"sat", b"a"]]
+    as_json = objects(run("eval", "-m", "char", "--lines", "-f", "line,text=t", "--json", "a").out)
+    assert as_json == [{"line": 1, "t": "the cat"}, {"line": 2, "t": "sat"}]
+    table = run("eval", "-m", "char", "--tsv", "name", "-f", "tokens=n", stdin=b"name\tx\nsat\t1\n").out
+    assert table == b"n\tname\tx\n4\tsat\t1\n"
 
 
 @pytest.mark.parametrize(
@@ -269,11 +300,13 @@ def test_unknown_characters(run: tiny.Program) -> None:
     assert ran.err == b"Warning: 2 of 5 tokens are unknown to the model\n"
     [only] = objects(run("eval", "-m", "char", "--json", stdin="ÜÖ".encode()).out)
     assert only["perplexity_without_oov"] is None
+    without = run("eval", "-m", "char", "-f", "perplexity_without_oov", stdin=text)
+    assert float(without.out) == pytest.approx(found["perplexity_without_oov"], rel=1e-6)
     assert run("eval", "-m", "char", stdin=b"a" * 200 + "Ü".encode()).err == b""  # less than 1 %
 
 
 @pytest.mark.parametrize(("model", "text"), [("char", b""), ("byte", b""), ("char", "\ufeff".encode())])
-@pytest.mark.parametrize("more", [[], ["--json"], ["--metric", "nats"], ["--window", "3"], ["--streams", "3"]], ids=str)
+@pytest.mark.parametrize("more", [[], ["--json"], ["-f", "nats"], ["--window", "3"], ["--streams", "3"]], ids=str)
 def test_nothing_to_score(model: str, text: bytes, more: list[str], run: tiny.Program) -> None:
     """EV-14."""
     ran = run("eval", "-m", model, "-q", *more, stdin=text)
@@ -315,7 +348,7 @@ def test_dropout_is_for_training(run: tiny.Program, tmp_path: Path) -> None:
         assert first == again
         [found] = objects(first)
         assert found["perplexity"] == pytest.approx(
-            float(run("eval", "-m", "char", "--metric", "perplexity", stdin=TEXT * 9).out), rel=1e-5
+            float(run("eval", "-m", "char", "-f", "perplexity", stdin=TEXT * 9).out), rel=1e-5
         )
 
 
@@ -323,7 +356,7 @@ def test_the_state_is_forgotten(run: tiny.Program) -> None:
     text = b"the cat sat on the mat.\n" * 10
     [whole] = rows(run("eval", "-m", "char", stdin=text).out)
     [cut] = rows(run("eval", "-m", "char", "--window", "24", stdin=text).out)
-    by_line = [float(each) for each in run("eval", "-m", "char", "--lines", "--metric", "nats", stdin=text).out.split()]
+    by_line = [float(each) for each in run("eval", "-m", "char", "--lines", "-f", "nats", stdin=text).out.split()]
     assert math.log(float(cut[0])) == pytest.approx(sum(by_line) / 240, abs=1e-6)
     assert whole[0] != cut[0]
     assert whole[3] == cut[3] == b"240"
@@ -335,13 +368,16 @@ def test_the_state_is_forgotten(run: tiny.Program) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--window", "2", "--streams", "2"], "contradict"),
-        (["--window", "2", "--lines"], "--window and --streams do not go with --lines, --jsonl or --tsv"),
-        (["--streams", "2", "--jsonl", "t"], "--window and --streams do not go with --lines, --jsonl or --tsv"),
-        (["--metric", "bits"], "--metric must be one of"),
-        (["--metric", "perplexty"], "did you mean 'perplexity'?"),
+        (["--window", "2", "--streams", "2"], "--streams and --window cannot be used together"),
+        (["--window", "2", "--lines"], "--window and --lines cannot be used together"),
+        (["--streams", "2", "--jsonl", "t"], "--streams and --jsonl cannot be used together"),
+        (["-f", "bit"], "--fields must be fields separated by commas, of nats, bits,"),
+        (["-f", "perplexty"], "did you mean 'perplexity'?"),
         (["--window", "-1"], "--window must be a whole number"),
         (["--streams", "0"], "--streams must be a whole number"),
+        (["--unknown", "skip"], "--unknown is now the field perplexity_without_oov"),
+        (["-f", "adapted_perplexity"], "--fields: adapted_perplexity needs --adapt"),
+        (["-f", "line"], "--fields: line needs --lines, --jsonl or --tsv"),
         (["--device", "tpu"], "--device must be auto, cpu, cuda or cuda:N"),
     ],
     ids=str,
@@ -373,7 +409,7 @@ def test_invalid_utf8(more: list[str], run: tiny.Program) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, 3e38])
-@pytest.mark.parametrize("more", [[], ["--lines"], ["--json"], ["--metric", "nats"]], ids=str)
+@pytest.mark.parametrize("more", [[], ["--lines"], ["--json"], ["-f", "nats"]], ids=str)
 def test_a_model_that_is_not_finite(value: float, more: list[str], run: tiny.Program, tmp_path: Path) -> None:
     """NU-06."""
     model = tiny.drawn(tiny.char())
@@ -390,7 +426,7 @@ def test_stdin_is_a_terminal(run: tiny.Program) -> None:
     """CL-17: says how, and does not wait."""
     master, slave = pty.openpty()
     with os.fdopen(slave, "r") as terminal:
-        for arguments in ([], ["-"], ["--lines"], ["-", "file"]):
+        for arguments in ([], ["--lines"]):
             ran = run("eval", "-m", "char", *arguments, stdin=terminal)
             assert (ran.code, ran.error) == (
                 2, "Error: no text: name a file, or pipe one in: cat FILE | charrnn eval"
@@ -438,7 +474,7 @@ def test_many_files_are_not_open_at_once() -> None:
     assert len(rows(ran.out)) == 301
 
 
-@pytest.mark.parametrize("more", ["", "--lines", "--json", "--metric nats"])
+@pytest.mark.parametrize("more", ["", "--lines", "--json", "-f nats"])
 def test_output_that_cannot_be_written(more: str) -> None:
     """CL-07."""
     script = "echo 'the cat' | charrnn eval -m char "
@@ -495,22 +531,6 @@ def test_a_slow_feed_is_answered_at_once() -> None:
             assert [row[3] for row in rows(answer)] == line.split(b"\n")[:-1]
         process.stdin.close()
     assert process.returncode == 0
-
-
-def test_records_are_written_at_once(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CL-27: --flush, each by itself."""
-    from charrnn.console.streams import Console
-
-    flushed = []
-
-    def write(self: Console, data: bytes, *, flush: bool = False) -> None:
-        flushed.append(flush)
-
-    monkeypatch.setattr(Console, "write", write)
-    for more in (["--lines"], ["--lines", "--json"], ["--jsonl", "t"]):
-        flushed.clear()
-        run("eval", "-m", "char", *more, "--flush", stdin=b'{"t": "a"}\n' * 5)
-        assert flushed[:5] == [True] * 5
 
 
 PEAK = """
@@ -589,7 +609,7 @@ def test_interrupt_of_a_long_text() -> None:
 def test_bfloat16(run: tiny.Program) -> None:
     """Another arithmetic, the same to a thousandth of a nat; the native engine's alone."""
     figures = [
-        float(run("eval", "-m", "char", "--metric", "bits_per_char", "--precision", name, stdin=TEXT).out)
+        float(run("eval", "-m", "char", "-f", "bits_per_char", "--precision", name, stdin=TEXT).out)
         for name in ("float32", "auto", "bfloat16")
     ]
     assert figures[0] == figures[1] != figures[2]

@@ -173,7 +173,8 @@ def test_eval_knows_what_kind_of_model_it_has(separator: bytes, run: Program) ->
     Path("two.fasta").write_text(">1\nan\nna\n>2\nolivia ava\n", encoding="utf-8")
     assert nats(run, "two.fasta") == [pytest.approx(sum(alone[:2]), rel=1e-6)]
     assert nats(run, "--window", "2", "all.txt") != pytest.approx([sum(alone)], rel=1e-3)
-    assert nats(run, "--streams", "3", "all.txt") == [pytest.approx(sum(alone), rel=1e-6)]
+    done = run("eval", "-m", "m.safetensors", "--streams", "3", "all.txt")
+    assert (done.code, done.error) == (2, "Error: --streams cannot be used with a model of records")
 
 
 def test_eval_tables(run: Program) -> None:
@@ -187,9 +188,10 @@ def test_eval_tables(run: Program) -> None:
     assert [row[3] for row in rows[1:]] == table.split(b"\n")[1:-1]
     single = run("eval", "-m", "m.safetensors", "--lines", stdin=b"anna\n").out.split(b"\t")[0]
     assert rows[1][0] == single
-    assert run("eval", "-m", "m.safetensors", "--tsv", "2", "--metric", "tokens", stdin=table).out == b"5\n5\n1\n7\n"
-    named = run("eval", "-m", "m.safetensors", "--tsv", "text", "--metric", "tokens", stdin=table)
-    assert named.out == b"tokens\n5\n1\n7\n"
+    numbered = run("eval", "-m", "m.safetensors", "--tsv", "2", "-f", "tokens", stdin=table)
+    assert numbered.out.startswith(b"5\tid\ttext\n5\t1\tanna\n1\t2")
+    named = run("eval", "-m", "m.safetensors", "--tsv", "text", "-f", "tokens", stdin=table)
+    assert named.out == b"tokens\tid\ttext\n5\t1\tanna\n1\t2\t\n7\t3\tolivia\r\n"
     for column, told in (
         ("name", "stdin, line 1: no column is called 'name'; there are id, text"),
         ("3", "no column 3"),
@@ -353,7 +355,7 @@ def test_names_that_nobody_has_had(shared: Path, run: Program) -> None:
 FORMS = {
     "names.txt": (NAMES, ["--records"]),
     "blocks.txt": (NAMES.replace(b"\n", b"\n\n"), ["--separator", r"\n\n"]),
-    "weighted.txt": (b"".join(b"%d\t%s\n" % (n + 1, name) for n, name in enumerate(NAMES.split())), ["--weights"]),
+    "weighted.txt": (b"".join(b"%d\t%s\n" % (n + 1, name) for n, name in enumerate(NAMES.split())), ["--counts"]),
     "names.jsonl": (b"".join(b'{"name": "%s"}\n' % name for name in NAMES.split()), ["--jsonl", "name"]),
     "names.tsv": (
         b"id\tname\n" + b"".join(b"1\t%s\n" % name for name in NAMES.split()),
@@ -393,8 +395,8 @@ def test_resuming_needs_nothing_said_again(
         ("a.jsonl", b'{"t": "x"}\n{"t": \n', ["--jsonl", "t"], "'a.jsonl', line 2: not valid JSON"),
         ("a.tsv", b"1\tx\n2\n", ["--tsv", "2"], "'a.tsv', line 2: there is no column 2, only 1"),
         ("a.tsv", b"id\tx\n", ["--tsv", "y"], "'a.tsv', line 1: no column is called 'y'"),
-        ("a.txt", b"3\tx\nx\n", ["--weights"], "'a.txt', line 2: a count of 1 or more, a tab and a text"),
-        ("a.txt", b"0\tx\n", ["--weights"], "'a.txt', line 1: a count of 1 or more"),
+        ("a.txt", b"3\tx\nx\n", ["--counts"], "'a.txt', line 2: a count of 1 or more, a tab and a text"),
+        ("a.txt", b"0\tx\n", ["--counts"], "'a.txt', line 1: a count of 1 or more"),
         ("a.fa", b"ACGT\n>x\n", [], "'a.fa', line 1: not valid FASTA"),
         ("a.fa", b">x\nAC|GT\n", ["--separator", "|"], "'a.fa', line 1: the text holds the separator b'|'"),
         ("a.jsonl", b'{"t": 3}\n{}\n', ["--jsonl", "t"], "no text in 'a.jsonl'"),

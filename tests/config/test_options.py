@@ -8,27 +8,41 @@ from typing import Any
 import pytest
 
 from charrnn.config.eval import EvalConfig
-from charrnn.config.groups import MAX_SEED
-from charrnn.config.options import check_fields, flag, merge, option, param_types, parse, read_toml
+from charrnn.config.groups import MAX_SEED, CommonOptions
+from charrnn.config.lists import FieldList, IntList, StrList
+from charrnn.config.manage import CorporaConfig, HelpConfig, ShowConfig
+from charrnn.config.options import (
+    check_fields,
+    flag,
+    merge,
+    option,
+    param_types,
+    parse,
+    read_toml,
+    unknown_variables,
+    variable,
+)
 from charrnn.config.params import (
     Choice,
     Duration,
     Escaped,
+    FileOrShare,
     Flag,
     Float,
     Int,
-    IntList,
     ParamType,
     PathName,
-    StrList,
     Text,
     seconds,
 )
 from charrnn.config.sample import SampleConfig
 from charrnn.config.train import TrainConfig
 from charrnn.errors import UsageError
+from charrnn.network.architecture import Architecture
+from charrnn.network.cells import CELL_NAMES, CELLS, cell_and_activation, cell_name
 
 CONFIGS = (TrainConfig, SampleConfig, EvalConfig)
+SMALL = (CommonOptions, ShowConfig, CorporaConfig, HelpConfig)
 
 TAKEN = [
     (Text(), "", ""),
@@ -52,6 +66,11 @@ TAKEN = [
     (IntList(), "512", (512,)),
     (IntList(), "64,32", (64, 32)),
     (StrList(), "a", ("a",)),
+    (FileOrShare(), "0.25", 0.25),
+    (FileOrShare(), "0", 0.0),
+    (FileOrShare(), "held-out.txt", "held-out.txt"),
+    (FieldList(("nats", "oov")), "oov,nats", (("oov", "oov"), ("nats", "nats"))),
+    (FieldList(("nats", "oov")), "nats=cost=1,oov", (("nats", "cost=1"), ("oov", "oov"))),
     (Duration(), "90", 90.0),
     (Duration(), "90s", 90.0),
     (Duration(), "5m", 300.0),
@@ -73,6 +92,10 @@ REFUSED = [
     (Flag(), "maybe", "true or false"),
     (Choice(("gru", "lstm")), "x", "one of gru, lstm"),
     (Choice(("gru", "lstm")), "", "one of gru, lstm"),
+    (FileOrShare(), "", "a file, or a share from 0 to 0.9"),
+    (FileOrShare(), "0.95", "a file, or a share from 0 to 0.9"),
+    (FileOrShare(), "nan", "a file, or a share from 0 to 0.9"),
+    (Choice(("weights",)), "x", "weights"),
     (Int(), "-1", "a whole number, 0 or more"),
     (Int(1, 8), "9", "a whole number from 1 to 8"),
     (Int(1, 8), "3.0", "a whole number from 1 to 8"),
@@ -104,12 +127,47 @@ REFUSED = [
 def test_what_is_refused(kind: ParamType, text: str, wanted: str) -> None:
     """CL-16: the message names flag, range and value."""
     with pytest.raises(UsageError) as caught:
-        parse(kind, text, "--x")
-    assert str(caught.value) == f"--x must be {wanted}, not {text!r}"
+        parse(kind, text, "an_option")
+    assert str(caught.value) == f"an_option must be {wanted}, not {text!r}"
+    assert caught.value.render(flag) == f"--an-option must be {wanted}, not {text!r}"
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("nat", "; did you mean 'nats'?"),
+        ("zzz", ""),
+        ("", ""),
+        ("nats,", ""),
+        ("nats=", "; the name after = is empty or not one line"),
+        ("nats=a\tb", "; the name after = is empty or not one line"),
+        ("nats,oov=nats", "; a name occurs twice"),
+    ],
+)
+def test_lists_of_fields_that_are_refused(text: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(FieldList(("nats", "oov")), text, "fields")
+    wanted = f"fields must be fields separated by commas, of nats, oov, not {text!r}{hint}"
+    assert str(caught.value) == wanted
+
+
+def test_a_file_wins_over_a_number(tmp_path: Path) -> None:
+    Path("0.5").touch()
+    assert FileOrShare().parse("0.5") == "0.5"
+    assert FileOrShare().parse("0.6") == 0.6
+    assert TrainConfig(val="0.5").val_file == "0.5"
+    assert TrainConfig(val="0.5").val_fraction == 0
+    assert (TrainConfig(val=0.5).val_file, TrainConfig(val=0.5).val_fraction) == (None, 0.5)
+
+
 WRONG_TYPE: list[tuple[ParamType, Any]] = [
+    (FileOrShare(), True),
+    (FileOrShare(), 1),
+    (FieldList(("a",)), 5),
+    (FieldList(("a",)), []),
+    (FieldList(("a",)), [("a", "b", "c")]),
+    (FieldList(("a",)), [("a", 5)]),
     (Text(), 5),
     (PathName(), False),
     (Flag(), 1),
@@ -139,19 +197,20 @@ def test_wrong_types(kind: ParamType, value: Any) -> None:
 
     config = make_dataclass("Config", [("x", Any, option(kind, "x"))])(5)
     config.x = value
-    with pytest.raises(UsageError, match=r"^--x must be "):
+    with pytest.raises(UsageError, match=r"^x must be "):
         check_fields(config)
 
 
-@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("config", [*CONFIGS, *SMALL])
 def test_configurations(config: type) -> None:
     """Every option has a kind and a help, defaults are fit, and nothing can be changed afterwards."""
     made = config()
     for each in fields(config):
         assert isinstance(each.metadata["kind"], ParamType)
-        assert each.metadata["help"].endswith(".") or each.metadata["help"].endswith("object."), each.name
+        told = each.metadata["help"]
+        assert told.endswith((".", "object", "fields", "config")) or each.metadata["argument"], each.name
         assert str(each.metadata["kind"])
-        if each.default is not None:
+        if each.default is not None and "kind" in each.metadata:
             assert each.metadata["kind"].check(each.default) == each.default
         with pytest.raises(FrozenInstanceError):
             setattr(made, each.name, None)
@@ -167,13 +226,15 @@ EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "IntList": ("5", "4", 3),
     "StrList": (("flag",), "variable", "file"),
     "Duration": ("5m", "4m", "3m"),
+    "FileOrShare": ("flag", "0.5", 0.25),
+    "FieldList": ("oov", "nats=n", "bits"),
     "Device": ("cuda:5", "cuda:4", "cuda:3"),
 }
 
 
 def example(kind: ParamType) -> tuple[Any, Any, Any]:
     if isinstance(kind, Choice):
-        first, second, *_ = kind.choices
+        first, second = kind.choices[0], kind.choices[-1]
         return first, second, first
     return EXAMPLES[type(kind).__name__]
 
@@ -188,8 +249,7 @@ def toml(value: Any) -> str:
         (config, name)
         for config in CONFIGS
         for name, kind in param_types(config).items()
-        # what goes with a cell or a tokenizer that is not the default
-        if not isinstance(kind, Flag) and name not in ("activation", "vocab_size", "dynamic_rate")
+        if not isinstance(kind, Flag) and name != "text"  # an argument: no variable gives it
     ],
 )
 def test_precedence(config: type, name: str) -> None:
@@ -242,9 +302,9 @@ def test_flags_from_the_environment(text: str, expected: bool) -> None:
         ("time = 1979-05-27", "time must be a time above 0 such as 90s, 5m or 1h30m, not '1979-05-27'"),
         (f"seed = {2**63}", f"seed must be a whole number, 0 or more, not '{2**63}'"),
         ("clip = 1" + "0" * 400, "clip must be a finite number, 0 or more"),
-        ("hidden", "is no TOML"),
-        ("hidden = 5\nhidden = 6", "is no TOML"),
-        ("\xff", "is no TOML"),
+        ("hidden", "is not valid TOML"),
+        ("hidden = 5\nhidden = 6", "is not valid TOML"),
+        ("\xff", "is not valid TOML"),
     ],
 )
 def test_files_with_mistakes(line: str, words: str) -> None:
@@ -273,43 +333,57 @@ def test_a_variable_is_named_in_its_refusal() -> None:
 @pytest.mark.parametrize(
     ("config", "values", "words"),
     [
-        (TrainConfig, {"cell": "lstm", "activation": "relu"}, "--activation relu goes with --cell rnn, not lstm"),
         (
             TrainConfig,
             {"cell": "mingru", "weight_drop": 0.1},
-            "--cell mingru has no recurrent weights that --weight-drop",
+            "weight_drop cannot be used with cell mingru, which has no recurrent weights",
         ),
-        (TrainConfig, {"layers": 3, "hidden": [4, 5]}, "--layers 3 and --hidden with 2 sizes"),
-        (TrainConfig, {"resume": True, "overwrite": True}, "--resume and --overwrite"),
-        (TrainConfig, {"val_fraction": 0.95}, "--val-fraction must be"),
-        (TrainConfig, {"seed": MAX_SEED + 1}, "--seed must be"),
-        (SampleConfig, {"prompt": "a", "prompt_file": "b"}, "--prompt and --prompt-file"),
-        (EvalConfig, {"window": 5, "streams": 2}, "--window and --streams"),
-        (EvalConfig, {"lines": True, "window": 5}, "do not go with --lines"),
-        (EvalConfig, {"tsv": "2", "streams": 5}, "do not go with --lines, --jsonl or --tsv"),
-        (EvalConfig, {"lines": True, "jsonl": "text"}, "--lines, --jsonl and --tsv"),
-        (EvalConfig, {"tsv": "text", "jsonl": "text"}, "--lines, --jsonl and --tsv"),
-        (TrainConfig, {"vocab_size": 99}, "--vocab-size goes with --tokenizer sentencepiece"),
-        (TrainConfig, {"min_count": 2, "tokenizer": "byte"}, "--min-count goes with --tokenizer char"),
-        (TrainConfig, {"jsonl": "text", "tsv": "2"}, "--jsonl, --tsv and --weights"),
-        (TrainConfig, {"weights": True, "tsv": "2"}, "--jsonl, --tsv and --weights"),
-        (TrainConfig, {"tokenizer": "sentencepiece", "separator": "|"}, "--separator can only be made of newlines"),
-        (EvalConfig, {"metric": "nats", "json": True}, "--metric and --json"),
+        (
+            TrainConfig,
+            {"layers": 3, "hidden": [4, 5]},
+            "layers 3 and hidden 4,5 cannot be used together: that is 2 sizes",
+        ),
+        (TrainConfig, {"resume": True, "overwrite": True}, "resume and overwrite cannot be used together"),
+        (TrainConfig, {"resume": True, "auto_resume": True}, "resume and auto_resume cannot be used together"),
+        (TrainConfig, {"auto_resume": True, "overwrite": True}, "auto_resume and overwrite cannot be used together"),
+        (TrainConfig, {"val": 0.95}, "val must be a file, or a share from 0 to 0.9, not '0.95'"),
+        (TrainConfig, {"seed": MAX_SEED + 1}, "seed must be"),
+        (SampleConfig, {"prompt": "a", "prompt_file": "b"}, "prompt and prompt_file cannot be used together"),
+        (EvalConfig, {"window": 5, "streams": 2}, "streams and window cannot be used together"),
+        (EvalConfig, {"adapt": "weights", "streams": 2}, "streams and adapt cannot be used together"),
+        (EvalConfig, {"adapt": "weights", "model": ("a", "b")}, "adapt learns with one model, and model names several"),
+        (EvalConfig, {"lines": True, "window": 5}, "window and lines cannot be used together"),
+        (EvalConfig, {"tsv": "2", "streams": 5}, "streams and tsv cannot be used together"),
+        (EvalConfig, {"jsonl": "a", "adapt": "weights"}, "adapt and jsonl cannot be used together"),
+        (EvalConfig, {"lines": True, "jsonl": "text"}, "lines and jsonl cannot be used together"),
+        (EvalConfig, {"tsv": "text", "jsonl": "text"}, "jsonl and tsv cannot be used together"),
+        (EvalConfig, {"fields": "adapted_perplexity"}, "fields: adapted_perplexity needs adapt"),
+        (EvalConfig, {"fields": ["text", "oov"]}, "fields: text needs lines, jsonl or tsv"),
+        (TrainConfig, {"vocab_size": 99, "tokenizer": "byte"}, "vocab_size cannot be used with tokenizer byte"),
+        (TrainConfig, {"jsonl": "text", "tsv": "2"}, "jsonl and tsv cannot be used together"),
+        (TrainConfig, {"counts": True, "tsv": "2"}, "tsv and counts cannot be used together"),
+        (TrainConfig, {"tokenizer": "sentencepiece", "separator": "|"}, "separator can only be made of newlines"),
     ],
 )
 def test_clashes(config: type, values: dict[str, Any], words: str) -> None:
-    with pytest.raises(UsageError, match=words):
+    """Told in the words of Python: `flag` is the command line's."""
+    with pytest.raises(UsageError) as caught:
         config(**values)
+    assert str(caught.value).startswith(words)
+    assert all(flag(name) in caught.value.render(flag) for name in caught.value.fields)
+    assert "{" not in caught.value.render(flag)
 
 
 @pytest.mark.parametrize(
     "values",
     [
-        {"cell": "rnn", "activation": "relu"},
+        {"cell": "rnn-relu", "weight_drop": 0.1},
+        {"vocab_size": 40},
+        {"vocab_size": 300, "tokenizer": "sentencepiece"},
         {"layers": 3, "hidden": 4},
         {"layers": 2, "hidden": (4, 5)},
-        {"resume": True, "auto_resume": True},
-        {"val_fraction": 0},
+        {"val": 0},
+        {"val": "a.txt"},
         {"device": "cuda:12"},
         {"time": "2m", "epochs": 3, "steps": 9},
     ],
@@ -321,7 +395,7 @@ def test_what_goes_together(values: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:", "cuda:-1", "cuda:1234", "cpu ", "", "CUDA", 0])
 def test_devices(device: Any) -> None:
-    with pytest.raises(UsageError, match=r"^--device must be auto, cpu, cuda or cuda:N, not "):
+    with pytest.raises(UsageError, match=r"^device must be auto, cpu, cuda or cuda:N, not "):
         TrainConfig(device=device)
 
 
@@ -334,7 +408,7 @@ def test_what_is_escaped_reads_back(value: str) -> None:
 
 @pytest.mark.parametrize(
     ("values", "separator"),
-    [({}, b""), ({"records": True}, b"\n"), ({"separator": "\n\n"}, b"\n\n"), ({"weights": True}, b"\n")],
+    [({}, b""), ({"records": True}, b"\n"), ({"separator": "\n\n"}, b"\n\n"), ({"counts": True}, b"\n")],
 )
 def test_separators(values: dict[str, Any], separator: bytes) -> None:
     made = TrainConfig(**values)
@@ -364,3 +438,55 @@ def test_spelling() -> None:
 def test_times_as_people_write_them(value: float, text: str) -> None:
     assert seconds(value) == text
     assert value == 0 or Duration().parse(text) == math.ceil(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "cell", "activation"),
+    [("lstm", "lstm", "tanh"), ("rnn", "rnn", "tanh"), ("rnn-relu", "rnn", "relu"), ("lstm-relu", "lstm-relu", "tanh")],
+)
+def test_cells_and_activations(name: str, cell: str, activation: str) -> None:
+    made = TrainConfig(cell=name)
+    assert (made.base_cell, made.activation) == (cell, activation)
+    assert cell_name(cell, activation) == name
+
+
+def test_every_name_of_a_cell_is_one() -> None:
+    for name in CELL_NAMES:
+        cell, activation = cell_and_activation(name)
+        assert Architecture(cell, 4, (3,), 2, activation).cell == cell
+        assert cell_name(cell, activation) == name
+    assert {cell_and_activation(name)[0] for name in CELL_NAMES} == set(CELLS)
+
+
+def test_arguments_come_from_the_command_line_alone() -> None:
+    """But for the corpus, which a plan stores."""
+    assert merge(EvalConfig, {}, {"CHARRNN_TEXT": "a"})[0].text == ()
+    assert merge(ShowConfig, {}, {"CHARRNN_MODEL": "a"})[0].model is None
+    assert merge(TrainConfig, {}, {"CHARRNN_CORPUS": "a"})[0].corpus == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("CHARRNN_SEED", None),
+        ("CHARRNN_MODEL", None),
+        ("CHARRNN_QUIET", None),
+        ("CHARRNN_EVAL_TOKENS", None),
+        ("CHARRNN_DEBUG", None),
+        ("CHARRNN_ISA", None),
+        ("CHARRNN_UNKNOWN", None),  # of `sample`
+        ("CHARRNNHIDEN", None),
+        ("CHARRNN_HIDEN", "CHARRNN_HIDEN is not read: there is no such option; did you mean CHARRNN_HIDDEN?"),
+        ("CHARRNN_Q_Z_J_X", "CHARRNN_Q_Z_J_X is not read: there is no such option"),
+        ("CHARRNN_WEIGHTS", "CHARRNN_WEIGHTS is now CHARRNN_COUNTS"),
+        ("CHARRNN_METRIC", "CHARRNN_METRIC is now CHARRNN_FIELDS"),
+    ],
+)
+def test_unknown_variables(name: str, words: str | None) -> None:
+    """CL-21: they are warned of; old names say what they are now."""
+    found = unknown_variables({name: "1", "PATH": "x"}, [*CONFIGS, *SMALL])
+    assert found == ([words] if words else [])
+
+
+def test_a_variable_s_name() -> None:
+    assert variable("seq_len") == "CHARRNN_SEQ_LEN"

@@ -326,29 +326,29 @@ def ok(done: Ran) -> str:
 
 
 def test_the_command(run: Program, cache: Path) -> None:
-    """`corpora`, `corpora get`, `corpora show`, before and after."""
+    """`corpora`, `corpora get NAME`, `corpora NAME`, before and after."""
     assert "names\tnames\tto fetch, 0.1 MB\tMIT\thttps://example.org\n" in ok(run("corpora"))
-    assert "anna" not in ok(run("corpora", "show", "names"))
+    assert "anna" not in ok(run("corpora", "names"))
     assert ok(run("corpora", "get", "names")) == f"{cache / 'names.txt'}\n"
     assert "names\tnames\tfetched\tMIT" in ok(run("corpora"))
-    shown = ok(run("corpora", "show", "names"))
+    shown = ok(run("corpora", "names"))
     assert shown.endswith("\n\nanna\nemma\nolivia\nanna\nemma\nolivia\nanna\nemma\n")
     assert GOOD.sha256 in shown
     assert "charrnn train names --records" in shown
     listed = [json.loads(line) for line in ok(run("corpora", "--json")).splitlines()]
-    assert {each["name"]: each["here"] for each in listed} == {
+    assert {each["name"]: each["is_available"] for each in listed} == {
         "names": True, "python-docs": True, "python-stdlib": True, "shakespeare": False,
     }  # fmt: skip
-    assert json.loads(ok(run("corpora", "show", "names", "--json")))["bytes"] == len(BODY)
+    assert json.loads(ok(run("corpora", "names", "--json")))["bytes"] == len(BODY)
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("get", "get and show want the name of one"),
-        ("got names", "corpora can get or show one, not 'got'"),
+        ("get", "get fetches one corpus: charrnn corpora get NAME"),
+        ("got names", "no known corpus is called 'got'"),
         ("get namse", "no known corpus is called 'namse'; did you mean 'names'?"),
-        ("show qqqq", "no known corpus is called 'qqqq'; there are names, python-docs, python-stdlib, shakespeare"),
+        ("qqqq", "no known corpus is called 'qqqq'; there are names, python-docs, python-stdlib, shakespeare"),
         ("get python-docs", "python-docs is built in"),
     ],
 )

@@ -228,7 +228,7 @@ CASES: list[dict[str, Any]] = [
     {"tokenizer": "sentencepiece"},
     {"separator": b"\n"},
     {"separator": b"\n\n", "tokenizer": "byte"},
-    {"val_fraction": 0.5, "min_count": 3},
+    {"val_fraction": 0.5, "vocab_size": 3},
     {"val_fraction": 0.0},
 ]
 
@@ -268,7 +268,7 @@ def test_the_smallest_type_that_holds_every_id(tmp_path: Path) -> None:
 def test_every_answer_has_an_entry_of_its_own(tmp_path: Path) -> None:
     made = [
         (TEXT, {}, b""), (TEXT + b"x", {}, b""), (TEXT, {"tokenizer": "byte"}, b""), (TEXT, {"val_fraction": 0.2}, b""),
-        (TEXT, {"min_count": 2}, b""), (TEXT, {}, b"\n"), (TEXT, {"seed": 1}, b"\n"), (TEXT, {}, b" "),
+        (TEXT, {"vocab_size": 2}, b""), (TEXT, {}, b"\n"), (TEXT, {"seed": 1}, b"\n"), (TEXT, {}, b" "),
         (TEXT, {"tokenizer": "sentencepiece"}, b""), (TEXT, {"tokenizer": "sentencepiece", "vocab_size": 259}, b""),
     ]  # fmt: skip
     for text, how, separator in made:
@@ -408,9 +408,9 @@ def test_in_19_four_gigabytes(tokenizer: str, tmp_path: Path) -> None:
     with Path("sparse").open("wb") as stream:
         stream.write(TEXT)
         stream.truncate(4 << 30)
-    command = [*COMMAND, *arguments("sparse", "run", "--tokenizer", tokenizer, "--val-limit", "2000", steps=3)]
-    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    process = subprocess.Popen([*command, "--val-fraction", "0.0001"], env=environment)
+    command = [*COMMAND, *arguments("sparse", "run", "--tokenizer", tokenizer, steps=3)]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache"), "CHARRNN_EVAL_TOKENS": "2000"}
+    process = subprocess.Popen([*command, "--val", "0.0001"], env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)  # or it would be taken for running
     assert process.returncode == 0

@@ -128,7 +128,7 @@ def test_records_of_several_texts() -> None:
 
 def test_too_few_records() -> None:
     """IN-10."""
-    with pytest.raises(InputError, match=r"has 1 record, and --val-fraction 0.1 needs 2,"):
+    with pytest.raises(InputError, match=r"has 1 record, and val 0.1 needs 2,"):
         split_of(b"alone\n", separator=b"\n")
     made = split_of(b"one\ntwo\n", separator=b"\n")
     assert (len(made.train.starts), len(made.val.starts)) == (1, 1)
@@ -142,11 +142,11 @@ def test_ev_20_records() -> None:
     assert made.tokenizer.size == 40 + 1 + 1
     assert made.val_counts.unknowns == 10
     assert made.train_counts.unknowns == 0
-    rare = split_of(b"aaaa|bbbb|aabb", separator=b"|", fraction=0, min_count=5)
+    rare = split_of(b"aaaa|bbbb|aabb", separator=b"|", fraction=0, vocab_size=2)
     assert rare.tokenizer.newline is None
-    assert rare.train_counts.unknowns == 0
-    assert rare.tokenizer.encode(b"|").tolist() == [2]
-    assert rare.tokenizer.decode([2]) == b"|"
+    assert rare.train_counts.unknowns == 6
+    assert rare.tokenizer.encode(b"|").tolist() == [1]
+    assert rare.tokenizer.decode([1]) == b"|"
 
 
 # --- rows ------------------------------------------------------------------------------------------

@@ -288,7 +288,7 @@ def test_invalid_utf_8_is_refused_with_its_place() -> None:
 )
 def test_in_10_too_little_to_split(data: bytes, fraction: float, had: int, needed: int) -> None:
     """IN-10: the count had, the count needed, the flag to lower; and what is said to suffice does."""
-    with pytest.raises(InputError, match=f"has {had} characters?, and --val-fraction {fraction} needs {needed},"):
+    with pytest.raises(InputError, match=f"has {had} characters?, and val {fraction} needs {needed},"):
         split_of(data, fraction=fraction)
     symbol = data[: len(data) // had]
     made = split_of(symbol * needed, fraction=fraction)
@@ -301,7 +301,7 @@ def test_in_10_too_little_for_a_chunk(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     for size, code in ((31, 4), (32, 0)):
         Path("short.txt").write_bytes(TEXT[:size])
-        assert main(arguments("short.txt", f"run-{size}", "--val-fraction", "0", steps=2)) == code
+        assert main(arguments("short.txt", f"run-{size}", "--val", "0", steps=2)) == code
 
 
 # --- corpora that try a program's patience -------------------------------------------------------
@@ -313,7 +313,7 @@ def test_a_corpus_of_several_texts(tmp_path: Path, capfdbinary: pytest.CaptureFi
     folder.mkdir()
     for number in range(60):
         (folder / f"{number:02}.txt").write_bytes((b"abcd", b"xyz")[number % 2])
-    command = ["train", str(folder), "--val-fraction", "0", "--hidden", "16", "--batch", "2", "--seq-len", "15"]
+    command = ["train", str(folder), "--val", "0", "--hidden", "16", "--batch", "2", "--seq-len", "15"]
     assert main([*command, "--steps", "100", "--lr", "0.03", "--seed", "1", "--out", str(tmp_path / "run")]) == 0
     capfdbinary.readouterr()
     texts = [str(folder / name) for name in ("00.txt", "01.txt")]
@@ -332,7 +332,7 @@ def test_in_12_a_large_vocabulary_is_announced(
     corpus = tmp_path / "many.txt"
     corpus.write_bytes("".join(map(chr, points)).encode())
     run = tmp_path / "run"
-    assert main(arguments(corpus, run, "--val-fraction", "0", "--json", steps=3)) == 0
+    assert main(arguments(corpus, run, "--val", "0", "--json", steps=3)) == 0
     out, err = capfdbinary.readouterr()
     assert f"Warning: {count + 1:,} different characters".encode() in err
     model = checkpoint.read(run / "model.safetensors")

@@ -1,4 +1,4 @@
-"""Dynamic evaluation: the engine against its formula worked out once more, and `charrnn eval --dynamic`."""
+"""Dynamic evaluation: the engine against its formula worked out once more, and `charrnn eval --adapt weights`."""
 
 import json
 from pathlib import Path
@@ -182,37 +182,28 @@ def test_it_stands_beside_the_static_figure(more: list[str], run: tiny.Program) 
     Path("a").write_bytes(TEXT)
     Path("b").write_bytes(TEXT[:300][::-1])
     static = [line.split(b"\t") for line in run("eval", *more, "a", "b").out.splitlines()]
-    both = [line.split(b"\t") for line in run("eval", *more, "--dynamic", "a", "b").out.splitlines()]
+    both = [line.split(b"\t") for line in run("eval", *more, "--adapt", "weights", "a", "b").out.splitlines()]
     assert [row[:5] + row[8:] for row in both] == static
     for row in both:
         assert float(row[5]) < 0.9 * float(row[0])
         assert float(row[6]) < float(row[1])
         assert float(row[7]) < float(row[2])
-    assert run("eval", *more, "--dynamic", "b").out.split(b"\t") == [*both[1][:8], b"b\n"]
-    values = json.loads(run("eval", *more, "--dynamic", "--json", stdin=TEXT).out)
+    assert run("eval", *more, "--adapt", "weights", "b").out.split(b"\t") == [*both[1][:8], b"b\n"]
+    values = json.loads(run("eval", *more, "--adapt", "weights", "--json", stdin=TEXT).out)
     assert values["file"] == "-"
     assert values["tokens"] == len(TEXT)
     assert f"{values['perplexity']:.6f} {values['adapted_perplexity']:.6f}".encode() == b" ".join(
         [both[0][0], both[0][5]]
     )
-    number = run("eval", *more, "--dynamic", "--metric", "bits_per_char", stdin=TEXT)
+    fields = "bits_per_char,adapted_bits_per_char"
+    number = run("eval", *more, "--adapt", "weights", "-f", fields, stdin=TEXT)
     assert number.out == b"%s\t%s\n" % (both[0][1], both[0][6])
-
-
-@pytest.mark.usefixtures("_models")
-def test_the_rate(run: tiny.Program) -> None:
-    rows = [
-        run("eval", "-m", "char", "--dynamic", "--dynamic-rate", rate, stdin=TEXT).out.split(b"\t")
-        for rate in ("0", "0.001")
-    ]
-    assert abs(float(rows[0][5]) / float(rows[0][0]) - 1) < 1e-5
-    assert float(rows[1][5]) < float(rows[1][0])
 
 
 @pytest.mark.usefixtures("_models")
 def test_on_a_terminal() -> None:
     Path("a").write_bytes(TEXT)
-    ran = tiny.on_terminal("eval", "-m", "char", "--dynamic", "a")
+    ran = tiny.on_terminal("eval", "-m", "char", "--adapt", "weights", "a")
     assert ran.code == 0
     assert b"adapted" in ran.out
 
@@ -221,10 +212,10 @@ def test_on_a_terminal() -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--dynamic", "--lines"], "--dynamic reads whole texts in order: not with --lines"),
-        (["--dynamic", "--streams", "2"], "--dynamic reads whole texts in order"),
-        (["--dynamic-rate", "0.1"], "--dynamic-rate goes with --dynamic"),
-        (["--dynamic", "--dynamic-rate", "-1"], "--dynamic-rate must be"),
+        (["--adapt", "weights", "--lines"], "--adapt and --lines cannot be used together"),
+        (["--adapt", "weights", "--streams", "2"], "--streams and --adapt cannot be used together"),
+        (["--adapt", "both"], "--adapt must be weights, not 'both'"),
+        (["--dynamic"], "--dynamic is now --adapt weights"),
     ],
     ids=str,
 )
@@ -236,6 +227,6 @@ def test_usage(arguments: list[str], complaint: str, run: tiny.Program) -> None:
 
 @pytest.mark.usefixtures("_models")
 def test_nothing_to_score(run: tiny.Program) -> None:
-    ran = run("eval", "-m", "char", "--dynamic", stdin=b"")
+    ran = run("eval", "-m", "char", "--adapt", "weights", stdin=b"")
     assert (ran.code, ran.out) == (4, b"")
     assert "no tokens to score" in ran.error

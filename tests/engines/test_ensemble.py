@@ -166,6 +166,6 @@ def test_one_that_is_not_finite(value: float, run: tiny.Program, tmp_path: Path)
 
 
 def test_one_learns_alone(run: tiny.Program) -> None:
-    ran = run("eval", "-m", "a", "-m", "b", "--dynamic", stdin=b"a")
+    ran = run("eval", "-m", "a", "-m", "b", "--adapt", "weights", stdin=b"a")
     assert ran.code == 2
-    assert "--dynamic follows one model" in ran.error
+    assert "--adapt learns with one model, and --model names several" in ran.error

@@ -183,7 +183,7 @@ def test_scores_in_16_bits(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     found = {}
     for precision in ("float32", *SIXTEEN):
         capfdbinary.readouterr()
-        how = ["--engine", "torch", "--precision", precision, "--metric", "perplexity"]
+        how = ["--engine", "torch", "--precision", precision, "-f", "perplexity"]
         assert main(["eval", "-m", "run", *how, "corpus.txt"]) == 0
         found[precision] = float(capfdbinary.readouterr().out)
     for precision in SIXTEEN:

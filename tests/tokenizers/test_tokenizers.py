@@ -231,12 +231,14 @@ def test_vocabulary_is_that_of_the_training_text() -> None:
     assert ByteTokenizer().unknown_cost == 0.0
 
 
-def test_min_count() -> None:
-    points = decode_utf8(b"aabbbc" * 2)
-    assert CharTokenizer.from_text(points, min_count=4).table.tolist() == [97, 98]
-    for nothing in (points[:0], points):
+def test_vocab_size() -> None:
+    """The commonest characters are known; of equally common ones those with the lower numbers."""
+    points = decode_utf8(b"dabbacbc" * 2)
+    known = [CharTokenizer.from_text(points, size).table.tolist() for size in (1, 2, 3, 4, 9, None)]
+    assert known == [[98], [97, 98], [97, 98, 99], [97, 98, 99, 100], [97, 98, 99, 100], [97, 98, 99, 100]]
+    for size in (None, 1):
         with pytest.raises(InputError, match=r"^no characters"):
-            CharTokenizer.from_text(nothing, min_count=100)
+            CharTokenizer.from_text(points[:0], size)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ import pytest
 from charrnn.__main__ import main
 from charrnn.cli.app import parse
 from charrnn.config.options import merge
-from charrnn.config.params import seconds
-from charrnn.config.train import PRESETS, TrainConfig
+from charrnn.config.train import DEFAULT_TIME, TrainConfig
 from charrnn.dataset.dataset import Dataset
 from charrnn.errors import InputError, UsageError
 from charrnn.network.architecture import Architecture
@@ -46,14 +45,14 @@ def plan_of(split: Dataset = SPLIT, elapsed: float = 1.0, **options: Any) -> Pla
 
 
 def read_back(line: str) -> TrainConfig:
-    """What a command line means to `charrnn train`, without the environment."""
-    program, *words = shlex.split(line)
-    assert program == "charrnn"
-    parsed: Any = parse(words)
+    """What a command line means to `charrnn train`, without the environment but for its own variables."""
+    words = shlex.split(line)
+    begin = words.index("charrnn")
+    environ = dict(word.split("=", 1) for word in words[:begin])
+    parsed: Any = parse(words[begin + 1 :])
     flags = dict(parsed.args[-1])
     assert flags.pop("config") is None
-    flags["corpus"] = tuple(flags["corpus"] or ())
-    return merge(TrainConfig, flags, {})[0]
+    return merge(TrainConfig, flags, environ)[0]
 
 
 ASKED: list[dict[str, Any]] = [
@@ -63,10 +62,10 @@ ASKED: list[dict[str, Any]] = [
     {},
     {"time": 30.0, "hidden": (64, 32), "cell": "lstm", "seed": 2**63 - 1},
     {"steps": 9, "hidden": (24,), "layers": 3, "optimizer": "sgd", "tokenizer": "byte", "batch": 2},
-    {"steps": 9, "cell": "rnn", "activation": "relu", "lr": 0.0123456789, "dropout": 0.1 + 0.2, "weight_decay": 1e-12},
-    {"steps": 9, "eval_every": 0, "save_every": 0, "sample_every": 0, "patience": 0, "clip": 0.0, "val_limit": 77},
+    {"steps": 9, "cell": "rnn-relu", "lr": 0.0123456789, "dropout": 0.1 + 0.2, "weight_decay": 1e-12},
+    {"steps": 9, "eval_every": 0, "save_every": 0, "sample_every": 0, "patience": 0, "clip": 0.0, "eval_tokens": 77},
     {"steps": 9, "corpus": ("a b.txt", "c'd\"e.txt", "$HOME/*.txt"), "val": "tür.txt", "errors": "replace"},
-    {"steps": 9, "threads": 2, "schedule": "cosine", "val_fraction": 1 / 3, "device": "cpu", "engine": "torch"},
+    {"steps": 9, "threads": 2, "schedule": "cosine", "val": 1 / 3, "device": "cpu", "engine": "torch"},
 ]
 
 
@@ -194,23 +193,14 @@ def test_a_large_layer_is_made_two(speed: list[float]) -> None:
     assert plan_of(split_of(TEXT * 20), time=600.0).architecture.num_layers == 1
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_presets(preset: str, speed: list[float]) -> None:
-    """A time, and of the small one a size; what the user says goes before it; the command spells it out."""
-    times = {"tiny": 15.0, "quick": 60.0, "default": 300.0, "best": 900.0}
-    split = split_of(TEXT * 1000)
-    plan = plan_of(split, preset=preset)
-    assert plan.config.time == times[preset]
-    assert any(reason.startswith(f"time {seconds(times[preset])}: ") for reason in plan.reasons)
-    assert (plan.config.hidden == (64,)) == (preset == "tiny")
-    assert "--preset" not in command(plan.config)
-    asked = plan_of(split, preset=preset, hidden=(24,), time=7.0).config
-    assert (asked.hidden, asked.time) == ((24,), 7.0)
-    assert plan_of(split, preset=preset, steps=9).config.time is None
-
-
 def test_the_default_is_a_time(speed: list[float]) -> None:
-    assert plan_of().config.time == PRESETS["default"]["time"] == 300
+    """What the user says goes before it."""
+    split = split_of(TEXT * 1000)
+    plan = plan_of(split)
+    assert plan.config.time == DEFAULT_TIME == 300
+    assert any(reason.startswith("time 5m: ") for reason in plan.reasons)
+    assert plan_of(split, time=7.0).config.time == 7.0
+    assert plan_of(split, steps=9).config.time is None
 
 
 def test_more_text_and_more_time_never_make_a_smaller_model(speed: list[float]) -> None:
@@ -245,8 +235,8 @@ def test_in_10_a_text_too_short_is_refused(asked: dict[str, int], needed: str) -
 
 
 def test_all_of_the_validation_text_is_scored_at_the_end() -> None:
-    """--val-limit is of evaluations while training; the finished model is scored exactly."""
-    plan = plan_of(steps=5, val_limit=10)
+    """eval_tokens is of evaluations while training; the finished model is scored exactly."""
+    plan = plan_of(steps=5, eval_tokens=10)
     values = plan_fields(plan, SPLIT, training_spec(plan.config, device="cpu"))
     assert (values["eval_tokens"], values["exact_tokens"]) == (10, len(SPLIT.val))
 
@@ -312,8 +302,10 @@ def test_the_printed_command_gives_the_same_model(
     monkeypatch.setattr(Trainer, "_replan", lambda self: None)  # a plan that is changed under way is another
     assert main(["train", str(corpus), "--time", "2s", "--out", "first", "--patience", "0", "--cell", "lstm"]) == 0
     told = [line for line in capfdbinary.readouterr().err.decode().splitlines() if "charrnn train" in line]
-    again = told[0].partition(": ")[2]
-    assert main([*shlex.split(again)[1:], "--out", "again"]) == 0
+    words = shlex.split(told[0].partition(": ")[2])
+    while words[0] != "charrnn":
+        monkeypatch.setenv(*words.pop(0).split("=", 1))
+    assert main([*words[1:], "--out", "again"]) == 0
     assert tensors(Path("first/last.safetensors")) == tensors(Path("again/last.safetensors"))
 
 

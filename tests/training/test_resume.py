@@ -125,8 +125,8 @@ def test_ck_01_a_resumed_run_is_exact(
         {"optimizer": "rmsprop"},
         {"hidden": (8, 8)},
         {"hidden": (8, 6), "cell": "lstm", "dropout": 0.3},
-        {"cell": "rnn", "activation": "relu", "schedule": "cosine"},
-        {"val_fraction": 0.0},
+        {"cell": "rnn-relu", "schedule": "cosine"},
+        {"val": 0.0},
         {"weight_decay": 0.1, "clip": 0.0, "seed": 9},
         {"records": True},
         {"records": True, "tokenizer": "byte", "cell": "lstm", "seed": 3},
@@ -384,7 +384,7 @@ def test_ck_16_epochs_are_turned_into_steps(straight: Callable[..., tuple[Path, 
     assert plan.config.steps == 80
     assert told == ["epochs None -> 10.0", "steps 40 -> 80"]
     assert plan.config.hidden == (8,)
-    with pytest.raises(UsageError, match="--hidden is 8 in the run and 9 in the command"):
+    with pytest.raises(UsageError, match="hidden is 8 in the run and 9 in the command; it cannot change when resuming"):
         resume_plan(stored, TrainConfig(hidden=(9,)), frozenset({"hidden"}))
 
 
@@ -825,7 +825,7 @@ def test_rs_01_a_better_model_that_cannot_be_kept_at_the_end_is_a_failure(
 
 def test_a_runs_config_repeats_it(corpus: Path, capfdbinary: Capture) -> None:
     first, again = Path("first"), Path("again")
-    more = ["--dropout", "0.1234567", "--weight-decay", "1e-9", "--cell", "lstm", "--val-fraction", "0.3"]
+    more = ["--dropout", "0.1234567", "--weight-decay", "1e-9", "--cell", "lstm", "--val", "0.3"]
     assert main(arguments(corpus, first, *more)) == 0
     assert main(["train", "--config", str(first / "config.toml"), "--out", str(again)]) == 0
     for name in (LAST, PREVIOUS, MODEL, "config.toml"):

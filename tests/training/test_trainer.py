@@ -68,7 +68,7 @@ def test_nu_09_overfits_200_bytes(cell: str, capfdbinary: pytest.CaptureFixture[
         "48",
         "--lr",
         "0.01",
-        "--val-fraction",
+        "--val",
         "0",
         "--seq-len",
         "25",
@@ -80,7 +80,7 @@ def test_nu_09_overfits_200_bytes(cell: str, capfdbinary: pytest.CaptureFixture[
     ]
     assert main(["train", "short.txt", "--out", "run", "--cell", cell, *options]) == 0
     capfdbinary.readouterr()
-    assert main(["eval", "-m", "run", "short.txt", "--metric", "perplexity"]) == 0
+    assert main(["eval", "-m", "run", "short.txt", "-f", "perplexity"]) == 0
     assert float(capfdbinary.readouterr().out) < 1.1
 
 
@@ -153,9 +153,7 @@ def test_nu_02_stops_at_the_very_step(
     assert checkpoint.read("run/last.safetensors").info["step"] == (step - 1) // 10 * 10
 
 
-@pytest.mark.parametrize(
-    "options", [[], ["--cell", "lstm"], ["--cell", "rnn", "--activation", "relu", "--clip", "0"]], ids=str
-)
+@pytest.mark.parametrize("options", [[], ["--cell", "lstm"], ["--cell", "rnn-relu", "--clip", "0"]], ids=str)
 def test_nu_01_a_wild_rate_is_caught(options: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     """NU-01: --lr 1e8 ends with 5, and nothing bad is on disk."""
     assert train("--steps", "60", "--lr", "1e8", "-q", *options) == 5
@@ -216,9 +214,9 @@ def test_ev_20_vocabulary_is_of_the_training_part() -> None:
     ("data", "options", "parts"),
     [
         (b"", [], ["no text"]),
-        (b"x", [], ["1 character", "2", "--val-fraction"]),
+        (b"x", [], ["1 character", "2", "--val"]),
         (TEXT, ["--batch", "100", "--seq-len", "100"], ["918", "10,000", "--batch", "--seq-len"]),
-        (b"abcdefgh", ["--batch", "2", "--seq-len", "4", "--val-fraction", "0.2"], ["6", "8", "--batch"]),
+        (b"abcdefgh", ["--batch", "2", "--seq-len", "4", "--val", "0.2"], ["6", "8", "--batch"]),
     ],
 )
 def test_in_10_too_short_a_text(
@@ -236,9 +234,9 @@ def test_in_10_too_short_a_text(
 @pytest.mark.parametrize(
     ("data", "options"),
     [
-        (b"ab", ["--val-fraction", "0.5"]),
-        (b"a", ["--val-fraction", "0"]),
-        (b"abcdefgh", ["--batch", "2", "--seq-len", "4", "--val-fraction", "0"]),
+        (b"ab", ["--val", "0.5"]),
+        (b"a", ["--val", "0"]),
+        (b"abcdefgh", ["--batch", "2", "--seq-len", "4", "--val", "0"]),
     ],
 )
 def test_in_10_the_shortest_texts_train(data: bytes, options: list[str]) -> None:

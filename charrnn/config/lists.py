@@ -1,0 +1,83 @@
+"""Types of parameters whose values are lists: hidden sizes, names, fields of a row."""
+
+import re
+from dataclasses import dataclass
+
+from charrnn.config.params import ParamType, Value, nearest
+
+
+@dataclass(frozen=True)
+class IntList(ParamType):
+    """One or more whole numbers: `512`, or `64,32`."""
+
+    maximum: int = 1 << 16
+    metavar = "N[,N...]"
+
+    def parse(self, text: str) -> tuple[int, ...]:
+        return self.check([int(part) for part in text.split(",")])
+
+    def check(self, value: Value) -> tuple[int, ...]:
+        sizes = tuple(value) if isinstance(value, list | tuple) else (value,)
+        if not sizes or not all(type(size) is int and 1 <= size <= self.maximum for size in sizes):
+            raise ValueError
+        return sizes
+
+    def __str__(self) -> str:
+        return f"whole numbers from 1 to {self.maximum}, separated by commas"
+
+
+@dataclass(frozen=True)
+class StrList(ParamType):
+    """Any number of names."""
+
+    metavar = "NAME"
+
+    def check(self, value: Value) -> tuple[str, ...]:
+        names = (value,) if isinstance(value, str) else value
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            raise ValueError
+        return tuple(names)
+
+    def __str__(self) -> str:
+        return "a list of names"
+
+
+@dataclass(frozen=True)
+class FieldList(ParamType):
+    """Fields of a row, in order: `perplexity,oov`; `perplexity=gru` names the column otherwise.
+
+    Values are tuples of (field, name of the column).
+    """
+
+    choices: tuple[str, ...]
+    metavar = "NAME,..."
+
+    def parse(self, text: str) -> tuple[tuple[str, str], ...]:
+        return self.check(text.split(","))
+
+    def check(self, value: Value) -> tuple[tuple[str, str], ...]:
+        items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, list | tuple) or not items:
+            raise ValueError
+        pairs = tuple(self._pair(item) for item in items)
+        if len({name for _, name in pairs}) < len(pairs):
+            raise ValueError("a name occurs twice")
+        return pairs
+
+    def _pair(self, item: Value) -> tuple[str, str]:
+        if isinstance(item, str):
+            field, equals, name = item.partition("=")
+            pair = (field, name if equals else field)
+        elif isinstance(item, list | tuple) and len(item) == 2 and all(isinstance(each, str) for each in item):
+            pair = (item[0], item[1])
+        else:
+            raise ValueError
+        if pair[0] not in self.choices:
+            near = nearest(pair[0], self.choices)
+            raise ValueError(f"did you mean {near!r}?" if near else "")
+        if not pair[1] or re.search(r"[\t\n\r]", pair[1]):
+            raise ValueError("the name after = is empty or not one line")
+        return pair
+
+    def __str__(self) -> str:
+        return "fields separated by commas, of " + ", ".join(self.choices)

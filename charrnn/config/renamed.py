@@ -1,0 +1,111 @@
+"""Options of earlier versions, and words that other programs use: what each is called here."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What to write in the place of a word. Options in `{}` are written as their reader knows them."""
+
+    text: str
+    fields: tuple[str, ...] = ()
+
+    def render(self, name: Callable[[str], str]) -> str:
+        """Return the advice, each option as `name` writes it."""
+        return self.text.format(**{field: name(field) for field in self.fields})
+
+
+_RENAMED: dict[str, dict[str, Advice]] = {
+    "train": {
+        "weights": Advice("is now {counts}", ("counts",)),
+        "val_fraction": Advice("is now {val}", ("val",)),
+        "min_count": Advice("is now {vocab_size}, how many characters are known", ("vocab_size",)),
+        "activation": Advice("is now part of {cell}: rnn-relu or rnn-sigmoid", ("cell",)),
+        "preset": Advice("is now {time}; {hidden} makes a small model", ("time", "hidden")),
+        "val_limit": Advice("is now part of the plan"),
+    },
+    "sample": {"raw": Advice("is now a pipe, | cat, which gets control characters as they are")},
+    "eval": {
+        "metric": Advice("is now {fields}", ("fields",)),
+        "dynamic": Advice("is now {adapt} weights", ("adapt",)),
+        "dynamic_rate": Advice("is now set from Python alone"),
+        "flush": Advice("is now how output always is: flushed before the program waits"),
+        "unknown": Advice("is now the field perplexity_without_oov: {fields} perplexity_without_oov", ("fields",)),
+    },
+}
+"""Options that earlier versions had, by command."""
+
+
+_SAMPLE_END = Advice("use | grep, as in charrnn sample -n 1000 | grep -E '^.{{5,}}$' | head")
+
+
+_TRIED: dict[str, dict[str, Advice]] = {
+    "train": {"best": Advice("use {time} 15m", ("time",))},
+    "sample": {
+        "temperature": Advice("use {temp}", ("temp",)),
+        "max_length": Advice("use {length}", ("length",)),
+        "max_tokens": Advice("use {length}", ("length",)),
+        "num_samples": Advice("use {num}", ("num",)),
+        "greedy": Advice("use {temp} 0", ("temp",)),
+        "starts_with": Advice("use {prompt}", ("prompt",)),
+        "min_length": _SAMPLE_END,
+        "not_in": Advice("use | grep -vxF -f FILE"),
+        "null": Advice("use | tr '\\n' '\\0'"),
+        "forever": Advice("use {num} 1000000 | head -n N", ("num",)),
+    },
+    "eval": {
+        "html": Advice("use {json}", ("json",)),
+        "threshold": Advice("use | awk '$1 < 50'"),
+        "max_perplexity": Advice("use | awk '$1 < 50'"),
+        "fail_above": Advice("use {fields} perplexity, and compare in the shell", ("fields",)),
+        "cache": Advice("use {adapt} weights", ("adapt",)),
+        "best": Advice("use {model} RUN, which is its best model", ("model",)),
+    },
+}
+"""Options of other programs, by command."""
+
+
+COMMANDS = {
+    "generate": "charrnn sample",
+    "score": "charrnn eval",
+    "ppl": "charrnn eval -f perplexity",
+    "compare": "charrnn eval with each model",
+    "classify": "charrnn eval --lines with each model",
+    "list": "ls checkpoints: a run is a folder",
+    "ls": "ls checkpoints: a run is a folder",
+    "rm": "rm -r checkpoints/RUN: a run is a folder",
+    "mv": "mv checkpoints/RUN checkpoints/NEW: a run is a folder",
+    "version": "charrnn --version",
+}
+"""Commands of other programs, and what to use here."""
+
+
+def renamed(command: str, name: str) -> Advice | None:
+    """Return what has become of an earlier option of a command; None: there was none of that name."""
+    return _RENAMED.get(command, {}).get(name)
+
+
+def tried(command: str, name: str) -> Advice | None:
+    """Return what to use instead of an option that other programs have."""
+    return _TRIED.get(command, {}).get(name)
+
+
+def replacement(name: str) -> Advice | None:
+    """Return what has become of an earlier option of any command."""
+    return next((options[name] for options in _RENAMED.values() if name in options), None)
+
+
+def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of `charrnn train` as an earlier version stored them, under their names of today."""
+    new = dict(values)
+    activation = new.pop("activation", "tanh")
+    if activation != "tanh":
+        new["cell"] = f"{new['cell']}-{activation}"
+    for old, now in (("weights", "counts"), ("val_limit", "eval_tokens"), ("val_fraction", "val")):
+        if old in new:
+            new.setdefault(now, new.pop(old))
+    for name in ("preset", "min_count"):  # what they led to is stored too
+        new.pop(name, None)
+    return new
