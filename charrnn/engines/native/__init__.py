@@ -1,1 +1,1 @@
-"""The compiled core: `lib` is its C interface, `inference` scores and samples, `training` and `optimizer` train."""
+"""The compiled core: `lib` is its C API, `inference` scores and samples, `training` and `optimizer` train."""

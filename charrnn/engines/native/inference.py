@@ -1,4 +1,4 @@
-"""Scoring and sampling by the compiled core, on the CPU."""
+"""Inference and sampling by the compiled core, on the CPU."""
 
 import ctypes
 import weakref
@@ -9,7 +9,7 @@ import numpy as np
 
 from charrnn.engines.arrays import check_weights, zero_state
 from charrnn.engines.base import Array, GenerationRequest, Ids, InferenceEngine, SampledTokens, State
-from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, SamplerRequest, Weights, addresses, library, number_of
+from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, SamplerRequest, Weights, addresses, cell_number, library
 from charrnn.errors import NonFiniteError
 from charrnn.network.architecture import Architecture
 from charrnn.rng import RngStream
@@ -49,7 +49,7 @@ class NativeInference(InferenceEngine):
         )
         self._model = core.charrnn_model_new(
             PRECISIONS[precision],
-            number_of(architecture.cell, architecture.activation),
+            cell_number(architecture.cell, architecture.activation),
             threads,
             architecture.vocabulary,
             architecture.embedding,

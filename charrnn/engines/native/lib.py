@@ -99,7 +99,7 @@ def _signature(function: object, result: object, *arguments: object) -> None:
 
 
 def _has_our_structs(core: ctypes.CDLL) -> bool:
-    """Whether the structs of the core are as large as those above."""
+    """Return whether the structs of the core are as large as those above."""
     sizes = core.charrnn_struct_sizes()
     ours = map(ctypes.sizeof, (Weights, Layer, SoftmaxXent, AdamWStep, SamplerRequest))
     return all(sizes[number] == size for number, size in enumerate((*ours, 0)))
@@ -107,7 +107,7 @@ def _has_our_structs(core: ctypes.CDLL) -> bool:
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The core, or None where it is missing, cannot be loaded or is another version's."""
+    """Return the core; None where it is missing, cannot be loaded or is of another version."""
     path = Path(__file__).parents[2] / "core.so"
     try:
         core = ctypes.CDLL(os.fspath(path))
@@ -150,40 +150,41 @@ def library() -> ctypes.CDLL | None:
 
 
 def instruction_set() -> str:
-    """What the core runs: "avx512bf16", "avx512", "avx2", "neonbf16", "neon" or "baseline"; "" if there is none."""
+    """Return what the core runs: "avx512bf16", "avx512", "avx2", "neonbf16", "neon" or "baseline"; "" without a
+    core."""
     core = library()
     return "" if core is None else core.charrnn_isa().decode()
 
 
 def instruction_sets() -> list[str]:
-    """All that the core has and this machine runs, the best last; `CHARRNN_ISA` in the environment takes one."""
+    """Return all that the core has and this machine supports, the fastest last; `CHARRNN_ISA` chooses one."""
     core = library()
     return [] if core is None else core.charrnn_isas().decode().split()
 
 
 def is_fast() -> bool:
-    """Whether the core is here and faster than the engines without it: vectors that no processor of
-    the last ten years lacks, or instructions that the user has named."""
+    """Return whether the core is here and faster than the engines without it: with vectors that no processor of the
+    last ten years lacks, or with instructions that the user has named."""
     return instruction_set() not in ("", "baseline") or (library() is not None and "CHARRNN_ISA" in os.environ)
 
 
 def supports(cell: str) -> bool:
-    """Whether the core knows a cell."""
+    """Return whether the core has a kernel for the cell."""
     return cell == "rnn" or cell in CELLS
 
 
-def number_of(cell: str, activation: str) -> int:
-    """The core's number of a cell."""
+def cell_number(cell: str, activation: str) -> int:
+    """Return the core's number of a cell."""
     return CELLS[activation if cell == "rnn" else cell]
 
 
 def addresses(arrays: Sequence[npt.NDArray[Any]]) -> "ctypes.Array[ctypes.c_void_p]":
-    """Where arrays begin. They must live as long as this is used."""
+    """Return where arrays begin. They must live as long as this is used."""
     return (_Floats * len(arrays))(*(array.ctypes.data for array in arrays))
 
 
 def aligned(shape: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Zeros of float32, from a multiple of 64 bytes on, as the core wants its own memory."""
+    """Return zeros, float32, at an address that is a multiple of 64, as the core wants its own memory."""
     size = math.prod(shape)
     memory = np.zeros(size + 16, np.float32)
     begin = -memory.ctypes.data % 64 // 4

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from charrnn.engines.arrays import check_weights, gradient_views, zero_state
 from charrnn.engines.base import Array, Ids, Optimizer, OptimizerParams, State
-from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, Layer, SoftmaxXent, Weights, aligned, library, number_of
+from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, Layer, SoftmaxXent, Weights, aligned, cell_number, library
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import NO_MASKS, Masks
 
@@ -140,8 +140,8 @@ class NativeTraining:
         for layer, (H, before) in enumerate(zip(architecture.hidden, state, strict=True)):
             before = np.ascontiguousarray(before, np.float32)
             call = Layer(
-                self.precision, number_of(architecture.cell, architecture.activation), self.threads, T, B, x.shape[-1],
-                H, x.size // x.shape[-1], x.ctypes.data,
+                self.precision, cell_number(architecture.cell, architecture.activation), self.threads, T, B,
+                x.shape[-1], H, x.size // x.shape[-1], x.ctypes.data,
                 None if index is None else index.ctypes.data,
                 None if resets is None else resets.ctypes.data,
                 self._addresses(layer),

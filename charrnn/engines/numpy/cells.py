@@ -1,4 +1,4 @@
-"""One step of each cell in NumPy float32, with its buffers and the layout of its weights."""
+"""One time step of each cell in NumPy float32, with its buffers and the layout of its weights."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -34,15 +34,14 @@ class Product:
         self._to = np.empty(self.matrix.shape[0], np.float32)
 
     def by_row(self, rows: Array, products: Array) -> None:
-        """Write (B, N) from (B, K). One product a row, from and to the same addresses: a BLAS chooses its
-        order of summation by shape and sometimes by alignment, and a row must come out the same bits
-        whatever the batch."""
+        """Write (B, N) from (B, K), one product a row, from and to the same addresses: a BLAS chooses its order of
+        summation by shape and sometimes by alignment, and a row's bits must not depend on the batch."""
         for row in range(len(rows)):
             self._from[:] = rows[row]
             products[row] = self.matrix.dot(self._from, self._to)
 
     def together(self, rows: Array, products: Array) -> None:
-        """The same in one product, which is faster."""
+        """Do the same in one product, which is faster."""
         np.dot(rows, self.matrix.T, out=products)
 
 
@@ -51,9 +50,9 @@ Multiply = Callable[[Product, Array, Array], None]
 
 
 class Layer:
-    """One layer's weights, laid out for its `_Cell`: gates that go through a sigmoid first, and negative.
+    """One layer's weights, laid out for its `_Cell`: the gates that go through a sigmoid come first, and are negated.
 
-    For `_Stepped` they are as they came.
+    For `_StepCell` they are unchanged.
     """
 
     def __init__(self, architecture: Architecture, weights: Mapping[str, Array], layer: int) -> None:
@@ -65,7 +64,7 @@ class Layer:
             "lstm": ([0, 1, 3, 2], [-1, -1, -1, 1], _LSTM),  # i, f, o, g
             "gru": ([0, 1, 2], [-1, -1, 1], _GRU),  # r, z, n
             "rnn": ([0], [-1 if architecture.activation == "sigmoid" else 1], _RNN),
-        }.get(architecture.cell, ([*range(G)], [1] * G, _Stepped))
+        }.get(architecture.cell, ([*range(G)], [1] * G, _StepCell))
 
         self._cell = cell
 
@@ -86,27 +85,27 @@ class Layer:
         if cell_type.num_peepholes:
             peepholes = np.array(weights[f"layers.{layer}.weight_ch"], np.float32)
             self.peepholes = np.split(peepholes, cell_type.num_peepholes)
-        if cell is not _Stepped:
+        if cell is not _StepCell:
             joining = slice(2 * H if cell is _GRU else G * H)  # GRU's reset gate multiplies the last
             self.bias[joining] += self.biases[0][joining]
 
     def cell(self, B: int) -> "_Cell":
-        """One step of this layer for B rows."""
+        """Return one time step of this layer for B rows."""
         return self._cell(self, B)
 
     def inputs(self, x: Array) -> Array:
-        """The input's product with the bias for many inputs at once: (N, G*H) from (N, in)."""
+        """Return the input projection with its bias for many inputs at once: (N, G*H) from (N, in)."""
         product = x @ self.input.matrix.T
         product += self.bias
         return np.asarray(product)
 
 
 class _Cell:
-    """One step of a layer, with buffers and the views of them that it needs: a view costs as much as
-    a small sum.
+    """One time step of a layer, with buffers and the views of them that it needs: making a view takes as long as a
+    small sum.
 
-    Before each `run` the caller writes `gates` (B, G*H), the input's product with its bias.
-    `run(multiply, old, new)` writes `new` and spoils that; `old` and `new` are h (B, H), and where there
+    Before each `run` the caller writes `gates` (B, G*H), the input projection with its bias.
+    `run(multiply, old, new)` writes `new` and overwrites `gates`; `old` and `new` are h (B, H), and where there
     is one c (B, H). `new`'s c may be `old`'s own, its h may not.
     """
 
@@ -184,8 +183,8 @@ class _GRU(_Cell):
         np.add(h, n, h)
 
 
-class _Stepped(_Cell):
-    """A cell of `equations.STEPS`: as many arrays as its equations have signs."""
+class _StepCell(_Cell):
+    """A cell of `cell_steps.STEPS`: an array for each operation of its equations."""
 
     def __init__(self, layer: Layer, B: int) -> None:
         super().__init__(layer, B)

@@ -1,4 +1,4 @@
-"""Scoring and sampling by PyTorch, for CUDA."""
+"""Inference by PyTorch, for CUDA."""
 
 from collections.abc import Mapping
 from threading import Lock
@@ -18,8 +18,7 @@ BLOCK = 1 << 24  # most logits that `score` makes at a time
 class TorchInference(InferenceEngine):
     """`InferenceEngine` by `charrnn.engines.torch.model.LanguageModel`, for CUDA.
 
-    Unlike the contract, `step` may differ in the last bits with the rows that stand beside a row: the
-    products are BLAS's or cuDNN's.
+    A row's results may differ in the last bits with its neighbours: the products are BLAS's or cuDNN's.
 
     Args:
         architecture: the model's sizes.

@@ -1,4 +1,5 @@
-"""Recurrent layers in PyTorch, whose state is reset within a sequence, and the precision of their products."""
+"""Recurrent layers in PyTorch whose state can be reset within a sequence, and the precision of their matrix
+products."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ SIXTEEN_BITS = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 @contextlib.contextmanager
 def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """What products multiply, in this block, forward and backward; sums are float32.
+    """Let matrix products in this block, forward and backward, have operands of this precision; sums are float32.
 
     Args:
         precision: "float32"; "tf32", 19 bits of it, on CUDA; or "bfloat16" or "float16", by PyTorch's autocast.
@@ -37,7 +38,7 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on a device. The processor does not wait for a copy to a GPU."""
+    """Return a tensor on a device; the processor does not wait for a copy to a GPU."""
     if device.type == "cpu" or tensor.device.type != "cpu":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
@@ -47,11 +48,11 @@ class RecurrentLayer(nn.Module):
     """A differentiable layer `(x, resets, state) -> (outputs, state)`.
 
     The weights are those of the module `rnn`, one layer of `nn.RNN`, `nn.LSTM` or `nn.GRU`; zero until
-    they are written, so that making a layer draws nothing from torch's generator.
+    they are loaded, so that making a layer draws nothing from torch's generator.
 
     Args:
         cell, activation: as in `Architecture`, of those that torch has.
-        width: of the input.
+        width: size of the input.
         size: H.
     """
 
@@ -71,20 +72,20 @@ class RecurrentLayer(nn.Module):
                 weight.zero_()
 
     def weights(self) -> dict[str, nn.Parameter]:
-        """`weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`."""
+        """Return the parameters `weight_ih`, `weight_hh`, `bias_ih`, `bias_hh`."""
         return {name.removesuffix("_l0"): weight for name, weight in self.rnn.named_parameters()}
 
     def forward(self, x: Tensor, resets: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Run a chunk.
+        """Run T time steps.
 
         Args:
             x: (B, T, width).
-            resets: bool (B, T), best on the CPU (it decides how to run): set the row's state to zero
-                before reading that step. None: nowhere.
+            resets: bool (B, T), best on the CPU (it decides how to run): whether the row's state is zeroed before that
+                step. None: never.
             state: (S, B, H) before the first step.
 
         Returns:
-            outputs (B, T, H), and the state (S, B, H) after the last step.
+            Outputs (B, T, H), and the state (S, B, H) after the last step.
         """
         if resets is None:
             return self._run(x, state)
@@ -95,7 +96,7 @@ class RecurrentLayer(nn.Module):
         return self._cut(x, resets, state)
 
     def _run(self, x: Tensor | PackedSequence, state: Tensor) -> tuple[Tensor, Tensor]:
-        """The fused module; of a PackedSequence the outputs are its data."""
+        """Run the fused module; the outputs of a PackedSequence are its data."""
         if isinstance(self.rnn, nn.LSTM):
             outputs, (h, c) = self.rnn(x, (state[0:1], state[1:2]))
             state = torch.cat((h, c))
@@ -110,15 +111,15 @@ class RecurrentLayer(nn.Module):
         positions 0 <= p < B*T. `state` is zero already in rows that are reset at t = 0.
         """
         B, T = resets.shape
-        char_starts = resets.clone()
-        char_starts[:, 0] = True
-        first = char_starts.flatten().nonzero().flatten()  # (N,) each segment's first position
-        segment = char_starts.flatten().cumsum(0) - 1  # (B*T,)
+        is_start = resets.clone()
+        is_start[:, 0] = True
+        first = is_start.flatten().nonzero().flatten()  # (N,) each segment's first position
+        segment = is_start.flatten().cumsum(0) - 1  # (B*T,)
         offset = torch.arange(B * T) - first[segment]  # (B*T,) within the segment
         lengths = torch.bincount(segment)  # (N,)
         order = lengths.argsort(descending=True, stable=True)  # (N,) as PackedSequence wants them
         rank = order.argsort()  # (N,) its inverse
-        # Packed: all first symbols, the longest segment's first; then all second ones; and so on.
+        # Packed: the first steps of all segments, the longest segment's first; then all second steps; and so on.
         packed = (offset * len(first) + rank[segment]).argsort()  # (B*T,)
         sizes = torch.bincount(offset)
 
@@ -127,17 +128,17 @@ class RecurrentLayer(nn.Module):
         closing = segment[T - 1 :: T]  # (B,) those whose last state is the row's
         start = state.new_zeros(len(state), len(first), state.shape[2])
         start = start.index_copy(1, to_device(rank[opening], device), state)
-        symbols = x.reshape(B * T, -1)[to_device(packed, device)]
-        outputs, end = self._run(PackedSequence(symbols, sizes), start)
+        steps = x.reshape(B * T, -1)[to_device(packed, device)]
+        outputs, end = self._run(PackedSequence(steps, sizes), start)
         return outputs[to_device(packed.argsort(), device)].reshape(B, T, -1), end[:, to_device(rank[closing], device)]
 
 
 class StepLayer(nn.Module):
-    """`RecurrentLayer` for the cells that torch does not have: step by step, by `equations.STEPS`.
+    """`RecurrentLayer` for the cells that torch does not have: step by step, by `cell_steps.STEPS`.
 
     Args:
-        cell, activation: as in `Architecture`, of those in `equations.STEPS`.
-        width: of the input.
+        cell, activation: as in `Architecture`, of those in `cell_steps.STEPS`.
+        width: size of the input.
         size: H.
     """
 
@@ -148,11 +149,11 @@ class StepLayer(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.zeros(shape)))
 
     def weights(self) -> dict[str, nn.Parameter]:
-        """By the names of `Cell.shapes`."""
+        """Return the parameters, by the names of `Cell.shapes`."""
         return dict(self.named_parameters())
 
     def forward(self, x: Tensor, resets: Tensor | None, state: Tensor) -> tuple[Tensor, Tensor]:
-        """As `RecurrentLayer.forward`."""
+        """See `RecurrentLayer.forward`."""
         weights, H = self.weights(), state.shape[2]
         input_projection = nn.functional.linear(x, weights["weight_ih"], weights["bias_ih"])  # (B, T, G*H)
         rows = [H * count for count in self.cell.recurrent_matmuls]
@@ -164,11 +165,11 @@ class StepLayer(nn.Module):
             sums = nn.functional.linear(vectors, matrices[number], biases[number])
             return torch.chunk(sums, self.cell.recurrent_matmuls[number], dim=1)
 
-        marks = None if resets is None else to_device(resets, x.device)
+        reset_rows = None if resets is None else to_device(resets, x.device)
         vectors, outputs = tuple(state), []  # (B, H) each
         for t, gates in enumerate(input_projection.unbind(1)):
-            if marks is not None:
-                vectors = tuple(vector.masked_fill(marks[:, t, None], 0) for vector in vectors)
+            if reset_rows is not None:
+                vectors = tuple(vector.masked_fill(reset_rows[:, t, None], 0) for vector in vectors)
             vectors = self.advance(
                 Inputs(FUNCTIONS, torch.chunk(gates, len(self.cell.gates), dim=1), vectors, product, peepholes)
             )
@@ -177,6 +178,6 @@ class StepLayer(nn.Module):
 
 
 def layer_of(cell: str, width: int, size: int, activation: str) -> RecurrentLayer | StepLayer:
-    """A layer of any cell: by the arguments of `RecurrentLayer`."""
+    """Return a layer of any cell; arguments as for `RecurrentLayer`."""
     kind = StepLayer if (cell, activation) in STEPS else RecurrentLayer
     return kind(cell, width, size, activation)

@@ -1,4 +1,4 @@
-"""The language model as PyTorch trains it: ids and a state in, logits and the next state out."""
+"""The language model in PyTorch: ids and a state in, logits and the next state out; its loss, and its gradients."""
 
 import contextlib
 import functools
@@ -16,11 +16,11 @@ from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import NO_MASKS, Masks
 
 TorchState = tuple[Tensor, ...]
-"""One tensor (S, B, H) per layer: `h`, and for LSTM then `c`. As `engines.State`."""
+"""One tensor (S, B, H) per layer: `h`, and for LSTM then `c`. As `engines.base.State`."""
 
 
 class Head(nn.Module):
-    """Logits (..., V) of features (..., F). The weights are zero until they are written."""
+    """Logits (..., V) of features (..., F). The weights are zero until they are loaded."""
 
     def __init__(self, features: int, vocabulary: int) -> None:
         super().__init__()
@@ -33,17 +33,16 @@ class Head(nn.Module):
 
 
 class LanguageModel(nn.Module):
-    """A recurrent language model over V symbols.
+    """A recurrent language model over V tokens; `TrainingEngine` by PyTorch.
 
-    All weights are zero until `load_weights`; nothing is ever drawn from torch's own
-    generator. The loss belongs to the caller.
+    All weights are zero until `load_weights`; nothing is ever drawn from torch's own generator.
 
     Args:
         architecture: the model's sizes.
-        precision: of what products multiply in `forward_backward`, as for `engines.torch.matmul_precision`.
+        precision: of matrix products in `forward_backward`, as for `layers.matmul_precision`.
 
     Attributes:
-        scaler: of costs, so that float16 can hold their gradients (Micikevicius et al. 2018); optimizers heed it.
+        scaler: scales the loss, so that float16 can hold its gradients (Micikevicius et al. 2018); optimizers use it.
     """
 
     name = "torch"
@@ -139,16 +138,16 @@ class LanguageModel(nn.Module):
     def forward(
         self, ids: Tensor, state: TorchState, masks: Sequence[Tensor] | None = None
     ) -> tuple[Tensor, TorchState]:
-        """Read ids, predicting after each.
+        """Read ids, and predict the next one after each.
 
         Args:
-            ids: int64 (B, T) in [0, V], best on the CPU: where to reset decides which kernels run. Before an id V,
-                `<s>`, is read that row's state is set to zero.
-            state: of B rows, after all that came before `ids`.
-            masks: `draws.dropout_masks` as tensors (B, width), or None.
+            ids: int64 (B, T) in [0, V], best on the CPU: where states are reset decides which kernels run. Before an id
+                V, `<s>`, is read its row's state is zeroed.
+            state: of B rows, after all that comes before `ids`.
+            masks: `Masks.units` as tensors (B, width), or None.
 
         Returns:
-            logits (B, T, V) of the symbol after each of `ids`; the state after the last of them.
+            Logits (B, T, V) of the token after each of `ids`, and the state after the last of them.
         """
         features, state = self.outputs(ids, state, masks)
         return self.head(features), state
@@ -156,9 +155,10 @@ class LanguageModel(nn.Module):
     def outputs(
         self, ids: Tensor, state: TorchState, masks: Sequence[Tensor] | None = None
     ) -> tuple[Tensor, TorchState]:
-        """`forward` up to the head: features (B, T, F), for a caller who wants logits in pieces."""
-        starts = (ids == self.architecture.bos_id).cpu()  # (B, T)
-        resets = starts if starts.any() else None
+        """Return what the head reads, (B, T, F), and the state after: `forward` for a caller who wants logits in
+        pieces."""
+        is_bos = (ids == self.architecture.bos_id).cpu()  # (B, T)
+        resets = is_bos if is_bos.any() else None
         x = nn.functional.embedding(to_device(ids, self.embedding.device), self.embedding)  # (B, T, E)
         after, outputs = [], []
         for number, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
@@ -173,17 +173,17 @@ class LanguageModel(nn.Module):
         return features, tuple(after)
 
     def features(self, outputs: Sequence[Tensor]) -> Tensor:
-        """What the head reads, (..., F), from each layer's output (..., H)."""
+        """Return what the head reads, (..., F), from each layer's output (..., H)."""
         if self.architecture.sums_layers:
             return functools.reduce(torch.add, outputs)
         return torch.cat(tuple(outputs), dim=-1)
 
     def loss(self, features: Tensor, targets: Tensor) -> Tensor:
-        """The mean of -ln p of the targets, int64 (B, T) in [0, V), in nats."""
+        """Return the mean of -ln p of the targets, int64 (B, T) in [0, V), in nats."""
         return nn.functional.cross_entropy(self.head(features).flatten(0, 1), targets.flatten())
 
     def named_weights(self) -> dict[str, nn.Parameter]:
-        """The parameters themselves under the names of `architecture.shapes()`, in its order."""
+        """Return the parameters themselves, by the names of `architecture.shapes()`, in its order."""
         named: dict[str, nn.Parameter] = {"embedding": self.embedding}
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, RecurrentLayer | StepLayer)
