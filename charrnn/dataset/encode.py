@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict
 
 import numpy as np
 
@@ -89,8 +89,7 @@ class StreamWriter:
         count_ids: whether to count how often each id occurs.
 
     Attributes:
-        counts: of what has been encoded.
-        id_counts: int64, (V,); zeros where ids are not counted.
+        id_counts: how often each id occurs, int64, (V,); zeros where ids are not counted.
     """
 
     def __init__(
@@ -105,11 +104,11 @@ class StreamWriter:
         count_ids: bool,
     ) -> None:
         self.ids, self.starts = ids, starts
-        self.counts = TextCounts()
         self.id_counts: Counts = np.zeros(tokenizer.size, np.int64)
         self._tokenizer, self._errors, self._count_ids = tokenizer, errors, count_ids
         self._separator = tokenizer.encode(separator) if separator else None
         self._excerpt = excerpt
+        self._totals = asdict(TextCounts())
         self._encoder: Encoder | None = None  # of the document at hand, once there is something of it
         self._scanner: SeparatorScanner | None = None
         self._start = 0  # of the text or record at hand
@@ -138,15 +137,23 @@ class StreamWriter:
             return
         self._write(self._encoder.feed(b"", True))
         assert self._scanner is None or self._start == self.ids.size, "a record has not ended"
-        self.counts = TextCounts(*(count + getattr(self._encoder, name) for name, count in vars(self.counts).items()))
+        for name in self._totals:
+            self._totals[name] += getattr(self._encoder, name)
         self._encoder = None
 
+    @property
+    def counts(self) -> TextCounts:
+        """How much has been encoded, of documents that have ended."""
+        return TextCounts(**self._totals)
+
     def _write(self, ids: Ids) -> None:
+        if not len(ids):
+            return
         if self._scanner is not None:
             bounds = np.append(self._start, self._scanner.feed(ids) + self.ids.size)
             self.starts.add(bounds[:-1])
             self._start = int(bounds[-1])
-        elif self.ids.size == self._start and len(ids):
+        elif self.ids.size == self._start:
             self.starts.add(np.array([self._start], np.int64))
         if self._count_ids:
             found = np.bincount(ids)
@@ -156,7 +163,7 @@ class StreamWriter:
     def remap(self, new_ids: Ids, unknown: int) -> None:
         """Give every id the new one that `new_ids` has for it. Raises OSError."""
         self.ids.remap(new_ids)
-        self.counts = replace(self.counts, unknowns=int(self.id_counts[new_ids == unknown].sum()))
+        self._totals["unknowns"] = int(self.id_counts[new_ids == unknown].sum())
 
 
 def encode(

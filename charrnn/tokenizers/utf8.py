@@ -28,6 +28,8 @@ SPACES = np.zeros(0x3002, np.bool_)
 SPACES[[*range(9, 14), *range(28, 33), 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B)]] = True
 SPACES[[0x2028, 0x2029, 0x202F, 0x205F, 0x3000]] = True
 
+_NO_POINTS = np.zeros(0, np.uint32)
+
 _HEAD_BYTES = 64
 """First bytes of a text that tell what a file is."""
 
@@ -94,6 +96,8 @@ class Utf8Decoder:
         if len(self._head) < _HEAD_BYTES:
             self._head += data[: _HEAD_BYTES - len(self._head)]
             self._refuse_wide(final)
+        elif not data and not self._held:
+            return _NO_POINTS
         if self._held:
             data = self._held + data
         try:
@@ -109,7 +113,7 @@ class Utf8Decoder:
                 self.replaced += text.count("\ufffd") - data.count(b"\xef\xbf\xbd", 0, used)
         self._held = data[used:]
         if self.fault is None:
-            self._newlines += int(np.count_nonzero(np.frombuffer(data, np.uint8, used) == 10))
+            self._newlines += _count_newlines(data, used)
 
         points: CodePoints = np.frombuffer(text.encode("utf-32-le"), "<u4").astype(np.uint32, copy=False)
         if self.chars == 0 and not self.bom and points.size and points[0] == BOM:
@@ -119,6 +123,8 @@ class Utf8Decoder:
         return points
 
     def _refuse_wide(self, final: bool) -> None:
+        if b"\0" not in self._head and self._head[:1] < b"\xfe":
+            return  # most texts, many of which are short
         encoding = None
         if final or len(self._head) >= 4:
             encoding = next((name for mark, name in _WIDE_BOMS if self._head.startswith(mark)), None)
@@ -209,6 +215,12 @@ def _wide_without_bom(head: bytes) -> str | None:
             if all(rest) and 0 not in columns[letters]:
                 return encoding + order
     return None
+
+
+def _count_newlines(data: bytes, end: int) -> int:
+    if end < 4096:
+        return data.count(b"\n", 0, end)
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8, end) == 10))  # faster, once it has begun
 
 
 def _starts_char(data: bytes) -> npt.NDArray[np.bool_]:
