@@ -178,8 +178,8 @@ def on_terminal(*arguments: str, stdin: bytes = b"") -> Ran:
                 screen += data
         os.close(master)
         assert process.stderr is not None
-        told = process.stderr.read()
-    return Ran(process.returncode, bytes(screen), told)
+        stderr = process.stderr.read()
+    return Ran(process.returncode, bytes(screen), stderr)
 
 
 def interrupted(process: "subprocess.Popen[bytes]", seconds: float) -> Ran:

@@ -44,9 +44,9 @@ def corpus_of(*texts: bytes, separator: bytes = b"", weights: list[int] | None =
     return Corpus.from_texts(named, TextFormat(separator), counts)
 
 
-def split_of(*texts: bytes, fraction: float = 0.1, separator: bytes = b"", **how: Any) -> Dataset:
+def split_of(*texts: bytes, fraction: float = 0.1, separator: bytes = b"", **options: Any) -> Dataset:
     """A corpus of texts, ready to learn from."""
-    return prepare(corpus_of(*texts, separator=separator), None, PrepareOptions(val_fraction=fraction, **how))
+    return prepare(corpus_of(*texts, separator=separator), None, PrepareOptions(val_fraction=fraction, **options))
 
 
 @dataclass

@@ -42,8 +42,8 @@ def open_display(console: Console, *, json: bool = False, live: bool = True) -> 
     if live and console.interactive:
         from charrnn.console.live import LiveDisplay
 
-        with contextlib.closing(LiveDisplay(console)) as figures:
-            yield TrainingDisplay(console, figures, json=json)
+        with contextlib.closing(LiveDisplay(console)) as display:
+            yield TrainingDisplay(console, display, json=json)
     else:
         yield TrainingDisplay(console, PlainDisplay(console), json=json)
 
@@ -57,12 +57,12 @@ def notebook_display() -> Iterator[list[Callback]]:
         return
     from charrnn.console.live import LiveDisplay
 
-    with contextlib.closing(LiveDisplay(Console())) as figures:
-        yield [lambda event: None if isinstance(event, Note) else figures(event)]
+    with contextlib.closing(LiveDisplay(Console())) as display:
+        yield [lambda event: None if isinstance(event, Note) else display(event)]
 
 
-class Figures(Protocol):
-    """What shows the figures of a training; notes are not its business."""
+class Display(Protocol):
+    """Shows the progress and metrics of a training; `TrainingDisplay` handles notes."""
 
     def __call__(self, event: Event) -> None:
         """Show what happened."""
@@ -72,11 +72,11 @@ class Figures(Protocol):
 
 
 class TrainingDisplay:
-    """An event callback that shows a training: its figures, notes, and JSON Lines on stdout where they are wanted."""
+    """An event callback that shows a training: metrics, notes, and, if asked for, JSON Lines on stdout."""
 
-    def __init__(self, console: Console, figures: Figures, *, json: bool) -> None:
-        self.console, self.figures, self.json = console, figures, json
-        self.abandon = figures.abandon
+    def __init__(self, console: Console, display: Display, *, json: bool) -> None:
+        self.console, self.display, self.json = console, display, json
+        self.abandon = display.abandon
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
@@ -86,7 +86,7 @@ class TrainingDisplay:
             return
         if self.json and is_stored(event):
             self.console.write_json(to_json(event), flush=True)
-        self.figures(event)
+        self.display(event)
 
 
 class PlainDisplay:
@@ -98,7 +98,7 @@ class PlainDisplay:
         self.printed = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        """See `Figures`."""
+        """See `Display`."""
         match event:
             case PlanEvent() | ReplanEvent():
                 for line in plan_lines(event):
@@ -123,9 +123,9 @@ class PlainDisplay:
             rate = f"lr {event.learning_rate:.2g}  grad {event.gradient_norm:.2g}"
             self._progress(event, f"{losses(self.loss.value, None)}  {speed}  {rate}")
 
-    def _progress(self, event: Event, figures: str) -> None:
+    def _progress(self, event: Event, text: str) -> None:
         self.printed = time.monotonic()
-        self.console.info(f"step {event.step:,}  epoch {event.epoch:.2f}  {figures}")
+        self.console.info(f"step {event.step:,}  epoch {event.epoch:.2f}  {text}")
 
     def abandon(self) -> None:
-        """See `Figures`."""
+        """See `Display`."""

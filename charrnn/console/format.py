@@ -98,14 +98,14 @@ def plan_lines(event: PlanEvent | ReplanEvent) -> list[str]:
     ]
 
 
-def baselines(figures: Mapping[str, Any]) -> str:
+def baselines(values: Mapping[str, Any]) -> str:
     """Return what simpler models reach, in bits per character."""
     names = {"uniform": "guessing", "unigram": "frequencies", "ngram": "5-gram", "xz": "xz"}
-    return ", ".join(f"{name} {figures[key]:.3f}" for key, name in names.items() if figures[key] is not None)
+    return ", ".join(f"{name} {values[key]:.3f}" for key, name in names.items() if values[key] is not None)
 
 
 def summary_lines(event: DoneEvent) -> list[str]:
-    """Return the figures of a finished run, and what to try next, in a few lines."""
+    """Return the metrics of a finished run, and what to try next, in a few lines."""
     lines = []
     if event.carried is not None and event.window_256 is not None:
         lines += [

@@ -45,7 +45,7 @@ class _Stderr:
 
 
 class LiveDisplay:
-    """Progress, figures, the curve so far and what the model writes; drawn from the plan on, until closed."""
+    """Progress, metrics, the curve so far and what the model writes; drawn from the plan on, until closed."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -137,17 +137,17 @@ class LiveDisplay:
             Text(f"epoch {now['epoch']:.2f}"),
             Text(f"{self._left()} left"),
         )
-        figures = Table.grid(padding=(0, 2))
-        figures.add_row("", Text("perplexity", style="dim"), Text("bits/token", style="dim"), Text("nats", style="dim"))
+        metrics = Table.grid(padding=(0, 2))
+        metrics.add_row("", Text("perplexity", style="dim"), Text("bits/token", style="dim"), Text("nats", style="dim"))
         validation = self.validation[-1][1] if self.validation else math.nan
         for name, loss in (("training", self.loss.value), ("validation", validation), ("best", self.best)):
-            figures.add_row(name, *_cells(loss))
+            metrics.add_row(name, *_cells(loss))
         machine = Table.grid(padding=(0, 2))
         machine.add_row("speed", Text(f"{count(now['speed'])} chars/s"))
         machine.add_row("learning rate", Text(f"{now['rate']:.2g}"))
         machine.add_row("gradient norm", Text(f"{now['norm']:.2g}"))
         both = Table.grid(padding=(0, 6))
-        both.add_row(figures, machine)
+        both.add_row(metrics, machine)
         parts: list[Any] = [head, Text(), both]
         points = self.validation if len(self.validation) > 1 else self.training
         if len(points) > 1 and not self.rich.options.ascii_only:

@@ -63,8 +63,8 @@ def read_chunks(stream: BinaryIO, size: int, name: str = "") -> Iterator[bytes]:
         while chunk := read(size):
             yield chunk
     except _reading_errors() as error:
-        told = "stdin" if stream is getattr(sys.stdin, "buffer", None) else quote(_name(stream, name))
-        raise InputError(f"cannot read {told}: {error_reason(error)}") from error
+        shown_name = "stdin" if stream is getattr(sys.stdin, "buffer", None) else quote(_name(stream, name))
+        raise InputError(f"cannot read {shown_name}: {error_reason(error)}") from error
 
 
 def _reading_errors() -> tuple[type[Exception], ...]:

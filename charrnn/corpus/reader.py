@@ -142,8 +142,13 @@ class _Reader:
                     self.parts.append(document)
 
     def _is_structured(self, path: str) -> bool:
-        how = self.text_format
-        return how.weights or how.jsonl is not None or how.tsv is not None or formats.is_fasta(path)
+        text_format = self.text_format
+        return (
+            text_format.weights
+            or text_format.jsonl is not None
+            or text_format.tsv is not None
+            or formats.is_fasta(path)
+        )
 
     def _spool_source(self, name: str, chunks: Iterable[bytes]) -> None:
         """Keep a source that is one text, or the texts that a structured one holds."""
@@ -181,12 +186,12 @@ class _Reader:
 
     def _rows(self, name: str, chunks: Iterable[bytes]) -> Iterator[tables.Located]:
         """Yield the texts that a structured source holds."""
-        how, quoted = self.text_format, name if name == "stdin" else quote(name)
-        if how.jsonl is not None:
-            yield from formats.read_json_lines(chunks, how.jsonl, quoted)
-        elif how.tsv is not None:
-            yield from tables.table(chunks, how.tsv, quoted)
-        elif how.weights:
+        text_format, quoted = self.text_format, name if name == "stdin" else quote(name)
+        if text_format.jsonl is not None:
+            yield from formats.read_json_lines(chunks, text_format.jsonl, quoted)
+        elif text_format.tsv is not None:
+            yield from tables.table(chunks, text_format.tsv, quoted)
+        elif text_format.weights:
             for line, count, data in formats.counted_lines(chunks, quoted):
                 self.weights.append(count)
                 yield line, data

@@ -49,12 +49,12 @@ def _apart(places: Items, size: int) -> Items:
     """Return those of ascending places that are `size` or more after the one kept before."""
     if len(places) < 2 or np.diff(places).min() >= size:
         return places
-    kept, after = [], -1
+    chosen, after = [], -1
     for place in places.tolist():
         if place >= after:
-            kept.append(place)
+            chosen.append(place)
             after = place + size
-    return np.array(kept, np.int64)
+    return np.array(chosen, np.int64)
 
 
 def missing_separator(scanner: SeparatorScanner) -> bytes:

@@ -147,8 +147,8 @@ def _fill(
         for name, excerpt in (("train", tail), ("val", head))
     )
     with progress("encoding", sum(each.size for each, _ in splits)) as advance:
-        for each, how in splits:
-            encode(each, how, train_writer, val_writer, advance)
+        for each, side_of in splits:
+            encode(each, side_of, train_writer, val_writer, advance)
     if trim:
         assert isinstance(tokenizer, CharTokenizer)
         tokenizer = trim_vocabulary(tokenizer, train_writer, val_writer, separator, options.vocab_size)

@@ -65,11 +65,11 @@ def distribution(logits: Array, params: SamplingParams, forbidden: Array | None 
     if 0 < params.top_k < V or params.top_p < 1:
         order = np.argsort(-probabilities, axis=1, kind="stable")  # likeliest first
         ranked = np.take_along_axis(probabilities, order, axis=1)
-        kept = np.arange(V) < (params.top_k or V)
-        before = np.cumsum(np.where(kept, ranked, 0), axis=1)
-        before = (before - np.where(kept, ranked, 0)) / before[:, -1:]
-        kept = kept & (before < params.top_p)
-        np.put_along_axis(probabilities, order, np.where(kept, ranked, 0), axis=1)
+        keep = np.arange(V) < (params.top_k or V)
+        before = np.cumsum(np.where(keep, ranked, 0), axis=1)
+        before = (before - np.where(keep, ranked, 0)) / before[:, -1:]
+        keep = keep & (before < params.top_p)
+        np.put_along_axis(probabilities, order, np.where(keep, ranked, 0), axis=1)
     if params.min_p > 0:
         probabilities[probabilities < params.min_p * probabilities.max(axis=1, keepdims=True)] = 0
     probabilities /= probabilities.sum(axis=1, keepdims=True)

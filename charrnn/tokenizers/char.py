@@ -123,8 +123,8 @@ class CharTokenizer:
         """
         points = decode_utf8(data)
         places = np.flatnonzero(self.ids_of(points) == self.unknown)
-        unknown_chars, first = np.unique(points[places], return_index=True)
-        found = zip(unknown_chars.tolist(), places[first].tolist(), strict=True)
+        unknown, first = np.unique(points[places], return_index=True)
+        found = zip(unknown.tolist(), places[first].tolist(), strict=True)
         return sorted(((chr(point), place) for point, place in found), key=lambda pair: pair[1])
 
     def nearest(self, code_point: int) -> int:

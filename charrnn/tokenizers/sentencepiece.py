@@ -220,12 +220,12 @@ def _lines(text: str, size: int) -> list[str]:
     common = counts.most_common(max(1, (size - FIXED) * 3 // 4))
     left = sum(counts.values())
     rare = _RARE_SHARE * left
-    kept = set()
+    chosen = set()
     for char, count in common:
         if left <= rare:
             break
-        kept.add(char)
+        chosen.add(char)
         left -= count
-    apart = str.maketrans(dict.fromkeys(set(text) - kept, "\n"))
+    apart = str.maketrans(dict.fromkeys(set(text) - chosen, "\n"))
     lines = text.translate(apart).split("\n")
     return [line[at : at + LINE] for line in lines for at in range(0, len(line), LINE)]

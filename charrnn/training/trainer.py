@@ -89,7 +89,7 @@ class Trainer:
         if (engine := resumed.info["engine"]) != self.learner.engine:
             self.run_dir.warn(
                 f"this run was trained by the {engine} engine until now, and goes on with {self.learner.engine}:"
-                " the figures agree to rounding, no longer to the last bit"
+                " the losses agree to rounding, no longer to the last bit"
             )
         self.state = TrainerState.from_json(resumed.info["progress"])
         if before["steps"] != config.steps:
@@ -103,7 +103,7 @@ class Trainer:
         """Train to the end.
 
         Returns:
-            The figures of the finished model, and its path.
+            The metrics of the finished model, and its path.
 
         Raises:
             Interrupted: a signal came; what was done is saved.
@@ -139,7 +139,7 @@ class Trainer:
             raise NonFiniteError(f"{error}; {saved}; a lower --lr or --clip may help") from None
 
     def _is_finished(self) -> bool:
-        """Return whether nothing is left but the exact figures."""
+        """Return whether nothing is left but the exact evaluation."""
         state = self.state
         if not state.reason and state.step >= state.schedule.steps and self._is_evaluated():
             state.reason = "steps"
@@ -184,14 +184,14 @@ class Trainer:
         score = evaluate_streams(self._engine(weights), self.dataset, config.eval_tokens, self._check)
         loss = score.nats / score.tokens
         best = math.inf if state.best is None else state.best
-        figures = {**metrics(score), "best": loss < best}
+        values = {**metrics(score), "best": loss < best}
         state.last_eval, is_last = state.step, state.step >= state.schedule.steps
         if loss < best:
-            if self._save(lambda: self._save_model(weights, {"validation": figures}), is_needed=is_last):
+            if self._save(lambda: self._save_model(weights, {"validation": values}), is_needed=is_last):
                 state.best, state.best_step, state.evals_beyond_recovery = loss, state.step, 0
         elif loss > best + expected_annealing_gain(config.schedule, state.schedule.progress(state.step)):
             state.evals_beyond_recovery += 1
-        self._emit(EvalEvent, **figures)
+        self._emit(EvalEvent, **values)
         if config.patience and state.evals_beyond_recovery >= config.patience:
             state.reason = "patience"
 
@@ -220,9 +220,9 @@ class Trainer:
         self._emit(SampleEvent, text=text)
 
     def _finish(self) -> DoneEvent:
-        """Fit the best model's temperature, score it as `charrnn eval` does, and save it with its figures."""
+        """Fit the best model's temperature, score it as `charrnn eval` does, and save it with its metrics."""
         dataset, config, step = self.dataset, self.plan.config, self.state.step
-        figures: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         fitted: dict[str, Any] = {}
         if len(dataset.val):
             best = checkpoint.read(self.run_dir.model)
@@ -232,13 +232,13 @@ class Trainer:
                 temperature = fit_temperature(self._engine, weights, dataset, limit, self._check)
                 weights = scale_head(weights, temperature)
             fitted["temperature"] = temperature
-            figures = evaluate_exact(self._engine(weights), dataset, self.plan.exact_tokens, config.errors, self._check)
+            values = evaluate_exact(self._engine(weights), dataset, self.plan.exact_tokens, config.errors, self._check)
         else:
             weights = self.learner.weights()
-        self._save_model(weights, figures, step=step, epoch=self._epoch(step), **fitted)
+        self._save_model(weights, values, step=step, epoch=self._epoch(step), **fitted)
         return self._emit(
             DoneEvent,
-            **figures,
+            **values,
             **fitted,
             baselines=self.plan.baselines,
             best_step=self.state.best_step,
@@ -257,9 +257,9 @@ class Trainer:
             return False
         return True
 
-    def _save_model(self, weights: Mapping[str, Any], figures: Mapping[str, Any], **info: Any) -> None:
+    def _save_model(self, weights: Mapping[str, Any], values: Mapping[str, Any], **info: Any) -> None:
         """Write the best model so far."""
-        info = {**self._info(), "metrics": dict(figures), **info}
+        info = {**self._info(), "metrics": dict(values), **info}
         tokenizer, separator = self.dataset.tokenizer, self.dataset.separator
         model = Checkpoint(self.plan.architecture, tokenizer, dict(weights), info, separator=separator)
         self.run_dir.save_model(model)

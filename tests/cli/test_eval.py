@@ -608,12 +608,12 @@ def test_interrupt_of_a_long_text() -> None:
 @pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 def test_bfloat16(run: tiny.Program) -> None:
     """Another arithmetic, the same to a thousandth of a nat; the native engine's alone."""
-    figures = [
+    perplexities = [
         float(run("eval", "-m", "char", "-f", "bits_per_char", "--precision", name, stdin=TEXT).out)
         for name in ("float32", "auto", "bfloat16")
     ]
-    assert figures[0] == figures[1] != figures[2]
-    assert figures[2] == pytest.approx(figures[0], rel=1e-3)
+    assert perplexities[0] == perplexities[1] != perplexities[2]
+    assert perplexities[2] == pytest.approx(perplexities[0], rel=1e-3)
     ran = run("eval", "-m", "char", "--precision", "bfloat16", "--engine", "numpy", stdin=TEXT)
     assert ran.code == 2
     assert ran.error == "Error: --precision bfloat16: the engine is numpy on cpu, which has float32"

@@ -168,7 +168,7 @@ def test_eval_knows_what_kind_of_model_it_has(separator: bytes, run: Program) ->
     done = run("eval", "-m", "m.safetensors", "--jsonl", "name", stdin=objects)
     perplexities = [json.loads(line)["perplexity"] for line in done.out.splitlines()]
     sizes = [len(name) + len(separator) for name in names]
-    assert perplexities[:4] == pytest.approx([np.exp(cost / size) for cost, size in zip(alone, sizes, strict=True)])
+    assert perplexities[:4] == pytest.approx([np.exp(nats / size) for nats, size in zip(alone, sizes, strict=True)])
     assert perplexities[4] is None
     Path("two.fasta").write_text(">1\nan\nna\n>2\nolivia ava\n", encoding="utf-8")
     assert nats(run, "two.fasta") == [pytest.approx(sum(alone[:2]), rel=1e-6)]
@@ -192,13 +192,13 @@ def test_eval_tables(run: Program) -> None:
     assert numbered.out.startswith(b"5\tid\ttext\n5\t1\tanna\n1\t2")
     named = run("eval", "-m", "m.safetensors", "--tsv", "text", "-f", "tokens", stdin=table)
     assert named.out == b"tokens\tid\ttext\n5\t1\tanna\n1\t2\t\n7\t3\tolivia\r\n"
-    for column, told in (
+    for column, message in (
         ("name", "stdin, line 1: no column is called 'name'; there are id, text"),
         ("3", "no column 3"),
     ):
         done = run("eval", "-m", "m.safetensors", "--tsv", column, stdin=table)
         assert done.code == 4
-        assert told in done.complaint
+        assert message in done.complaint
 
 
 # --- the checkpoint --------------------------------------------------------------------------------
@@ -222,10 +222,10 @@ def test_ck_12_a_separator_that_is_none(value: Any, monkeypatch: pytest.MonkeyPa
     model = tiny.drawn(TOKENIZERS[0], separator=b"\n")
     real = json.dumps
 
-    def dumps(document: Any, **how: Any) -> str:
+    def dumps(document: Any, **options: Any) -> str:
         if isinstance(document, dict) and "separator" in document:
             document["separator"] = value
-        return real(document, **how)
+        return real(document, **options)
 
     monkeypatch.setattr(json, "dumps", dumps)
     tiny.saved(Path("m.safetensors"), model)
@@ -237,9 +237,9 @@ def test_ck_12_a_separator_that_is_none(value: Any, monkeypatch: pytest.MonkeyPa
 # --- sampling --------------------------------------------------------------------------------------
 
 
-def written(model: Checkpoint, count: int, **how: Any) -> list[bytes]:
+def written(model: Checkpoint, count: int, **options: Any) -> list[bytes]:
     texts = [b""] * count
-    config = SampleConfig(num=count, **{"length": 30, **how})
+    config = SampleConfig(num=count, **{"length": 30, **options})
     engine = tiny.engine_of(model)
     prompt = model.tokenizer.encode(b"")
     for part in generate(engine, model.tokenizer, prompt, config, seed=4, separator=model.separator):
@@ -324,8 +324,8 @@ def test_ev_17_training_tells_what_eval_finds(more: list[str], capfdbinary: pyte
     done = json.loads(capfdbinary.readouterr().out.splitlines()[-1])
     model = checkpoint.read("run/model.safetensors")
     assert model.separator == b"\n"
-    how = {"tokenizer": more[1], "vocab_size": 262} if len(more) > 2 else {"tokenizer": more[1]} if more else {}
-    split = split_of(NAMES, separator=b"\n", **how)
+    options = {"tokenizer": more[1], "vocab_size": 262} if len(more) > 2 else {"tokenizer": more[1]} if more else {}
+    split = split_of(NAMES, separator=b"\n", **options)
     Path("val.txt").write_bytes(b"".join(split.val_texts))
     assert main(["eval", "-m", "run", "--json", "val.txt"]) == 0
     found = json.loads(capfdbinary.readouterr().out)
@@ -376,15 +376,15 @@ def test_resuming_needs_nothing_said_again(
     assert main(["train", "--resume", "--out", "run", "--steps", "9"]) == 0
     err = capfdbinary.readouterr().err
     assert b"changed: steps 6 -> 9" in err
-    kept = checkpoint.read("run/model.safetensors"), checkpoint.read("whole/model.safetensors")
-    assert kept[0].separator == kept[1].separator
+    models = checkpoint.read("run/model.safetensors"), checkpoint.read("whole/model.safetensors")
+    assert models[0].separator == models[1].separator
     refused = main(["train", "--resume", "--out", "run", "--separator", "|", file, *form[1][:0]])
     assert refused == 2
     assert capfdbinary.readouterr().err.startswith(b"Error: ")
 
 
 @pytest.mark.parametrize(
-    ("file", "data", "more", "told"),
+    ("file", "data", "more", "message"),
     [
         (
             "a.jsonl",
@@ -402,12 +402,12 @@ def test_resuming_needs_nothing_said_again(
         ("a.jsonl", b'{"t": 3}\n{}\n', ["--jsonl", "t"], "no text in 'a.jsonl'"),
     ],
 )
-def test_faults_are_told_by_their_line(file: str, data: bytes, more: list[str], told: str, run: Program) -> None:
+def test_faults_are_told_by_their_line(file: str, data: bytes, more: list[str], message: str, run: Program) -> None:
     """CL-12: exit 4."""
     Path(file).write_bytes(data)
     done = run(*arguments(file, "run", *more))
     assert done.code == 4
-    assert told in done.error
+    assert message in done.error
     assert not Path("run").exists()
 
 

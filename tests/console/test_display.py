@@ -48,7 +48,7 @@ DONE = DoneEvent(
 def shown(event: Event, *, capture: Capture, json: bool = False, **options: bool) -> tuple[bytes, str]:
     """Return what an event puts on stdout, and on stderr."""
     with open_display(Console(**options), json=json) as display:
-        assert isinstance(display.figures, PlainDisplay)
+        assert isinstance(display.display, PlainDisplay)
         display(event)
         display.abandon()
     out, err = capture.readouterr()

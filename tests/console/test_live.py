@@ -129,8 +129,8 @@ def test_after_an_error(
         return step(learner, chunk, number, rate)
 
     monkeypatch.setattr(Learner, "step", failing)
-    with_final_separator, screen = terminal(*SHORT)
-    assert with_final_separator == code
+    exit_code, screen = terminal(*SHORT)
+    assert exit_code == code
     assert given_back(screen)
     assert re.search(rf"(^|[\r\n]|\x1b\[2K){re.escape(words)}", screen[screen.rfind(SHOW) :])
 

@@ -33,18 +33,18 @@ def test_counts(
     """The same wherever the text lies and however it is cut; and the documents are what was counted."""
     monkeypatch.chdir(tmp_path)
     corpus = read_all(chunk_bytes, limit, text_format, monkeypatch)
-    ended = [text if not text_format.separator or text.endswith(b"\n") else text + b"\n" for text in TEXTS]
-    assert [b"".join(document.chunks()) for document in corpus.documents] == ended
+    expected = [text if not text_format.separator or text.endswith(b"\n") else text + b"\n" for text in TEXTS]
+    assert [b"".join(document.chunks()) for document in corpus.documents] == expected
     stats = corpus.stats
-    assert stats.sizes.tolist() == [len(text) for text in ended]
+    assert stats.sizes.tolist() == [len(text) for text in expected]
     assert [document.size for document in corpus.documents] == stats.sizes.tolist()
-    assert stats.chars.tolist() == [len(text.decode()) for text in ended]
+    assert stats.chars.tolist() == [len(text.decode()) for text in expected]
     assert stats.records.tolist() == ([2, 1, 1] if text_format.separator else [0, 0, 0])
-    assert set(map(chr, stats.code_points)) == set(b"".join(ended).decode()) - {"\ufeff"}
+    assert set(map(chr, stats.code_points)) == set(b"".join(expected).decode()) - {"\ufeff"}
     assert stats.faults == {}
-    digest = hashlib.sha256(b"".join(text + len(text).to_bytes(8, "little") for text in ended))
+    digest = hashlib.sha256(b"".join(text + len(text).to_bytes(8, "little") for text in expected))
     assert corpus.sha256 == stats.sha256 == digest.hexdigest()
-    for number, text in enumerate(ended):
+    for number, text in enumerate(expected):
         sizes, chars = stats.blocks(number)
         assert (sizes.sum(), chars.sum()) == (len(text), len(text.decode()))
         assert sizes.max() <= max(chunk_bytes, 1)

@@ -134,18 +134,18 @@ def test_a_corpus_is_fetched_once(serve: Serve, cache: Path) -> None:
     """With its progress; the second time nothing is asked of anybody."""
     server = serve(sends(BODY))
     recipe = replace(GOOD, url=server.url)
-    told: list[int] = []
+    expected: list[int] = []
 
     @contextlib.contextmanager
     def progress(title: str, total: int | None) -> Iterator[Callable[[int], None]]:
         assert (title, total) == ("fetching names", len(BODY))
-        yield told.append
+        yield expected.append
 
     assert cached(recipe.name, recipe.bytes, recipe.sha256) is None
     path = recipe.fetch(progress)
     assert path.read_bytes() == BODY
     assert path.parent == cache
-    assert sum(told) == len(BODY)
+    assert sum(expected) == len(BODY)
     assert recipe.fetch(progress) == cached(recipe.name, recipe.bytes, recipe.sha256) == path
     assert server.asked == ["/names.txt"]
     assert left(cache) == ["names.txt"]
@@ -187,8 +187,8 @@ REFUSED: dict[str, tuple[Answer, str, int]] = {
 }
 
 
-@pytest.mark.parametrize(("answer", "told", "asked"), REFUSED.values(), ids=REFUSED)
-def test_se_07_what_is_refused(answer: Answer, told: str, asked: int, serve: Serve, cache: Path) -> None:
+@pytest.mark.parametrize(("answer", "expected", "asked"), REFUSED.values(), ids=REFUSED)
+def test_se_07_what_is_refused(answer: Answer, expected: str, asked: int, serve: Serve, cache: Path) -> None:
     """SE-07: exit 1, one line with name, address and cause; nothing at the final path or beside it."""
     server = serve(answer)
     with pytest.raises(CharRNNError) as error:
@@ -196,7 +196,7 @@ def test_se_07_what_is_refused(answer: Answer, told: str, asked: int, serve: Ser
     message = str(error.value)
     assert error.value.exit_code == 1
     assert message.startswith(f"cannot fetch names from {server.url}: ")
-    assert told in message
+    assert expected in message
     assert message.endswith("a file fetched in another way can be named by its path")
     assert "\n" not in message
     assert len(server.asked) == asked
@@ -213,7 +213,7 @@ def test_se_07_a_slow_server(serve: Serve, cache: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "expected"),
     [
         ("http://127.0.0.1:1/x", "Connection refused"),
         ("https://nobody.invalid/x", ""),
@@ -222,9 +222,9 @@ def test_se_07_a_slow_server(serve: Serve, cache: Path, monkeypatch: pytest.Monk
         ("ftp://127.0.0.1/x", "which is not https"),
     ],
 )
-def test_se_07_nobody_there(url: str, told: str, cache: Path) -> None:
+def test_se_07_nobody_there(url: str, expected: str, cache: Path) -> None:
     """SE-08: no network is a sentence."""
-    with pytest.raises(CharRNNError, match="cannot fetch names from .*" + told):
+    with pytest.raises(CharRNNError, match="cannot fetch names from .*" + expected):
         replace(GOOD, url=url).fetch(no_progress)
     assert left(cache) == []
 
@@ -343,7 +343,7 @@ def test_the_command(run: Program, cache: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "expected"),
     [
         ("get", "get fetches one corpus: charrnn corpora get NAME"),
         ("got names", "no known corpus is called 'got'"),
@@ -352,11 +352,11 @@ def test_the_command(run: Program, cache: Path) -> None:
         ("get python-docs", "python-docs is built in"),
     ],
 )
-def test_mistakes(line: str, told: str, run: Program) -> None:
+def test_mistakes(line: str, expected: str, run: Program) -> None:
     """CL-12."""
     done = run("corpora", *line.split())
     assert done.code == 2
-    assert told in done.error
+    assert expected in done.error
 
 
 def test_training_on_a_known_corpus(run: Program, cache: Path) -> None:

@@ -68,15 +68,15 @@ BAD: list[tuple[Callable[..., Iterator[object]], bytes, int, str]] = [
 
 
 @pytest.mark.parametrize("size", [1, 1000])
-@pytest.mark.parametrize(("read", "data", "line", "told"), BAD, ids=range(len(BAD)))
-def test_faults(read: Callable[..., Iterator[object]], data: bytes, line: int, told: str, size: int) -> None:
+@pytest.mark.parametrize(("read", "data", "line", "expected"), BAD, ids=range(len(BAD)))
+def test_faults(read: Callable[..., Iterator[object]], data: bytes, line: int, expected: str, size: int) -> None:
     """CL-12: exit 4, with the file and the line."""
     size = max(size, len(data) // 1000)
     with pytest.raises(InputError) as error:
         list(read(cut(data, size), name="'f'"))
     message = str(error.value)
     assert message.startswith(f"'f', line {line}: ")
-    assert told in message
+    assert expected in message
     assert error.value.exit_code == 4
 
 

@@ -240,14 +240,14 @@ def test_in_04_in_19_files_or_memory(
 ) -> None:
     """IN-04, IN-19: the same split wherever it is kept and however it is read."""
     separator = case.get("separator", b"")
-    how = PrepareOptions(**{name: value for name, value in case.items() if name != "separator"})
+    options = PrepareOptions(**{name: value for name, value in case.items() if name != "separator"})
     held = (b"x\n" * 4 + TEXT, "\ufeffABC äöü\n".encode() * 9, b"end")
-    expected = prepare(corpus_of(*held, separator=separator), None, how)
+    expected = prepare(corpus_of(*held, separator=separator), None, options)
     for module in (texts, reading):
         monkeypatch.setattr(module, "CHUNK_BYTES", chunk)
     store = IdCache(tmp_path)
     for _ in range(2):
-        found = prepare(corpus_of(*held, separator=separator), None, how, cache=store)
+        found = prepare(corpus_of(*held, separator=separator), None, options, cache=store)
         equal(found, expected)
         assert isinstance(found.train.ids, np.memmap)
     assert len(list(tmp_path.iterdir())) == 1
@@ -271,8 +271,8 @@ def test_every_answer_has_an_entry_of_its_own(tmp_path: Path) -> None:
         (TEXT, {"vocab_size": 2}, b""), (TEXT, {}, b"\n"), (TEXT, {"seed": 1}, b"\n"), (TEXT, {}, b" "),
         (TEXT, {"tokenizer": "sentencepiece"}, b""), (TEXT, {"tokenizer": "sentencepiece", "vocab_size": 259}, b""),
     ]  # fmt: skip
-    for text, how, separator in made:
-        prepare(corpus_of(text, separator=separator), None, PrepareOptions(**how), cache=IdCache(tmp_path))  # type: ignore[arg-type]
+    for text, options, separator in made:
+        prepare(corpus_of(text, separator=separator), None, PrepareOptions(**options), cache=IdCache(tmp_path))  # type: ignore[arg-type]
     assert len(list(tmp_path.iterdir())) == len(made)
 
 

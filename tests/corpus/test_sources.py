@@ -151,7 +151,7 @@ def test_digest() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (
             ["python-doc"],
@@ -171,11 +171,11 @@ def test_digest() -> None:
         (["dangling"], "cannot read 'dangling': it is a link to nothing"),
     ],
 )
-def test_what_is_no_corpus(monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str) -> None:
+def test_what_is_no_corpus(monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str) -> None:
     """IN-10, IN-18: one line that names it, with what was meant where that can be guessed."""
     stdin(monkeypatch, b"")
     Path("dangling").symlink_to("nothing")
     with pytest.raises(InputError) as error:
         read_corpus(arguments)
-    assert str(error.value) == told
+    assert str(error.value) == message
     assert error.value.exit_code == 4

@@ -82,7 +82,7 @@ def test_tf32_is_set_for_a_while() -> None:
     """What it means is CUDA's affair; here that forward and backward run under it, and nothing else."""
     seen: list[tuple[bool, bool]] = []
 
-    def evaluate_streams(*given: Any) -> None:
+    def record(*given: Any) -> None:
         seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
 
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
@@ -90,8 +90,8 @@ def test_tf32_is_set_for_a_while() -> None:
         seen.clear()
         model = LanguageModel(Architecture("gru", 11, (8,), 4), precision).to("cpu")
         model.load_weights(initial_weights(model.architecture, 3))
-        model.head.register_forward_hook(evaluate_streams)
-        model.embedding.register_hook(evaluate_streams)  # type: ignore[no-untyped-call]
+        model.head.register_forward_hook(record)
+        model.embedding.register_hook(record)  # type: ignore[no-untyped-call]
         chunk = chunk_of(2, 5, 11)
         model.forward_backward(chunk.inputs, chunk.targets, model.zero_state(2))
         assert seen == [(expected, expected)] * 2
@@ -131,8 +131,8 @@ def test_a_scale_that_is_too_large_is_got_over() -> None:
     scaler = learner.optimizer.scaler
     scaler.update(2.0**31)
     before = learner.weights()
-    told = learner.step(chunk_of(8, 24, 11), 1, 0.01)
-    assert np.isfinite([told.loss, told.gradient_norm]).all()
+    result = learner.step(chunk_of(8, 24, 11), 1, 0.01)
+    assert np.isfinite([result.loss, result.gradient_norm]).all()
     assert all(np.array_equal(weight, before[name]) for name, weight in learner.weights().items())
     assert scaler.get_scale() == 2.0**30
     for step in range(2, 20):
@@ -156,8 +156,8 @@ def test_a_gpu_is_asked_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     _, learner = trained("gru", "float32", 1)
     monkeypatch.setattr(learner, "_is_synchronous", False)
     first = learner.synchronize()
-    told = [learner.step(chunk_of(8, 24, 11, step), step, 0.01) for step in range(1, learning.MAX_PENDING)]
-    assert all(step == first for step in told)
+    result = [learner.step(chunk_of(8, 24, 11, step), step, 0.01) for step in range(1, learning.MAX_PENDING)]
+    assert all(step == first for step in result)
     assert learner.step(chunk_of(8, 24, 11, 16), 16, 0.01) != first
     learner.weights()
     weights = learner.weights()
@@ -183,8 +183,8 @@ def test_scores_in_16_bits(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     found = {}
     for precision in ("float32", *SIXTEEN):
         capfdbinary.readouterr()
-        how = ["--engine", "torch", "--precision", precision, "-f", "perplexity"]
-        assert main(["eval", "-m", "run", *how, "corpus.txt"]) == 0
+        options = ["--engine", "torch", "--precision", precision, "-f", "perplexity"]
+        assert main(["eval", "-m", "run", *options, "corpus.txt"]) == 0
         found[precision] = float(capfdbinary.readouterr().out)
     for precision in SIXTEEN:
         assert found[precision] != found["float32"]

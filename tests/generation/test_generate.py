@@ -170,8 +170,8 @@ def test_the_automaton_finds_the_end(end: tuple[int, ...]) -> None:
         for token in draws.integers(0, 3, 300).tolist():
             text.append(token)
             state = table[state, token]
-            with_final_separator = bool(end) and tuple(text[-len(end) :]) == end
-            assert (state == END) == with_final_separator
-            if with_final_separator:
+            is_end = bool(end) and tuple(text[-len(end) :]) == end
+            assert (state == END) == is_end
+            if is_end:
                 break
-    assert with_final_separator or not end or len(end) > 5
+    assert is_end or not end or len(end) > 5

@@ -64,7 +64,7 @@ def test_temperature_one_gives_the_model_s_probabilities() -> None:
 
 
 @pytest.mark.parametrize(
-    ("controls", "kept"),
+    ("controls", "support"),
     [
         ({}, {0, 1, 2, 3, 4}),
         ({"top_k": 1}, {1}),
@@ -85,18 +85,18 @@ def test_temperature_one_gives_the_model_s_probabilities() -> None:
         ({"min_p": 0.5, "temp": 1e8}, {0, 1, 2, 3, 4}),
     ],
 )
-def test_what_can_be_drawn(controls: dict[str, Any], kept: set[int]) -> None:
+def test_what_can_be_drawn(controls: dict[str, Any], support: set[int]) -> None:
     """NU-07: the support is exact and keeps its proportions."""
     probabilities = [0.3, 0.4, 0.1, 0.195, 0.005]
     found = probabilities_of([math.log(p) for p in probabilities], **controls)
-    assert {n for n, p in enumerate(found) if p > 0} == kept
+    assert {n for n, p in enumerate(found) if p > 0} == support
     assert sum(found) == pytest.approx(1)
     if "temp" not in controls:
-        assert [found[n] for n in kept] == pytest.approx(
-            [probabilities[n] / sum(probabilities[n] for n in kept) for n in kept]
+        assert [found[n] for n in support] == pytest.approx(
+            [probabilities[n] / sum(probabilities[n] for n in support) for n in support]
         )
     counts = drawn(found, 1000)
-    assert {n for n, count in enumerate(counts) if count} <= kept
+    assert {n for n, count in enumerate(counts) if count} <= support
 
 
 @pytest.mark.parametrize("controls", [{"top_k": 1}, {"top_p": 0.1}])

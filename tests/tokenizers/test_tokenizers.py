@@ -136,14 +136,14 @@ def test_chunks_of_anything(data: bytes, size: int) -> None:
     """IN-04, IN-03: so it is for bytes of any kind, errors included."""
     char = chars("abc")
     for errors in ("strict", "replace"):
-        told: list[object] = []
+        results: list[object] = []
         for step in (size, len(data) + 1):
             encoder = char.encoder(errors)
             try:
-                told.append((fed(encoder, data, step), counts(encoder)))
+                results.append((fed(encoder, data, step), counts(encoder)))
             except InputError as error:
-                told.append(str(error))
-        assert told[0] == told[1]
+                results.append(str(error))
+        assert results[0] == results[1]
 
 
 def test_word_spaces_are_those_of_str() -> None:

@@ -301,8 +301,8 @@ def test_the_printed_command_gives_the_same_model(
     """End to end: planned by time, repeated by steps, the same weights."""
     monkeypatch.setattr(Trainer, "_replan", lambda self: None)  # a plan that is changed under way is another
     assert main(["train", str(corpus), "--time", "2s", "--out", "first", "--patience", "0", "--cell", "lstm"]) == 0
-    told = [line for line in capfdbinary.readouterr().err.decode().splitlines() if "charrnn train" in line]
-    words = shlex.split(told[0].partition(": ")[2])
+    lines = [line for line in capfdbinary.readouterr().err.decode().splitlines() if "charrnn train" in line]
+    words = shlex.split(lines[0].partition(": ")[2])
     while words[0] != "charrnn":
         monkeypatch.setenv(*words.pop(0).split("=", 1))
     assert main([*words[1:], "--out", "again"]) == 0

@@ -105,13 +105,13 @@ def test_ck_01_a_resumed_run_is_exact(
     """CK-01: every tensor to the last bit, every loss as `repr` prints it."""
     options = {**EVERY, "cell": cell, "tokenizer": tokenizer, "dropout": dropout, "weight_drop": dropout}
     options |= {"vocab_size": 264} if tokenizer == "sentencepiece" else {}
-    whole, told = straight(**options)
+    whole, expected = straight(**options)
     first = train(tmp_path, **options, stop_at=CUTS[cut])
     assert first.interrupted
     assert step_of(tmp_path / LAST) == CUTS[cut][1] == max(first.losses)
     second = train(tmp_path, **options, resume=True)
     assert min(second.losses) == CUTS[cut][1] + 1
-    assert {**first.losses, **second.losses} == told.losses
+    assert {**first.losses, **second.losses} == expected.losses
     assert tensors(tmp_path / LAST) == tensors(whole / LAST)
     for name in (LAST, MODEL):  # what is known of the run too
         assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
@@ -143,11 +143,11 @@ def test_ck_01_whatever_the_options(
     options: dict[str, Any], straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path
 ) -> None:
     """CK-01 for other optimizers, layers, schedules; and with two interruptions."""
-    whole, told = straight(**EVERY, **options)
+    whole, expected = straight(**EVERY, **options)
     losses = train(tmp_path, **EVERY, **options, stop_at=(StepEvent, 13)).losses
     losses |= train(tmp_path, **EVERY, **options, stop_at=(StepEvent, 30), resume=True).losses
     losses |= train(tmp_path, **EVERY, **options, resume=True).losses
-    assert losses == told.losses
+    assert losses == expected.losses
     assert (tmp_path / LAST).read_bytes() == (whole / LAST).read_bytes()
 
 
@@ -162,13 +162,13 @@ def test_a_run_goes_on_with_another_engine(
 ) -> None:
     """To rounding, as the engines agree; the change is told."""
     first, second = engines
-    _, told = straight(**EVERY, cell=cell, engine=first)
+    _, expected = straight(**EVERY, cell=cell, engine=first)
     losses = train(tmp_path, **EVERY, cell=cell, engine=first, stop_at=(StepEvent, 13)).losses
     session = train(tmp_path, **EVERY, cell=cell, resume=True, given={"engine": second})
     assert [f"{first} engine" in warning and f"with {second}" in warning for warning in session.warnings] == [True]
     losses |= session.losses
-    assert losses != told.losses
-    pairs = [(literal_eval(losses[step]), literal_eval(told.losses[step])) for step in told.losses]
+    assert losses != expected.losses
+    pairs = [(literal_eval(losses[step]), literal_eval(expected.losses[step])) for step in expected.losses]
     assert all(found == pytest.approx(expected, rel=1e-4) for found, expected in pairs)
     assert checkpoint.read(tmp_path / LAST).info["engine"] == second
 
@@ -181,10 +181,10 @@ def test_threads_do_not_shape_a_native_run(
 ) -> None:
     """CK-01 even where a run goes on with another number of them: every bit."""
     options: dict[str, Any] = {"cell": cell, "engine": "native", "precision": precision}
-    whole, told = straight(**EVERY, **options)
+    whole, expected = straight(**EVERY, **options)
     losses = train(tmp_path, **EVERY, **options, stop_at=(StepEvent, 13)).losses
     losses |= train(tmp_path, **EVERY, cell=cell, resume=True, given={"threads": 2}).losses
-    assert losses == told.losses
+    assert losses == expected.losses
     assert tensors(tmp_path / LAST) == tensors(whole / LAST)
 
 
@@ -312,7 +312,7 @@ def test_ck_22_a_weight_that_is_no_number_is_not_saved(
 def test_a_resumed_run_logs_as_an_uninterrupted_one(
     straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path
 ) -> None:
-    def told(folder: Path) -> list[dict[str, Any]]:
+    def logged(folder: Path) -> list[dict[str, Any]]:
         timing = {"seconds", "chars_per_second"}
         events = [event for event in RunDir(folder).events() if event["event"] in ("step", "eval", "sample")]
         return [{key: value for key, value in event.items() if key not in timing} for event in events]
@@ -323,8 +323,8 @@ def test_a_resumed_run_logs_as_an_uninterrupted_one(
     (tmp_path / LAST).unlink()
     assert step_of(tmp_path / PREVIOUS) == 20
     train(tmp_path, **options, resume=True)
-    assert told(tmp_path) == told(whole)
-    assert len(told(whole)) > 40
+    assert logged(tmp_path) == logged(whole)
+    assert len(logged(whole)) > 40
 
 
 # --- what may be changed, and what may not -----------------------------------------------------
@@ -380,9 +380,9 @@ def test_ck_16_what_may_change_is_announced(corpus: Path, capfdbinary: Capture) 
 def test_ck_16_epochs_are_turned_into_steps(straight: Callable[..., tuple[Path, Outcome]]) -> None:
     folder, _ = straight(**EVERY)
     stored = checkpoint.read(folder / LAST, training=True)
-    plan, told = resume_plan(stored, TrainConfig(epochs=10.0), frozenset({"epochs"}))
+    plan, changes = resume_plan(stored, TrainConfig(epochs=10.0), frozenset({"epochs"}))
     assert plan.config.steps == 80
-    assert told == ["epochs None -> 10.0", "steps 40 -> 80"]
+    assert changes == ["epochs None -> 10.0", "steps 40 -> 80"]
     assert plan.config.hidden == (8,)
     with pytest.raises(UsageError, match="hidden is 8 in the run and 9 in the command; it cannot change when resuming"):
         resume_plan(stored, TrainConfig(hidden=(9,)), frozenset({"hidden"}))
@@ -647,11 +647,11 @@ def test_ck_20_the_better_file_is_never_replaced_by_a_worse_one(
     good, replace = (tmp_path / PREVIOUS).read_bytes(), os.replace
     seen: list[bytes] = []
 
-    def evaluate_streams(source: Any, target: Any, **more: Any) -> None:
+    def replace_and_record(source: Any, target: Any, **more: Any) -> None:
         seen.append((tmp_path / PREVIOUS).read_bytes())
         replace(source, target, **more)
 
-    monkeypatch.setattr(os, "replace", evaluate_streams)
+    monkeypatch.setattr(os, "replace", replace_and_record)
     run.save_last(state)
     assert seen == [good]
     run.save_last(state)  # from now on `last` is sound again
@@ -773,8 +773,8 @@ def test_rs_01_a_periodic_save_may_fail(
     session = train(tmp_path, **EVERY)
     assert next(writes) == len(session.warnings) == 4  # models of steps 10, 15; checkpoints of 12, 16
     assert all("No space left on device; will try again" in warning for warning in session.warnings)
-    whole, told = straight(**EVERY)
-    assert session.losses == told.losses
+    whole, expected = straight(**EVERY)
+    assert session.losses == expected.losses
     assert tensors(tmp_path / LAST) == tensors(whole / LAST)
     assert (tmp_path / MODEL).read_bytes() == (whole / MODEL).read_bytes()
 

@@ -40,12 +40,12 @@ def fitted(sharpness: float, symbols: int = 20_000) -> tuple[float, list[float]]
 
     found = fit_temperature(engine, model.weights, split, 5000, lambda tokens: None)  # type: ignore[arg-type]
 
-    def cost(temperature: float) -> float:
+    def loss(temperature: float) -> float:
         engine = NumpyInference(model.architecture, scale_head(model.weights, temperature))
         return evaluate_streams(engine, split, 5000, lambda tokens: None).nats
 
     if tried:
-        assert cost(found) < 1.0005 * min(map(cost, np.exp(np.linspace(-1, 1, 201))))
+        assert loss(found) < 1.0005 * min(map(loss, np.exp(np.linspace(-1, 1, 201))))
     return found, tried
 
 

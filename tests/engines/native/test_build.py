@@ -124,10 +124,10 @@ def test_without_a_compiler_the_package_works(tmp_path: Path) -> None:
     assert done.stdout == "run/model.safetensors\n"
     assert "torch on cpu" in done.stderr
     assert done.stderr.count("the compiled core, several times faster, was not built") == 1
-    told = subprocess.run(
+    refused = subprocess.run(
         [python, "-m", "charrnn", "eval", "-m", "run", "--engine", "native"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join((str(site), here))},
         cwd=tmp_path, check=False, capture_output=True, text=True, timeout=300, input="to be",
     )  # fmt: skip
-    assert (told.returncode, told.stderr.count("\n")) == (2, 1)
-    assert "--engine native: the compiled core was not built" in told.stderr
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "--engine native: the compiled core was not built" in refused.stderr
