@@ -74,7 +74,7 @@ def trial(split: Dataset, config: TrainConfig, rounds: int) -> tuple[int, float,
     assert config.lr is not None
     assert config.hidden is not None
     architecture, rows = (
-        architecture_of(config, split),
+        architecture_of(config, split.tokenizer.size),
         batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed),
     )
     learner = Learner(architecture, config, training_spec(config, device="cpu"))  # for the weights that it begins with

@@ -64,8 +64,9 @@ class BatchLoader:
         self.steps_per_epoch = size // (batch_size * seq_len)
         if self.steps_per_epoch == 0:
             raise InputError(
-                f"the text to train on has {size:,} tokens, and --batch {batch_size} times"
-                f" --seq-len {seq_len} needs {batch_size * seq_len:,}; lower either"
+                f"the text to train on has {size:,} tokens, and {{batch}} {batch_size} times"
+                f" {{seq_len}} {seq_len} needs {batch_size * seq_len:,}; lower either",
+                ("batch", "seq_len"),
             )
 
     def batch(self, step: int, steps: int) -> Batch:

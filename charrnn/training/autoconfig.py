@@ -1,162 +1,183 @@
-"""The recipe: what a run is given where its user leaves it open, and why.
+"""What options are where they are left open, by arithmetic alone: from the text, the time and the machine's speed.
 
-Found by measurement: benchmarks/RESULTS.md has the figures.
+The figures were found by measurement: see benchmarks/RESULTS.md.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from charrnn.config.params import seconds
 from charrnn.config.train import DEFAULT_TIME, TrainConfig
-from charrnn.dataset.dataset import Dataset
-from charrnn.engines.select import EngineSpec
 from charrnn.errors import InputError
-from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
 from charrnn.network.cells import CELLS
-from charrnn.training.throughput import measure_throughput
 
-SIZES = [32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024]
-"""Hidden sizes the plan chooses among."""
-
+HIDDEN_SIZES = [32, 48, 64, 96, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024]
 
 CUDNN_MULTIPLE = 128
-"""Of which H and the embedding's width are multiples on CUDA: cuDNN's persistent kernels for LSTM in float16 want that,
-and rows by the eight, 128 at most; elsewhere it does no harm."""
+"""On CUDA hidden and embedding sizes are multiples of it: cuDNN's persistent LSTM kernels for float16 need that, and a
+batch that is a multiple of 8, at most 128. Elsewhere it does no harm."""
 
-
-# The size of a layer: a weight wants to read some symbols, as a small model that has read much beats a large
-# one that has not; and a text can fill only so many weights, though with dropout more than it has symbols.
 WEIGHTS_PER_TOKEN = 10.0
-
+"""Weights that a text can fill for each of its tokens: with dropout more than one."""
 
 TOKENS_PER_WEIGHT = 3.5
+"""Tokens that training should take for each weight: a small model that has seen much beats a large one that has not."""
 
+MAX_UNTIMED_HIDDEN = 256
+"""The largest hidden size where there is no time budget."""
 
-MAX_UNTIMED_SIZE = 256  # the most where no time is given
-
-
-TWO_LAYERS_FROM = 500_000  # weights of one layer, from which on two smaller ones learn more in the same time
-
+TWO_LAYERS_FROM = 500_000
+"""Weights of one layer from which on two smaller layers learn more in the same time."""
 
 MAX_EPOCHS = 30
-"""Where there is a time to keep, and the text is short enough to be read that often."""
+"""Epochs that a time budget is used for, at most."""
+
+DROPOUT, WEIGHT_DROP = (2.4, 0.15), (7.0, 0.2)
+"""Against overfitting: the epochs from which on there is dropout, and how much is added each time they double.
+Recurrent weights are dropped later, and faster."""
+
+MAX_DROPOUT = 0.5
+
+ONE_THREAD_ADVANTAGE = {"native": 1.0, "torch": 1.15}
+"""How much faster than one thread several must be. Steps of a small layer are so short that a second thread gains
+little, and one of torch's loses much while another program wants the processor; the core's own threads give way."""
 
 
-# A text that is read often is learnt by heart, unless some of the model is left out of each step: of the units, from
-# so many epochs on and so much more each time they double; of the recurrent weights, later and faster.
-_DROPOUT, _WEIGHT_DROP = (2.4, 0.15), (7.0, 0.2)
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the text and of the engine.
+
+    Attributes:
+        train_tokens: tokens to train on. epoch_tokens: those of an epoch, where records count more than once.
+        vocabulary: V. used_vocabulary: tokens that occur at all: of 256 bytes perhaps 65.
+        engine, device: as `EngineSpec` has them. threads: the processor's, at most.
+    """
+
+    train_tokens: int
+    epoch_tokens: int
+    vocabulary: int
+    used_vocabulary: int
+    engine: str
+    device: str
+    threads: int
 
 
-_MOST_LEFT_OUT = 0.5
+Measure = Callable[[TrainConfig, Architecture, Sequence[int]], Mapping[int, float]]
+"""Returns the tokens a second that training takes with each number of threads."""
 
 
 def tokens_per_step(config: TrainConfig) -> int:
-    """Symbols that a step learns from."""
+    """Return the tokens of a batch."""
     assert config.batch is not None
     assert config.seq_len is not None
     return config.batch * config.seq_len
 
 
-def apply_default_time(config: TrainConfig, reasons: list[str]) -> TrainConfig:
-    """Return the configuration with a time budget, where it bounds the training by nothing."""
+def complete_time(config: TrainConfig, elapsed: float, reasons: list[str]) -> TrainConfig:
+    """Return the configuration with a time budget, unless something else bounds the training.
+
+    Args:
+        elapsed: seconds that are over.
+        reasons: a sentence for each choice is added to it, here and below.
+    """
     if config.time is None and config.steps is None and config.epochs is None:
         config = replace(config, time=DEFAULT_TIME)
-        reasons.append(f"time {seconds(DEFAULT_TIME)}: neither --time nor --epochs nor --steps was given")
+        reasons.append(f"time {seconds(DEFAULT_TIME)}: no time, epochs or steps were given")
+    if config.time is not None and elapsed > 0.3 * config.time:
+        reasons.append(f"{seconds(elapsed)} of {seconds(config.time)} went into reading the text")
     return config
 
 
-def complete_batch(config: TrainConfig, size: int, device: str, reasons: list[str]) -> TrainConfig:
-    """Batch and chunk length: as asked, else 16 rows of 64 symbols, fewer for a short text; a GPU takes 64."""
-    most = 16 if device == "cpu" else 64
+def complete_batch(config: TrainConfig, facts: Facts, reasons: list[str]) -> TrainConfig:
+    """Return the configuration with batch size and sequence length: 16 rows of 64 tokens, on a GPU 64 rows; fewer for a
+    short text.
+
+    Raises:
+        InputError: the text is too short for a batch.
+    """
+    size, max_batch = facts.epoch_tokens, 16 if facts.device == "cpu" else 64
     seq_len = config.seq_len or max(1, min(64, size // (config.batch or 4)))
-    batch = config.batch or max(1, min(most, size // (8 * seq_len)))
+    batch = config.batch or max(1, min(max_batch, size // (8 * seq_len)))
     if batch * seq_len > size:
         raise InputError(
-            f"the text to train on has {size:,} tokens, and --batch {batch} times --seq-len {seq_len}"
-            f" needs {batch * seq_len:,}; lower either"
+            f"the text to train on has {size:,} tokens, and {{batch}} {batch} times {{seq_len}} {seq_len}"
+            f" needs {batch * seq_len:,}; lower either",
+            ("batch", "seq_len"),
         )
-    if config.batch is None and batch < most:
-        reasons.append(f"batch {batch}: the text has only {size:,} symbols")
+    if config.batch is None and batch < max_batch:
+        reasons.append(f"batch {batch}: the text has only {size:,} tokens")
     return replace(config, batch=batch, seq_len=seq_len)
 
 
 def complete_hidden(
-    config: TrainConfig,
-    split: Dataset,
-    spec: EngineSpec,
-    elapsed: Callable[[], float],
-    reasons: list[str],
-    check: Callable[[], None],
+    config: TrainConfig, facts: Facts, measure: Measure, elapsed: Callable[[], float], reasons: list[str]
 ) -> TrainConfig:
-    """The largest layer whose weights the text and the time can fill, or instead of a large one two."""
-    sizes = SIZES if spec.device == "cpu" else [size for size in SIZES if size % CUDNN_MULTIPLE == 0]
-    used = int(np.unique(split.train.ids[: 1 << 20]).size)  # symbols that occur: of 256 bytes perhaps 65
+    """Return the configuration with the largest layer whose weights text and time can fill, or two in its place."""
+    if config.hidden is not None:
+        return config
+    sizes = [size for size in HIDDEN_SIZES if facts.device == "cpu" or size % CUDNN_MULTIPLE == 0]
 
-    def of_size(size: int, layers: int | None) -> TrainConfig:
-        return complete_model(replace(config, hidden=(size,), layers=layers), spec.device, [])
+    def with_size(size: int, layers: int | None) -> TrainConfig:
+        return complete_model(replace(config, hidden=(size,), layers=layers), facts, [])
 
-    def architecture(size: int, layers: int | None) -> Architecture:
-        """Weights of symbols that never occur are not learned."""
-        return replace(architecture_of(of_size(size, layers), split), vocabulary=used)
+    def trained(size: int, layers: int | None) -> int:
+        """Return how many weights are trained: not those of tokens that never occur."""
+        return architecture_of(with_size(size, layers), facts.used_vocabulary).num_parameters
 
-    def allowed(layers: int | None) -> list[int]:
-        most = WEIGHTS_PER_TOKEN * len(split.train)
-        return [size for size in sizes if architecture(size, layers).num_parameters <= most] or sizes[:1]
+    def fillable(layers: int | None) -> list[int]:
+        return [size for size in sizes if trained(size, layers) <= WEIGHTS_PER_TOKEN * facts.train_tokens] or sizes[:1]
 
-    layers, largest = config.layers, allowed(config.layers)[-1]
-    chosen, why = min(largest, MAX_UNTIMED_SIZE), f"the text has {len(split.train):,} symbols"
+    layers, largest = config.layers, fillable(config.layers)[-1]
+    hidden, why = min(largest, MAX_UNTIMED_HIDDEN), f"the text has {facts.train_tokens:,} tokens"
     if config.time is not None:
         reference = min(largest, 128 if config.time < 30 else 256)  # near to what will be chosen
-        model, count = of_size(reference, layers), config.threads or available_cpus()
-        speed = measure_throughput(architecture_of(model, split), model, split, spec, [count], check)[count]
-        there = architecture(reference, layers).num_parameters
-        left = 0.85 * (config.time - elapsed())
+        model, threads = with_size(reference, layers), config.threads or facts.threads
+        speed = measure(model, architecture_of(model, facts.vocabulary), [threads])[threads]
+        measured, left = trained(reference, layers), 0.85 * (config.time - elapsed())
 
-        def enough(size: int, layers: int | None) -> bool:
-            """Whether there is time to read enough; smaller layers run farther from the processor's limit."""
-            here = architecture(size, layers).num_parameters
-            read: float = left * speed * there / here * min(1.0, (here / there) ** 0.25)
-            return read >= TOKENS_PER_WEIGHT * here
+        def is_affordable(size: int, layers: int | None) -> bool:
+            weights = trained(size, layers)
+            slowdown = min(1.0, (weights / measured) ** 0.25)  # smaller layers are farther from the processor's limit
+            tokens: float = left * speed * measured / weights * slowdown
+            return tokens >= TOKENS_PER_WEIGHT * weights
 
         def best(layers: int | None) -> int:
-            return max(size for size in allowed(layers) if size == sizes[0] or enough(size, layers))
+            return max(size for size in fillable(layers) if size == sizes[0] or is_affordable(size, layers))
 
-        chosen = best(layers)
-        if layers is None and architecture(chosen, 1).num_layer_parameters >= TWO_LAYERS_FROM:
-            layers = 2
-            chosen = best(layers)
+        hidden = best(layers)
+        one_layer = architecture_of(with_size(hidden, 1), facts.used_vocabulary)
+        if layers is None and one_layer.num_layer_parameters >= TWO_LAYERS_FROM:
+            layers, hidden = 2, best(2)
             reasons.append("layers 2: one layer would be so large that two learn more in the same time")
-        if chosen < allowed(layers)[-1]:
-            why = f"what {seconds(config.time)} can teach at this machine's speed"
-    elif chosen == MAX_UNTIMED_SIZE:
-        why = "quick to train; name a size for more"
-    reasons.append(f"hidden {chosen}: {why}")
-    if spec.device != "cpu" and config.cell == "lstm":
+        if hidden < fillable(layers)[-1]:
+            why = f"as much as {seconds(config.time)} can train at this machine's speed"
+    elif hidden == MAX_UNTIMED_HIDDEN:
+        why = "quick to train; a larger one has to be asked for"
+    reasons.append(f"hidden {hidden}: {why}")
+    if facts.device != "cpu" and config.cell == "lstm":
         reasons.append(
-            f"hidden and embedding are multiples of {CUDNN_MULTIPLE}: with --precision float16 cuDNN then keeps an"
-            " LSTM's weights on the chip"
+            f"hidden and embedding are multiples of {CUDNN_MULTIPLE}: with precision float16 cuDNN then keeps an LSTM's"
+            " weights on the chip"
         )
-    return replace(config, hidden=(chosen,), layers=layers)
+    return replace(config, hidden=(hidden,), layers=layers)
 
 
-def complete_model(config: TrainConfig, device: str, reasons: list[str]) -> TrainConfig:
-    """Layers, embedding and learning rate, once hidden is known."""
+def complete_model(config: TrainConfig, facts: Facts, reasons: list[str]) -> TrainConfig:
+    """Return the configuration with layers, embedding size and learning rate; the hidden size is known."""
     assert config.hidden is not None
     hidden = config.hidden * (config.layers or 1) if len(config.hidden) == 1 else config.hidden
-    embedding = config.embedding or (min(128, max(16, hidden[0] // 2)) if device == "cpu" else CUDNN_MULTIPLE)
+    embedding = config.embedding or (min(128, max(16, hidden[0] // 2)) if facts.device == "cpu" else CUDNN_MULTIPLE)
     lr = config.lr
     if lr is None:
         lr = default_lr(config, max(hidden))
-        reasons.append(f"lr {lr:g}: for {config.optimizer}, {config.cell} and {max(hidden)} units")
+        reasons.append(f"lr {lr:g}: for {config.optimizer}, {config.cell} and hidden size {max(hidden)}")
     return replace(config, hidden=hidden, layers=len(hidden), embedding=embedding, lr=lr)
 
 
 def default_lr(config: TrainConfig, hidden: int) -> float:
-    """The highest learning rate that serves a cell of this size well, to two digits."""
+    """Return the highest peak learning rate that serves a cell of this hidden size well, to two digits."""
     if config.optimizer == "sgd":
         return 0.5
     if config.optimizer == "rmsprop":
@@ -165,31 +186,53 @@ def default_lr(config: TrainConfig, hidden: int) -> float:
     return float(f"{min(1e-2, scale / hidden):.2g}")
 
 
-def architecture_of(config: TrainConfig, split: Dataset) -> Architecture:
-    """Of a model whose sizes are decided."""
+def architecture_of(config: TrainConfig, vocabulary: int) -> Architecture:
+    """Return the sizes of a model that `complete_model` has completed."""
     assert config.hidden is not None
     assert config.embedding is not None
-    return Architecture(config.base_cell, split.tokenizer.size, config.hidden, config.embedding, config.activation)
+    return Architecture(config.base_cell, vocabulary, config.hidden, config.embedding, config.activation)
 
 
 def complete_dropout(config: TrainConfig, epochs: float, architecture: Architecture, reasons: list[str]) -> TrainConfig:
-    """Dropout, of units and of weights, as asked, else by how often the text will be read.
+    """Return the configuration with dropout of units and of recurrent weights, by the number of epochs.
 
-    Where most weights are the embedding's and the head's, as with Chinese, more units are left out, up to half as many
-    again: nothing else keeps those weights from learning the text by heart.
+    Where most weights are those of embedding and head, as with Chinese, there is more dropout of units, up to half as
+    much again: nothing else keeps those weights from overfitting.
     """
 
-    def left_out(name: str, free: float, more: float, factor: float = 1.0) -> float:
-        share = min(_MOST_LEFT_OUT, more * math.log2(max(1.0, epochs / free)))
-        share = round(20 * factor * share) / 20
-        if share:
-            reasons.append(f"{name} {share:g}: the text is read {epochs:.1f} times")
-        return share
+    def dropout(name: str, free_epochs: float, per_doubling: float, factor: float = 1.0) -> float:
+        amount = min(MAX_DROPOUT, per_doubling * math.log2(max(1.0, epochs / free_epochs)))
+        amount = round(20 * factor * amount) / 20
+        if amount:
+            reasons.append(f"{name} {amount:g}: for {epochs:.1f} epochs")
+        return amount
 
     if config.dropout is None:
-        symbols = 1 - architecture.num_layer_parameters / architecture.num_parameters
-        config = replace(config, dropout=left_out("dropout", *_DROPOUT, 1 + max(0.0, symbols - 0.5)))
+        outside = 1 - architecture.num_layer_parameters / architecture.num_parameters
+        config = replace(config, dropout=dropout("dropout", *DROPOUT, 1 + max(0.0, outside - 0.5)))
     if config.weight_drop is None:
         recurrent = CELLS[config.base_cell].recurrent_matmuls
-        config = replace(config, weight_drop=left_out("weight-drop", *_WEIGHT_DROP) if recurrent else 0.0)
+        config = replace(config, weight_drop=dropout("weight drop", *WEIGHT_DROP) if recurrent else 0.0)
     return config
+
+
+def thread_counts(config: TrainConfig, facts: Facts) -> list[int]:
+    """Return the numbers of threads to choose from: one and all, unless the options say."""
+    return [facts.threads] if config.threads or facts.device != "cpu" else sorted({1, facts.threads})
+
+
+def choose_threads(speeds: Mapping[int, float], engine: str) -> int:
+    """Return the number of threads to train with, by the speed of each."""
+    return max(speeds, key=lambda count: speeds[count] * (ONE_THREAD_ADVANTAGE[engine] if count == 1 else 1.0))
+
+
+def complete_intervals(config: TrainConfig, steps: int, evaluations: int) -> TrainConfig:
+    """Return the configuration with the last step, and the steps between evaluations, saves and samples."""
+    every = max(1, steps // evaluations)
+    return replace(
+        config,
+        steps=steps,
+        eval_every=every if config.eval_every is None else config.eval_every,
+        save_every=every if config.save_every is None else config.save_every,
+        sample_every=max(1, steps // 4) if config.sample_every is None else config.sample_every,
+    )

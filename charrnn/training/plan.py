@@ -1,8 +1,7 @@
-"""The plan: everything a run needs to know, decided once, before its first step.
+"""The plan: everything that a run needs, decided once, before its first step.
 
-What the user left open is filled in here from the text, the time there is and the speed of this
-machine, measured by a short calibration. The plan is stored in the run; `command` writes it as the
-command that repeats it.
+What the options leave open is completed from the text, the time and the speed of this machine. The plan is stored in
+every checkpoint; `repeat_command` is the command that repeats it.
 """
 
 import math
@@ -11,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+import numpy as np
+
 from charrnn.checkpoint.format import check_can_be_saved
 from charrnn.config.options import flag, variable
-from charrnn.config.params import Escaped, seconds
+from charrnn.config.params import Escaped
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import batch_loader
 from charrnn.dataset.dataset import Dataset
@@ -24,28 +25,31 @@ from charrnn.scoring.baselines import MAX_TRAIN, MAX_VAL, measure
 from charrnn.tokenizers.utf8 import head_bytes, tail_bytes
 from charrnn.training.autoconfig import (
     MAX_EPOCHS,
-    apply_default_time,
+    Facts,
     architecture_of,
+    choose_threads,
     complete_batch,
     complete_dropout,
     complete_hidden,
+    complete_intervals,
     complete_model,
+    complete_time,
+    thread_counts,
     tokens_per_step,
 )
-from charrnn.training.throughput import measure_throughput, plan_scoring, usable_seconds
+from charrnn.training.budget import plan_scoring, usable_seconds
+from charrnn.training.throughput import SpeedMeter
 
-BASELINE_SPEED = 40_000  # bytes of text that baselines learn from, for each second there is: 2 to 3 % of it
-UNTIMED_BASELINES = 2_000_000
+BASELINE_BYTES_PER_SECOND = 40_000
+"""Bytes that baselines learn from for each second of the time budget: 2 to 3 % of it."""
 
-_ONE_THREAD = {"native": 1.0, "torch": 1.15}  # how much faster more threads must be to be taken
-
+UNTIMED_BASELINE_BYTES = 2_000_000
 
 MAX_OPTIMIZER_TENSORS = {"adamw": 3, "adam": 3, "rmsprop": 2, "sgd": 1}
 """How many tensors of state an optimizer has for each weight, at most."""
 
-
-NOT_IN_A_PLAN = frozenset(("corpus", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "device"))
-"""Options that say where and how, not what."""
+UNPLANNED = frozenset(("corpus", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "device"))
+"""Options that say where and how to train, not what; they are no part of a plan."""
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,15 @@ class Plan:
     """A complete configuration, and what is expected of it.
 
     Attributes:
-        config: with nothing left open.
-        architecture: of the model.
-        exact_tokens: how many validation symbols the finished model is scored on.
-        eval_seconds: seconds for all evaluations while training, where there is a time budget.
-        final_eval_seconds: seconds for the exact figures and for saving, likewise.
-        has_step_limit: whether the user bounded the steps too, so that time to spare is not used.
-        chars_per_second: of training, as calibrated; 0.0 where the plan needed no calibration.
-        reasons: a sentence for each choice that was not the user's.
-        baselines: what simpler models make of the validation text, as `Baselines` has it; None: there is none.
+        config: nothing in it is left open.
+        architecture: the model's sizes.
+        exact_tokens: validation tokens that the finished model is scored on.
+        eval_seconds: of all evaluations while training. final_eval_seconds: of all that comes after the last step. Both
+            only where there is a time budget.
+        has_step_limit: whether the number of steps is bounded too, so that time to spare is not used.
+        chars_per_second: training speed in tokens a second, as measured; 0.0: it was not.
+        reasons: a sentence for each choice that the options left open.
+        baselines: bits per character of simpler models, as `Baselines` has them; None: no validation text.
     """
 
     config: TrainConfig
@@ -75,9 +79,10 @@ class Plan:
     baselines: dict[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` needs, and nothing that names a path or differs between equal runs."""
+        """Return what `from_json` reads. Its words are the file format's; no path is in it, and nothing that differs
+        between equal runs."""
         config = {
-            each.name: getattr(self.config, each.name) for each in fields(self.config) if each.name not in NOT_IN_A_PLAN
+            each.name: getattr(self.config, each.name) for each in fields(self.config) if each.name not in UNPLANNED
         }
         if self.config.val_file is not None:
             config["val"] = None
@@ -92,11 +97,11 @@ class Plan:
 
     @classmethod
     def from_json(cls, values: Any, architecture: Architecture, config: TrainConfig) -> "Plan":
-        """The plan of a run that goes on.
+        """Return the plan of a run that is resumed.
 
         Args:
-            values: what `to_json` gave. architecture: of the checkpoint.
-            config: the run's part of the command: paths, flags, and what may change on resuming.
+            values: what `to_json` returned. architecture: the checkpoint's.
+            config: the plan's configuration, with what the options change of it.
         """
         return cls(
             config,
@@ -110,18 +115,17 @@ class Plan:
 
     @property
     def memory(self) -> int:
-        """Bytes that training needs, roughly: weights, gradients and moments, and a chunk's activations."""
+        """Bytes that training needs, roughly: weights, gradients and moments, and the activations of a batch."""
         architecture = self.architecture
         units = sum(architecture.hidden) * (3 * architecture.num_gates + 2) + 3 * architecture.embedding
-        return 4 * (
-            4 * architecture.num_parameters + tokens_per_step(self.config) * (units + 3 * architecture.vocabulary)
-        )
+        per_token = units + 3 * architecture.vocabulary
+        return 4 * (4 * architecture.num_parameters + tokens_per_step(self.config) * per_token)
 
 
-def command(config: TrainConfig) -> str:
-    """The command that repeats a plan: every option that shapes the result, spelled out."""
+def repeat_command(config: TrainConfig) -> str:
+    """Return the command that repeats a plan: with every option that shapes the result."""
     variables, words = [], ["charrnn", "train", *config.corpus]
-    silent = NOT_IN_A_PLAN | {"time", "epochs"}
+    silent = UNPLANNED | {"time", "epochs"}
     for each in fields(config):
         value = getattr(config, each.name)
         if each.name in silent or value is None or (value == each.default and each.name != "cell"):
@@ -135,12 +139,21 @@ def command(config: TrainConfig) -> str:
     return shlex.join([*variables, *words])
 
 
+def _text(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, float) and float(short := f"{value:g}") == value:
+        return short
+    return str(value)
+
+
 def plan_fields(plan: Plan, dataset: Dataset, spec: EngineSpec) -> dict[str, Any]:
     """Return the fields of the `PlanEvent`."""
     config = plan.config
     assert config.steps is not None
+    loader = batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
     return {
-        "command": command(config),
+        "command": repeat_command(config),
         "cell": config.cell,
         "hidden": plan.architecture.hidden,
         "vocabulary": plan.architecture.vocabulary,
@@ -150,11 +163,7 @@ def plan_fields(plan: Plan, dataset: Dataset, spec: EngineSpec) -> dict[str, Any
         "seq_len": config.seq_len,
         "learning_rate": config.lr,
         "steps": config.steps,
-        "epochs": round(
-            config.steps
-            / batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed).steps_per_epoch,
-            3,
-        ),
+        "epochs": round(config.steps / loader.steps_per_epoch, 3),
         "time": config.time,
         "chars_per_second": plan.chars_per_second,
         "train_tokens": len(dataset.train),
@@ -170,80 +179,68 @@ def plan_fields(plan: Plan, dataset: Dataset, spec: EngineSpec) -> dict[str, Any
     }
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    if isinstance(value, float) and float(short := f"{value:g}") == value:
-        return short
-    return str(value)
-
-
 def make_plan(
     config: TrainConfig,
-    split: Dataset,
+    dataset: Dataset,
     *,
     spec: EngineSpec,
     elapsed: Callable[[], float],
     check: Callable[[], None] = lambda: None,
 ) -> Plan:
-    """Fill in what `config` leaves open.
+    """Complete what the options leave open. At most two models are measured, and thrown away.
 
     Args:
-        config: what the user asked for.
-        split: the corpus. spec: what trains.
-        elapsed: seconds since the command began.
-        check: called now and then; may raise to end the calibration.
+        config: the options. dataset: what to train on. spec: what trains.
+        elapsed: returns the seconds of the time budget that are over.
+        check: called now and then; may raise to end the planning.
 
     Raises:
-        InputError: the text is too short for the batch asked for.
+        InputError: the text is too short for a batch. UsageError: such a model could not be saved.
     """
     reasons: list[str] = []
-    baselines = _baselines(config, split, check)
-    config = apply_default_time(config, reasons)
-    if config.time is not None and elapsed() > 0.3 * config.time:
-        reasons.append(f"{seconds(elapsed())} of {seconds(config.time)} went into reading the text")
-    config = complete_batch(config, split.train.epoch_tokens, spec.device, reasons)
-    if config.hidden is None:
-        config = complete_hidden(config, split, spec, elapsed, reasons, check)
-    config = complete_model(config, spec.device, reasons)
-    architecture = architecture_of(config, split)
-    _check_can_be_saved(architecture, config, split)
-    epoch = batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed).steps_per_epoch
-    steps = config.steps or (math.ceil(config.epochs * epoch) if config.epochs else None)
-    scoring, speed = plan_scoring(architecture, config, split, spec), 0.0
-    has_step_limit = steps is not None
+    baselines = _baselines(config, dataset, check)
+    facts, meter = _facts(dataset, spec), SpeedMeter(dataset, spec, check)
+    config = complete_time(config, elapsed(), reasons)
+    config = complete_batch(config, facts, reasons)
+    config = complete_hidden(config, facts, meter.training, elapsed, reasons)
+    config = complete_model(config, facts, reasons)
+    architecture = architecture_of(config, facts.vocabulary)
+    _check_can_be_saved(architecture, config, dataset)
+
+    loader = batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
+    steps = config.steps or (math.ceil(config.epochs * loader.steps_per_epoch) if config.epochs else None)
+    has_step_limit, chars_per_second = steps is not None, 0.0
+    eval_tokens = min(len(dataset.val), config.eval_tokens)
+    speed = meter.scoring(architecture) if config.time is not None and eval_tokens else None
+    scoring = plan_scoring(config.time, eval_tokens, dataset.exact_tokens, speed)
     if (budget := config.time) is None:
         assert steps is not None
-        config = complete_dropout(config, steps / epoch, architecture, reasons)
+        config = complete_dropout(config, steps / loader.steps_per_epoch, architecture, reasons)
+        config = replace(config, threads=spec.threads)
     else:
-        most = steps or MAX_EPOCHS * epoch
+        max_steps = steps or MAX_EPOCHS * loader.steps_per_epoch
 
-        def affordable() -> int:
-            left = usable_seconds(budget, scoring.end) - elapsed() - scoring.eval_seconds - scoring.end
-            return max(1, int(left * speed / tokens_per_step(config)))
+        def affordable_steps() -> int:
+            reserved = scoring.eval_seconds + scoring.final_eval_seconds
+            left = usable_seconds(budget, scoring.final_eval_seconds) - elapsed() - reserved
+            return max(1, int(left * chars_per_second / tokens_per_step(config)))
 
-        config, speed = _threads(architecture, config, split, spec, check)
+        speeds = meter.training(config, architecture, thread_counts(config, facts))
+        threads = choose_threads(speeds, spec.engine)
+        config, chars_per_second = replace(config, threads=threads), speeds[threads]
+        epochs = min(affordable_steps(), max_steps) / loader.steps_per_epoch
         before = (config.dropout or 0, config.weight_drop or 0)
-        config = complete_dropout(config, min(affordable(), most) / epoch, architecture, reasons)
-        if (config.dropout, config.weight_drop) != before:  # which takes time
-            assert config.threads is not None
-            speed = measure_throughput(architecture, config, split, spec, [config.threads], check)[config.threads]
-        steps = affordable()
-        if steps > most and not has_step_limit:
-            reasons.append(f"steps {most}: a text so short is not worth more than {MAX_EPOCHS} epochs")
+        config = complete_dropout(config, epochs, architecture, reasons)
+        if (config.dropout, config.weight_drop) != before:  # drawing masks takes time
+            chars_per_second = meter.training(config, architecture, [threads])[threads]
+        steps = affordable_steps()
+        if steps > max_steps and not has_step_limit:
+            reasons.append(f"steps {max_steps}: more than {MAX_EPOCHS} epochs do not make a better model")
             has_step_limit = True
-        steps = min(steps, most)
-        if scoring.eval_tokens < min(len(split.val), config.eval_tokens):
+        steps = min(steps, max_steps)
+        if scoring.eval_tokens < eval_tokens:
             config = replace(config, eval_tokens=scoring.eval_tokens)
-    config = replace(config, threads=config.threads or spec.threads)
-    every = max(1, steps // scoring.evaluations)
-    config = replace(
-        config,
-        steps=steps,
-        eval_every=every if config.eval_every is None else config.eval_every,
-        save_every=every if config.save_every is None else config.save_every,
-        sample_every=max(1, steps // 4) if config.sample_every is None else config.sample_every,
-    )
+    config = complete_intervals(config, steps, scoring.evaluations)
     if spec.device == "cpu" and not has_core():
         reasons.append("engine torch: the compiled core, several times faster, was not built at installation")
     return Plan(
@@ -251,42 +248,40 @@ def make_plan(
         architecture,
         scoring.exact_tokens,
         scoring.eval_seconds,
-        scoring.end,
+        scoring.final_eval_seconds,
         has_step_limit,
-        speed,
+        chars_per_second,
         tuple(reasons),
         baselines,
     )
 
 
-def _check_can_be_saved(architecture: Architecture, config: TrainConfig, split: Dataset) -> None:
+def _facts(dataset: Dataset, spec: EngineSpec) -> Facts:
+    return Facts(
+        len(dataset.train),
+        dataset.train.epoch_tokens,
+        dataset.tokenizer.size,
+        int(np.unique(dataset.train.ids[: 1 << 20]).size),
+        spec.engine,
+        spec.device,
+        spec.threads,
+    )
+
+
+def _check_can_be_saved(architecture: Architecture, config: TrainConfig, dataset: Dataset) -> None:
     """Raise UsageError if a checkpoint of this model would exceed a limit of the format."""
     moments = len(architecture.shapes()) * MAX_OPTIMIZER_TENSORS[config.optimizer]
     count = architecture.num_layers + moments
     try:
-        check_can_be_saved(architecture, split.tokenizer, split.separator, training_tensors=count)
+        check_can_be_saved(architecture, dataset.tokenizer, dataset.separator, training_tensors=count)
     except ValueError as error:
         raise UsageError(f"a model with these options could not be saved: {error}") from None
 
 
-def _baselines(config: TrainConfig, split: Dataset, check: Callable[[], None]) -> dict[str, float] | None:
-    """On as much text as a small share of the time allows."""
-    limit = min(MAX_TRAIN, int(BASELINE_SPEED * config.time) if config.time else UNTIMED_BASELINES)
-    val = b"".join(split.val_texts)
-    found = measure(tail_bytes(split.train_end, limit), head_bytes(val, min(limit, MAX_VAL)), check)
-    return None if found is None else asdict(found)
-
-
-def _threads(
-    architecture: Architecture, config: TrainConfig, split: Dataset, spec: EngineSpec, check: Callable[[], None]
-) -> tuple[TrainConfig, float]:
-    """As many threads as pay, and the speed with them.
-
-    The steps of a small layer are so short that a second thread gains little, and one of torch's loses much
-    when another program wants the processor; the core's own threads give way.
-    """
-    counts = [spec.threads] if config.threads or spec.device != "cpu" else sorted({1, spec.threads})
-    speeds = measure_throughput(architecture, config, split, spec, counts, check)
-    one = _ONE_THREAD[spec.engine]
-    best = max(speeds, key=lambda count: speeds[count] * (one if count == 1 else 1.0))
-    return replace(config, threads=best), speeds[best]
+def _baselines(config: TrainConfig, dataset: Dataset, check: Callable[[], None]) -> dict[str, float] | None:
+    """Measure the baselines, on as much text as a small share of the time allows."""
+    budget = int(BASELINE_BYTES_PER_SECOND * config.time) if config.time else UNTIMED_BASELINE_BYTES
+    limit = min(MAX_TRAIN, budget)
+    val = b"".join(dataset.val_texts)
+    baselines = measure(tail_bytes(dataset.train_end, limit), head_bytes(val, min(limit, MAX_VAL)), check)
+    return None if baselines is None else asdict(baselines)

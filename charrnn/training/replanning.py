@@ -1,9 +1,9 @@
 """Decisions while training: to end in time and where the text ends, and whether a bad evaluation can be won back."""
 
+from charrnn.training.budget import usable_seconds
 from charrnn.training.plan import Plan
 from charrnn.training.resume import TrainerState
 from charrnn.training.schedule import ScheduleProgress, learning_rate
-from charrnn.training.throughput import usable_seconds
 
 MAX_ANNEALING_GAIN = 0.15
 """Nats per token by which the loss may fall while the learning rate decays from its peak to zero (Tiny Shakespeare:

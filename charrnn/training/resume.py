@@ -11,7 +11,7 @@ from charrnn.config.renamed import upgrade
 from charrnn.config.train import TrainConfig
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.runs.run_dir import RunDir
-from charrnn.training.plan import NOT_IN_A_PLAN, Plan
+from charrnn.training.plan import UNPLANNED, Plan
 from charrnn.training.schedule import ScheduleProgress
 
 FIXED = (
@@ -128,7 +128,7 @@ def resume_plan(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) 
     """
     old = stored_config(stored)
     changes: dict[str, Any] = {}
-    for name in sorted(given - NOT_IN_A_PLAN):
+    for name in sorted(given - UNPLANNED):
         before, after = getattr(old, name), getattr(config, name)
         if name == "val" and config.val_file is not None:
             continue  # the digest of the text has been compared
@@ -146,7 +146,7 @@ def resume_plan(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) 
     if "epochs" in changes and "steps" not in given:
         changes["steps"] = math.ceil(changes["epochs"] * int(stored.info["steps_per_epoch"]))
     sentences = [f"{name} {_shown(getattr(old, name))} -> {_shown(after)}" for name, after in changes.items()]
-    unplanned = {name: getattr(config, name) for name in NOT_IN_A_PLAN}
+    unplanned = {name: getattr(config, name) for name in UNPLANNED}
     if config.val_file is not None:
         unplanned["val"] = config.val
     return Plan.from_json(stored.info["plan"], stored.architecture, replace(old, **unplanned, **changes)), sentences

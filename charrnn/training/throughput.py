@@ -1,4 +1,4 @@
-"""How fast this machine is: measured on a model that is thrown away, before a plan is made."""
+"""How fast this machine trains and scores, measured before a plan is made, with models that are thrown away."""
 
 import math
 import time
@@ -8,121 +8,96 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.config.train import TrainConfig
-from charrnn.dataset.batches import batch_loader
+from charrnn.dataset.batches import BatchLoader, batch_loader
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.select import EngineSpec, inference_engine
 from charrnn.network.architecture import Architecture
 from charrnn.training.evaluation import VAL_STREAMS
 from charrnn.training.learner import Learner
-from charrnn.training.temperature import FIT_TOKENS, MAX_FITS
 
-EVALUATIONS = 20
-"""Evaluations in a run, where the user does not say."""
+TRAINING_SECONDS, TRAINING_SHARE = 0.5, 0.01
+"""Seconds of training steps measured for each number of threads; of a short run this share of its time."""
 
+TURN = 3
+"""Steps after which the next number of threads is measured."""
 
-_EVAL_SHARE = 0.03  # of the time, for all evaluations while training
+MAX_TURN_STEPS = 200
+"""Steps measured for each number of threads, at most."""
 
-
-_EXACT_SHARE = 0.10  # of the time, for the exact figures of the finished model
-
-
-_ENOUGH = 20_000  # symbols of an evaluation, where there is the time
-
-
-_CALIBRATION, _CALIBRATION_SHARE = 0.5, 0.01  # seconds of steps for each number of threads, or less in short runs
-
-
-_TURN = 3  # steps
-
-
-_SCORING = 0.1  # seconds of scoring, to know how long it takes
-
-
-_SAVING = 0.3  # seconds at the end of a run
-
-
-def measure_throughput(
-    architecture: Architecture,
-    config: TrainConfig,
-    split: Dataset,
-    spec: EngineSpec,
-    threads: Sequence[int],
-    check: Callable[[], None] = lambda: None,
-) -> dict[int, float]:
-    """Symbols a second that training reads here with each number of threads, measured on a learner that is
-    thrown away. They take turns, so that a busy machine is equally unfair to all."""
-    learner = Learner(architecture, config, spec)
-    rows = batch_loader(split, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
-    took: dict[int, list[float]] = {count: [] for count in threads}
-    begin, step = time.monotonic(), 0
-    most, enough = 200 * len(threads), min(_CALIBRATION, _CALIBRATION_SHARE * (config.time or math.inf))
-    while step < most:
-        for count in threads:
-            learner.set_num_threads(count)
-            for _ in range(_TURN):
-                check()
-                before = time.monotonic()
-                learner.step(rows.batch(step, 2 * most), step, 1e-6)
-                took[count].append(time.monotonic() - before)
-                step += 1
-            before = time.monotonic()
-            learner.synchronize()  # a GPU is still at work on what it was given
-            waited = (time.monotonic() - before) / _TURN
-            took[count][-_TURN:] = [each + waited for each in took[count][-_TURN:]]
-        if step >= 2 * _TURN * len(threads) and time.monotonic() - begin > enough * len(threads):
-            break
-    usual = {count: float(np.quantile(times[1:], 0.25)) for count, times in took.items()}  # a slow moment passes
-    return {count: rows.batch_size * rows.seq_len / each for count, each in usual.items()}
-
-
-def usable_seconds(budget: float, end: float) -> float:
-    """Of the seconds that a run may take, those that are planned for; its end, of which less is known, takes about
-    `end` of them."""
-    return budget - min(0.02 * budget, 0.5 + 0.3 * end)
+SCORING_SECONDS = 0.1
+"""Seconds of scoring that are measured."""
 
 
 @dataclass(frozen=True)
-class ScoringPlan:
-    """How the validation text is scored, and the seconds that takes."""
+class ScoringSpeed:
+    """Tokens scored a second: of one text alone, and of `VAL_STREAMS` pieces side by side."""
 
-    evaluations: int
-    eval_tokens: int
-    eval_seconds: float
-    exact_tokens: int
-    end: float
+    alone: float
+    streams: float
 
 
-def plan_scoring(architecture: Architecture, config: TrainConfig, split: Dataset, spec: EngineSpec) -> ScoringPlan:
-    """As much scoring as its share of the time allows.
+class SpeedMeter:
+    """Measures the speed of models with a dataset.
 
-    While training rather few evaluations than ones that see too little to tell a better model.
+    Args:
+        dataset: what they train on. spec: what runs them.
+        check: called now and then; may raise to end the measurement.
     """
-    most = min(len(split.val), config.eval_tokens)
-    if config.time is None or not most:
-        return ScoringPlan(EVALUATIONS, most, 0.0, split.exact_tokens, _SAVING)
-    weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
-    engine = inference_engine(spec.for_scoring(architecture.cell), architecture, weights)
 
-    def rate(rows: int, length: int) -> float:
-        ids = np.zeros((rows, length), np.int64)
-        took: list[float] = []
-        while len(took) < 3 or (len(took) < 30 and sum(took) < _SCORING):
+    def __init__(self, dataset: Dataset, spec: EngineSpec, check: Callable[[], None] = lambda: None) -> None:
+        self.dataset, self.spec, self.check = dataset, spec, check
+        self._learner: Learner | None = None
+
+    def training(self, config: TrainConfig, architecture: Architecture, threads: Sequence[int]) -> dict[int, float]:
+        """Return the tokens a second that training takes with each number of threads.
+
+        They take turns, so that a busy machine is equally unfair to all. A model of the same sizes is used again.
+
+        Args:
+            config: complete but for what does not change the speed.
+        """
+        learner = self._learner
+        if learner is None or (learner.architecture, learner.config.batch) != (architecture, config.batch):
+            learner = self._learner = Learner(architecture, config, self.spec)
+        learner.config = config
+        loader = batch_loader(self.dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
+        seconds: dict[int, list[float]] = {count: [] for count in threads}
+        max_steps = MAX_TURN_STEPS * len(threads)
+        enough = len(threads) * min(TRAINING_SECONDS, TRAINING_SHARE * (config.time or math.inf))
+        begin, step = time.monotonic(), 0
+        while step < max_steps and (step < 2 * TURN * len(threads) or time.monotonic() - begin <= enough):
+            for count in threads:
+                learner.set_num_threads(count)
+                seconds[count] += self._turn(learner, loader, step, 2 * max_steps)
+                step += TURN
+        usual = {count: float(np.quantile(each[1:], 0.25)) for count, each in seconds.items()}  # without slow moments
+        return {count: loader.batch_size * loader.seq_len / each for count, each in usual.items()}
+
+    def _turn(self, learner: Learner, loader: BatchLoader, first: int, steps: int) -> list[float]:
+        """Take some steps, with a learning rate that changes next to nothing; return the seconds of each."""
+        seconds = []
+        for step in range(first, first + TURN):
+            self.check()
             begin = time.monotonic()
-            engine.score(ids, engine.zero_state(rows))
-            took.append(time.monotonic() - begin)
-        return rows * length / max(1e-6, float(np.median(took[1:])))
+            learner.step(loader.batch(step, steps), step, 1e-6)
+            seconds.append(time.monotonic() - begin)
+        begin = time.monotonic()
+        learner.synchronize()  # a GPU is still at work
+        waited = (time.monotonic() - begin) / TURN
+        return [each + waited for each in seconds]
 
-    alone, together = rate(1, 512), rate(VAL_STREAMS, 32)
-    seen = int(_EVAL_SHARE * config.time * together)
-    evaluations = max(4, min(EVALUATIONS, seen // min(most, _ENOUGH)))
-    eval_tokens = max(1, min(most, seen // evaluations))
-    each = 1 / alone + 1 / together  # carried, then in windows
-    exact_tokens = max(1, min(split.exact_tokens, int(_EXACT_SHARE * config.time / each)))
-    fitting = MAX_FITS * min(eval_tokens, FIT_TOKENS) / together
-    return ScoringPlan(
-        evaluations,
-        eval_tokens,
-        evaluations * eval_tokens / together,
-        exact_tokens,
-        fitting + exact_tokens * each + _SAVING,
-    )
+    def scoring(self, architecture: Architecture) -> ScoringSpeed:
+        """Return how fast a model of these sizes scores."""
+        weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
+        engine = inference_engine(self.spec.for_scoring(architecture.cell), architecture, weights)
+
+        def speed(rows: int, length: int) -> float:
+            ids = np.zeros((rows, length), np.int64)
+            seconds: list[float] = []
+            while len(seconds) < 3 or (len(seconds) < 30 and sum(seconds) < SCORING_SECONDS):
+                begin = time.monotonic()
+                engine.score(ids, engine.zero_state(rows))
+                seconds.append(time.monotonic() - begin)
+            return rows * length / max(1e-6, float(np.median(seconds[1:])))
+
+        return ScoringSpeed(speed(1, 512), speed(VAL_STREAMS, 32))

@@ -4,6 +4,7 @@ What is due at a step is done before the step is taken, and is noted in the chec
 and resumed gives what it would have given without a stop, to the last bit.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ from charrnn.training.plan import Plan, plan_fields
 from charrnn.training.replanning import StepTimer, expected_annealing_gain, needs_realignment, replan
 from charrnn.training.resume import TrainerState
 from charrnn.training.samples import draw_sample
+from charrnn.training.saving import CheckpointWriter
 from charrnn.training.schedule import ScheduleProgress, learning_rate
 from charrnn.training.signals import Cancelled, SignalHandler
 from charrnn.training.temperature import FIT_TOKENS, fit_temperature, scale_head
@@ -71,11 +73,19 @@ class Trainer:
         world: World | None = None,
     ) -> None:
         self.plan, self.dataset, self.run_dir, self.spec, self.signals = plan, dataset, run_dir, spec, signals
-        self.corpus_sha256, self.emit, self.elapsed = corpus_sha256, emit, elapsed
+        self.emit, self.elapsed = emit, elapsed
         config = plan.config
         assert config.steps is not None
         self.learner = Learner(plan.architecture, config, spec, world or SingleProcess())
         self.loader = batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
+        self.writer = CheckpointWriter(
+            plan,
+            dataset,
+            run_dir,
+            corpus_sha256=corpus_sha256,
+            engine=self.learner.engine,
+            steps_per_epoch=self.loader.steps_per_epoch,
+        )
         self.state = TrainerState(ScheduleProgress(config.steps), config.steps)
         self.timer = StepTimer()
         if resumed is None:
@@ -123,20 +133,21 @@ class Trainer:
                 if state.last_sample != state.step and self._is_due(config.sample_every) and not is_last:
                     self._sample()
                 if state.step == 0 or self._is_due(config.save_every):
-                    self._save(self._save_last, is_needed=state.step == 0)
+                    self._save(self._save_state, is_needed=state.step == 0)
                 self.signals.check()
                 if not self._is_finished():
                     self._step()
-            self._save_last()
+            self._save_state()
             return self._finish()
         except Cancelled:
-            self._save_last()
+            self._save_state()
             assert self.signals.signal is not None
             raise Interrupted(f"stopped after step {state.step:,}", self.signals.signal) from None
         except NonFiniteError as error:
             folder = quote(self.run_dir.folder)
             saved = f"the last good checkpoint is in {folder}" if self.run_dir.exists else "nothing is saved"
-            raise NonFiniteError(f"{error}; {saved}; a lower --lr or --clip may help") from None
+            text = f"{error.text}; {saved}; a lower {{lr}} or {{clip}} may help"
+            raise NonFiniteError(text, ("lr", "clip")) from None
 
     def _is_finished(self) -> bool:
         """Return whether nothing is left but the exact evaluation."""
@@ -187,7 +198,8 @@ class Trainer:
         values = {**metrics(score), "best": loss < best}
         state.last_eval, is_last = state.step, state.step >= state.schedule.steps
         if loss < best:
-            if self._save(lambda: self._save_model(weights, {"validation": values}), is_needed=is_last):
+            save = functools.partial(self.writer.save_model, weights, state.step, {"validation": values})
+            if self._save(save, is_needed=is_last):
                 state.best, state.best_step, state.evals_beyond_recovery = loss, state.step, 0
         elif loss > best + expected_annealing_gain(config.schedule, state.schedule.progress(state.step)):
             state.evals_beyond_recovery += 1
@@ -235,7 +247,7 @@ class Trainer:
             values = evaluate_exact(self._engine(weights), dataset, self.plan.exact_tokens, config.errors, self._check)
         else:
             weights = self.learner.weights()
-        self._save_model(weights, values, step=step, epoch=self._epoch(step), **fitted)
+        self.writer.save_model(weights, step, values, **fitted)
         return self._emit(
             DoneEvent,
             **values,
@@ -257,41 +269,16 @@ class Trainer:
             return False
         return True
 
-    def _save_model(self, weights: Mapping[str, Any], values: Mapping[str, Any], **info: Any) -> None:
-        """Write the best model so far."""
-        info = {**self._info(), "metrics": dict(values), **info}
-        tokenizer, separator = self.dataset.tokenizer, self.dataset.separator
-        model = Checkpoint(self.plan.architecture, tokenizer, dict(weights), info, separator=separator)
-        self.run_dir.save_model(model)
-
-    def _save_last(self) -> None:
+    def _save_state(self) -> None:
         """Write what resuming needs."""
-        weights, tensors = self.learner.weights(), self.learner.state_dict()
-        info, dataset = self._info(progress=self.state.to_json()), self.dataset
-        tokenizer, separator = dataset.tokenizer, dataset.separator
-        self.run_dir.save_last(Checkpoint(self.plan.architecture, tokenizer, weights, info, tensors, separator))
+        self.writer.save_state(self.learner, self.state)
         self._emit(SaveEvent, path=str(self.run_dir.last))
-
-    def _info(self, **info: Any) -> dict[str, Any]:
-        step = self.state.step
-        return {
-            "step": step,
-            "epoch": self._epoch(step),
-            "steps_per_epoch": self.loader.steps_per_epoch,
-            "corpus_sha256": self.corpus_sha256,
-            "engine": self.learner.engine,
-            "plan": self.plan.to_json(),
-            **info,
-        }
 
     def _emit(self, kind: type[Kind], **values: Any) -> Kind:
         step = self.state.step
-        event = kind(step=step, epoch=self._epoch(step), seconds=round(self.elapsed(), 3), **values)
+        event = kind(step=step, epoch=self.writer.epoch(step), seconds=round(self.elapsed(), 3), **values)
         self.emit(event)
         return event
-
-    def _epoch(self, step: int) -> float:
-        return round(step / self.loader.steps_per_epoch, 4)
 
     def _engine(self, weights: Mapping[str, Any]) -> InferenceEngine:
         return inference_engine(self.spec.for_scoring(self.plan.architecture.cell), self.plan.architecture, weights)

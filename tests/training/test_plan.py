@@ -3,6 +3,7 @@
 import json
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,20 @@ from charrnn.config.train import DEFAULT_TIME, TrainConfig
 from charrnn.dataset.dataset import Dataset
 from charrnn.errors import InputError, UsageError
 from charrnn.network.architecture import Architecture
-from charrnn.training import autoconfig as recipe
-from charrnn.training import plan as planning
-from charrnn.training import throughput as calibration
-from charrnn.training.autoconfig import MAX_EPOCHS, tokens_per_step
-from charrnn.training.learner import training_spec
-from charrnn.training.plan import NOT_IN_A_PLAN, Plan, command, make_plan, plan_fields
+from charrnn.training.autoconfig import (
+    MAX_EPOCHS,
+    Facts,
+    architecture_of,
+    choose_threads,
+    complete_batch,
+    complete_hidden,
+    complete_model,
+    complete_time,
+    tokens_per_step,
+)
+from charrnn.training.learner import Learner, training_spec
+from charrnn.training.plan import UNPLANNED, Plan, make_plan, plan_fields, repeat_command
+from charrnn.training.throughput import ScoringSpeed, SpeedMeter
 from charrnn.training.trainer import Trainer
 from tests.trainings import TEXT, arguments, snapshot, split_of, tensors
 
@@ -32,10 +41,10 @@ SPLIT, LONG = split_of(TEXT * 40), split_of(TEXT * 30_000)
 
 @pytest.fixture
 def speed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Symbols a second of a machine that is calibrated in no time; for a layer of any size."""
+    """Tokens a second of a machine that is measured in no time; for a layer of any size."""
     speeds = [100_000.0]
-    for module in (planning, recipe):
-        monkeypatch.setattr(module, "measure_throughput", lambda *args: dict.fromkeys(args[4], speeds[0]))
+    monkeypatch.setattr(SpeedMeter, "training", lambda self, *args: dict.fromkeys(args[2], speeds[0]))
+    monkeypatch.setattr(SpeedMeter, "scoring", lambda self, architecture: ScoringSpeed(50_000.0, 200_000.0))
     return speeds
 
 
@@ -73,8 +82,8 @@ ASKED: list[dict[str, Any]] = [
 def test_the_command_repeats_the_plan(asked: dict[str, Any], speed: list[float]) -> None:
     """Nothing in it is left to a second plan; read back, it means the same to the last digit."""
     plan = plan_of(**asked)
-    again = read_back(command(plan.config))
-    shaping = {each.name for each in fields(TrainConfig)} - NOT_IN_A_PLAN - {"time", "epochs"}
+    again = read_back(repeat_command(plan.config))
+    shaping = {each.name for each in fields(TrainConfig)} - UNPLANNED - {"time", "epochs"}
     assert {name: getattr(again, name) for name in shaping} == {name: getattr(plan.config, name) for name in shaping}
     assert again.time is None
     assert again.epochs is None
@@ -111,7 +120,7 @@ def test_a_plan_survives_being_stored(speed: list[float]) -> None:
 @pytest.mark.parametrize("elapsed", [0.0, 7.0])
 @pytest.mark.parametrize("pace", [1e3, 1e5, 1e7])
 def test_the_steps_fit_the_time(pace: float, elapsed: float, speed: list[float]) -> None:
-    """Training, looking and closing come to the time given, and to little less."""
+    """Training, evaluations and the end take the time budget, and little less."""
     speed[0] = pace
     plan = plan_of(LONG, elapsed, time=20.0, hidden=(16,))
     assert plan.config.steps is not None
@@ -139,7 +148,7 @@ def test_of_time_and_steps_the_lesser_holds(speed: list[float]) -> None:
     assert short.config.steps == len(SPLIT.train) // tokens_per_step(short.config)
 
 
-def test_a_text_that_is_read_often_is_learnt_with_dropout(speed: list[float]) -> None:
+def test_many_epochs_have_dropout(speed: list[float]) -> None:
     def dropout(**options: Any) -> float | None:
         return plan_of(hidden=(16,), **options).config.dropout
 
@@ -160,7 +169,7 @@ def test_a_text_that_is_read_often_is_learnt_with_dropout(speed: list[float]) ->
     assert dropout(time=300.0) == dropout(steps=plan_of(hidden=(16,), time=300.0).config.steps)
 
 
-def test_many_symbols_are_learnt_with_more_dropout() -> None:
+def test_a_large_vocabulary_has_more_dropout() -> None:
     """Most of such a model's weights are theirs, and weight drop leaves those alone."""
     many = split_of("".join(chr(0x4E00 + n * n % 1999) for n in range(10_000)).encode())
     few, more = (plan_of(split, hidden=(16,), epochs=8.0).config for split in (SPLIT, many))
@@ -230,7 +239,7 @@ def test_in_10_a_short_text_is_planned_for(size: int) -> None:
 )
 def test_in_10_a_text_too_short_is_refused(asked: dict[str, int], needed: str) -> None:
     """IN-10: what there is, what is needed, and what to lower."""
-    with pytest.raises(InputError, match=f"has 270 tokens, and --batch .* needs {needed}; lower either"):
+    with pytest.raises(InputError, match=f"has 270 tokens, and batch .* times seq_len .* needs {needed}; lower either"):
         plan_of(split_of(TEXT), steps=1, **asked)
 
 
@@ -248,19 +257,80 @@ def test_memory_grows_with_the_model() -> None:
 
 
 @pytest.mark.serial
-def test_calibration_measures_and_can_be_ended() -> None:
+def test_speed_is_measured_and_that_can_be_ended() -> None:
     config = plan_of(steps=1, hidden=(8,)).config
     architecture = Architecture("gru", SPLIT.tokenizer.size, (8,), 16)
     spec = training_spec(config, device="cpu")
-    speeds = calibration.measure_throughput(architecture, config, SPLIT, spec, [1, 2])
+    meter = SpeedMeter(SPLIT, spec)
+    speeds = meter.training(config, architecture, [1, 2])
     assert set(speeds) == {1, 2}
     assert all(100 < speed < 1e9 for speed in speeds.values())
+    scoring = meter.scoring(architecture)
+    assert 100 < scoring.alone < 1e9
+    assert 100 < scoring.streams < 1e9
 
     def enough() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        calibration.measure_throughput(architecture, config, SPLIT, spec, [1], enough)
+        SpeedMeter(SPLIT, spec, enough).training(config, architecture, [1])
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("options", [{}, {"hidden": (16,)}, {"hidden": (16,), "dropout": 0.1}], ids=str)
+def test_a_plan_measures_two_models_at_most(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Architecture] = []
+
+    class Counted(Learner):
+        def __init__(self, architecture: Architecture, *args: Any) -> None:
+            made.append(architecture)
+            super().__init__(architecture, *args)
+
+    monkeypatch.setattr("charrnn.training.throughput.Learner", Counted)
+    plan = plan_of(time=5.0, **options)
+    assert 1 <= len(made) <= (1 if options else 2)
+    assert made[-1] == plan.architecture
+    assert plan.config.dropout
+
+
+def test_nothing_is_measured_without_a_time_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("training", "scoring"):
+        monkeypatch.setattr(SpeedMeter, name, None)
+    assert plan_of(epochs=2.0).chars_per_second == 0
+
+
+def test_the_facts_of_a_text_and_a_machine_are_all_that_options_are_completed_from() -> None:
+    """`autoconfig` reads no text and runs no model."""
+    facts = Facts(1_000_000, 1_000_000, 256, 65, "native", "cpu", threads=4)
+    reasons: list[str] = []
+    config = complete_time(TrainConfig(), 1.0, reasons)
+    config = complete_batch(config, facts, reasons)
+    measured: list[tuple[Architecture, list[int]]] = []
+
+    def measure(config: TrainConfig, architecture: Architecture, threads: Sequence[int]) -> dict[int, float]:
+        measured.append((architecture, list(threads)))
+        return dict.fromkeys(threads, 1e5)
+
+    config = complete_hidden(config, facts, measure, lambda: 1.0, reasons)
+    config = complete_model(config, facts, reasons)
+    assert [threads for _, threads in measured] == [[4]]
+    assert measured[0][0].vocabulary == 256
+    assert architecture_of(config, 256).hidden == config.hidden
+    assert [reason.partition(" ")[0] for reason in reasons] == ["time", "layers", "hidden", "lr"]
+
+
+@pytest.mark.parametrize(
+    ("speeds", "engine", "count"),
+    [
+        ({1: 100.0, 4: 101.0}, "native", 4),
+        ({1: 100.0, 4: 101.0}, "torch", 1),
+        ({1: 100.0, 4: 120.0}, "torch", 4),
+        ({1: 100.0, 4: 90.0}, "native", 1),
+        ({3: 5.0}, "torch", 3),
+    ],
+)
+def test_threads_are_chosen_by_speed(speeds: dict[int, float], engine: str, count: int) -> None:
+    assert choose_threads(speeds, engine) == count
 
 
 # --- from the command line -------------------------------------------------------------------------

@@ -1,0 +1,70 @@
+"""The checkpoints of a run: the best model, and what resuming needs."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from charrnn.checkpoint.format import Checkpoint
+from charrnn.dataset.dataset import Dataset
+from charrnn.engines.base import Array
+from charrnn.runs.run_dir import RunDir
+from charrnn.training.learner import Learner
+from charrnn.training.plan import Plan
+from charrnn.training.resume import TrainerState
+
+
+class CheckpointWriter:
+    """Writes the checkpoints of one run.
+
+    Args:
+        plan: of the run. dataset: its text. run_dir: its folder.
+        corpus_sha256: the digest of the text. engine: what trains.
+        steps_per_epoch: steps of one pass over the text.
+    """
+
+    def __init__(
+        self, plan: Plan, dataset: Dataset, run_dir: RunDir, *, corpus_sha256: str, engine: str, steps_per_epoch: int
+    ) -> None:
+        self.plan, self.dataset, self.run_dir = plan, dataset, run_dir
+        self.corpus_sha256, self.engine, self.steps_per_epoch = corpus_sha256, engine, steps_per_epoch
+
+    def epoch(self, step: int) -> float:
+        """Return the passes over the text until a step."""
+        return round(step / self.steps_per_epoch, 4)
+
+    def save_model(self, weights: Mapping[str, Array], step: int, figures: Mapping[str, Any], **info: Any) -> None:
+        """Write the best model so far.
+
+        Args:
+            weights: the model's. step: at which it was trained.
+            figures: of its evaluation. info: what else its file says about its training; plain JSON.
+
+        Raises:
+            OutputError: the file cannot be written. NonFiniteError: a weight is not finite.
+        """
+        dataset, info = self.dataset, {**self._info(step), "metrics": dict(figures), **info}
+        model = Checkpoint(self.plan.architecture, dataset.tokenizer, dict(weights), info, separator=dataset.separator)
+        self.run_dir.save_model(model)
+
+    def save_state(self, learner: Learner, state: TrainerState) -> None:
+        """Write what resuming needs. Raise as `save_model`."""
+        dataset, info = self.dataset, {**self._info(state.step), "progress": state.to_json()}
+        self.run_dir.save_last(
+            Checkpoint(
+                self.plan.architecture,
+                dataset.tokenizer,
+                learner.weights(),
+                info,
+                learner.state_dict(),
+                dataset.separator,
+            )
+        )
+
+    def _info(self, step: int) -> dict[str, Any]:
+        return {
+            "step": step,
+            "epoch": self.epoch(step),
+            "steps_per_epoch": self.steps_per_epoch,
+            "corpus_sha256": self.corpus_sha256,
+            "engine": self.engine,
+            "plan": self.plan.to_json(),
+        }
