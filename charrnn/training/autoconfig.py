@@ -1,6 +1,6 @@
 """What options are where they are left open, by arithmetic alone: from the text, the time and the machine's speed.
 
-The figures were found by measurement: see benchmarks/RESULTS.md.
+The numbers were found by measurement: see benchmarks/RESULTS.md.
 """
 
 import math

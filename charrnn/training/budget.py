@@ -11,7 +11,7 @@ EVALUATIONS = 20
 MIN_EVALUATIONS = 4
 
 EVAL_SHARE, EXACT_SHARE = 0.03, 0.10
-"""Of the time: for all evaluations while training, and for the exact figures of the finished model."""
+"""Of the time: for all evaluations while training, and for the exact evaluation of the finished model."""
 
 ENOUGH_EVAL_TOKENS = 20_000
 """Tokens that tell two models apart: rather fewer evaluations than smaller ones."""

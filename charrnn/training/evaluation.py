@@ -35,7 +35,7 @@ def evaluate_streams(engine: InferenceEngine, dataset: Dataset, limit: int, chec
 
 
 def evaluate_exact(engine: InferenceEngine, dataset: Dataset, tokens: int, errors: str, check: Check) -> dict[str, Any]:
-    """Return the figures of a finished model, which `charrnn eval` gives too, named as the fields of `DoneEvent`.
+    """Return the metrics of a finished model, as `charrnn eval` has them, named as the fields of `DoneEvent`.
 
     Args:
         tokens: how many tokens at the start of the validation text are scored.
@@ -58,7 +58,7 @@ def evaluate_exact(engine: InferenceEngine, dataset: Dataset, tokens: int, error
 
 
 def metrics(score: Score) -> dict[str, Any]:
-    """Return the figures of a score, named as the fields of `EvalEvent`."""
+    """Return the metrics of a score, named as the fields of `EvalEvent`."""
     return {
         "nats": score.nats,
         "tokens": score.tokens,

@@ -31,17 +31,17 @@ class CheckpointWriter:
         """Return the passes over the text until a step."""
         return round(step / self.steps_per_epoch, 4)
 
-    def save_model(self, weights: Mapping[str, Array], step: int, figures: Mapping[str, Any], **info: Any) -> None:
+    def save_model(self, weights: Mapping[str, Array], step: int, metrics: Mapping[str, Any], **info: Any) -> None:
         """Write the best model so far.
 
         Args:
             weights: the model's. step: at which it was trained.
-            figures: of its evaluation. info: what else its file says about its training; plain JSON.
+            metrics: of its evaluation. info: what else its file says about its training; plain JSON.
 
         Raises:
             OutputError: the file cannot be written. NonFiniteError: a weight is not finite.
         """
-        dataset, info = self.dataset, {**self._info(step), "metrics": dict(figures), **info}
+        dataset, info = self.dataset, {**self._info(step), "metrics": dict(metrics), **info}
         model = Checkpoint(self.plan.architecture, dataset.tokenizer, dict(weights), info, separator=dataset.separator)
         self.run_dir.save_model(model)
 

@@ -103,7 +103,7 @@ class TrainingSession:
         """Train to the end.
 
         Returns:
-            The figures of the finished model, and its path.
+            The metrics of the finished model, and its path.
 
         Raises:
             UsageError: an option cannot be used. InputError: the text cannot be used.
