@@ -150,25 +150,21 @@ class NativeSampler:
         weakref.finalize(self, self._core.charrnn_sampler_free, self._sampler)
         texts = request.num_texts
         capacity = max(1 << 14, 16 * (request.batch_size if texts is None else min(request.batch_size, texts)))
-        self._with_nats = request.with_nats
-        self._tokens = SampledTokens(
-            np.empty(capacity, np.int64),
-            np.empty(capacity, np.int32),
-            np.full(capacity, np.nan),
-            np.empty(capacity, np.bool_),
-        )
+        self._texts, self._ids = np.empty(capacity, np.int64), np.empty(capacity, np.int32)
+        self._nats = np.empty(capacity, np.float64) if request.with_nats else None
+        self._last = np.empty(capacity, np.bool_)
 
     def advance(self, seconds: float) -> SampledTokens:
         """See `Sampler`."""
         with self._lock:
-            texts, ids, nats, last = (array.ctypes.data for array in self._tokens)
             count = self._core.charrnn_sampler_advance(
-                self._sampler, int(seconds * 1e9), len(self._tokens.ids), texts, ids,
-                nats if self._with_nats else None, last,
+                self._sampler, int(seconds * 1e9), len(self._ids), self._texts.ctypes.data, self._ids.ctypes.data,
+                None if self._nats is None else self._nats.ctypes.data, self._last.ctypes.data,
             )  # fmt: skip
             if count < 0:
                 raise NonFiniteError
-            return SampledTokens(*(array[:count].copy() for array in self._tokens))
+            nats = np.broadcast_to(np.nan, count) if self._nats is None else self._nats[:count].copy()
+            return SampledTokens(self._texts[:count].copy(), self._ids[:count].copy(), nats, self._last[:count].copy())
 
     def finish(self, text: int) -> None:
         """See `Sampler`."""
