@@ -1,4 +1,4 @@
-"""`charrnn corpora`: the corpora known by name; `get` fetches one, `show` tells more of it."""
+"""`charrnn corpora`: list the corpora known by name, show cards of some, or `get` one."""
 
 import difflib
 import os
@@ -15,12 +15,12 @@ from charrnn.console.tables import print_table
 from charrnn.corpus.catalog import DEFAULT, Recipe, catalog
 from charrnn.errors import UsageError
 
-_LINES = 8
-"""Of a corpus that are shown."""
+_PREVIEW_LINES = 8
+"""Lines of a corpus that its card shows."""
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
-    """Returns the exit code. Raises CharRNNError for the user's faults."""
+    """Run the command; return the exit code. Raises CharRNNError for the user's faults."""
     config, _ = merge(CorporaConfig, flags, os.environ)
     match config.name:
         case ():
@@ -39,6 +39,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
 
 
 def _named(name: str) -> Recipe:
+    """Return the corpus of that name. Raises UsageError: there is none."""
     recipes = catalog()
     if name not in recipes:
         near = difflib.get_close_matches(name, recipes, 1)
@@ -53,7 +54,7 @@ def _list(console: Console, recipes: list[Recipe], json: bool) -> None:
             console.write_json({**asdict(recipe), "is_available": recipe.is_available})
     elif console.stdout_is_tty:
         rows = [(each.name, each.title, _where(each), each.licence) for each in recipes]
-        print_table(console, ("name", "what", "", "licence"), rows, left=4)
+        print_table(console, ("name", "title", "where", "licence"), rows, left=4)
         console.info(
             f"charrnn train NAME takes one; charrnn train alone takes {DEFAULT}; charrnn corpora NAME shows one"
         )
@@ -64,38 +65,39 @@ def _list(console: Console, recipes: list[Recipe], json: bool) -> None:
 
 
 def _where(recipe: Recipe) -> str:
+    """Return whether a corpus is built in, has been fetched, or is to be."""
     if recipe.kind == "built-in":
         return "built in"
     return "fetched" if recipe.is_available else f"to fetch, {recipe.bytes / 1e6:.1f} MB"
 
 
 def _get(console: Console, recipe: Recipe) -> None:
-    """Fetch it, and tell where it is."""
+    """Fetch a corpus, and print the path of its file."""
     if recipe.kind != "download":
         raise UsageError(f"{recipe.name} is built in: charrnn train {recipe.name} needs no fetching")
     console.write(os.fsencode(recipe.fetch(partial(progress_bar, console))) + b"\n")
 
 
 def _show(console: Console, recipe: Recipe, json: bool, *, first: bool) -> None:
-    """Its card, and how it begins where that needs no network."""
+    """Print a corpus's card, and how it begins where that needs no network."""
     text = recipe.documents()[0].data if recipe.is_available else b""
     if json:
         console.write_json({**asdict(recipe), "is_available": recipe.is_available})
         return
     rows = {
         "name": recipe.name,
-        "what": recipe.title,
+        "title": recipe.title,
         "made": recipe.made,
         "licence": recipe.licence,
         "source": recipe.source,
-        "address": recipe.url,
-        "SHA-256": recipe.sha256,
-        "text": _where(recipe),
+        "url": recipe.url,
+        "sha256": recipe.sha256,
+        "where": _where(recipe),
         "train": f"charrnn train {recipe.name}" + (" --records" if recipe.records else ""),
     }
     page = ("" if first else "\n").encode()
     page += "".join(f"{name:<9}{value}\n" for name, value in rows.items() if value).encode()
     if text:
-        page += b"\n" + b"\n".join(text.split(b"\n", _LINES)[:_LINES]) + b"\n"
+        page += b"\n" + b"\n".join(text.split(b"\n", _PREVIEW_LINES)[:_PREVIEW_LINES]) + b"\n"
     terminal = console.terminal_text()
     console.write(terminal.feed(page, final=True) if terminal else page)

@@ -1,4 +1,4 @@
-"""A corpus: documents in order, and what reading them for the first time told."""
+"""A corpus: documents in order, and what was counted while they were first read."""
 
 import hashlib
 from array import array
@@ -20,7 +20,7 @@ Counts = npt.NDArray[np.int64]
 
 
 class CorpusStats:
-    """What reading a corpus tells: gathered by `add` while its documents are read for the first time.
+    """What is counted while the documents of a corpus are read for the first time: `add` takes their chunks.
 
     Args:
         separator: what ends each record; empty: the texts are not records.
@@ -140,11 +140,11 @@ class Corpus:
     Attributes:
         name: as `Sources.name`.
         parts: documents, or sequences of them, to be read any number of times.
-        stats: what reading them for the first time told.
+        stats: what was counted while they were first read.
         notes: sentences for the user, such as what was skipped.
         text_format: how they were read.
         weights: int64, how often each record counts; None: once.
-        fingerprints: of the files read, to tell later whether they have changed.
+        fingerprints: of the files read, by which a change is noticed later.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Documents: texts that can be read again and again, wherever they lie: in memory, in a file, in a spool."""
+"""Documents: texts that can be read again and again, whether they are in memory, in a file or in a spool."""
 
 import os
 import tempfile
@@ -67,7 +67,7 @@ class MemoryDocument:
 
 
 class FileDocument:
-    """A file, too large for memory, read where it lies. See `Document`.
+    """A file, too large for memory, read where it is. See `Document`.
 
     Args:
         path: of a regular file that is not packed.
@@ -109,7 +109,7 @@ class FileDocument:
 
 
 def fingerprint(path: str | int) -> tuple[int, ...] | None:
-    """Return what tells whether a file is still the one it was; None where it has gone."""
+    """Return what differs once a file has changed; None where there is no file."""
     try:
         status = os.stat(path)
     except OSError:

@@ -216,7 +216,7 @@ class _Reader:
 
 
 def _watched(chunks: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
-    """Yield chunks again and tell how many bytes have gone by."""
+    """Yield chunks again; `advance` gets the size of each."""
     for chunk in chunks:
         advance(len(chunk))
         yield chunk

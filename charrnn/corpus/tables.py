@@ -14,7 +14,7 @@ class Column:
     """A column of tab-separated lines.
 
     Args:
-        column: its number from 1, or its name in the first line, which then is no text.
+        column: its number from 1, or its name in the first line, which then is not a text.
     """
 
     def __init__(self, column: str) -> None:

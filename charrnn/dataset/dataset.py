@@ -37,7 +37,7 @@ class TokenStream:
     """Ids of one or more texts, one after another.
 
     Attributes:
-        ids: uint8, uint16 or uint32 of shape (N,), each below V. They may lie in a file, mapped.
+        ids: uint8, uint16 or uint32 of shape (N,), each below V; perhaps a mapped file.
         starts: int64, ascending: where texts begin, or records; the first is 0.
         records: whether the texts are records, each complete with its separator.
         weights: int64, how often each record counts in training; None: once.

@@ -33,7 +33,7 @@ class HeadExcerpt:
 
     def add(self, number: int, chunk: bytes) -> None:
         """Take the next bytes, which belong to the text of this number."""
-        if chunk and self._size <= self._limit:  # a byte more than fits tells whether a character is cut
+        if chunk and self._size <= self._limit:  # a byte more than fits shows whether a character is cut
             self._texts.setdefault(number, []).append(chunk)
             self._size += len(chunk)
 

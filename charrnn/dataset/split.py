@@ -109,7 +109,7 @@ class RecordSplit:
             ends = scanner.feed(data)
             lengths = np.diff(ends, prepend=0, append=len(data))
             sides = self._train[first : first + len(lengths)]
-            # after the last separator of all there is no record more
+            # after the last separator of all there is no further record
             sides = np.append(sides, np.zeros(len(lengths) - len(sides), bool))
             first += len(ends)
             train = np.repeat(sides, lengths)

@@ -31,7 +31,7 @@ SPACES[[0x2028, 0x2029, 0x202F, 0x205F, 0x3000]] = True
 _NO_POINTS = np.zeros(0, np.uint32)
 
 _HEAD_BYTES = 64
-"""First bytes of a text that tell what a file is."""
+"""First bytes of a text, by which other kinds of file are recognised."""
 
 _WIDE_BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
     (b"\xff\xfe\0\0", "UTF-32"),
@@ -104,7 +104,7 @@ class Utf8Decoder:
             text, used = codecs.utf_8_decode(data, "strict", final)
         except UnicodeDecodeError as error:
             if not final and len(self._head) < _HEAD_BYTES:
-                text, used = "", 0  # the bytes that tell what the file is have not all come
+                text, used = "", 0  # the bytes by which a file is recognised have not all come
             else:
                 self.fault = self.fault or self._place(data, error.start)
                 if self._errors == "strict":
@@ -176,7 +176,7 @@ class WordCounter:
 
 
 class Utf8Splitter:
-    """Cuts a stream of bytes where no character is cut, so that each piece can be shown.
+    """Cuts a stream of bytes where no character is cut, so that each part can be shown.
 
     Only what may be the beginning of a character is held back, 3 bytes at most; what cannot be
     UTF-8 passes, and nothing is changed.
@@ -224,7 +224,7 @@ def _count_newlines(data: bytes, end: int) -> int:
 
 
 def _starts_char(data: bytes) -> npt.NDArray[np.bool_]:
-    """Return of each byte whether it is no continuation byte, which are 0x80 to 0xBF: below -64 as int8."""
+    """Return for each byte whether a character begins there: 0x80 to 0xBF, below -64 as int8, continue one."""
     return np.frombuffer(data, np.int8) >= -64
 
 

@@ -13,28 +13,23 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from charrnn.checkpoint import format as checkpoint
 from charrnn.corpus import documents as texts
 from charrnn.corpus import reader as reading
-from charrnn.corpus.documents import Document, DocumentList, FileDocument, MemoryDocument, Spool, SpooledDocument
+from charrnn.corpus.documents import Document, FileDocument
 from charrnn.corpus.formats import TextFormat
 from charrnn.corpus.reader import read_corpus
 from charrnn.dataset import encode as encoding
-from charrnn.dataset.dataset import Dataset
-from charrnn.dataset.id_cache import IdCache
-from charrnn.dataset.prepare import PrepareOptions, prepare
-from charrnn.errors import InputError, OutputError
 from tests.tiny import COMMAND, Program, shell, start
 from tests.trainings import arguments, corpus_of
 
 TEXT = "Größe und Maß,\nnaïve 日本語 😀😀.\n".encode() * 12
 
 
-def data_of(text: Document, begin: int = 0, end: int | None = None) -> bytes:
-    return b"".join(text.chunks(begin, end))
+def data_of(text: Document) -> bytes:
+    return b"".join(text.chunks())
 
 
 @pytest.fixture
@@ -50,75 +45,6 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         monkeypatch.setattr(module, "CHUNK_BYTES", 7)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "charrnn" / "ids"
-
-
-# --- texts that are read again and again ---------------------------------------------------------------
-
-
-def readables(tmp_path: Path, data: bytes) -> list[Document]:
-    (tmp_path / "file").write_bytes(data)
-    made: list[Document] = [MemoryDocument("t", data), FileDocument(str(tmp_path / "file"))]
-    for limit in (0, 10, 10**6):
-        spool = Spool(limit)
-        spool.write(b"before")
-        for at in range(0, len(data), 5):
-            spool.write(data[at : at + 5])
-        spool.write(b"after")
-        made.append(SpooledDocument("s", spool, 6, len(data)))
-        documents = DocumentList("d", Spool(limit))
-        for line, part in enumerate((b"one", data, b"two"), 1):
-            documents.add(line, part)
-        [first, second, last] = documents
-        assert [data_of(first), data_of(last)] == [b"one", b"two"]
-        assert second.name == "d, line 2"
-        assert documents.size == len(data) + 6
-        made.append(second)
-    return made
-
-
-@pytest.mark.parametrize("chunk", [1, 3, 1 << 20])
-def test_any_part_any_number_of_times(chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(texts, "CHUNK_BYTES", chunk)
-    data = TEXT[:50]
-    for text in readables(tmp_path, data):
-        assert text.size == len(data)
-        for begin, end in ((0, None), (0, 0), (0, 1), (7, 30), (49, 50), (3, None), (0, 50)):
-            assert data_of(text, begin, end) == data[begin:end]
-            assert all(0 < len(part) <= chunk for part in text.chunks(begin, end))
-
-
-@pytest.mark.parametrize("change", ["longer", "shorter", "newer", "replaced", "gone"])
-def test_in_17_a_file_that_changes_is_told(change: str, tmp_path: Path) -> None:
-    """IN-17: between two readings, or in the middle of one."""
-    path = tmp_path / "f"
-    path.write_bytes(TEXT)
-    text = FileDocument(str(path))
-    assert data_of(text) == TEXT
-    match change:
-        case "longer":
-            path.write_bytes(TEXT + b"x")
-        case "shorter":
-            path.write_bytes(TEXT[:-1])
-        case "newer":
-            os.utime(path, (1e9, 1e9))
-        case "replaced":
-            (tmp_path / "g").write_bytes(TEXT)
-            os.replace(tmp_path / "g", path)
-        case "gone":
-            path.unlink()
-    with pytest.raises(InputError, match=r"changed while it was being read|cannot read"):
-        data_of(text)
-
-
-def test_in_16_a_spool_has_no_name(tmp_path: Path) -> None:
-    """IN-16: nothing to see while it is there, nothing to remove when it is gone."""
-    spool = Spool(10, tmp_path)
-    for _ in range(100):
-        spool.write(b"0123456789")
-    assert spool.read(995, 1000) == b"56789"
-    assert list(tmp_path.iterdir()) == []
-    with pytest.raises(OutputError, match="cannot keep the text in"):
-        Spool(0, tmp_path / "missing").write(b"x")
 
 
 # --- everything it may come from -----------------------------------------------------------------------
@@ -206,74 +132,7 @@ def test_in_16_nothing_is_left_of_a_reading_that_ends(number: signal.Signals, tm
     assert Path("run").exists() == (number == signal.SIGKILL)
 
 
-# --- prepared in files -----------------------------------------------------------------------------------
-
-
-def equal(one: Dataset, other: Dataset) -> None:
-    assert one.tokenizer.table.tolist() == other.tokenizer.table.tolist()
-    for name in ("train", "val"):
-        a, b = getattr(one, name), getattr(other, name)
-        assert a.ids.dtype == b.ids.dtype
-        assert a.starts.dtype == b.starts.dtype == np.int64
-        assert (a.ids.tolist(), a.starts.tolist(), a.records) == (b.ids.tolist(), b.starts.tolist(), b.records)
-        assert (a.weights is None) == (b.weights is None)
-        assert a.weights is None or a.weights.tolist() == b.weights.tolist()
-    for name in ("train_counts", "val_counts", "train_end", "val_texts", "separator"):
-        assert getattr(one, name) == getattr(other, name)
-
-
-CASES: list[dict[str, Any]] = [
-    {},
-    {"tokenizer": "byte"},
-    {"tokenizer": "sentencepiece"},
-    {"separator": b"\n"},
-    {"separator": b"\n\n", "tokenizer": "byte"},
-    {"val_fraction": 0.5, "vocab_size": 3},
-    {"val_fraction": 0.0},
-]
-
-
-@pytest.mark.parametrize("chunk", [1, 2, 3, 5, 8, 1 << 20])
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_in_04_in_19_files_or_memory(
-    case: dict[str, Any], chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """IN-04, IN-19: the same split wherever it is kept and however it is read."""
-    separator = case.get("separator", b"")
-    options = PrepareOptions(**{name: value for name, value in case.items() if name != "separator"})
-    held = (b"x\n" * 4 + TEXT, "\ufeffABC äöü\n".encode() * 9, b"end")
-    expected = prepare(corpus_of(*held, separator=separator), None, options)
-    for module in (texts, reading):
-        monkeypatch.setattr(module, "CHUNK_BYTES", chunk)
-    store = IdCache(tmp_path)
-    for _ in range(2):
-        found = prepare(corpus_of(*held, separator=separator), None, options, cache=store)
-        equal(found, expected)
-        assert isinstance(found.train.ids, np.memmap)
-    assert len(list(tmp_path.iterdir())) == 1
-    given = prepare(corpus_of(*held), corpus_of(b"other ABC\n"), PrepareOptions(), cache=store)
-    equal(given, prepare(corpus_of(*held), corpus_of(b"other ABC\n"), PrepareOptions()))
-    assert len(list(tmp_path.iterdir())) == (3 if case == {} else 2) - (case == {})
-
-
-def test_the_smallest_type_that_holds_every_id(tmp_path: Path) -> None:
-    """IN-19: uint8, uint16, uint32 by the vocabulary."""
-    for count, dtype in ((100, np.uint8), (255, np.uint8), (256, np.uint16), (66_000, np.uint32)):
-        text = "".join(map(chr, range(0x10000, 0x10000 + count))).encode()
-        made = prepare(corpus_of(text), None, PrepareOptions(val_fraction=0), cache=IdCache(tmp_path))
-        assert made.train.ids.dtype == dtype
-        assert made.train.ids.tolist() == list(range(count))
-
-
-def test_every_answer_has_an_entry_of_its_own(tmp_path: Path) -> None:
-    made = [
-        (TEXT, {}, b""), (TEXT + b"x", {}, b""), (TEXT, {"tokenizer": "byte"}, b""), (TEXT, {"val_fraction": 0.2}, b""),
-        (TEXT, {"vocab_size": 2}, b""), (TEXT, {}, b"\n"), (TEXT, {"seed": 1}, b"\n"), (TEXT, {}, b" "),
-        (TEXT, {"tokenizer": "sentencepiece"}, b""), (TEXT, {"tokenizer": "sentencepiece", "vocab_size": 259}, b""),
-    ]  # fmt: skip
-    for text, options, separator in made:
-        prepare(corpus_of(text, separator=separator), None, PrepareOptions(**options), cache=IdCache(tmp_path))  # type: ignore[arg-type]
-    assert len(list(tmp_path.iterdir())) == len(made)
+# --- through the command -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -299,9 +158,6 @@ def test_in_03_the_place_is_that_in_the_file(
     done = run(*arguments("a.txt", "run", *more, "--errors", "replace", steps=2))
     assert done.code == 0
     assert b"invalid pieces of UTF-8 are read as U+FFFD" in done.err
-
-
-# --- through the command -----------------------------------------------------------------------------------
 
 
 def model_bytes(folder: str) -> bytes:

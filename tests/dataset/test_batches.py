@@ -1,4 +1,4 @@
-"""Texts as rows: every symbol once an epoch, `<s>` where texts begin, nothing drawn twice."""
+"""Texts as rows: every token once an epoch, `<s>` where texts begin, nothing drawn twice."""
 
 import collections
 import itertools
@@ -14,19 +14,19 @@ from hypothesis import strategies as st
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.train import TrainConfig
+from charrnn.dataset import batches as rows
 from charrnn.dataset.batches import BOS_AFTER_NEWLINE, BOS_ELSEWHERE, Batch, BatchLoader
-from charrnn.dataset.dataset import MIN_SEGMENT_TOKENS, TokenStream, head
-from charrnn.dataset.prepare import PrepareOptions, prepare
+from charrnn.dataset.dataset import TokenStream
 from charrnn.errors import InputError
 from charrnn.network.architecture import Architecture
 from charrnn.training.learner import Learner, training_spec
-from tests.trainings import TEXT, arguments, corpus_of, split_of
+from tests.trainings import TEXT, arguments
 
 V = 1000  # the id of `<s>` in tests of rows
 
 
 def numbered(*lengths: int) -> TokenStream:
-    """Texts whose symbols are their places."""
+    """Texts whose tokens are their places."""
     ids = np.arange(sum(lengths), dtype=np.uint16)
     return TokenStream.join(np.split(ids, np.cumsum(lengths)[:-1]))
 
@@ -48,33 +48,6 @@ def epoch_of(rows: BatchLoader, number: int) -> list[Batch]:
 # --- streams ---------------------------------------------------------------------------------------
 
 
-def test_streams_remember_where_texts_begin() -> None:
-    texts = [np.array(ids, np.uint8) for ids in ([1, 2, 3], [], [4], [5, 6])]
-    stream = TokenStream.join(texts)
-    assert stream.ids.tolist() == [1, 2, 3, 4, 5, 6]
-    assert stream.starts.tolist() == [0, 3, 4]
-    assert [text.tolist() for text in stream.texts()] == [[1, 2, 3], [4], [5, 6]]
-    assert [text.tolist() for text in stream.texts(4)] == [[1, 2, 3], [4]]
-    assert [text.tolist() for text in stream.texts(5)] == [[1, 2, 3], [4], [5]]
-    assert len(TokenStream.join([])) == 0
-    assert TokenStream.join([]).texts() == []
-
-
-@pytest.mark.parametrize(
-    ("count", "limit", "pieces"), [(4, 10**6, 4), (64, 10**6, 7), (64, 600, 2), (4, 2, 1), (1, 5, 1), (5, 0, 0)]
-)
-def test_pieces_are_all_of_the_head(count: int, limit: int, pieces: int) -> None:
-    """And long enough for what they begin without to matter little."""
-    stream = numbered(1000, 999)
-    found = stream.segments(count, limit, V)
-    assert [symbol for piece in found for symbol in piece.tolist()] == stream.ids[:limit].tolist()
-    assert [len(found), *(len(piece) for piece in found if len(piece) < min(limit, MIN_SEGMENT_TOKENS))] == [pieces]
-    assert max(map(len, found), default=0) - min(map(len, found), default=0) <= 1
-
-
-# --- rows --------------------------------------------------------------------------------------
-
-
 @settings(max_examples=150, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 40), min_size=1, max_size=6),
@@ -83,7 +56,7 @@ def test_pieces_are_all_of_the_head(count: int, limit: int, pieces: int) -> None
     seed=st.integers(0, 2**63 - 1),
     number=st.integers(0, 3),
 )
-def test_every_symbol_is_predicted_once_an_epoch(
+def test_every_token_is_predicted_once_an_epoch(
     lengths: list[int], batch: int, seq_len: int, seed: int, number: int
 ) -> None:
     """But for a remainder smaller than a chunk; each after the one before it, or after `<s>`."""
@@ -94,7 +67,7 @@ def test_every_symbol_is_predicted_once_an_epoch(
         return
     rows = rows_of(stream, batch, seq_len, seed)
     chunks = epoch_of(rows, number)
-    seen = collections.Counter(int(symbol) for chunk in chunks for symbol in chunk.targets.flat)
+    seen = collections.Counter(int(token) for chunk in chunks for token in chunk.targets.flat)
     assert set(seen.values()) == {1}
     assert size - len(seen) < batch * seq_len
     for chunk in chunks:
@@ -150,8 +123,8 @@ def test_a_run_may_be_longer_than_planned() -> None:
     assert len({int(place) for chunk in chunks for place in chunk.targets.flat}) == 66 * 15
 
 
-def test_no_symbol_is_passed_over_for_ever() -> None:
-    """Rows of 14 symbols are read 2 chunks of 5 at a time: what is left over in one epoch is read in another."""
+def test_no_token_is_passed_over_for_ever() -> None:
+    """Rows of 14 tokens are read 2 chunks of 5 at a time: what is left over in one epoch is read in another."""
     rows = rows_of(numbered(42))
     seen = {int(place) for number in range(EPOCHS) for chunk in epoch_of(rows, number) for place in chunk.targets.flat}
     assert seen == set(range(42))
@@ -216,92 +189,101 @@ def test_the_state_is_carried_across_chunks_and_epochs(tmp_path: Path) -> None:
 # --- splitting -----------------------------------------------------------------------------------
 
 
-def test_tiny_shakespeare_is_split_as_nanogpt_splits_it(shared: Path) -> None:
-    data = (shared / "tinyshakespeare.txt").read_bytes()
-    made = split_of(data)
-    n = len(data.decode())
-    assert (len(made.train), len(made.val)) == (int(n * 0.9), n - int(n * 0.9)) == (1_003_854, 111_540)
-    assert b"".join(made.val_texts) == data[1_003_854:]
-    assert made.tokenizer.size == 65 + 1  # and <unk>
-
-
-@pytest.mark.parametrize("tokenizer", ["char", "byte"])
-@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
-@pytest.mark.parametrize("texts", [["ein Tür", "漢字かな", "x", "🎵🎵"], ["漢字" * 7], ["a" * 19, "é"]])
-def test_splits_lose_nothing(tokenizer: str, fraction: float, texts: list[str]) -> None:
-    made = split_of(*(text.encode() for text in texts), tokenizer=tokenizer, fraction=fraction)
-    data = "".join(texts) if tokenizer == "char" else "".join(texts).encode()
-    middle = int(len(data) * (1 - fraction))
-    assert (len(made.train), len(made.val)) == (middle, len(data) - middle)
-    rest = data[middle:]
-    assert b"".join(made.val_texts) == (rest.encode() if isinstance(rest, str) else rest)
-    assert made.train_end == (data[:middle].encode() if isinstance(data, str) else data[:middle])
-    assert made.train_counts.bytes + made.val_counts.bytes == len("".join(texts).encode())
-
-
-@pytest.mark.parametrize(
-    ("symbols", "separator", "found"),
-    [
-        (1, b"", [b"a"]),
-        (2, b"", [b"ab"]),
-        (3, b"", [b"ab", "é".encode()]),
-        (5, b"", [b"ab", "éé".encode(), b"c"]),
-        (99, b"", [b"ab", "éé".encode(), b"c"]),
-        (1, b"b", [b"ab"]),
-        (3, "é".encode(), [b"ab", "é".encode()]),
-    ],
-)
-def test_heads(symbols: int, separator: bytes, found: list[bytes]) -> None:
-    """Of records the last one is whole."""
-    assert head((b"ab", "éé".encode(), b"c"), symbols, by_char=True, separator=separator) == found
-
-
-def test_ev_20_the_vocabulary_is_of_the_training_part() -> None:
-    """EV-20: what stands in the validation part alone is unknown there, and no symbol of the model."""
-    made = split_of(b"abcdefgh" + "ΩΩ".encode(), fraction=0.2)
-    assert made.tokenizer.size == 8 + 1
-    assert made.val.ids.tolist() == [made.tokenizer.unknown] * 2
-    assert (made.val_counts.unknowns, made.train_counts.unknowns) == (2, 0)
-    given = prepare(corpus_of(b"abc"), corpus_of(b"axx"), PrepareOptions(val_fraction=0.5))
-    assert (len(given.train), len(given.val), given.val_counts.unknowns) == (3, 3, 2)
-
-
-def test_counts() -> None:
-    made = split_of("\ufeffTür auf\r\n".encode(), b"zu\xff", fraction=0, errors="replace")
-    counts = made.train_counts
-    assert (counts.chars, counts.words, counts.replaced) == (12, 3, 1)
-    assert len(made.val) == 0
-    assert made.train.starts.tolist() == [0, 9]
-
-
-def test_invalid_utf_8_is_refused_with_its_place() -> None:
-    """IN-03: of the whole text, wherever it is split."""
-    for fraction in (0, 0.1, 0.5):
-        with pytest.raises(InputError, match=r"^'text 1': invalid UTF-8 at byte 2 \(line 1\)"):
-            split_of(b"fine", b"zu\xff", fraction=fraction)
-    assert len(split_of(b"zu\xff", tokenizer="byte", fraction=0).train) == 3
-
-
-@pytest.mark.parametrize(
-    ("data", "fraction", "had", "needed"),
-    [(b"x", 0.1, 1, 2), ("é".encode(), 0.1, 1, 2), (b"x" * 9, 0.9, 9, 11), (b"xyz", 0.75, 3, 4)],
-)
-def test_in_10_too_little_to_split(data: bytes, fraction: float, had: int, needed: int) -> None:
-    """IN-10: the count had, the count needed, the flag to lower; and what is said to suffice does."""
-    with pytest.raises(InputError, match=f"has {had} characters?, and val {fraction} needs {needed},"):
-        split_of(data, fraction=fraction)
-    symbol = data[: len(data) // had]
-    made = split_of(symbol * needed, fraction=fraction)
-    assert (len(made.train), len(made.val)) == (1, needed - 1)
-    assert len(split_of(symbol, fraction=0.0).train) == 1
-
-
 def test_in_10_too_little_for_a_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """IN-10: one symbol fewer than a chunk has is refused; as many are enough."""
+    """IN-10: one token fewer than a chunk has is refused; as many are enough."""
     monkeypatch.chdir(tmp_path)
     for size, code in ((31, 4), (32, 0)):
         Path("short.txt").write_bytes(TEXT[:size])
         assert main(arguments("short.txt", f"run-{size}", "--val", "0", steps=2)) == code
+
+
+# --- records ---------------------------------------------------------------------------------------------
+
+
+def stream_of(lengths: list[int], weights: list[int] | None = None) -> TokenStream:
+    """Records whose tokens are their places."""
+    ids = np.arange(sum(lengths), dtype=np.uint16)
+    starts = np.cumsum([0, *lengths[:-1]], dtype=np.int64)
+    return TokenStream(ids, starts, True, None if weights is None else np.array(weights, np.int64))
+
+
+def read_in(made: BatchLoader, epoch: int) -> tuple[list[int], list[int]]:
+    """All inputs and targets of an epoch, row after row."""
+    chunks = [made.batch(epoch * made.steps_per_epoch + index, 1000) for index in range(made.steps_per_epoch)]
+    inputs, targets = (
+        np.concatenate([getattr(each, name) for each in chunks], axis=1) for name in ("inputs", "targets")
+    )
+    return inputs.ravel().tolist(), targets.ravel().tolist()
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=4, max_size=30),
+    batch=st.integers(1, 4),
+    seq_len=st.integers(1, 9),
+    seed=st.integers(0, 99),
+    epoch=st.integers(0, 3),
+)
+def test_every_record_is_read_once_an_epoch(
+    lengths: list[int], batch: int, seq_len: int, seed: int, epoch: int
+) -> None:
+    """But for a remainder smaller than a chunk; from `<s>` on, token after token, in an order of its own."""
+    stream = stream_of(lengths)
+    if len(stream) < batch * seq_len:
+        return
+    made = rows_of(stream, batch, seq_len, seed)
+    inputs, targets = read_in(made, epoch)
+    counts = collections.Counter(targets)
+    assert set(counts.values()) == {1}
+    assert len(stream) - len(counts) < batch * seq_len
+    starts = set(stream.starts.tolist())
+    for before, token in zip(inputs, targets, strict=True):
+        assert before == (1000 if token in starts else token - 1)
+    row = len(targets) // batch
+    for place in range(len(targets) - 1):
+        if (place + 1) % row and targets[place + 1] not in starts:
+            assert targets[place + 1] == targets[place] + 1  # a record is never torn
+
+
+def test_the_order_is_new_every_epoch_and_the_same_every_time() -> None:
+    stream = stream_of([7] * 40)
+    orders = [read_in(rows_of(stream, seed=seed), epoch)[1] for seed in (0, 1) for epoch in (0, 1)]
+    assert len({tuple(order) for order in orders}) == 4
+    assert read_in(rows_of(stream), 1)[1] == orders[1]
+    made = rows_of(stream)
+    steps = [made.batch(step, 50).targets.tolist() for step in range(50)]
+    assert [made.batch(step, 50).targets.tolist() for step in reversed(range(50))] == steps[::-1]
+
+
+def test_weighted_records_come_as_often_as_they_weigh() -> None:
+    weights = [1, 5, 2, 9, 1, 3]
+    stream = stream_of([4] * 6, weights)
+    made = rows_of(stream, batch=1, seq_len=4)
+    assert made.steps_per_epoch == sum(weights)
+    for epoch in (0, 1):
+        _, targets = read_in(made, epoch)
+        found = collections.Counter(token // 4 for token in targets)
+        assert [found[n] for n in range(6)] == [4 * weight for weight in weights]
+
+
+def test_weights_too_large_to_be_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records are drawn: chi-squared against their weights."""
+    monkeypatch.setattr(rows, "SHUFFLE_BLOCK", 2000)
+    weights = [10**6, 4 * 10**6, 3 * 10**6, 2 * 10**6, 123]
+    made = rows_of(stream_of([3] * 5, weights), batch=1, seq_len=3)
+    assert made.steps_per_epoch == 2000
+    found = collections.Counter(token // 3 for token in read_in(made, 0)[1])
+    expected = [2000 * weight / sum(weights) for weight in weights]
+    assert sum((found[n] / 3 - expected[n]) ** 2 / expected[n] for n in range(4)) < 20
+    assert read_in(made, 0)[1] != read_in(made, 1)[1]
+
+
+def test_neighbours_go_together_where_there_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "SHUFFLE_BLOCK", 10)
+    _, targets = read_in(rows_of(stream_of([2] * 40), batch=1, seq_len=4), 0)
+    assert sorted(targets) == list(range(80))
+    assert all(targets[at : at + 8] == list(range(targets[at], targets[at] + 8)) for at in range(0, 80, 8))
+    assert targets != sorted(targets)
 
 
 # --- corpora that try a program's patience -------------------------------------------------------

@@ -115,7 +115,7 @@ def test_in_03_invalid_utf_8(made: SentencePieceTokenizer, data: bytes, place: s
 
 
 @kinds
-def test_pieces_save_symbols(made: SentencePieceTokenizer) -> None:
+def test_pieces_save_tokens(made: SentencePieceTokenizer) -> None:
     assert len(made.encode(PROSE.encode())) < 0.6 * len(PROSE)
 
 
