@@ -128,7 +128,7 @@ def test_lines(model: charrnn.Model) -> None:
 
 
 def test_faults(model: charrnn.Model) -> None:
-    """IN-13, NU-05: told at the call, also by `stream`."""
+    """IN-13, NU-05: raised by the call, also of `stream`."""
     calls: list[Callable[..., Any]] = [model.sample, model.stream, functools.partial(model.samples, 2)]
     for call in calls:
         with pytest.raises(UsageError, match=r"^temp must be"):

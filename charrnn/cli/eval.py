@@ -1,4 +1,4 @@
-"""`charrnn eval`: what texts cost under a model, a row a text."""
+"""`charrnn eval`: score texts with a model, a row a text."""
 
 import contextlib
 import os

@@ -134,7 +134,6 @@ class RowWriter(TsvWriter):
         if row.value is None:
             self._write([*self._cells(result), row.raw])
         else:
-            more = _to_object(result, self._fields)
             for field, name in self._fields:
                 if name in row.value:
                     raise InputError(
@@ -142,7 +141,7 @@ class RowWriter(TsvWriter):
                         " otherwise",
                         ("fields",),
                     )
-            self._console.write_json(row.value | more)
+            self._console.write_json(row.value | _to_object(result, self._fields))
 
 
 class JsonWriter:

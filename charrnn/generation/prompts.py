@@ -42,6 +42,7 @@ def encode_prompt(tokenizer: Tokenizer, data: bytes, unknown: str = "error") -> 
     if len(found) > MAX_LISTED:
         listed.append(f"and {len(found) - MAX_LISTED} more")
     raise InputError(
-        f"the model has never seen {', '.join(listed)}; --unknown skip leaves such characters out,"
-        " --unknown nearest takes the nearest that it knows"
+        f"the model has never seen {', '.join(listed)}; {{unknown}} skip leaves such characters out,"
+        " {unknown} nearest takes the nearest that it knows",
+        ("unknown",),
     )

@@ -1,7 +1,7 @@
 """The figures of simpler models on the same text: whether a model's own figure is good is seen beside them.
 
 All are bits per character of the validation text, as `Score.bits_per_char` is, and all but xz are of proper
-distributions over all of Unicode, as the model's own scores are: an unknown character costs its share of `<unk>`.
+distributions over all of Unicode, as the model's own scores are: an unknown character has its share of `<unk>`.
 
     uniform   all known tokens, and `<unk>`, are equally likely
     unigram   tokens are as likely as they are frequent

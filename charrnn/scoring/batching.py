@@ -58,9 +58,9 @@ def score_ids(
     A row that has finished its text continues with the next one: `<s>` resets its state.
 
     Args:
-        engine: reads the ids. tokenizer: the model's; it knows what `<unk>` costs.
+        engine: reads the ids. tokenizer: the model's; it knows the nats of `<unk>`.
         texts: each an iterable of id arrays, one after another; fetched as they are needed. `<s>` among them is
-            read and costs nothing: what stands between two is scored on its own.
+            read and not scored: what stands between two is scored on its own.
         slots: how many texts are read side by side.
         check: called with the number of tokens read so far before each call of the engine; may raise.
 

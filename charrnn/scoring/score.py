@@ -1,4 +1,4 @@
-"""What a text costs, and how long it is.
+"""The score of a text: its nats, and how long it is.
 
 Definitions. `nats` is the sum over all N tokens of -ln p, the first included (predicted after
 `<s>`), summed in float64; then
@@ -9,7 +9,7 @@ Definitions. `nats` is the sum over all N tokens of -ln p, the first included (p
     byte_perplexity = 2 ** bits_per_byte
     word_perplexity = exp(nats / words), words being separated by white space
 
-An unknown character costs -ln p(`<unk>`) plus the tokenizer's `unknown_cost`.
+The nats of an unknown character are -ln p(`<unk>`) plus the tokenizer's `unknown_cost`.
 """
 
 import math
@@ -19,14 +19,14 @@ from operator import add, attrgetter
 
 @dataclass(frozen=True)
 class Score:
-    """What a text costs, and how long it is. Scores of separate texts add up."""
+    """The nats of a text, and how long it is. Scores of separate texts add up."""
 
     nats: float = 0.0
     tokens: int = 0
     oov: int = 0
     """Characters of the text that the model does not know."""
     oov_nats: float = 0.0
-    """The part of `nats` that they cost."""
+    """Their part of `nats`."""
     chars: int = 0
     bytes: int = 0
     words: int = 0

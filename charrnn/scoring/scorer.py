@@ -215,7 +215,7 @@ def _feed(encoder: Encoder, data: bytes, name: object, *, final: bool = False) -
     try:
         return encoder.feed(data, final=final)
     except InputError as error:
-        raise InputError(f"{name}: {error}" if str(name) else str(error)) from None
+        raise error.prefixed(str(name)) if str(name) else error from None
 
 
 def _windows(chunks: Iterable[Ids], window: int) -> Iterator[Ids]:

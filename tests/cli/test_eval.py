@@ -277,7 +277,7 @@ def test_fields(run: tiny.Program) -> None:
     ids=lambda each: repr(each[:20]),
 )
 def test_bad_json(line: bytes, complaint: str, run: tiny.Program) -> None:
-    """EV-11: told with its line; the objects before it have been put out."""
+    """EV-11: refused with its line; the objects before it have been written."""
     Path("f.jsonl").write_bytes(b'{"text": "a"}\n{"text": "b"}\n' + line + b'\n{"text": "c"}\n')
     ran = run("eval", "-m", "char", "--jsonl", "text", "f.jsonl")
     assert ran.code == 4
@@ -352,7 +352,7 @@ def test_dropout_is_for_training(run: tiny.Program, tmp_path: Path) -> None:
         )
 
 
-def test_the_state_is_forgotten(run: tiny.Program) -> None:
+def test_windows_reset_the_state(run: tiny.Program) -> None:
     text = b"the cat sat on the mat.\n" * 10
     [whole] = rows(run("eval", "-m", "char", stdin=text).out)
     [cut] = rows(run("eval", "-m", "char", "--window", "24", stdin=text).out)
@@ -401,7 +401,7 @@ def test_invalid_utf8(more: list[str], run: tiny.Program) -> None:
         else "'bad': invalid UTF-8 at byte 4 (line 2)"
     )
     assert ran.complaint == f"Error: {where}"
-    assert ran.out.count(b"\n") == (3 if more == ["--lines"] else 1)  # what came before has been put out
+    assert ran.out.count(b"\n") == (3 if more == ["--lines"] else 1)  # what came before has been written
     ran = run("eval", "-m", "char", "--errors", "replace", *more, "bad")
     assert ran.code == 0
     assert b"Warning: places with invalid UTF-8, read as U+FFFD: 1\n" in ran.err
@@ -435,7 +435,7 @@ def test_stdin_is_a_terminal(run: tiny.Program) -> None:
 
 
 def test_input_of_every_kind(run: tiny.Program) -> None:
-    """CL-18: -, /dev/stdin, <(...), a FIFO and a packed file; closed stdin is told."""
+    """CL-18: -, /dev/stdin, <(...), a FIFO and a packed file; closed stdin is named."""
     os.mkfifo("fifo")
     writer = threading.Thread(target=lambda: Path("fifo").write_bytes(b"the cat\n"))
     writer.start()

@@ -1,4 +1,4 @@
-"""Models of records: scored record by record, and written a record a line."""
+"""Models of records: scored record by record, and sampled a record a line."""
 
 import itertools
 import json
@@ -63,7 +63,7 @@ def text(data: bytes, size: int = 1 << 16) -> NamedText:
 def test_ev_03_records_side_by_side_cost_what_each_costs_alone(
     tokenizer: Tokenizer, separator: bytes, window: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """EV-03, EV-12: whatever engine, cuts and blocks; every symbol once, the separators' too."""
+    """EV-03, EV-12: whatever engine, cuts and blocks; every token once, the separators' too."""
     model = tiny.drawn(tokenizer, "lstm", separator=separator)
     data = separator.join(RECORDS)  # the last one is not ended
     ids = [np.concatenate([tokenizer.encode(record), tokenizer.encode(separator)]) for record in RECORDS]
@@ -237,7 +237,7 @@ def test_ck_12_a_separator_that_is_none(value: Any, monkeypatch: pytest.MonkeyPa
 # --- sampling --------------------------------------------------------------------------------------
 
 
-def written(model: Checkpoint, count: int, **options: Any) -> list[bytes]:
+def texts_of(model: Checkpoint, count: int, **options: Any) -> list[bytes]:
     texts = [b""] * count
     config = SampleConfig(num=count, **{"length": 30, **options})
     engine = tiny.engine_of(model)
@@ -257,17 +257,17 @@ def test_cl_26_a_record_does_not_depend_on_others(
         return
     model = tiny.drawn(tokenizer, separator=separator)
     model.weights["head.bias"][tokenizer.encode(separator)] += 3
-    all_of_them = written(model, 150)
+    all_of_them = texts_of(model, 150)
     assert len(set(map(len, all_of_them))) > 5  # they end at different places: rows are refilled all the time
     assert all(separator not in text for text in all_of_them)
     for side_by_side in (1, 3, 200):
         monkeypatch.setattr(sampling, "BATCH_SIZE", side_by_side)
-        assert written(model, 40) == all_of_them[:40]
-    assert written(model, 1) == all_of_them[:1]
+        assert texts_of(model, 40) == all_of_them[:40]
+    assert texts_of(model, 1) == all_of_them[:1]
 
 
 def test_a_prompt_may_end_records() -> None:
-    """What stands before a separator is forgotten, as in training."""
+    """The state is reset after a separator, as in training."""
     model = tiny.drawn(TOKENIZERS[0], "lstm", separator=b"\n")
     engine = tiny.engine_of(model)
     config = SampleConfig(length=12)
@@ -317,7 +317,9 @@ NAMES = "".join(f"{name}\n" for name in ("anna", "emma", "olivia", "ava", "mia",
 
 
 @pytest.mark.parametrize("more", [[], ["--tokenizer", "byte"], ["--tokenizer", "sentencepiece", "--vocab-size", "262"]])
-def test_ev_17_training_tells_what_eval_finds(more: list[str], capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+def test_ev_17_training_and_eval_give_the_same_figures(
+    more: list[str], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     """EV-17, on the records that were held out."""
     Path("names.txt").write_bytes(NAMES)
     assert main(arguments("names.txt", "run", "--records", "--json", *more, steps=30)) == 0
@@ -402,7 +404,7 @@ def test_resuming_needs_nothing_said_again(
         ("a.jsonl", b'{"t": 3}\n{}\n', ["--jsonl", "t"], "no text in 'a.jsonl'"),
     ],
 )
-def test_faults_are_told_by_their_line(file: str, data: bytes, more: list[str], message: str, run: Program) -> None:
+def test_faults_name_their_line(file: str, data: bytes, more: list[str], message: str, run: Program) -> None:
     """CL-12: exit 4."""
     Path(file).write_bytes(data)
     done = run(*arguments(file, "run", *more))
@@ -412,7 +414,7 @@ def test_faults_are_told_by_their_line(file: str, data: bytes, more: list[str], 
 
 
 def test_more_steps_go_on_with_the_same_records(tmp_path: Path) -> None:
-    """Their order does not depend on where a run ends, so a longer one forgets nothing on its way."""
+    """Their order does not depend on where a run ends, so a longer one passes the same states."""
     corpus = tmp_path / "lines.txt"
     corpus.write_bytes(b"".join(b"a line, the %dth\n" % number for number in range(60)))
     flags = ["--records", "--dropout", "0", "--schedule", "constant"]  # after one step of warm-up in either

@@ -65,7 +65,7 @@ def test_the_same_seed_writes_the_same(run: tiny.Program) -> None:
     assert run("sample", "-m", "char", "--seed", "7", "-n", "70", "-l", "500").out.startswith(three + b"\n")
 
 
-def test_without_a_seed_one_is_told(run: tiny.Program) -> None:
+def test_without_a_seed_one_is_named(run: tiny.Program) -> None:
     ran = run("sample", "-m", "char", "-l", "50")
     seed = ran.err.split()[1].strip(b":").decode()
     assert ran.err == f"seed {seed}: --seed {seed} writes the same again\n".encode()
@@ -88,7 +88,7 @@ def test_nothing_is_rewritten(run: tiny.Program) -> None:
 
 
 def test_controls(run: tiny.Program) -> None:
-    """NU-04: greedy is greedy whatever the seed; NU-05: more than all symbols are all."""
+    """NU-04: greedy is greedy whatever the seed; NU-05: more than all tokens are all."""
     greedy = {
         run("sample", "-m", "char", "--temp", temp, "--seed", seed).out for temp in ("0", "1e-8") for seed in "12"
     }
@@ -132,7 +132,7 @@ def test_usage(arguments: list[str], complaint: str, run: tiny.Program) -> None:
     [("日", "né "), ("\r\n", "né 日😀"), ("é 日", "n"), ("zzz", "né 日😀\r\nné 日😀"), ("", "né 日😀\r\nné 日😀")],
 )
 def test_stop(stop: str, expected: str, run: tiny.Program) -> None:
-    """With several texts each ends at its own; what looks like a beginning comes out after all."""
+    """With several texts each ends at its own; what may begin a stop string is returned after all."""
     for num in (1, 2):
         ran = run("sample", "-m", "poem", "--temp", "0", "-l", "12", "--seed", "1", "--stop", stop, "-n", str(num))
         assert ran.out == "\n".join([expected] * num).encode()
@@ -166,7 +166,7 @@ def test_prompts(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_megabyte_of_prompt(run: tiny.Program) -> None:
-    """IN-14. (A tenth of it: every symbol waits for the one before.)"""
+    """IN-14. (A tenth of it: every token waits for the one before.)"""
     Path("p").write_bytes(b"the cat sat. " * 8000)
     ran = run("sample", "-m", "char", "--seed", "1", "--prompt-file", "p", "-l", "20")
     assert len(ran.out.decode()) == 20

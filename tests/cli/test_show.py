@@ -17,7 +17,7 @@ def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A run whose model says what models say."""
+    """A run with a model."""
     folder = tmp_path / "checkpoints" / "char"
     folder.mkdir(parents=True)
     model = tiny.drawn(tiny.char(), "lstm", (12, 8))
@@ -75,7 +75,7 @@ def test_a_curve(run: tiny.Program, folder: Path) -> None:
     ids=str,
 )  # fmt: skip
 def test_a_file_that_says_something_else(info: dict[str, object], run: tiny.Program) -> None:
-    """CK-12: what a checkpoint tells of itself is not believed."""
+    """CK-12: what a checkpoint says about itself is not trusted."""
     model = tiny.drawn(ByteTokenizer())
     model.info.clear()
     model.info.update(info)

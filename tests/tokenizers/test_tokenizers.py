@@ -307,7 +307,7 @@ def test_unseen_characters_of_a_prompt() -> None:
         encode_prompt(char, prompt)
     assert str(error.value).startswith(
         "the model has never seen U+00E9 LATIN SMALL LETTER E WITH ACUTE @ 1,"
-        " U+001B <control> @ 2, U+FFFF <unassigned> @ 3; --unknown skip "
+        " U+001B <control> @ 2, U+FFFF <unassigned> @ 3; unknown skip "
     )
     assert "\x1b" not in str(error.value)
     assert error.value.exit_code == 4
