@@ -33,7 +33,7 @@ FORCE_INLINE void for_each_block(const ThreadTeam &team, const charrnn_optimizer
 }
 
 double optimizer_gradient_norm(const charrnn_optimizer *call) {
-    double *squares = static_cast<double *>(call->work);
+    double *block_sums = static_cast<double *>(call->work);
     run_parallel(call->threads, [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
         for_each_block(team, *call, [&](int64_t block, int tensor, int64_t first, int count) {
@@ -43,11 +43,11 @@ double optimizer_gradient_norm(const charrnn_optimizer *call) {
                 const Vector g = load(gradient + n, count - n);
                 sum.add(n, g * g);
             }
-            squares[block] = sum.total();
+            block_sums[block] = sum.total();
         });
     });
     double total = 0;
-    for (int64_t block = 0, count = count_blocks(*call); block < count; block++) total += squares[block];
+    for (int64_t block = 0, count = count_blocks(*call); block < count; block++) total += block_sums[block];
     return sqrt(total);
 }
 

@@ -48,7 +48,7 @@ class Ranking {
 
 // Set all probabilities to zero but those that top-k and top-p keep; top-p's share is of what top-k keeps. ids: (V), workspace.
 inline void apply_top_k_top_p(const float *logits, int vocabulary, const SamplingParams &params, float *probs, int *ids) {
-    int count = 0, ranked = 0, kept = 0;
+    int count = 0, ranked = 0, keep = 0;
     double total = 0, cumulated = 0;
     for (int v = 0; v < vocabulary; v++)
         if (probs[v] > 0) {
@@ -59,11 +59,11 @@ inline void apply_top_k_top_p(const float *logits, int vocabulary, const Samplin
     int limit = count;
     if (params.top_k && params.top_k < count)
         for (limit = params.top_k, total = 0; ranked < limit; ranked++) total += probs[ranking.next()];
-    for (; kept < limit && cumulated / total < params.top_p; kept++) {
-        if (kept == ranked) ranking.next(), ranked++;
-        cumulated += probs[ids[count - 1 - kept]];
+    for (; keep < limit && cumulated / total < params.top_p; keep++) {
+        if (keep == ranked) ranking.next(), ranked++;
+        cumulated += probs[ids[count - 1 - keep]];
     }
-    for (int place = 0; place < count - kept; place++) probs[ids[place]] = 0;
+    for (int place = 0; place < count - keep; place++) probs[ids[place]] = 0;
 }
 
 // Draw an id; return -1 where a logit is not finite. dfa: (V'), the state that each id leads to; FORBIDDEN ids and the padding

@@ -183,18 +183,18 @@ void test_outputs(charrnn_model *model, int S, int B, int T, int V, const std::v
     uint8_t last[8];
     std::vector<std::vector<int32_t>> tokens(B * per_prompt);
     std::vector<std::vector<float>> costs(B * per_prompt);
-    std::vector<int32_t> ended(B * per_prompt);
+    std::vector<int32_t> finished(B * per_prompt);
     for (int64_t count; (count = charrnn_sampler_advance(sampler, 0, 8, texts, drawn, drawn_nats, last));) {
         if (count < 0) abort();
         for (int64_t n = 0; n < count; n++) {
             tokens[texts[n]].push_back(drawn[n]);
             costs[texts[n]].push_back((float)drawn_nats[n]);
-            if (last[n]) ended[texts[n]] = drawn[n] == 0 && tokens[texts[n]].size() <= length;
+            if (last[n]) finished[texts[n]] = drawn[n] == 0 && tokens[texts[n]].size() <= length;
         }
     }
     charrnn_sampler_free(sampler);
     for (int text = 0; text < B * per_prompt; text++) {
-        if (!ended[text]) abort();
+        if (!finished[text]) abort();
         mix(tokens[text]);
         mix(costs[text]);
     }

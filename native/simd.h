@@ -115,14 +115,14 @@ FORCE_INLINE Vector tanh(Vector x) {
 
 // The sum over a row: in 16 lanes, then over these in a fixed order, so that it does not depend on LANES.
 struct LaneSum {
-    float lanes[16] = {};
+    float partial_sums[16] = {};
     FORCE_INLINE void add(int column, Vector v) {
-        float *to = lanes + column % 16;
+        float *to = partial_sums + column % 16;
         store(to, load(to) + v);
     }
     FORCE_INLINE float total() const {
         float sum[8];
-        for (int lane = 0; lane < 8; lane++) sum[lane] = lanes[lane] + lanes[lane + 8];
+        for (int lane = 0; lane < 8; lane++) sum[lane] = partial_sums[lane] + partial_sums[lane + 8];
         return ((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7]));
     }
 };

@@ -59,7 +59,7 @@ class DynamicEngine(InferenceEngine):
         self.trained = {name: np.array(weights[name], np.float32) for name in self.weights}
         for name, weight in self.weights.items():
             weight[:] = self.trained[name]
-        self.squares = {name: np.zeros_like(weight) for name, weight in self.weights.items()}
+        self.mean_squares = {name: np.zeros_like(weight) for name, weight in self.weights.items()}
         self.rate = DYNAMIC_RATE / max(architecture.hidden) if rate is None else rate
         self.segments = 0
 
@@ -133,7 +133,7 @@ class DynamicEngine(InferenceEngine):
         """Make a step along the gradients."""
         self.segments += 1
         rms = {}  # of gradients
-        for name, square in self.squares.items():
+        for name, square in self.mean_squares.items():
             square *= _MEMORY
             square += (1 - _MEMORY) * self.model.grads[name] ** 2
             rms[name] = np.sqrt(square / (1 - _MEMORY**self.segments))

@@ -59,7 +59,7 @@ def test_it_follows_the_formula(architecture: Architecture) -> None:
     ids = np.random.default_rng(1).integers(0, V, 4 * SEGMENT)
     trained = {key: value.astype(np.float64) for key, value in drawn(architecture).items()}
     weights = dict(trained)
-    squares = {key: np.zeros(value.shape) for key, value in trained.items()}
+    mean_squares = {key: np.zeros(value.shape) for key, value in trained.items()}
     state = [np.zeros((architecture.num_states, 1, H)) for H in architecture.hidden]
     true = []
     for number in range(4):
@@ -68,8 +68,8 @@ def test_it_follows_the_formula(architecture: Architecture) -> None:
         grad = gradient(architecture, weights, part, state)
         roots = {}
         for key, slope in grad.items():
-            squares[key] = memory * squares[key] + (1 - memory) * slope**2
-            roots[key] = np.sqrt(squares[key] / (1 - memory ** (number + 1)))
+            mean_squares[key] = memory * mean_squares[key] + (1 - memory) * slope**2
+            roots[key] = np.sqrt(mean_squares[key] / (1 - memory ** (number + 1)))
         usual = np.concatenate([root.ravel() for root in roots.values()]).mean()
         weights = {
             key: value

@@ -91,7 +91,7 @@ def distance(value: Array, truth: Array) -> float:
 def assert_same_scores(engine: InferenceEngine, architecture: Architecture, B: int, T: int) -> None:
     truth = ReferenceEngine(architecture, drawn(architecture))
     state, ids = drawn_state(architecture, B), drawn_ids(B, T)
-    kept = [layer.copy() for layer in state]
+    copies = [layer.copy() for layer in state]
     nats, after = engine.score(ids, state)
     true_nats, true_after = truth.score(ids, state)
     assert nats.dtype == np.float64
@@ -111,7 +111,7 @@ def assert_same_scores(engine: InferenceEngine, architecture: Architecture, B: i
     assert distance(logits, true_logits) < 1e-5
     for value, true in zip((*after, *stepped), (*true_after, *true_stepped), strict=True):
         assert distance(value, true) < 1e-5
-    for layer, copy in zip(state, kept, strict=True):
+    for layer, copy in zip(state, copies, strict=True):
         assert np.array_equal(layer, copy), "an engine changed the state it was handed"
 
 

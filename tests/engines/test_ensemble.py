@@ -119,20 +119,20 @@ def test_what_is_drawn_has_the_mean_odds() -> None:
     model = charrnn.load("a", "b")
     texts = model.samples(4000, length=1, temp=1.0, seed=11)
     engines = [ReferenceEngine(MODELS[name].architecture, MODELS[name].weights) for name in "ab"]
-    odds = np.zeros(MODELS["a"].architecture.vocabulary)
+    probabilities = np.zeros(MODELS["a"].architecture.vocabulary)
     for engine in engines:
         logits, _ = engine.step(np.array([engine.vocabulary]), engine.zero_state(1))
-        odds += np.exp(logits[0]) / np.exp(logits[0]).sum() / 2
-    odds[model.tokenizer.unknown] = 0
-    odds /= odds.sum()
-    counts = np.zeros(len(odds))
+        probabilities += np.exp(logits[0]) / np.exp(logits[0]).sum() / 2
+    probabilities[model.tokenizer.unknown] = 0
+    probabilities /= probabilities.sum()
+    counts = np.zeros(len(probabilities))
     for text in texts:
         counts[model.tokenizer.encode(text.encode())[0]] += 1
-    expected = 4000 * odds
+    expected = 4000 * probabilities
     often = expected > 5
-    squares = ((counts - expected)[often] ** 2 / expected[often]).sum()
+    chi_squared = ((counts - expected)[often] ** 2 / expected[often]).sum()
     freedom = often.sum() - 1
-    assert squares < freedom + 3.1 * math.sqrt(2 * freedom) + 5
+    assert chi_squared < freedom + 3.1 * math.sqrt(2 * freedom) + 5
 
 
 def test_the_library() -> None:

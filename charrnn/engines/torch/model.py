@@ -62,9 +62,9 @@ class LanguageModel(nn.Module):
         )
         self.head = Head(F, V)
 
-    def to(self, *where: Any, **how: Any) -> Self:
+    def to(self, *where: Any, **options: Any) -> Self:
         """See `torch.nn.Module`."""
-        super().to(*where, **how)
+        super().to(*where, **options)
         self.scaler = torch.amp.GradScaler(self.embedding.device.type, enabled=self.precision == "float16")
         return self
 

@@ -49,7 +49,7 @@ def written(sampler: Sampler, seconds: float = 1.0) -> dict[int, list[int]]:
     return texts
 
 
-def first_symbols(logits: Array, count: int, *, automaton: Array | None = None, **controls: Any) -> Array:
+def first_symbols(logits: Array, count: int, *, dfa: Array | None = None, **controls: Any) -> Array:
     """Of so many texts that begin with these logits (V,)."""
     size = len(logits)
     engine = native(Architecture("rnn", size, (1,), 1))
@@ -59,7 +59,7 @@ def first_symbols(logits: Array, count: int, *, automaton: Array | None = None, 
             (logits[None], engine.zero_state(1)),
             SampleConfig(length=1, num=count, **controls),
             seed=9,
-            dfa=np.zeros((1, size), np.int32) if automaton is None else automaton,
+            dfa=np.zeros((1, size), np.int32) if dfa is None else dfa,
             batch_size=64,
         ),
     )
@@ -136,12 +136,12 @@ def test_draws_are_those_of_the_inverse_distribution(size: int, controls: dict[s
     for logits in np.array(spreads, np.float32):
         never = random.random(size) < 0.3
         never[random.integers(size)] = False
-        automaton = np.where(never, FORBIDDEN, 0)[None].astype(np.int32)
-        odds = distribution(logits[None], config, never[None])
-        ids = first_symbols(logits, count, automaton=automaton, **controls)
-        expected = inverse_cdf(np.repeat(odds, count, axis=0), uniforms)
-        assert (odds[0, ids] > 0).all()
-        borders = np.abs(np.cumsum(odds[0])[None] - uniforms[:, None]).min(axis=1)  # (count,)
+        dfa = np.where(never, FORBIDDEN, 0)[None].astype(np.int32)
+        probabilities = distribution(logits[None], config, never[None])
+        ids = first_symbols(logits, count, dfa=dfa, **controls)
+        expected = inverse_cdf(np.repeat(probabilities, count, axis=0), uniforms)
+        assert (probabilities[0, ids] > 0).all()
+        borders = np.abs(np.cumsum(probabilities[0])[None] - uniforms[:, None]).min(axis=1)  # (count,)
         assert np.array_equal(ids[borders > 1e-5], expected[borders > 1e-5])
         different += len(set(ids))
     assert different > len(spreads) or size == 1 or config.temp == 0 or config.top_k == 1 or config.top_p < 0.1
@@ -174,13 +174,13 @@ def test_a_text_is_the_same_in_any_company(cell: str, layers: int) -> None:
     """CL-26: to the byte, alone or among 64, by one thread or several, at once or with pauses."""
     architecture = large(cell, layers)
     size = architecture.vocabulary
-    automaton = token_dfa(size, 0, (5,))
+    dfa = token_dfa(size, 0, (5,))
 
     def texts(threads: int, batch: int, seconds: float = 1.0, num: int = 70) -> dict[int, list[int]]:
         engine = native(architecture, threads)
         config = SampleConfig(length=50, num=num, temp=0.9, top_p=0.95, min_p=0.001)
         first = read_prefix(engine, np.array([7, 8]))
-        return written(make_sampler(engine, requested(first, config, seed=3, dfa=automaton, batch_size=batch)), seconds)
+        return written(make_sampler(engine, requested(first, config, seed=3, dfa=dfa, batch_size=batch)), seconds)
 
     expected = texts(1, 1)
     assert {len(text) for text in expected.values()} > {50}  # some end early, with what ends a record
@@ -238,10 +238,10 @@ def test_an_automaton_decides_what_may_be_written() -> None:
 def test_a_text_can_be_finished() -> None:
     """No more of it is written; the others come out as if nothing had been."""
     engine = native(large())
-    first, automaton = read_prefix(engine, np.array([7])), np.zeros((1, 70), np.int32)
+    first, dfa = read_prefix(engine, np.array([7])), np.zeros((1, 70), np.int32)
     config = SampleConfig(length=40, num=9)
-    whole = written(make_sampler(engine, requested(first, config, seed=3, dfa=automaton, batch_size=4)))
-    sampler = make_sampler(engine, requested(first, config, seed=3, dfa=automaton, batch_size=4))
+    whole = written(make_sampler(engine, requested(first, config, seed=3, dfa=dfa, batch_size=4)))
+    sampler = make_sampler(engine, requested(first, config, seed=3, dfa=dfa, batch_size=4))
     part = sampler.advance(0)
     assert set(part.texts.tolist()) == {0, 1, 2, 3}
     for text in (1, 3):

@@ -349,8 +349,8 @@ def digest(threads: int, precision: str = "float32") -> str:
         _, grad = learnt(model, *ids_of(5, 12, 0.1), masks=False)
         config = SampleConfig(length=200, num=9, temp=0.9, top_k=9, top_p=0.95, min_p=0.01)
         first = logits[:1], tuple(layer[:, :1] for layer in after)
-        automaton = np.zeros((1, V), np.int32)
-        request = requested(first, config, seed=6, dfa=automaton, batch_size=4, with_nats=True)
+        dfa = np.zeros((1, V), np.int32)
+        request = requested(first, config, seed=6, dfa=dfa, batch_size=4, with_nats=True)
         written = make_sampler(engine, request).advance(60)
         assert len(written.ids) == 1800
         trained = list(optimized(made(architecture, threads))[0].values())
@@ -496,10 +496,10 @@ def test_bfloat16_rounds_what_products_multiply(hidden: int) -> None:
     for symbol in ids:
         logits = rounded(weights["head.weight"]) @ rounded(h) + weights["head.bias"]
         expected.append(np.log(np.exp(logits).sum()) - logits[symbol])
-        drive = rounded(W) @ rounded(weights["embedding"][symbol]) + b
-        product = rounded(U) @ rounded(h) + d
-        r, z = (sigmoid(drive[gate * hidden :][:hidden] + product[gate * hidden :][:hidden]) for gate in (0, 1))
-        n = np.tanh(drive[2 * hidden :] + r * product[2 * hidden :])
+        ih = rounded(W) @ rounded(weights["embedding"][symbol]) + b
+        hh = rounded(U) @ rounded(h) + d
+        r, z = (sigmoid(ih[gate * hidden :][:hidden] + hh[gate * hidden :][:hidden]) for gate in (0, 1))
+        n = np.tanh(ih[2 * hidden :] + r * hh[2 * hidden :])
         h = (1 - z) * n + z * h
     engine = NativeInference(architecture, weights, 2, "bfloat16")
     nats, _ = engine.score(ids[None], engine.zero_state(1))
