@@ -71,7 +71,7 @@ def read_corpus(
     if not reader.parts:
         raise InputError("; ".join([f"no text in {', '.join(map(quote, sources.given))}", *notes]))
     notes += [
-        f"{source.name} is a list of records: --records learns each from its start to its end"
+        f"{source.name} is a list of records: the option records learns each from its start to its end"
         for source in sources.sources
         if source.recipe is not None and source.recipe.records and not text_format.separator
     ]
@@ -205,7 +205,8 @@ class _Reader:
             if separator in data:
                 raise InputError(
                     f"{name if name == 'stdin' else quote(name)}, line {line}: the text holds the separator"
-                    f" {separator!r}, which would end the record; choose another --separator"
+                    f" {separator!r}, which would end the record; choose another {{separator}}",
+                    ("separator",),
                 )
             held += (data, separator)
             size += len(data)

@@ -177,7 +177,7 @@ def choose_device(asked: str) -> tuple[str, str]:
     number = int(asked.partition(":")[2] or 0)
     if number >= count:
         there = ", ".join(["cpu", *(f"cuda:{n}" for n in range(count))])
-        raise UsageError(f"--device {asked}: no such device here; there is {there}")
+        raise UsageError(f"{{device}} {asked}: no such device here; there is {there}", ("device",))
     return f"cuda:{number}", torch.cuda.get_device_name(number)
 
 
@@ -211,11 +211,13 @@ def choose_engine(name: str, device: str, *, cell: str = "lstm", training: bool 
             return "native"
         return "torch" if training or device != "cpu" else "numpy"
     if name == "native" and lib.library() is None:
-        raise UsageError("--engine native: the compiled core was not built when charrnn was installed here")
+        raise UsageError(
+            "{engine} native: the compiled core was not built when charrnn was installed here", ("engine",)
+        )
     if name == "native" and not lib.supports(cell):
-        raise UsageError(f"--engine native has no kernel for --cell {cell}")
+        raise UsageError(f"{{engine}} native has no kernel for {{cell}} {cell}", ("engine", "cell"))
     if name != "torch" and device != "cpu":
-        raise UsageError(f"--engine {name} runs on the CPU, and --device is {device}")
+        raise UsageError(f"{{engine}} {name} runs on the CPU, and {{device}} is {device}", ("engine", "device"))
     return name
 
 
@@ -238,5 +240,5 @@ def choose_precision(name: str, engine: str, device: str = "cpu", *, training: b
         known = (*known, "tf32")
     if name not in known:
         has = " and ".join(", ".join(known).rsplit(", ", 1))
-        raise UsageError(f"--precision {name}: the engine is {engine} on {device}, which has {has}")
+        raise UsageError(f"{{precision}} {name}: the engine is {engine} on {device}, which has {has}", ("precision",))
     return name

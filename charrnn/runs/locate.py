@@ -36,7 +36,7 @@ def find_model(name: str | None, *, root: Path = ROOT) -> Path:
             files = [file for file in root.glob(f"*/{file_name}") if os.path.isfile(file)]
             if files:
                 return max(files, key=lambda file: (file.stat().st_mtime_ns, file))
-        raise CheckpointError("no model found; train one with `charrnn train` or name one with --model")
+        raise CheckpointError("no model found; train one with `charrnn train`, or name one")
     if os.path.exists(name) and not os.path.isdir(name):
         return Path(name)
     # A folder without a model (a corpus, say) does not hide the run of the same name.

@@ -84,8 +84,9 @@ class RunDir:
         """Raise UsageError if the folder holds a run and `config` neither resumes nor overwrites it."""
         if self.exists and not (config.resume or config.auto_resume or config.overwrite):
             raise UsageError(
-                f"'{self.folder}' holds a run already: --resume goes on with it, --overwrite replaces it,"
-                " --out names another folder"
+                f"{quote(self.folder)} holds a run already: {{resume}} continues it, {{overwrite}} replaces it,"
+                " {out} names another folder",
+                ("resume", "overwrite", "out"),
             )
 
     def clear(self) -> None:
@@ -147,9 +148,7 @@ class RunDir:
                 try:
                     lines.append(f"{each.name} = {_toml(value)}")
                 except UnicodeEncodeError:
-                    self.warn(
-                        f"{quote(self.config)} cannot hold a name that is not UTF-8; with --resume, give it again"
-                    )
+                    self.warn(f"{quote(self.config)} cannot hold a name that is not UTF-8; to resume, name it again")
         atomic_write(self.config, "\n".join([*lines, ""]).encode("utf-8"))
 
     def log(self, event: Mapping[str, Any]) -> None:

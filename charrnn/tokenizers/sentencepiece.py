@@ -38,6 +38,9 @@ LINE = 1024
 SAMPLE = 1_000_000
 """Characters that a model is made from, taken evenly from a longer text."""
 
+_OPTIONS = ("vocab_size", "tokenizer")
+
+
 DEFAULT_SIZE = 1024
 """Pieces, where the text has so many."""
 
@@ -88,7 +91,8 @@ class SentencePieceTokenizer:
             UsageError: no model can have that size; the message names the largest possible one.
         """
         if vocab_size is not None and not FIXED < vocab_size <= MAX_PIECES:
-            raise UsageError(f"--vocab-size must be from {FIXED + 1} (all bytes, newline, ...) to {MAX_PIECES}")
+            limits = f"{FIXED + 1} (all bytes, newline, ...) to {MAX_PIECES}"
+            raise UsageError(f"{{vocab_size}} must be from {limits} with {{tokenizer}} sentencepiece", _OPTIONS)
         whole = "".join(text)
         pieces = _train(whole, vocab_size or DEFAULT_SIZE, kind)
         largest = FIXED + len(pieces)
@@ -96,7 +100,8 @@ class SentencePieceTokenizer:
             # how many characters have pieces depends on the size asked for, so what was found may be too large yet
             while (found := FIXED + len(_train(whole, largest, kind))) < largest:
                 largest = found
-            raise UsageError(f"--vocab-size {vocab_size} is too large for the text; the largest possible is {largest}")
+            message = f"{{vocab_size}} {vocab_size} is too large for the text; the largest possible is {largest}"
+            raise UsageError(message, _OPTIONS)
         return cls(np.frombuffer(write_model(Model(kind, tuple(pieces))), np.uint8))
 
     @cached_property

@@ -364,7 +364,7 @@ def test_training_on_a_known_corpus(run: Program, cache: Path) -> None:
     command = ["train", "names", "--steps", "2", "--hidden", "8", "--lr", "0.01", "--threads", "1"]
     done = run(*command)
     assert done.out == b"checkpoints/names-lstm/model.safetensors\n"
-    assert b"names is a list of records: --records" in done.err
+    assert b"names is a list of records: the option records" in done.err
     assert left(cache) == ["names.txt"]
     again = run(*command, "--records", "--overwrite")
     assert again.code == 0

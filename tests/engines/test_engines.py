@@ -368,7 +368,7 @@ def test_the_device_is_chosen_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     assert devices.choose_device("auto") == ("cpu", "this PyTorch was built without CUDA")
     monkeypatch.setattr(torch.version, "cuda", "13.0")
     assert devices.choose_device("auto") == ("cpu", "PyTorch finds no GPU")
-    with pytest.raises(UsageError, match=r"--device cuda:1: no such device here; there is cpu$"):
+    with pytest.raises(UsageError, match=r"device cuda:1: no such device here; there is cpu$"):
         devices.choose_device("cuda:1")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)

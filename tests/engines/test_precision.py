@@ -42,7 +42,7 @@ def test_who_has_what(engine: str, device: str, training: bool, auto: str, other
         if name in others | {auto}:
             assert choose_precision(name, engine, device, training=training) == name
         else:
-            with pytest.raises(UsageError, match=f"--precision {name}: the engine is {engine} on {device}, which has"):
+            with pytest.raises(UsageError, match=f"precision {name}: the engine is {engine} on {device}, which has"):
                 choose_precision(name, engine, device, training=training)
 
 

@@ -88,7 +88,7 @@ def test_an_unknown_name_gets_suggestions(name: str, advice: str, root: Path) ->
 def test_no_runs_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CHARRNN_MODEL", raising=False)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match="no model found; train one with `charrnn train` or name one"):
+    with pytest.raises(CheckpointError, match="no model found; train one with `charrnn train`, or name one"):
         find_model(None)
     with pytest.raises(CheckpointError, match="train one with"):
         find_model("x")

@@ -150,7 +150,7 @@ def test_in_20_sizes(kind: str) -> None:
     with pytest.raises(UsageError) as error:
         SentencePieceTokenizer.train([PROSE[:200]], 5000, kind)
     message = str(error.value)
-    assert message.startswith("--vocab-size 5000 is too large for the text")
+    assert message.startswith("vocab_size 5000 is too large for the text")
     assert ".cc" not in message
     largest = int(message.split()[-1])
     assert SentencePieceTokenizer.train([PROSE[:200]], largest, kind).size == largest
