@@ -38,15 +38,15 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
 
     console = Console()
 
-    def synchronize() -> None:
-        """What was written before a failure still goes out, if it can."""
+    def flush_stdout() -> None:
+        """Flush what was written before a failure, if that is possible."""
         try:
             console.flush()
         except (OSError, CharRNNError):
             discard(sys.stdout)
 
     def end(message: str, code: int, *, trace: bool = False) -> int:
-        synchronize()
+        flush_stdout()
         if trace or os.environ.get("CHARRNN_DEBUG"):
             console.print_traceback()
         console.error(message)
@@ -67,9 +67,9 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
     except Exception as error:
         if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
             return end("not enough memory; a smaller --hidden or --batch needs less", 1)
-        return end(f"This is a bug in charrnn {__version__}; the lines above tell where it is", 1, trace=True)
+        return end(f"This is a bug in charrnn {__version__}; the traceback above shows where", 1, trace=True)
     finally:
-        synchronize()
+        flush_stdout()
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def drawn(
     *,
     separator: bytes = b"",
 ) -> Checkpoint:
-    """Weights at random: every symbol depends on those before it. Small enough to forget rounding errors."""
+    """Weights at random: every token depends on those before it. Small enough that rounding errors decay."""
     architecture = Architecture(cell, tokenizer.size, hidden, 6)
     rng = np.random.default_rng(seed)
     weights = {name: 0.4 * rng.standard_normal(shape, np.float32) for name, shape in architecture.shapes().items()}
@@ -61,11 +61,11 @@ def drawn(
 
 
 def unigram(tokenizer: Tokenizer, logits: Mapping[bytes, float] | None = None) -> Checkpoint:
-    """Every symbol has the same odds everywhere: a logit of 0, or what `logits` gives it."""
+    """Every token has the same probability everywhere: a logit of 0, or what `logits` gives it."""
     architecture = Architecture("rnn", tokenizer.size, (1,), 1)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
-    for symbol, logit in (logits or {}).items():
-        weights["head.bias"][tokenizer.encode(symbol)] = logit
+    for char, logit in (logits or {}).items():
+        weights["head.bias"][tokenizer.encode(char)] = logit
     return Checkpoint(architecture, tokenizer, weights, {"step": 3})
 
 

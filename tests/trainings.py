@@ -27,7 +27,7 @@ from charrnn.runs.events import Event, Note, StepEvent
 from charrnn.training.session import TrainingSession
 
 TEXT = (b"The quick brown fox jumps over the lazy dog.\n" * 7)[:300]
-"""270 symbols to train on: 8 steps an epoch with the sizes of `SMALL`; and 30 to validate on."""
+"""270 tokens to train on: 8 steps an epoch with the sizes of `SMALL`; and 30 to validate on."""
 
 PROSE = "\n".join(topics[topic] for topic in sorted(topics)[:3]).encode()[:1200]
 """Of many different words, for tokenizers that would take those of `TEXT` whole."""

@@ -193,8 +193,8 @@ def parse(arguments: Sequence[str] | None) -> Callable[..., int] | int:
 
 
 def _run(name: str, common: dict[str, Any], flags: dict[str, Any], *, started: float) -> int:
-    how, _ = merge(CommonOptions, common, os.environ)
-    console = Console(quiet=how.quiet, verbose=how.verbose, color=None if how.color else False)
+    options, _ = merge(CommonOptions, common, os.environ)
+    console = Console(quiet=options.quiet, verbose=options.verbose, color=None if options.color else False)
     for warning in unknown_variables(os.environ, {config for configs in CONFIGS.values() for config in configs}):
         console.warn(warning)
     configure_threading()
@@ -212,8 +212,8 @@ def _command(name: str, module: str, **more: Any) -> None:
     declared = parameters(*CONFIGS[name])
     call.__signature__ = inspect.Signature(declared)  # type: ignore[attr-defined]
     call.__annotations__ = {each.name: each.annotation for each in declared}
-    how: Any = {"cls": with_page(Command, PAGES[name]), "context_settings": {"help_option_names": ["--help"]}}
-    app.command(name, short_help=_SUMMARIES[name], **how)(call)
+    options: Any = {"cls": with_page(Command, PAGES[name]), "context_settings": {"help_option_names": ["--help"]}}
+    app.command(name, short_help=_SUMMARIES[name], **options)(call)
 
 
 for _name in ("train", "sample", "eval", "show", "corpora"):

@@ -92,10 +92,10 @@ def _completion(each: "Field[object]") -> Callable[[str], list[str]] | None:
 def parameter(each: "Field[object]") -> Parameter:
     """Return the Typer parameter of an option or argument. Its value stays text: `options.merge` reads it."""
     kind, several = each.metadata["kind"], isinstance(each.metadata["kind"], StrList)
-    how: Any = {"metavar": each.metadata["metavar"], "show_default": False, "autocompletion": _completion(each)}
+    settings: Any = {"metavar": each.metadata["metavar"], "show_default": False, "autocompletion": _completion(each)}
     annotation: Any = list[str] | None if several else str | None
     if each.metadata["argument"]:
-        return _keyword(each.name, Annotated[annotation, typer.Argument(**how)])
+        return _keyword(each.name, Annotated[annotation, typer.Argument(**settings)])
     names = [f"-{each.metadata['short']}"] if each.metadata["short"] else []
     if isinstance(kind, Flag):
         return _keyword(
@@ -105,7 +105,7 @@ def parameter(each: "Field[object]") -> Parameter:
                 typer.Option(f"{flag(each.name)}/{flag(f'no_{each.name}')}", *names, show_default=False),
             ],
         )
-    return _keyword(each.name, Annotated[annotation, typer.Option(flag(each.name), *names, **how)])
+    return _keyword(each.name, Annotated[annotation, typer.Option(flag(each.name), *names, **settings)])
 
 
 def parameters(*configs: type) -> list[Parameter]:

@@ -40,9 +40,9 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     ]
     if model.separator:
         rows.append(("records", f"ended by {model.separator.decode('utf-8', 'backslashreplace')!r}"))
-    figures = ("perplexity", "bits_per_char", "bits_per_byte", "carried", "window_256", "tokens")
+    names = ("perplexity", "bits_per_char", "bits_per_byte", "carried", "window_256", "tokens")
     if isinstance(metrics, dict):
-        rows += [(name, _format(metrics[name])) for name in figures if name in metrics]
+        rows += [(name, _format(metrics[name])) for name in names if name in metrics]
     plan = info.get("plan")
     baselines = plan.get("baselines") if isinstance(plan, dict) else None
     if isinstance(baselines, dict):

@@ -24,7 +24,7 @@ from tests.tiny import Program, Ran
 PYTHON = sys.executable
 COMMANDS = ("train", "sample", "eval", "show", "corpora", "help")
 TEXT = b"the quick brown fox jumps over the lazy dog\n" * 10
-SYMBOLS = "\n abcdefghijklmnopqrstuvwxyz\u00e9\u20ac\U0001f600"
+CHARS = "\n abcdefghijklmnopqrstuvwxyz\u00e9\u20ac\U0001f600"
 
 TRAIN = [
     "train", "text.txt", "--out", "run", "--hidden", "8", "--batch", "4", "--seq-len", "8",
@@ -50,7 +50,7 @@ def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def model() -> str:
     """A model that has learned nothing, and knows characters of one to four bytes."""
-    return tiny.saved(Path("m.safetensors"), tiny.drawn(tiny.char(SYMBOLS)))
+    return tiny.saved(Path("m.safetensors"), tiny.drawn(tiny.char(CHARS)))
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_sample_puts_the_text_on_stdout_and_nothing_else(run: Program, model: st
     done = run("sample", "-m", model, "--length", "300")
     assert done.code == 0
     assert len(done.out.decode()) == 300
-    assert set(done.out.decode()) <= set(SYMBOLS)
+    assert set(done.out.decode()) <= set(CHARS)
     assert re.fullmatch(rb"seed (\d+): --seed \1 writes the same again\n", done.err)
     assert b"\x1b" not in done.out + done.err
     seeded = run("sample", "-m", model, "--length", "300", "--seed", "3")

@@ -32,9 +32,9 @@ from tests import tiny
 from tests.tiny import Program
 from tests.trainings import arguments, split_of, tensors
 
-SYMBOLS = "\n| abcdefghijklmnopqrstuvwxyz\u00e9\u65e5"
+CHARS = "\n| abcdefghijklmnopqrstuvwxyz\u00e9\u65e5"
 TOKENIZERS: list[Tokenizer] = [
-    tiny.char(SYMBOLS),
+    tiny.char(CHARS),
     ByteTokenizer(),
     SentencePieceTokenizer.train(["anna emma olivia ava isabella mia\n" * 9], None, "unigram"),
 ]
@@ -84,7 +84,7 @@ def test_ev_03_records_side_by_side_cost_what_each_costs_alone(
 
 def test_ev_02_records_by_hand() -> None:
     """EV-02: against the printed equations, from `<s>` for each record."""
-    model = tiny.drawn(tiny.char(SYMBOLS), "gru", separator=b"\n")
+    model = tiny.drawn(tiny.char(CHARS), "gru", separator=b"\n")
     reference = ReferenceEngine(model.architecture, model.weights)
     nats = 0.0
     for record in RECORDS:

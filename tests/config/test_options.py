@@ -207,8 +207,8 @@ def test_configurations(config: type) -> None:
     made = config()
     for each in fields(config):
         assert isinstance(each.metadata["kind"], ParamType)
-        told = each.metadata["help"]
-        assert told.endswith((".", "object", "fields", "config")) or each.metadata["argument"], each.name
+        text = each.metadata["help"]
+        assert text.endswith((".", "object", "fields", "config")) or each.metadata["argument"], each.name
         assert str(each.metadata["kind"])
         if each.default is not None and "kind" in each.metadata:
             assert each.metadata["kind"].check(each.default) == each.default

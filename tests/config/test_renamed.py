@@ -48,11 +48,11 @@ def test_every_old_name_gives_its_new_one(command: str, name: str) -> None:
 
 def test_an_old_key_in_a_file() -> None:
     """CL-21: of what a user wrote, an error that says what it is now."""
-    for name, told in OLD["train"].items():
+    for name, advice in OLD["train"].items():
         Path("a.toml").write_text(f"{name.replace('_', '-')} = 1\n")
         with pytest.raises(UsageError) as caught:
             read_toml(Path("a.toml"), param_types(TrainConfig))
-        expected = told.replace("--", "").replace("vocab-size", "vocab_size")
+        expected = advice.replace("--", "").replace("vocab-size", "vocab_size")
         assert str(caught.value) == f"'a.toml': {name.replace('_', '-')!r} {expected}"
 
 

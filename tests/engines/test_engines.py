@@ -141,7 +141,7 @@ def test_torch_equals_reference(architecture: Architecture, B: int, T: int, devi
 
 @pytest.mark.parametrize("architecture", MODELS[3:5] + MODELS[-2:], ids=name)
 def test_numpy_without_a_table_and_in_small_blocks(architecture: Architecture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a vocabulary of a million symbols takes, forced upon a small one."""
+    """What a vocabulary of a million tokens takes, forced upon a small one."""
     monkeypatch.setattr(fast, "TABLE", 0)
     monkeypatch.setattr(fast, "BLOCK", 7)
     assert_same_scores(NumpyInference(architecture, drawn(architecture)), architecture, 3, 9)

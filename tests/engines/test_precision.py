@@ -47,7 +47,7 @@ def test_who_has_what(engine: str, device: str, training: bool, auto: str, other
 
 
 def chunk_of(B: int, T: int, V: int, seed: int = 0) -> Batch:
-    """Most symbols are told by the one before."""
+    """Most tokens follow from the one before."""
     random = np.random.default_rng(seed)
     ids = (np.arange(T + 1) * 3 + random.integers(0, V, (B, 1))) % V
     ids = np.where(random.random(ids.shape) < 0.1, random.integers(0, V, ids.shape), ids)

@@ -19,14 +19,14 @@ LETTERS = b"abcdefgh"
 ODDS = np.array([0.4, 0.2, 0.12, 0.1, 0.08, 0.05, 0.03, 0.02])
 
 
-def text(symbols: int) -> bytes:
+def text(num_tokens: int) -> bytes:
     """Letters drawn with those odds."""
-    return bytes(np.random.default_rng(5).choice(list(LETTERS), symbols, p=ODDS).tolist())
+    return bytes(np.random.default_rng(5).choice(list(LETTERS), num_tokens, p=ODDS).tolist())
 
 
-def fitted(sharpness: float, symbols: int = 20_000) -> tuple[float, list[float]]:
+def fitted(sharpness: float, num_tokens: int = 20_000) -> tuple[float, list[float]]:
     """The temperature fitted to a model that knows the odds, all logits times `sharpness`; and what was tried."""
-    split = split_of(text(symbols), fraction=0.5)
+    split = split_of(text(num_tokens), fraction=0.5)
     model = tiny.unigram(
         split.tokenizer,
         {LETTERS[n : n + 1]: sharpness * math.log(ODDS[n]) for n in range(8)},

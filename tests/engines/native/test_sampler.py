@@ -36,13 +36,13 @@ ANYTHING = np.zeros((1, V), np.int32)
 
 
 def written(sampler: Sampler, seconds: float = 1.0) -> dict[int, list[int]]:
-    """All that a sampler writes, by text; a text's last symbol must be told, and be the last."""
+    """All that a sampler writes, by text; a text's last token must be marked as the last."""
     texts: dict[int, list[int]] = {}
     done: set[int] = set()
     while len((part := sampler.advance(seconds)).ids):
-        for text, symbol, last in zip(part.texts.tolist(), part.ids.tolist(), part.last.tolist(), strict=True):
+        for text, token, last in zip(part.texts.tolist(), part.ids.tolist(), part.last.tolist(), strict=True):
             assert text not in done
-            texts.setdefault(text, []).append(symbol)
+            texts.setdefault(text, []).append(token)
             if last:
                 done.add(text)
     assert done == set(texts)
@@ -65,7 +65,7 @@ def first_symbols(logits: Array, count: int, *, dfa: Array | None = None, **cont
     )
     texts = written(sampler)
     assert list(texts) == list(range(count))
-    return np.array([symbol for [symbol] in texts.values()])
+    return np.array([token for [token] in texts.values()])
 
 
 def surprise(counts: Array, probabilities: Array) -> float:
@@ -93,7 +93,7 @@ def a_model() -> tuple[InferenceEngine, ReferenceEngine]:
 
 @pytest.mark.parametrize("controls", CONTROLS, ids=str)
 def test_draws_have_the_references_odds(controls: dict[str, Any]) -> None:
-    """Chi-squared, of texts' first symbols and of the second ones after the commonest first."""
+    """Chi-squared, of texts' first tokens and of the second ones after the commonest first."""
     engine, reference = a_model()
     config = SampleConfig(length=2, num=20_000, **controls)
     prompt = np.array([3, 1, 4])
@@ -120,8 +120,8 @@ def test_wrong_odds_are_seen() -> None:
 @pytest.mark.parametrize("controls", CONTROLS, ids=str)
 @pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 65, 3000])
 def test_draws_are_those_of_the_inverse_distribution(size: int, controls: dict[str, Any]) -> None:
-    """Every symbol is the one that Philox and the cumulated odds decide, unless the uniform is within 1e-5 of a
-    boundary; with ties, logits that overflow, and symbols that may not be drawn."""
+    """Every token is the one that Philox and the cumulative probabilities give, unless the uniform is within 1e-5 of a
+    boundary; with ties, logits that overflow, and tokens that may not be drawn."""
     random = np.random.default_rng(size)
     config, count = SampleConfig(**controls), 40
     uniforms = np.array([generator(9, RngStream.SAMPLE, text).random() for text in range(count)])
@@ -191,7 +191,7 @@ def test_a_text_is_the_same_in_any_company(cell: str, layers: int) -> None:
 
 
 def test_it_writes_what_numpy_writes() -> None:
-    """20,000 symbols of a fixed set, by both engines: every cell, every control, records and streams."""
+    """20,000 tokens of a fixed set, by both engines: every cell, every control, records and streams."""
     total = 0
     for cell in ("rnn", "lstm", "gru"):
         model = tiny.drawn(tiny.char(), cell, (20, 12), separator=b"\n")
@@ -211,22 +211,22 @@ def test_it_writes_what_numpy_writes() -> None:
 
 def test_an_automaton_decides_what_may_be_written() -> None:
     """Numbers: a sign or none, digits, a point, digits, the end. Every text is one."""
-    symbols = "+-.0123456789;"
-    table = np.full((4, len(symbols)), FORBIDDEN, np.int32)
+    chars = "+-.0123456789;"
+    table = np.full((4, len(chars)), FORBIDDEN, np.int32)
     digits = slice(3, 13)
     table[0, :2] = 1
     table[0, digits] = table[1, digits] = table[2, digits] = 2
     table[2, 2] = 3
     table[3, digits] = 3
     table[2:, 13] = END
-    engine = native(Architecture("gru", len(symbols), (20,), 5))
+    engine = native(Architecture("gru", len(chars), (20,), 5))
     first = read_prefix(engine, np.zeros(0, np.int64))
     config = SampleConfig(length=500, num=300)
     texts = written(make_sampler(engine, requested(first, config, seed=1, dfa=table, batch_size=64)))
     assert len(texts) == 300
     lengths = set()
     for ids in texts.values():
-        text = "".join(symbols[symbol] for symbol in ids)
+        text = "".join(chars[token] for token in ids)
         assert text[-1] == ";"
         float(text[:-1])
         lengths.add(len(text))
@@ -249,8 +249,8 @@ def test_a_text_can_be_finished() -> None:
     sampler.finish(77)  # which there is not
     texts: dict[int, list[int]] = {}
     while len(part.ids):
-        for text, symbol in zip(part.texts.tolist(), part.ids.tolist(), strict=True):
-            texts.setdefault(text, []).append(symbol)
+        for text, token in zip(part.texts.tolist(), part.ids.tolist(), strict=True):
+            texts.setdefault(text, []).append(token)
         part = sampler.advance(0)
     assert {text for text in texts if len(texts[text]) < 40} == {1, 3}
     assert all(texts[text] == whole[text][: len(texts[text])] for text in whole)

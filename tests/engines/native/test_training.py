@@ -493,10 +493,10 @@ def test_bfloat16_rounds_what_products_multiply(hidden: int) -> None:
     weights = {name: weight.astype(np.float64) for name, weight in drawn(architecture, scale=0.5).items()}
     W, U, b, d = (weights[f"layers.0.{name}"] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     ids, h, expected = ids_of(1, 30, 0.0)[0][0], np.zeros(hidden), []
-    for symbol in ids:
+    for token in ids:
         logits = rounded(weights["head.weight"]) @ rounded(h) + weights["head.bias"]
-        expected.append(np.log(np.exp(logits).sum()) - logits[symbol])
-        ih = rounded(W) @ rounded(weights["embedding"][symbol]) + b
+        expected.append(np.log(np.exp(logits).sum()) - logits[token])
+        ih = rounded(W) @ rounded(weights["embedding"][token]) + b
         hh = rounded(U) @ rounded(h) + d
         r, z = (sigmoid(ih[gate * hidden :][:hidden] + hh[gate * hidden :][:hidden]) for gate in (0, 1))
         n = np.tanh(ih[2 * hidden :] + r * hh[2 * hidden :])

@@ -81,9 +81,9 @@ def torch_objective(architecture: Architecture, ids: Array, at: dict[str, Array]
     model = LanguageModel(architecture).double()
     model.load_weights({key: value for key, value in at.items() if not key.startswith("state")})
     state = tuple(torch.tensor(at[f"state.{layer}"], requires_grad=True) for layer in range(architecture.num_layers))
-    symbols = torch.tensor(ids)
-    logits, after = model(symbols, state)
-    targets = symbols[:, 1:]
+    tokens = torch.tensor(ids)
+    logits, after = model(tokens, state)
+    targets = tokens[:, 1:]
     logs = logits[:, :-1].log_softmax(dim=-1)
     nats = -logs.gather(2, targets.clamp(max=V - 1)[:, :, None])[:, :, 0].masked_fill(targets == V, 0)
     first, *rest = (torch.tensor(value) for value in loadings(architecture))
