@@ -146,7 +146,7 @@ class Program:
 
 
 def start(*arguments: str, **more: Any) -> "subprocess.Popen[bytes]":
-    """The program, started in a process of its own, its streams unbuffered pipes unless told otherwise."""
+    """The program, started in a process of its own, its streams unbuffered pipes by default."""
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen([*COMMAND, *arguments], bufsize=0, **{**pipes, **more})
 

@@ -14,7 +14,7 @@ EVAL_SHARE, EXACT_SHARE = 0.03, 0.10
 """Of the time: for all evaluations while training, and for the exact evaluation of the finished model."""
 
 ENOUGH_EVAL_TOKENS = 20_000
-"""Tokens that tell two models apart: rather fewer evaluations than smaller ones."""
+"""Tokens that suffice to compare two models: fewer evaluations are better than smaller ones."""
 
 SAVING_SECONDS = 0.3
 """To save the finished model."""

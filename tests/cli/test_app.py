@@ -346,7 +346,7 @@ def harmless(data: bytes) -> None:
         ["show", HOSTILE],
     ],
 )
-def test_messages_are_harmless(line: list[str], run: Program, model: str, text: str) -> None:
+def test_messages_are_escaped(line: list[str], run: Program, model: str, text: str) -> None:
     """SE-03."""
     Path("hostile.txt").write_bytes(HOSTILE.encode())
     done = run(*line)
@@ -354,8 +354,8 @@ def test_messages_are_harmless(line: list[str], run: Program, model: str, text: 
     harmless(done.error.encode())
 
 
-def test_names_of_files_are_harmless(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    """SE-03: of a corpus, a run's folder and a configuration, in what a training tells."""
+def test_names_of_files_are_escaped(run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SE-03: of a corpus, a run's folder and a configuration, in the messages of a training."""
     name = HOSTILE.replace("/", "|")
     Path(name).write_bytes(TEXT)
     Path(f"{name}.toml").write_bytes(b'"\\u001b[2J" = 1\n')

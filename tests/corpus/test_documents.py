@@ -49,7 +49,7 @@ def test_any_part_any_number_of_times(chunk: int, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("change", ["longer", "shorter", "newer", "replaced", "gone"])
-def test_in_17_a_file_that_changes_is_told(change: str, tmp_path: Path) -> None:
+def test_in_17_a_file_that_changes_is_reported(change: str, tmp_path: Path) -> None:
     """IN-17: between two readings, or in the middle of one."""
     path = tmp_path / "f"
     path.write_bytes(TEXT)

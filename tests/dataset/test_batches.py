@@ -309,7 +309,7 @@ def test_a_corpus_of_several_texts(tmp_path: Path, capfdbinary: pytest.CaptureFi
 def test_in_12_a_large_vocabulary_is_announced(
     count: int, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
-    """IN-12: a warning; trains; the memory told of is what V and H come to, and bounds what is taken."""
+    """IN-12: a warning; trains; the memory announced follows from V and H, and bounds what is used."""
     points = [point for point in range(0x4E00, 0x4E00 + 2 * count) if not 0xD800 <= point < 0xE000][:count]
     corpus = tmp_path / "many.txt"
     corpus.write_bytes("".join(map(chr, points)).encode())

@@ -147,7 +147,7 @@ def test_numpy_without_a_table_and_in_small_blocks(architecture: Architecture, m
     assert_same_scores(NumpyInference(architecture, drawn(architecture)), architecture, 3, 9)
 
 
-def test_another_models_scores_are_told_apart() -> None:
+def test_another_models_scores_differ() -> None:
     """Negative control: the comparison above sees one weight changed by a thousandth."""
     architecture = MODELS[-1]
     weights = drawn(architecture)
@@ -178,7 +178,7 @@ def test_steps_equal_score(engine_type: type, architecture: Architecture) -> Non
 
 
 @pytest.mark.parametrize("architecture", MODELS, ids=name)
-def test_start_forgets_everything_before(architecture: Architecture) -> None:
+def test_bos_resets_the_state(architecture: Architecture) -> None:
     engine = NumpyInference(architecture, drawn(architecture))
     ids = np.array([[1, 2, V, 3, 4], [V, 1, V, 3, 4]])
     nats, after = engine.score(ids, drawn_state(architecture, 2))
@@ -358,7 +358,7 @@ def test_reference_equals_arithmetic_by_hand() -> None:
 
 
 def test_the_device_is_chosen_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RS-03: the best there is; what is not there is told."""
+    """RS-03: the best there is; what is not there is an error."""
     assert devices.choose_device("cpu") == ("cpu", "asked for")
     monkeypatch.setattr(devices, "_has_driver", lambda: False)
     assert devices.choose_device("auto") == ("cpu", "this machine has no driver for a GPU")

@@ -182,7 +182,7 @@ WIDE = [
 
 @pytest.mark.parametrize(("encoding", "name"), WIDE)
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_utf16_is_told(encoding: str, name: str, size: int) -> None:
+def test_utf16_is_refused(encoding: str, name: str, size: int) -> None:
     """IN-06: with a mark or without, the message says how to convert it."""
     data = ("Résumé of plain text\r\n" * 20).encode(encoding)
     for errors in ("strict", "replace"):
@@ -211,7 +211,7 @@ def test_zeros_alone_are_text() -> None:
         (b"%PDF-1.7\n%", "a PDF document"),
     ],
 )
-def test_other_kinds_of_file_are_told(head: bytes, kind: str) -> None:
+def test_other_kinds_of_file_are_named(head: bytes, kind: str) -> None:
     """IN-07: what is not text is refused, with what it looks like."""
     data = head + b"\xff\xfe\xfd" + bytes(range(256))
     for size in (1, 1000):

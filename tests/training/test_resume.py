@@ -160,7 +160,7 @@ needs_core = pytest.mark.skipif(core.library() is None, reason="the compiled cor
 def test_a_run_goes_on_with_another_engine(
     cell: str, engines: tuple[str, str], straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path
 ) -> None:
-    """To rounding, as the engines agree; the change is told."""
+    """To rounding, as the engines agree; the change is announced."""
     first, second = engines
     _, expected = straight(**EVERY, cell=cell, engine=first)
     losses = train(tmp_path, **EVERY, cell=cell, engine=first, stop_at=(StepEvent, 13)).losses
@@ -363,7 +363,7 @@ def digest_of(path: Path) -> str:
 
 
 def test_ck_16_what_may_change_is_announced(corpus: Path, capfdbinary: Capture) -> None:
-    """CK-16: --lr and --steps may change; the change is told, and has its effect."""
+    """CK-16: --lr and --steps may change; the change is announced, and has its effect."""
     run = Path("run")
     assert main(arguments(corpus, run)) == 0
     capfdbinary.readouterr()
@@ -506,7 +506,7 @@ def saved_twice(folder: Path) -> None:
     assert (step_of(folder / LAST), step_of(folder / PREVIOUS)) == (13, 12)
 
 
-def test_ck_08_a_broken_newest_is_told_and_the_one_before_used(corpus: Path, capfdbinary: Capture) -> None:
+def test_ck_08_a_broken_newest_is_reported_and_the_one_before_used(corpus: Path, capfdbinary: Capture) -> None:
     """CK-08: stale temporary files are no checkpoints and go; a 0-byte newest file is passed over."""
     run = Path("run")
     assert main(arguments(corpus, run, "--save-every", "0")) == 0

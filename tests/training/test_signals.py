@@ -97,7 +97,7 @@ PHASES = {
 def test_cl_08_an_interrupted_run_is_saved_and_goes_on(
     phase: str, corpus: Path, straight: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Capture
 ) -> None:
-    """CL-08: told at once, saved after the last finished step, exit 130; resumed, it is the uninterrupted run."""
+    """CL-08: a message at once, saved after the last finished step, exit 130; resumed, it is the uninterrupted run."""
     owner, name, call, step = PHASES[phase]
     run = Path("run")
     with monkeypatch.context() as patched:

@@ -57,16 +57,16 @@ def test_it_is_what_the_model_lacks(sharpness: float) -> None:
 
 
 def test_it_has_bounds() -> None:
-    """A model that is sure of everything is not believed to be that wrong."""
+    """The temperature fitted to a model that is sure of everything is bounded."""
     assert fitted(20.0)[0] == pytest.approx(math.e)
 
 
-def test_few_symbols_tell_nothing() -> None:
+def test_few_tokens_keep_temperature_1() -> None:
     assert fitted(2.0, 2 * MIN_FIT_TOKENS - 2) == (1.0, [])
 
 
 def test_a_finished_model_has_it(tmp_path: Path) -> None:
-    """The best model's logits divided by it, and the figures are those of what was saved; going on changes no byte."""
+    """The best model's logits divided by it, and the metrics are those of what was saved; going on changes no byte."""
     corpus = tmp_path / "text"
     corpus.write_bytes(text(12_000))
     out = tmp_path / "run"
