@@ -1,5 +1,6 @@
 """Help as it is printed: pages made from the declarations of `charrnn.config`."""
 
+import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,8 @@ WIDEST = 100
 
 
 _INDENT = 26  # of explanations
+
+_TIED = "\0"  # a space at which no line is broken
 
 
 @dataclass
@@ -50,7 +53,7 @@ class Page:
         Args:
             short: without the options beyond the groups Options and Common, which are counted instead.
         """
-        width = min(WIDEST, max(40, shutil.get_terminal_size().columns))
+        width = terminal_width()
         lines = [("Usage: " if number == 0 else "       ") + line for number, line in enumerate(self.usage)]
         for line in self.description:
             lines += wrap(line, width, "  ")
@@ -71,6 +74,23 @@ class Page:
         return "\n".join(lines) + "\n"
 
 
+Topic = list[str | tuple[str, str]]
+"""A page about a topic: paragraphs, names with their explanations, and empty lines."""
+
+
+def render_topic(topic: Topic) -> str:
+    """Return a page about a topic, as wide as the terminal up to `WIDEST` columns."""
+    width, lines = terminal_width(), list[str]()
+    for item in topic:
+        lines += wrap(item, width, "") or [""] if isinstance(item, str) else row(*item, width)
+    return "\n".join(lines) + "\n"
+
+
+def terminal_width() -> int:
+    """Return how many columns help takes."""
+    return min(WIDEST, max(40, shutil.get_terminal_size().columns))
+
+
 def row(name: str, explanation: str, width: int) -> list[str]:
     """Return an option and what it does, the explanation in a column of its own."""
     first = f"  {name}"
@@ -82,6 +102,7 @@ def row(name: str, explanation: str, width: int) -> list[str]:
 
 def wrap(text: str, width: int, indent: str) -> list[str]:
     """Return the lines of a text; a default in brackets at its end stays in one piece where a line has room for it."""
+    text = re.sub(r"\b0: (?=\w)", f"0:{_TIED}", text)
     head, bracket, default = text.rpartition(" [")
     if bracket and default.endswith("]") and len(default) + 1 + len(indent) <= width:
         text = f"{head} [{default.replace(' ', _TIED)}"
@@ -89,9 +110,6 @@ def wrap(text: str, width: int, indent: str) -> list[str]:
         text, width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
     return [line.replace(_TIED, " ") for line in lines]
-
-
-_TIED = "\0"  # a space that no line ends at
 
 
 def command_page(
@@ -104,7 +122,7 @@ def command_page(
         description: lines, the first of which is the command's summary.
         usage: its forms, where it is more than options and arguments.
     """
-    groups: dict[str, Group] = {}
+    groups = {"Arguments": Group("Arguments")}
     arguments = []
     for each in (option for config in configs for option in fields(config)):
         declared = each.metadata
@@ -119,7 +137,13 @@ def command_page(
     groups["Common"].rows.append(("-h, --help", "-h: short help; --help: all options."))
     command = f"charrnn {name}"
     forms = tuple(usage) or (" ".join([command, "[OPTIONS]", *arguments]),)
-    return Page(forms, tuple(description.split("\n")), tuple(groups.values()), tuple(examples), command=command)
+    return Page(
+        forms,
+        tuple(description.split("\n")),
+        tuple(each for each in groups.values() if each.rows),
+        tuple(examples),
+        command=command,
+    )
 
 
 def argument_usage(each: "Field[object]") -> str:

@@ -22,6 +22,8 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     """Train a model, print its path and return the exit code. Raise CharRNNError for a user's fault."""
     file = merge(ConfigFile, {"config": flags.pop("config")}, os.environ)[0].config
     config, given = merge(TrainConfig, flags, os.environ, Path(file) if file else None)
+    if not (config.corpus or config.resume or config.auto_resume) and console.stdin_is_piped:
+        console.warn("nothing is read from stdin: `charrnn train -` does that")
     with open_display(console, json=config.json, live=not config.dry_run) as display:
 
         def exit_at_once(number: int) -> None:
@@ -56,5 +58,6 @@ def _print_plan(console: Console, session: TrainingSession, *, json: bool) -> No
     if json:
         console.write_json(to_json(plan))
     else:
-        for line in plan_lines(plan):
-            console.info(line)
+        page = os.fsencode("\n".join([*plan_lines(plan), ""]))
+        terminal = console.terminal_text()
+        console.write(terminal.feed(page, final=True) if terminal else page)

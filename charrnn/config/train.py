@@ -74,7 +74,7 @@ class TrainConfig:
     )
     seed: int = option(Int(0, MAX_SEED), "Random seed: initial weights, dropout, order.", default=0)
     dry_run: bool = option(Flag(), "Print the plan, and the command that repeats it, and exit.", default=False)
-    json: bool = option(Flag(), "Events as JSON Lines on stdout.", default=False)
+    json: bool = option(Flag(), "Events as JSON Lines on stdout (docs/events.md).", default=False)
 
     layers: int | None = option(
         Int(1, MAX_LAYERS), "Number of layers.", shown="1, or as many as --hidden has", group="Model"

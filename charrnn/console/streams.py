@@ -6,6 +6,7 @@ No other room uses file descriptors of streams, terminals or colour.
 import contextlib
 import json
 import os
+import stat
 import sys
 import time
 import traceback
@@ -49,6 +50,15 @@ class Console:
     def stdin_is_tty(self) -> bool:
         """Whether stdin is a terminal."""
         return _is_terminal(sys.stdin)
+
+    @property
+    def stdin_is_piped(self) -> bool:
+        """Whether stdin is a pipe or a file, so that a program's output or a text may be in it."""
+        try:
+            mode = os.fstat(sys.stdin.fileno()).st_mode
+        except (AttributeError, OSError, ValueError):  # closed
+            return False
+        return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)
 
     def write(self, data: bytes, *, flush: bool = False) -> None:
         """Write data to stdout as it is; flush it if asked to, or if the last flush was FLUSH_INTERVAL ago.

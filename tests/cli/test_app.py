@@ -708,3 +708,21 @@ def test_a_variable_serves_all_commands(run: Program, model: str, monkeypatch: p
 
 def test_version(run: Program) -> None:
     assert run("-V") == run("--version") == Ran(0, f"charrnn {__version__}\n".encode(), b"")
+
+
+@pytest.mark.parametrize(
+    ("script", "warned"),
+    [
+        ("echo text | charrnn train --dry-run --steps 1", True),
+        ("charrnn train --dry-run --steps 1 < text.txt", True),
+        ("charrnn train --dry-run --steps 1 < /dev/null", False),
+        ("charrnn train --dry-run --steps 1 <&-", False),
+        ("cat text.txt | charrnn train - --dry-run --steps 1", False),
+        ("echo text | charrnn train text.txt --dry-run --steps 1", False),
+    ],
+)
+def test_what_is_piped_to_train_is_not_lost_unnoticed(script: str, warned: bool, text: str) -> None:
+    """Rule 2: it reads stdin for - only."""
+    done = tiny.shell(script)
+    assert done.code == 0, done.err
+    assert (b"Warning: nothing is read from stdin: `charrnn train -` does that\n" in done.err) == warned

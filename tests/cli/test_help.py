@@ -1,0 +1,283 @@
+"""Help: what it prints, at the widths of terminals."""
+
+import re
+from typing import Any
+
+import pytest
+
+from charrnn.cli.app import CONFIGS, PAGES
+from charrnn.cli.help_page import Group, Page, row, wrap
+from charrnn.cli.help_topics import TOPICS
+from charrnn.config.eval import ADAPTED, METRICS, PLACES
+from charrnn.network.cells import CELL_NAMES
+from tests.tiny import Program
+
+
+@pytest.fixture
+def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Program:
+    return Program(capfdbinary, monkeypatch)
+
+
+COMMON = """\
+Common:
+  -q, --quiet             Print errors only.
+  -v, --verbose           Print more detail.
+  --no-color              No colour, as with NO_COLOR.
+  -h, --help              -h: short help; --help: all options.
+"""
+
+TOP = """\
+Usage: charrnn COMMAND [OPTIONS] [ARGS]...
+  Small character-level recurrent language models: train on any text, sample from it, score text.
+
+Commands:
+  train                   Train a model on text; resume one.
+  sample                  Generate text with a model.
+  eval                    Score text with a model: perplexity, bits per character.
+  show                    Show a model's card and learning curve.
+  corpora                 List the corpora known by name; fetch one.
+  help                    Help on a command or a topic: texts, fields, config, cells, exit-codes.
+
+Options:
+  -V, --version           Print the version and exit.
+  --install-completion, --show-completion
+                          Install shell completion, or print its script.
+
+Start with: charrnn train FILE, then charrnn sample, then charrnn eval FILE.
+"""
+
+TRAIN = f"""\
+Usage: charrnn train [OPTIONS] [CORPUS]...
+  Train a model on text and print its path.
+
+Arguments:
+  [CORPUS]...             Files, folders, quoted globs, - or a known corpus. [python-docs]
+
+Options:
+  --cell CELL             Recurrent cell: lstm, gru or rnn; others: charrnn help cells. [lstm]
+  --hidden N[,N...]       Hidden size of all layers, or of each: 64,32. [from text and time]
+  --time TIME             Time budget, from start to saved model: 90s, 5m, 1h30m. [5m]
+  --tokenizer NAME        Tokens: char, byte, sentencepiece or sentencepiece-bpe. [char]
+  --records               Records: each line is learnt from its start to its end, such as names.
+  --jsonl FIELD           Each JSON line's FIELD is a text.
+  --val FILE|X            Validate on FILE, or hold out this share of CORPUS; 0: nothing. [0.1]
+  --resume                Continue the run in --out exactly, or take a finished one further.
+  -o, --out DIR           Folder of the run. [checkpoints/CORPUS-CELL; to resume, the newest]
+  --seed N                Random seed: initial weights, dropout, order. [0]
+  --dry-run               Print the plan, and the command that repeats it, and exit.
+  --json                  Events as JSON Lines on stdout (docs/events.md).
+
+Model:
+  --layers N              Number of layers. [1, or as many as --hidden has]
+  --embedding N           Embedding size. [from hidden size and vocabulary]
+  --vocab-size N          Vocabulary size; of char, the N commonest are known. [from the text]
+
+Training:
+  --batch N               Batch size: rows trained side by side. [from the text]
+  --seq-len N             Sequence length of truncated backpropagation through time. [64]
+  --optimizer NAME        adamw, adam, sgd or rmsprop. [adamw]
+  --lr X                  Peak learning rate. [from optimizer, cell and hidden size]
+  --schedule NAME         Decay of the learning rate: linear, cosine or constant. [linear]
+  --dropout X             Dropout between layers and before the head. [from epochs]
+  --weight-drop X         DropConnect: dropout of recurrent weights. [from epochs]
+  --weight-decay X        Weight decay. [0]
+  --clip X                Maximum gradient norm; 0: no clipping. [1]
+  --epochs X              Passes over the text. [as --time allows]
+  --steps N               Optimizer steps. [as --time allows]
+  --patience N            Early stopping: evaluations without improvement; 0: never. [8]
+  --eval-every N          Steps between evaluations; 0: only at the end. [from the plan]
+  --sample-every N        Steps between printed samples; 0: none. [from the plan]
+
+Text:
+  --separator TEXT        What ends a record, '\\n\\n': a blank line. Implies --records. [\\n]
+  --counts                Lines of COUNT<TAB>RECORD, as uniq -c writes. Implies --records.
+  --tsv COLUMN            Texts are this column of tab-separated lines, a name or a number.
+  --errors HOW            Bad UTF-8: strict (exit 4) or replace (U+FFFD). [strict]
+
+Run:
+  --auto-resume           Continue the run in --out if there is one, else start it.
+  --overwrite             Replace the run in --out.
+  --save-every N          Steps between checkpoints; 0: only at the end. [from the plan]
+  --config FILE           Options from a TOML file: charrnn help config.
+
+Machine:
+  --device NAME           auto, cpu, cuda or cuda:N. [auto]
+  --engine NAME           auto, native or torch. [auto]
+  --precision NAME        auto, float32, tf32, bfloat16 or float16. [auto]
+  --threads N             Processor threads. [all there are]
+
+{COMMON}
+Examples:
+  charrnn train corpus.txt --cell gru
+  charrnn train names.txt --records --time 1m
+  charrnn train --resume --time 20m --out checkpoints/corpus-gru
+  zcat old.log.gz | charrnn train - --out checkpoints/log
+"""
+
+SAMPLE_AT_80 = f"""\
+Usage: charrnn sample [OPTIONS]
+  Generate text with a model.
+
+Options:
+  -m, --model MODEL       File, run's folder or run's name; several: mean of
+                          their probabilities.
+                          [$CHARRNN_MODEL, else the run saved last]
+  --temp X                Temperature: 0 greedy, 1 the model's own, above 1 more
+                          random. [1]
+  -l, --length N          Most tokens in a text. [500]
+  -n, --num N             Number of texts. [1]
+  -p, --prompt TEXT       Text to continue.
+  --stop TEXT             End a text before TEXT.
+  --seed N                Random seed: the same seed, the same text.
+                          [a new one, named on stderr]
+  --json                  One JSON object per text.
+
+Sampling:
+  --top-k N               Only the N likeliest tokens; 0: all. [0]
+  --top-p X               Only the likeliest tokens that sum to probability X
+                          (nucleus). [1]
+  --min-p X               Only tokens at least X times as likely as the
+                          likeliest. [0]
+  --precision NAME        auto, float32 or bfloat16. [auto]
+
+Prompts:
+  --prompt-file FILE      The prompt from a file; - is stdin.
+  --unknown HOW           Prompt characters that the model lacks: error, skip or
+                          nearest. [error]
+
+{COMMON}
+Examples:
+  charrnn sample --temp 0.8
+  charrnn sample -m code -p 'def ' -l 2000 --stop $'\\n\\n\\n' --seed 7
+  charrnn sample -m names -n 10000 | sort -u | head -50
+"""
+
+EVAL_SHORT = f"""\
+Usage: charrnn eval [OPTIONS] [TEXT]...
+  Score text with a model, exactly: a row per text, in the order of the input.
+
+Arguments:
+  [TEXT]...               Files, or - for stdin. [stdin]
+
+Options:
+  -m, --model MODEL       File, run's folder or run's name; several: mean of their probabilities.
+                          [$CHARRNN_MODEL, else the run saved last]
+  --lines                 Each line is a text, scored from its start to its end.
+  --jsonl FIELD           Each JSON line's FIELD is a text; the score is added to the object.
+  -f, --fields NAME,...   Columns, in this order; NAME=AS renames one: charrnn help fields.
+  --json                  One JSON object per row.
+
+{COMMON}
+Examples:
+  charrnn eval held-out.txt
+  p=$(charrnn eval -f perplexity held-out.txt)
+  charrnn eval --lines lines.txt | sort -g | head
+
+8 more options: charrnn eval --help
+"""
+
+CORPORA = f"""\
+Usage: charrnn corpora [OPTIONS] [NAME]...
+       charrnn corpora get NAME
+  List the corpora known by name; with NAME, show its card. get fetches one and prints its path.
+
+Options:
+  --json                  One JSON object per corpus.
+
+{COMMON}
+Examples:
+  charrnn corpora names
+  charrnn eval "$(charrnn corpora get shakespeare)"
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "columns", "expected"),
+    [
+        ("--help", 100, TOP),
+        ("-h", 100, TOP),
+        ("help", 100, TOP),
+        ("train --help", 100, TRAIN),
+        ("help train", 100, TRAIN),
+        ("train --help", 500, TRAIN),
+        ("sample --help", 80, SAMPLE_AT_80),
+        ("eval -h", 100, EVAL_SHORT),
+        ("corpora --help", 100, CORPORA),
+        ("corpora -h", 100, CORPORA),
+    ],
+)
+def test_pages(line: str, columns: int, expected: str, run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    done = run(*line.split())
+    assert (done.code, done.err) == (0, b"")
+    assert done.out.decode() == expected
+
+
+@pytest.mark.parametrize("name", [*PAGES, *TOPICS])
+@pytest.mark.parametrize("columns", [60, 80, 100])
+def test_widths(name: str, columns: int, run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every page is as wide as the terminal; an example stays on its line, so that it can be copied."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    page = run("help", name).out.decode()
+    lines = page.partition("\nExamples:\n")[0].splitlines()
+    assert max(map(len, lines)) <= columns
+    assert not any(line.endswith(" ") for line in page.splitlines())
+    wide = " ".join(page.split())
+    monkeypatch.setenv("COLUMNS", "100")
+    assert " ".join(run("help", name).out.decode().split()) == wide
+
+
+@pytest.mark.parametrize("name", [*PAGES])
+def test_short_help_is_a_part_of_the_whole(name: str, run: Program) -> None:
+    short, whole = (run(name, option).out.decode() for option in ("-h", "--help"))
+    assert set(short.splitlines()) - set(whole.splitlines()) <= {short.splitlines()[-1]}
+    options = re.findall(r"^  (-.*?)(?:  |$)", short.partition("Common:")[0], re.MULTILINE)
+    assert len(options) <= 13
+    left_out = len(re.findall(r"^  -", whole, re.MULTILINE)) - len(re.findall(r"^  -", short, re.MULTILINE))
+    assert (f"{left_out} more options: charrnn {name} --help" in short) == (left_out > 0)
+
+
+def test_short_help_comes_whatever_else_is_wrong(run: Program) -> None:
+    for option in ("-h", "--help"):
+        assert run("train", "--layers", "x", option).code == 0
+
+
+def test_fields_are_all_explained() -> None:
+    page = " ".join(each if isinstance(each, str) else " ".join(each) for each in TOPICS["fields"])
+    for name in (*METRICS, *ADAPTED, *PLACES):
+        assert re.search(rf"\b{name}\b", page), name
+
+
+def test_cells_are_all_explained() -> None:
+    page = " ".join(each if isinstance(each, str) else " ".join(each) for each in TOPICS["cells"])
+    for name in CELL_NAMES:
+        assert re.search(rf"(?<![\w-]){name}(?![\w-])", page), name
+
+
+def test_every_command_has_a_page() -> None:
+    assert PAGES.keys() == CONFIGS.keys()
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "expected"),
+    [
+        ("a b [c d]", 9, ["a b [c d]"]),
+        ("a b [c d]", 8, ["a b", "[c d]"]),
+        ("a b [c d]", 4, ["a b", "[c", "d]"]),
+        ("never; 0: never", 9, ["never;", "0: never"]),
+        ("", 9, []),
+    ],
+)
+def test_a_default_stays_in_one_piece(text: str, width: int, expected: list[str]) -> None:
+    assert wrap(text, width, "") == expected
+
+
+def test_a_long_name_has_a_line_of_its_own() -> None:
+    assert row("x" * 23, "y", 80) == ["  " + "x" * 23, " " * 26 + "y"]
+    assert row("x" * 22, "y", 80) == ["  " + "x" * 22 + "  y"]
+    assert row("x", "", 80) == ["  x"]
+
+
+def test_a_page_of_little() -> None:
+    values: dict[str, Any] = {"usage": ("a", "b"), "description": ("c",), "groups": (Group("Options", [("d", "e")]),)}
+    assert Page(**values).render() == f"Usage: a\n       b\n  c\n\nOptions:\n  d{' ' * 23}e\n"
