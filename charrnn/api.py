@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
+from charrnn.config.renamed import renamed
 from charrnn.config.train import TrainConfig
 from charrnn.console.display import notebook_display
 from charrnn.corpus.documents import ProgressFactory, no_progress
@@ -64,8 +65,9 @@ def train(
     names = [each.name for each in fields(TrainConfig) if each.name not in _COMMAND_LINE_ONLY]
     for name in options:
         if name not in names:
-            near = difflib.get_close_matches(name, names, 1, cutoff=0.5)
+            advice, near = renamed("train", name), difflib.get_close_matches(name, names, 1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f": it {advice.render(str)}" if advice else hint
             raise TypeError(f"train() got an unexpected keyword argument {name!r}{hint}")
     paths = [corpus] if isinstance(corpus, str | os.PathLike) else list(corpus)
     given = {**options, **({"corpus": tuple(os.fspath(path) for path in paths)} if paths else {})}

@@ -220,11 +220,19 @@ def test_training_is_interrupted(poem: Path) -> None:
     assert charrnn.train(resume=True, out="run").info["step"] <= 6
 
 
-@pytest.mark.parametrize(("name", "meant"), [("hiden", "hidden"), ("vocabsize", "vocab_size"), ("dry_run", "")])
-def test_an_option_that_is_not_there(name: str, meant: str) -> None:
-    with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'") as raised:
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("hiden", "; did you mean 'hidden'?"),
+        ("vocabsize", "; did you mean 'vocab_size'?"),
+        ("dry_run", ""),
+        ("val_fraction", ": it is now val"),
+    ],
+)
+def test_an_option_that_is_not_there(name: str, hint: str) -> None:
+    with pytest.raises(TypeError) as raised:
         charrnn.train("poem.txt", **{name: 5})  # type: ignore[arg-type]
-    assert (f"did you mean '{meant}'" in str(raised.value)) is bool(meant)
+    assert str(raised.value) == f"train() got an unexpected keyword argument '{name}'{hint}"
 
 
 def test_options_are_checked_before_anything_is_read() -> None:

@@ -1,4 +1,4 @@
-"""Small trainings: in this process, where a test can look on, and in others, which it can kill."""
+"""Small trainings: in this process, with all their events, and in others, which a test can kill."""
 
 import multiprocessing
 import os
@@ -27,7 +27,7 @@ from charrnn.runs.events import Event, Note, StepEvent
 from charrnn.training.session import TrainingSession
 
 TEXT = (b"The quick brown fox jumps over the lazy dog.\n" * 7)[:300]
-"""270 tokens to train on: 8 steps an epoch with the sizes of `SMALL`; and 30 to validate on."""
+"""270 characters to train on: 8 steps an epoch with the sizes of `SMALL`; and 30 to validate on."""
 
 PROSE = "\n".join(topics[topic] for topic in sorted(topics)[:3]).encode()[:1200]
 """Of many different words, for tokenizers that would take those of `TEXT` whole."""
@@ -38,14 +38,14 @@ SMALL: Mapping[str, Any] = {"hidden": (8,), "batch": 4, "seq_len": 8, "lr": 0.01
 
 
 def corpus_of(*texts: bytes, separator: bytes = b"", weights: list[int] | None = None) -> Corpus:
-    """A corpus of texts in memory."""
+    """Return a corpus of texts in memory."""
     named = [(f"text {number}", text) for number, text in enumerate(texts)]
     counts = None if weights is None else np.array(weights, np.int64)
     return Corpus.from_texts(named, TextFormat(separator), counts)
 
 
-def split_of(*texts: bytes, fraction: float = 0.1, separator: bytes = b"", **options: Any) -> Dataset:
-    """A corpus of texts, ready to learn from."""
+def dataset_of(*texts: bytes, fraction: float = 0.1, separator: bytes = b"", **options: Any) -> Dataset:
+    """Return a dataset of texts."""
     return prepare(corpus_of(*texts, separator=separator), None, PrepareOptions(val_fraction=fraction, **options))
 
 
@@ -79,8 +79,8 @@ def train(
     """Train in this process.
 
     Args:
-        folder: of the run; made if need be.
-        dataset: the text; None is `TEXT`.
+        folder: of the run; created if need be.
+        dataset: what to train on; None: `TEXT`.
         stop_at: the class and the step of an event at which a signal comes.
         resume: continue the run in `folder`, its plan changed as `given` says.
         options: of the plan, instead of those of `SMALL`.
@@ -90,7 +90,7 @@ def train(
         text = PROSE if config.tokenizer == "sentencepiece" else TEXT
         separator = config.record_separator
         names = {"tokenizer": config.tokenizer, "vocab_size": config.vocab_size, "seed": config.seed}
-        dataset = split_of(text, fraction=config.val_fraction, separator=separator, **names)
+        dataset = dataset_of(text, fraction=config.val_fraction, separator=separator, **names)
     outcome = Outcome()
 
     def callback(event: Event) -> None:
@@ -117,20 +117,20 @@ def change(path: Path, change: Callable[[dict[str, Any], dict[str, Any], dict[st
 
 
 def tensors(path: Path) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
-    """Every tensor of a resumable checkpoint, to the last bit."""
+    """Return every tensor of a checkpoint to resume from: dtype, shape and bytes."""
     read = checkpoint.read(path, training=True)
     arrays = {**read.weights, **{f"train.{name}": value for name, value in read.training.items()}}
     return {name: (str(value.dtype), value.shape, value.tobytes()) for name, value in arrays.items()}
 
 
 def arguments(corpus: Path | str, out: Path | str, *more: str, steps: int = 40) -> list[str]:
-    """The command that trains as `SMALL` says."""
+    """Return the command line that trains with the options of `SMALL`."""
     sizes = ["--hidden", "8", "--batch", "4", "--seq-len", "8", "--lr", "0.01", "--threads", "1", "--patience", "0"]
     return ["train", str(corpus), *sizes, "--steps", str(steps), "--out", str(out), *more]
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
-    """What every file of a folder holds, but for the lock."""
+    """Return the bytes of every file of a folder, by its path, but for the lock."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -165,11 +165,11 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        """Whether it has not ended."""
+        """Whether it is running."""
         return self.process.exitcode is None
 
     def wait(self, seconds: float = 60) -> int:
-        """Its exit code, or minus the signal that ended it."""
+        """Wait for its end; return the exit code, or minus the signal that ended it."""
         self.process.join(seconds)
         assert self.process.exitcode is not None, f"still running: {self.stderr.read_bytes()!r}"
         return self.process.exitcode
@@ -183,13 +183,13 @@ class Child:
             time.sleep(0.002)
 
     def kill(self) -> None:
-        """SIGKILL."""
+        """Send SIGKILL, and wait."""
         self.process.kill()
         self.wait()
 
 
 def children() -> Iterator[Callable[..., Child]]:
-    """For a fixture: makes `Child`ren and sees that none stays behind."""
+    """For a fixture: yield a function that starts a `Child`; in the end kill those that are alive."""
     made: list[Child] = []
 
     def start(*args: Any, **more: Any) -> Child:

@@ -54,10 +54,11 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
 
 
 def _print_plan(console: Console, session: TrainingSession, *, json: bool) -> None:
+    """Print the plan to stdout; its last line is the command that repeats it."""
     plan = session.plan()
     if json:
         console.write_json(to_json(plan))
-    else:
-        page = os.fsencode("\n".join([*plan_lines(plan), ""]))
-        terminal = console.terminal_text()
-        console.write(terminal.feed(page, final=True) if terminal else page)
+        return
+    data = os.fsencode("\n".join([*plan_lines(plan, before_command=""), ""]))
+    terminal = console.terminal_text()
+    console.write(terminal.feed(data, final=True) if terminal else data)

@@ -79,8 +79,12 @@ def losses(training: float, evaluation: EvalEvent | None) -> str:
     return text.strip()
 
 
-def plan_lines(event: PlanEvent | ReplanEvent) -> list[str]:
-    """Return the plan, or a change of it, in a few lines."""
+def plan_lines(event: PlanEvent | ReplanEvent, *, before_command: str = "the same again: ") -> list[str]:
+    """Return the plan, or a change of it, in a few lines.
+
+    Args:
+        before_command: stands before the command that repeats the plan, which is the last line.
+    """
     if isinstance(event, ReplanEvent):
         return [f"plan: now {event.steps:,} steps ({event.reason})"]
     sizes = "+".join(map(str, event.hidden))
@@ -94,7 +98,7 @@ def plan_lines(event: PlanEvent | ReplanEvent) -> list[str]:
         f"plan: {event.steps:,} steps, {event.epochs:.3g} epochs{speed}{took}; {event.engine} on {event.device}",
         *([f"to compare with: {baselines(event.baselines)} bits per char"] if event.baselines else []),
         *(f"  {reason}" for reason in event.reasons),
-        f"the same again: {event.command}",
+        f"{before_command}{event.command}",
     ]
 
 

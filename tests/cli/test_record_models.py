@@ -30,7 +30,7 @@ from charrnn.tokenizers.sentencepiece import SentencePieceTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
 from tests import tiny
 from tests.tiny import Program
-from tests.trainings import arguments, split_of, tensors
+from tests.trainings import arguments, dataset_of, tensors
 
 CHARS = "\n| abcdefghijklmnopqrstuvwxyz\u00e9\u65e5"
 TOKENIZERS: list[Tokenizer] = [
@@ -327,7 +327,7 @@ def test_ev_17_training_and_eval_give_the_same_figures(
     model = checkpoint.read("run/model.safetensors")
     assert model.separator == b"\n"
     options = {"tokenizer": more[1], "vocab_size": 262} if len(more) > 2 else {"tokenizer": more[1]} if more else {}
-    split = split_of(NAMES, separator=b"\n", **options)
+    split = dataset_of(NAMES, separator=b"\n", **options)
     Path("val.txt").write_bytes(b"".join(split.val_texts))
     assert main(["eval", "-m", "run", "--json", "val.txt"]) == 0
     found = json.loads(capfdbinary.readouterr().out)
@@ -349,7 +349,7 @@ def test_names_that_nobody_has_had(shared: Path, run: Program) -> None:
     written = run("sample", "-m", "r", "-n", "1000", "--seed", "1").out.decode().split("\n")[:-1]
     assert len(written) == 1000
     assert sum(bool(re.fullmatch("[a-z]{2,15}", name)) for name in written) >= 950
-    split = split_of(names.read_bytes(), separator=b"\n")
+    split = dataset_of(names.read_bytes(), separator=b"\n")
     known = {split.tokenizer.decode(ids).decode().strip() for ids in split.train.texts()}
     assert sum(name not in known for name in written) >= 400
 

@@ -123,10 +123,10 @@ def test_after_an_error(
     """CL-05: the error stands below the wiped display, on a line of its own."""
     step = Learner.step
 
-    def failing(learner: Learner, chunk: Any, number: int, rate: float) -> Any:
+    def failing(learner: Learner, batch: Any, number: int, lr: float) -> Any:
         if number == 4:
             raise error
-        return step(learner, chunk, number, rate)
+        return step(learner, batch, number, lr)
 
     monkeypatch.setattr(Learner, "step", failing)
     exit_code, screen = terminal(*SHORT)
@@ -140,10 +140,10 @@ def test_after_a_signal(number: signal.Signals, terminal: Terminal, monkeypatch:
     """CL-05, CL-10."""
     step = Learner.step
 
-    def signalled(learner: Learner, chunk: Any, count: int, rate: float) -> Any:
+    def signalled(learner: Learner, batch: Any, count: int, lr: float) -> Any:
         if count == 4:
             signal.raise_signal(number)
-        return step(learner, chunk, count, rate)
+        return step(learner, batch, count, lr)
 
     before = signal.signal(number, signal.default_int_handler)
     try:

@@ -8,12 +8,12 @@ import pytest
 from charrnn.dataset.id_cache import IdCache
 from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.errors import InputError
-from tests.trainings import corpus_of, split_of
+from tests.trainings import corpus_of, dataset_of
 
 
 def test_ev_20_the_vocabulary_is_of_the_training_part() -> None:
     """EV-20: what stands in the validation part alone is unknown there, and no token of the model."""
-    made = split_of(b"abcdefgh" + "ΩΩ".encode(), fraction=0.2)
+    made = dataset_of(b"abcdefgh" + "ΩΩ".encode(), fraction=0.2)
     assert made.tokenizer.size == 8 + 1
     assert made.val.ids.tolist() == [made.tokenizer.unknown] * 2
     assert (made.val_counts.unknowns, made.train_counts.unknowns) == (2, 0)
@@ -24,11 +24,11 @@ def test_ev_20_the_vocabulary_is_of_the_training_part() -> None:
 def test_ev_20_records() -> None:
     """EV-20: the vocabulary is that of the records to train on; the separator is always known."""
     text = "".join(f"{chr(0x100 + n)}\n" for n in range(50)).encode()
-    made = split_of(text, separator=b"\n", fraction=0.2)
+    made = dataset_of(text, separator=b"\n", fraction=0.2)
     assert made.tokenizer.size == 40 + 1 + 1
     assert made.val_counts.unknowns == 10
     assert made.train_counts.unknowns == 0
-    rare = split_of(b"aaaa|bbbb|aabb", separator=b"|", fraction=0, vocab_size=2)
+    rare = dataset_of(b"aaaa|bbbb|aabb", separator=b"|", fraction=0, vocab_size=2)
     assert rare.tokenizer.newline is None
     assert rare.train_counts.unknowns == 6
     assert rare.tokenizer.encode(b"|").tolist() == [1]
@@ -45,7 +45,7 @@ def test_the_smallest_type_that_holds_every_id(tmp_path: Path) -> None:
 
 
 def test_counts() -> None:
-    made = split_of("\ufeffTür auf\r\n".encode(), b"zu\xff", fraction=0, errors="replace")
+    made = dataset_of("\ufeffTür auf\r\n".encode(), b"zu\xff", fraction=0, errors="replace")
     counts = made.train_counts
     assert (counts.chars, counts.words, counts.replaced) == (12, 3, 1)
     assert len(made.val) == 0
@@ -56,5 +56,5 @@ def test_invalid_utf_8_is_refused_with_its_place() -> None:
     """IN-03: of the whole text, wherever it is split."""
     for fraction in (0, 0.1, 0.5):
         with pytest.raises(InputError, match=r"^'text 1': invalid UTF-8 at byte 2 \(line 1\)"):
-            split_of(b"fine", b"zu\xff", fraction=fraction)
-    assert len(split_of(b"zu\xff", tokenizer="byte", fraction=0).train) == 3
+            dataset_of(b"fine", b"zu\xff", fraction=fraction)
+    assert len(dataset_of(b"zu\xff", tokenizer="byte", fraction=0).train) == 3

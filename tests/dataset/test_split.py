@@ -12,7 +12,7 @@ from charrnn.dataset.split import RecordSplit
 from charrnn.errors import InputError
 from charrnn.tokenizers.byte import ByteTokenizer
 from tests.corpus.test_records import cut, records_of, separators, texts
-from tests.trainings import corpus_of, split_of
+from tests.trainings import corpus_of, dataset_of
 
 seeds = st.integers(0, 9)
 
@@ -24,7 +24,7 @@ NAMES = b"".join(b"name%d\n" % (n * n) for n in range(200))
 
 def test_tiny_shakespeare_is_split_as_nanogpt_splits_it(shared: Path) -> None:
     data = (shared / "tinyshakespeare.txt").read_bytes()
-    made = split_of(data)
+    made = dataset_of(data)
     n = len(data.decode())
     assert (len(made.train), len(made.val)) == (int(n * 0.9), n - int(n * 0.9)) == (1_003_854, 111_540)
     assert b"".join(made.val_texts) == data[1_003_854:]
@@ -35,7 +35,7 @@ def test_tiny_shakespeare_is_split_as_nanogpt_splits_it(shared: Path) -> None:
 @pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9])
 @pytest.mark.parametrize("texts", [["ein Tür", "漢字かな", "x", "🎵🎵"], ["漢字" * 7], ["a" * 19, "é"]])
 def test_splits_lose_nothing(tokenizer: str, fraction: float, texts: list[str]) -> None:
-    made = split_of(*(text.encode() for text in texts), tokenizer=tokenizer, fraction=fraction)
+    made = dataset_of(*(text.encode() for text in texts), tokenizer=tokenizer, fraction=fraction)
     data = "".join(texts) if tokenizer == "char" else "".join(texts).encode()
     middle = int(len(data) * (1 - fraction))
     assert (len(made.train), len(made.val)) == (middle, len(data) - middle)
@@ -52,11 +52,11 @@ def test_splits_lose_nothing(tokenizer: str, fraction: float, texts: list[str]) 
 def test_in_10_too_little_to_split(data: bytes, fraction: float, had: int, needed: int) -> None:
     """IN-10: the count had, the count needed, the flag to lower; and what is said to suffice does."""
     with pytest.raises(InputError, match=f"has {had} characters?, and val {fraction} needs {needed},"):
-        split_of(data, fraction=fraction)
+        dataset_of(data, fraction=fraction)
     unit = data[: len(data) // had]
-    made = split_of(unit * needed, fraction=fraction)
+    made = dataset_of(unit * needed, fraction=fraction)
     assert (len(made.train), len(made.val)) == (1, needed - 1)
-    assert len(split_of(unit, fraction=0.0).train) == 1
+    assert len(dataset_of(unit, fraction=0.0).train) == 1
 
 
 # --- records ---------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def test_records_are_chosen_whole(held: list[bytes], separator: bytes, size: int
 @pytest.mark.parametrize("separator", [b"\n", b"\n\n"])
 def test_records_are_held_out_at_random(tokenizer: str, separator: bytes) -> None:
     text = NAMES.replace(b"\n", separator)
-    made = split_of(text, tokenizer=tokenizer, separator=separator, seed=5)
+    made = dataset_of(text, tokenizer=tokenizer, separator=separator, seed=5)
     parts = {}
     for name, stream in (("train", made.train), ("val", made.val)):
         assert stream.records
@@ -98,9 +98,9 @@ def test_records_are_held_out_at_random(tokenizer: str, separator: bytes) -> Non
     assert len(parts["val"]) == 20
     assert sorted(parts["train"] + parts["val"]) == sorted(records_of(text, separator))
     assert b"".join(made.val_texts) == b"".join(parts["val"])
-    again = split_of(text, tokenizer=tokenizer, separator=separator, seed=5)
+    again = dataset_of(text, tokenizer=tokenizer, separator=separator, seed=5)
     assert np.array_equal(again.val.ids, made.val.ids)
-    other = split_of(text, tokenizer=tokenizer, separator=separator, seed=6)
+    other = dataset_of(text, tokenizer=tokenizer, separator=separator, seed=6)
     assert b"".join(other.val_texts) != b"".join(made.val_texts)
     assert parts["val"] != records_of(text, separator)[-20:]
 
@@ -108,7 +108,7 @@ def test_records_are_held_out_at_random(tokenizer: str, separator: bytes) -> Non
 def test_records_of_several_texts() -> None:
     """A record ends with its text; a byte order mark is that of a text, not of a record."""
     for seed in range(8):
-        made = split_of(b"a\naa", "\ufeffaaa\naaaa\n".encode(), b"aaaaa", separator=b"\n", fraction=0.4, seed=seed)
+        made = dataset_of(b"a\naa", "\ufeffaaa\naaaa\n".encode(), b"aaaaa", separator=b"\n", fraction=0.4, seed=seed)
         both = sorted(made.tokenizer.decode(ids) for ids in (*made.train.texts(), *made.val.texts()))
         assert both == sorted(b"a" * n + b"\n" for n in range(1, 6))
         assert len(made.val.starts) == 2
@@ -117,10 +117,10 @@ def test_records_of_several_texts() -> None:
 def test_too_few_records() -> None:
     """IN-10."""
     with pytest.raises(InputError, match=r"has 1 record, and val 0.1 needs 2,"):
-        split_of(b"alone\n", separator=b"\n")
-    made = split_of(b"one\ntwo\n", separator=b"\n")
+        dataset_of(b"alone\n", separator=b"\n")
+    made = dataset_of(b"one\ntwo\n", separator=b"\n")
     assert (len(made.train.starts), len(made.val.starts)) == (1, 1)
-    assert len(split_of(b"alone", separator=b"\n", fraction=0).train) == 6
+    assert len(dataset_of(b"alone", separator=b"\n", fraction=0).train) == 6
 
 
 def test_weights_are_of_the_records_to_train_on() -> None:

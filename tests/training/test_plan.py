@@ -1,4 +1,4 @@
-"""The plan: made once, repeatable as a command, kept within the time there is."""
+"""The plan: made once, repeated by a command, within the time budget."""
 
 import json
 import shlex
@@ -32,11 +32,11 @@ from charrnn.training.learner import Learner, training_spec
 from charrnn.training.plan import UNPLANNED, Plan, make_plan, plan_fields, repeat_command
 from charrnn.training.throughput import ScoringSpeed, SpeedMeter
 from charrnn.training.trainer import Trainer
-from tests.trainings import TEXT, arguments, snapshot, split_of, tensors
+from tests.trainings import TEXT, arguments, dataset_of, snapshot, tensors
 
 Capture = pytest.CaptureFixture[bytes]
 
-SPLIT, LONG = split_of(TEXT * 40), split_of(TEXT * 30_000)
+DATASET, LONG = dataset_of(TEXT * 40), dataset_of(TEXT * 30_000)
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def speed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return speeds
 
 
-def plan_of(split: Dataset = SPLIT, elapsed: float = 1.0, **options: Any) -> Plan:
+def plan_of(dataset: Dataset = DATASET, elapsed: float = 1.0, **options: Any) -> Plan:
     config = TrainConfig(**options)
-    return make_plan(config, split, spec=training_spec(config, device="cpu"), elapsed=lambda: elapsed)
+    return make_plan(config, dataset, spec=training_spec(config, device="cpu"), elapsed=lambda: elapsed)
 
 
 def read_back(line: str) -> TrainConfig:
@@ -89,7 +89,7 @@ def test_the_command_repeats_the_plan(asked: dict[str, Any], speed: list[float])
     assert again.epochs is None
     assert (again.corpus, again.val) == (plan.config.corpus, plan.config.val)
     speed[0] = 1.0  # on a slow machine too
-    second = make_plan(again, SPLIT, spec=training_spec(again, device="cpu"), elapsed=lambda: 99.0)
+    second = make_plan(again, DATASET, spec=training_spec(again, device="cpu"), elapsed=lambda: 99.0)
     assert second.architecture == plan.architecture
     assert {name: getattr(second.config, name) for name in shaping} == {
         name: getattr(plan.config, name) for name in shaping
@@ -138,14 +138,14 @@ def test_no_time_at_all_is_one_step(speed: list[float]) -> None:
 
 
 def test_of_time_and_steps_the_lesser_holds(speed: list[float]) -> None:
-    split = split_of(TEXT * 1000)
-    alone = plan_of(split, time=10.0, hidden=(16,)).config.steps
+    dataset = dataset_of(TEXT * 1000)
+    alone = plan_of(dataset, time=10.0, hidden=(16,)).config.steps
     assert alone is not None
     assert plan_of(time=10.0, hidden=(16,), steps=3).config.steps == 3
-    assert plan_of(split, time=10.0, hidden=(16,), steps=10**9).config.steps == pytest.approx(alone, rel=0.05)
+    assert plan_of(dataset, time=10.0, hidden=(16,), steps=10**9).config.steps == pytest.approx(alone, rel=0.05)
     assert plan_of(time=10.0, hidden=(16,), steps=3).has_step_limit
     short = plan_of(time=10.0, hidden=(16,), epochs=1.0)
-    assert short.config.steps == len(SPLIT.train) // tokens_per_step(short.config)
+    assert short.config.steps == len(DATASET.train) // tokens_per_step(short.config)
 
 
 def test_many_epochs_have_dropout(speed: list[float]) -> None:
@@ -158,9 +158,9 @@ def test_many_epochs_have_dropout(speed: list[float]) -> None:
     assert dropout(epochs=2.0) == dropout(epochs=0.1) == 0
     assert dropout(epochs=4.0) == 0.1
     assert dropout(epochs=8.0) == 0.25
-    found = [dropout(epochs=each) for each in (4.0, 10.0, 30.0, 100.0, 1e6)]
-    assert found == sorted(found)  # type: ignore[type-var]
-    assert found[-1] == 0.5
+    amounts = [dropout(epochs=each) for each in (4.0, 10.0, 30.0, 100.0, 1e6)]
+    assert amounts == sorted(amounts)  # type: ignore[type-var]
+    assert amounts[-1] == 0.5
     assert dropout(epochs=100.0, dropout=0.0) == 0
     assert weight_drop(epochs=100.0, dropout=0.0) == 0.5
     assert [weight_drop(epochs=each) for each in (7.0, 10.0, 20.0, 40.0)] == [0, 0.1, 0.3, 0.5]
@@ -171,8 +171,8 @@ def test_many_epochs_have_dropout(speed: list[float]) -> None:
 
 def test_a_large_vocabulary_has_more_dropout() -> None:
     """Most of such a model's weights are theirs, and weight drop leaves those alone."""
-    many = split_of("".join(chr(0x4E00 + n * n % 1999) for n in range(10_000)).encode())
-    few, more = (plan_of(split, hidden=(16,), epochs=8.0).config for split in (SPLIT, many))
+    many = dataset_of("".join(chr(0x4E00 + n * n % 1999) for n in range(10_000)).encode())
+    few, more = (plan_of(dataset, hidden=(16,), epochs=8.0).config for dataset in (DATASET, many))
     assert few.dropout == 0.25
     assert more.dropout == 0.35
     assert more.weight_drop == few.weight_drop
@@ -182,7 +182,7 @@ def test_a_short_text_is_not_read_for_ever(speed: list[float]) -> None:
     """More time would make nothing better; whoever asks for more epochs gets them."""
     speed[0] = 1e7
     plan, asked = plan_of(time=300.0, hidden=(16,)), plan_of(time=300.0, hidden=(16,), epochs=1000.0)
-    epoch = len(SPLIT.train) // tokens_per_step(plan.config)
+    epoch = len(DATASET.train) // tokens_per_step(plan.config)
     assert plan.config.steps == MAX_EPOCHS * epoch
     assert plan.has_step_limit
     assert any(reason.startswith(f"steps {MAX_EPOCHS * epoch}: ") for reason in plan.reasons)
@@ -191,30 +191,30 @@ def test_a_short_text_is_not_read_for_ever(speed: list[float]) -> None:
 
 def test_a_large_layer_is_made_two(speed: list[float]) -> None:
     """Where neither is asked for; they are smaller than it would be, and have about as many weights."""
-    split = split_of(TEXT * 5000)
-    one, two = plan_of(split, time=600.0, layers=1), plan_of(split, time=600.0)
+    dataset = dataset_of(TEXT * 5000)
+    one, two = plan_of(dataset, time=600.0, layers=1), plan_of(dataset, time=600.0)
     assert (one.architecture.num_layers, two.architecture.num_layers) == (1, 2)
     assert two.architecture.hidden[0] < one.architecture.hidden[0]
     assert 0.5 < two.architecture.num_parameters / one.architecture.num_parameters < 1.5
     assert any(reason.startswith("layers 2: ") for reason in two.reasons)
-    assert plan_of(split, time=600.0, hidden=(512,)).architecture.num_layers == 1
-    assert plan_of(split, time=10.0).architecture.num_layers == 1
-    assert plan_of(split_of(TEXT * 20), time=600.0).architecture.num_layers == 1
+    assert plan_of(dataset, time=600.0, hidden=(512,)).architecture.num_layers == 1
+    assert plan_of(dataset, time=10.0).architecture.num_layers == 1
+    assert plan_of(dataset_of(TEXT * 20), time=600.0).architecture.num_layers == 1
 
 
 def test_the_default_is_a_time(speed: list[float]) -> None:
     """What the user says goes before it."""
-    split = split_of(TEXT * 1000)
-    plan = plan_of(split)
+    dataset = dataset_of(TEXT * 1000)
+    plan = plan_of(dataset)
     assert plan.config.time == DEFAULT_TIME == 300
     assert any(reason.startswith("time 5m: ") for reason in plan.reasons)
-    assert plan_of(split, time=7.0).config.time == 7.0
-    assert plan_of(split, steps=9).config.time is None
+    assert plan_of(dataset, time=7.0).config.time == 7.0
+    assert plan_of(dataset, steps=9).config.time is None
 
 
 def test_more_text_and_more_time_never_make_a_smaller_model(speed: list[float]) -> None:
     def hidden(copies: int, **options: Any) -> int:
-        return plan_of(split_of(TEXT * copies), **options).architecture.hidden[0]
+        return plan_of(dataset_of(TEXT * copies), **options).architecture.hidden[0]
 
     by_time = [hidden(1000, time=each) for each in (5.0, 60.0, 3600.0)]
     assert by_time == sorted(by_time)
@@ -227,10 +227,10 @@ def test_more_text_and_more_time_never_make_a_smaller_model(speed: list[float]) 
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 17, 100, 1000])
 def test_in_10_a_short_text_is_planned_for(size: int) -> None:
     """IN-10: whatever is left open never asks for more text than there is."""
-    plan = plan_of(split_of(b"x" * size, fraction=0.0), steps=1)
+    plan = plan_of(dataset_of(b"x" * size, fraction=0.0), steps=1)
     assert tokens_per_step(plan.config) <= size
     for asked in ({"batch": 1}, {"seq_len": 1}):
-        assert tokens_per_step(plan_of(split_of(b"x" * size, fraction=0.0), steps=1, **asked).config) <= size
+        assert tokens_per_step(plan_of(dataset_of(b"x" * size, fraction=0.0), steps=1, **asked).config) <= size
 
 
 @pytest.mark.parametrize(
@@ -240,14 +240,14 @@ def test_in_10_a_short_text_is_planned_for(size: int) -> None:
 def test_in_10_a_text_too_short_is_refused(asked: dict[str, int], needed: str) -> None:
     """IN-10: what there is, what is needed, and what to lower."""
     with pytest.raises(InputError, match=f"has 270 tokens, and batch .* times seq_len .* needs {needed}; lower either"):
-        plan_of(split_of(TEXT), steps=1, **asked)
+        plan_of(dataset_of(TEXT), steps=1, **asked)
 
 
 def test_all_of_the_validation_text_is_scored_at_the_end() -> None:
     """eval_tokens is of evaluations while training; the finished model is scored exactly."""
     plan = plan_of(steps=5, eval_tokens=10)
-    values = plan_fields(plan, SPLIT, training_spec(plan.config, device="cpu"))
-    assert (values["eval_tokens"], values["exact_tokens"]) == (10, len(SPLIT.val))
+    values = plan_fields(plan, DATASET, training_spec(plan.config, device="cpu"))
+    assert (values["eval_tokens"], values["exact_tokens"]) == (10, len(DATASET.val))
 
 
 def test_memory_grows_with_the_model() -> None:
@@ -259,9 +259,9 @@ def test_memory_grows_with_the_model() -> None:
 @pytest.mark.serial
 def test_speed_is_measured_and_that_can_be_ended() -> None:
     config = plan_of(steps=1, hidden=(8,)).config
-    architecture = Architecture("gru", SPLIT.tokenizer.size, (8,), 16)
+    architecture = Architecture("gru", DATASET.tokenizer.size, (8,), 16)
     spec = training_spec(config, device="cpu")
-    meter = SpeedMeter(SPLIT, spec)
+    meter = SpeedMeter(DATASET, spec)
     speeds = meter.training(config, architecture, [1, 2])
     assert set(speeds) == {1, 2}
     assert all(100 < speed < 1e9 for speed in speeds.values())
@@ -273,7 +273,7 @@ def test_speed_is_measured_and_that_can_be_ended() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        SpeedMeter(SPLIT, spec, enough).training(config, architecture, [1])
+        SpeedMeter(DATASET, spec, enough).training(config, architecture, [1])
 
 
 @pytest.mark.serial
@@ -346,7 +346,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--overwrite"], ["--resume"], ["--auto-resume"]])
 def test_a_dry_run_touches_nothing(options: list[str], corpus: Path, capfdbinary: Capture) -> None:
-    """Not even a folder for the run; and it may look at a run that is there."""
+    """Not even a folder for the run; a run that is there may be training. The plan goes to stdout."""
     if "--resume" not in options:
         assert main(arguments(corpus, "new", "--dry-run", *options)) == 0
         assert [path.name for path in Path().iterdir()] == ["corpus.txt"]
@@ -361,9 +361,10 @@ def test_a_dry_run_touches_nothing(options: list[str], corpus: Path, capfdbinary
         assert event["event"] == "plan"
         assert event["steps"] == 3
     else:
-        assert out.startswith(b"model: lstm 8,")
-        assert b"the same again: charrnn train " in out
-        assert b"plan" not in err
+        resumed = {"--resume", "--auto-resume"} & {*options}
+        assert err == (b"changed: steps 2 -> 3\n" if resumed else b"")
+        assert out.startswith(b"model: lstm 8, ")
+        assert out.splitlines()[-1].startswith(b"charrnn train ")
 
 
 def test_the_printed_command_gives_the_same_model(

@@ -1,4 +1,4 @@
-"""A run that was stopped goes on as if it had not been; what it goes on from is whole."""
+"""A run that is stopped and resumed gives what it would have given without a stop; its checkpoints are always valid."""
 
 import itertools
 import os
@@ -37,8 +37,8 @@ from tests.trainings import (
     change,
     children,
     corpus_of,
+    dataset_of,
     snapshot,
-    split_of,
     tensors,
     train,
 )
@@ -160,7 +160,7 @@ needs_core = pytest.mark.skipif(core.library() is None, reason="the compiled cor
 def test_a_run_goes_on_with_another_engine(
     cell: str, engines: tuple[str, str], straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path
 ) -> None:
-    """To rounding, as the engines agree; the change is announced."""
+    """To rounding, as the engines agree; there is a warning."""
     first, second = engines
     _, expected = straight(**EVERY, cell=cell, engine=first)
     losses = train(tmp_path, **EVERY, cell=cell, engine=first, stop_at=(StepEvent, 13)).losses
@@ -169,7 +169,7 @@ def test_a_run_goes_on_with_another_engine(
     losses |= session.losses
     assert losses != expected.losses
     pairs = [(literal_eval(losses[step]), literal_eval(expected.losses[step])) for step in expected.losses]
-    assert all(found == pytest.approx(expected, rel=1e-4) for found, expected in pairs)
+    assert all(loss == pytest.approx(expected, rel=1e-4) for loss, expected in pairs)
     assert checkpoint.read(tmp_path / LAST).info["engine"] == second
 
 
@@ -179,7 +179,7 @@ def test_a_run_goes_on_with_another_engine(
 def test_threads_do_not_shape_a_native_run(
     cell: str, precision: str, straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path
 ) -> None:
-    """CK-01 even where a run goes on with another number of them: every bit."""
+    """CK-01 even where a run is resumed with another number of them: every bit."""
     options: dict[str, Any] = {"cell": cell, "engine": "native", "precision": precision}
     whole, expected = straight(**EVERY, **options)
     losses = train(tmp_path, **EVERY, **options, stop_at=(StepEvent, 13)).losses
@@ -189,20 +189,20 @@ def test_threads_do_not_shape_a_native_run(
 
 
 SEVERAL = {
-    "texts": split_of(*(bytes(TEXT[begin : begin + 50]) for begin in range(0, 300, 50))),
+    "texts": dataset_of(*(bytes(TEXT[begin : begin + 50]) for begin in range(0, 300, 50))),
     "weighted records": prepare(
         corpus_of(b"anna\nemma\nolivia\nava\n", separator=b"\n", weights=[9, 5, 2, 20]), None, PrepareOptions("byte")
     ),
 }
 
 
-@pytest.mark.parametrize("split", SEVERAL.values(), ids=SEVERAL)
-def test_ck_01_several_texts(split: Dataset, tmp_path: Path) -> None:
-    """CK-01 where `<s>` stands inside chunks."""
+@pytest.mark.parametrize("dataset", SEVERAL.values(), ids=SEVERAL)
+def test_ck_01_several_texts(dataset: Dataset, tmp_path: Path) -> None:
+    """CK-01 where `<s>` stands inside batches."""
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    train(whole, dataset=split, **EVERY)
-    train(parts, dataset=split, **EVERY, stop_at=(StepEvent, 13))
-    train(parts, dataset=split, **EVERY, resume=True)
+    train(whole, dataset=dataset, **EVERY)
+    train(parts, dataset=dataset, **EVERY, stop_at=(StepEvent, 13))
+    train(parts, dataset=dataset, **EVERY, resume=True)
     assert (parts / LAST).read_bytes() == (whole / LAST).read_bytes()
 
 
@@ -212,9 +212,9 @@ def _without_state(weights: dict[str, Any], training: dict[str, Any], info: dict
 
 def _without(moment: str) -> Callable[..., None]:
     def drop(weights: dict[str, Any], training: dict[str, Any], info: dict[str, Any]) -> None:
-        found = [name for name in training if name.endswith(f".{moment}")]
-        assert found
-        for name in found:
+        names = [name for name in training if name.endswith(f".{moment}")]
+        assert names
+        for name in names:
             training[name] = np.zeros_like(training[name])
 
     return drop
@@ -290,14 +290,14 @@ def test_ck_22_a_weight_that_is_no_number_is_not_saved(
     step, run = Learner.step, Path("run")
     before: list[dict[str, bytes]] = []
 
-    def poison(self: Learner, chunk: Any, number: int, rate: float) -> Any:
-        found = step(self, chunk, number, rate)
+    def poison(self: Learner, batch: Any, number: int, lr: float) -> Any:
+        result = step(self, batch, number, lr)
         if number + 1 == 20:
             poisoned = self.weights()
             poisoned[weight].flat[0] = np.nan
             self.model.load_weights(poisoned)
             before.append(checkpoints(run))
-        return found
+        return result
 
     monkeypatch.setattr(Learner, "step", poison)
     assert main(arguments(corpus, run, "--save-every", "10", "--eval-every", "0", "--sample-every", "0")) == 5
@@ -363,7 +363,7 @@ def digest_of(path: Path) -> str:
 
 
 def test_ck_16_what_may_change_is_announced(corpus: Path, capfdbinary: Capture) -> None:
-    """CK-16: --lr and --steps may change; the change is announced, and has its effect."""
+    """CK-16: --lr and --steps may change; the change is printed, and has its effect."""
     run = Path("run")
     assert main(arguments(corpus, run)) == 0
     capfdbinary.readouterr()
@@ -475,7 +475,7 @@ def test_ck_18_not_even_where_the_name_is_made_up(corpus: Path, capfdbinary: Cap
 def test_ck_19_one_trainer_for_a_folder(corpus: Path, tmp_path: Path, start: Start, capfdbinary: Capture) -> None:
     """CK-19: the second exits 1 and names the first; a killed one holds nothing."""
     run = Path("run")
-    first = start(arguments(corpus, run, steps=10**6), tmp_path / "first", prepare=at_leisure)
+    first = start(arguments(corpus, run, steps=10**6), tmp_path / "first", prepare=takes_slow_steps)
     first.wait_until((run / LAST).exists)
     began = time.monotonic()
     assert main(arguments(corpus, run, "--resume")) == 1
@@ -486,8 +486,8 @@ def test_ck_19_one_trainer_for_a_folder(corpus: Path, tmp_path: Path, start: Sta
     assert main(["train", "--resume", "--out", str(run), "--steps", "5"]) == 0
 
 
-def at_leisure() -> None:
-    """For a child: steps that take their time."""
+def takes_slow_steps() -> None:
+    """For a child: every step takes 5 ms more."""
     step = Learner.step
 
     def slow(*args: Any, **more: Any) -> Any:
@@ -676,14 +676,14 @@ def test_a_dry_run_does_not_disturb_a_trainer_at_work(corpus: Path) -> None:
 
 
 def notes_steps_and_saves_slowly() -> None:
-    """For a child: writes each step's number down, and dawdles at every stage of a save."""
+    """For a child: writes down the number of each step, and is slow at every stage of a save."""
     step, fsync, replace = Learner.step, os.fsync, os.replace
     journal = os.open("steps", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def noted(self: Learner, chunk: Any, number: int, rate: float) -> Any:
-        found = step(self, chunk, number, rate)
+    def noted(self: Learner, batch: Any, number: int, lr: float) -> Any:
+        result = step(self, batch, number, lr)
         os.write(journal, f"{number + 1}\n".encode())
-        return found
+        return result
 
     def slow_fsync(descriptor: int) -> None:
         time.sleep(0.01)
@@ -702,7 +702,7 @@ def notes_steps_and_saves_slowly() -> None:
 
 
 def kill_at_random(times: int, corpus: Path, start: Start) -> None:
-    """Kill a trainer again and again; what it leaves is whole and recent, and goes on to the same end."""
+    """Kill a trainer again and again; what it leaves is valid and recent, and resumes to the same end."""
     moments, run, journal = random.Random(times), Path("run"), Path("steps")  # noqa: S311 (nothing secret)
     save_every, steps = 5, 60 * times
     more = ["--save-every", str(save_every), "--eval-every", "0", "--sample-every", "0"]
@@ -741,7 +741,7 @@ def test_ck_04_killed_at_random_often(corpus: Path, start: Start) -> None:
 
 
 def test_ck_04_the_first_file_is_written_at_step_0(tmp_path: Path) -> None:
-    """CK-04: whoever is killed before the first periodic save has something to go on from."""
+    """CK-04: a run that is killed before the first periodic save can be resumed."""
     session = train(tmp_path, **{**EVERY, "save_every": 0})
     assert [event.step for event in session.of(SaveEvent)] == [0, 40]
     assert step_of(tmp_path / PREVIOUS) == 0

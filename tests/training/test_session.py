@@ -27,7 +27,7 @@ def corpus() -> Corpus:
     return read_corpus(["corpus.txt"])
 
 
-def dataset_of(corpus: Corpus) -> Dataset:
+def prepared(corpus: Corpus) -> Dataset:
     return prepare(corpus, None, PrepareOptions())
 
 
@@ -38,7 +38,7 @@ def session(text: Corpus | Dataset | None = None, *, given: set[str] | None = No
 
 def test_paths_a_corpus_and_a_dataset_give_the_same_model(corpus: Corpus) -> None:
     made = []
-    for name, text in (("paths", None), ("corpus", corpus), ("dataset", dataset_of(corpus))):
+    for name, text in (("paths", None), ("corpus", corpus), ("dataset", prepared(corpus))):
         made.append(session(text, out=name).run())
     models = [RunDir(Path(name)).model.read_bytes() for name in ("paths", "corpus")]
     assert models[0] == models[1]  # to the byte; a dataset has another digest than its corpus
@@ -48,19 +48,19 @@ def test_paths_a_corpus_and_a_dataset_give_the_same_model(corpus: Corpus) -> Non
 def test_a_run_is_named_after_its_text(corpus: Corpus) -> None:
     assert session().run().model == "checkpoints/corpus-lstm/model.safetensors"
     assert session(corpus, cell="gru").run().model == "checkpoints/corpus-gru/model.safetensors"
-    assert session(dataset_of(corpus)).run().model == "checkpoints/dataset-lstm/model.safetensors"
+    assert session(prepared(corpus)).run().model == "checkpoints/dataset-lstm/model.safetensors"
 
 
 def test_a_dataset_is_known_again(corpus: Corpus) -> None:
     """Resuming compares its digest; that of another split differs."""
-    dataset = dataset_of(corpus)
+    dataset = prepared(corpus)
     session(dataset, out="run").run()
     done = session(dataset, out="run", resume=True, steps=8, given={"steps"}).run()
     assert done.step == 8
     other = prepare(corpus, None, PrepareOptions(val_fraction=0.3))
     with pytest.raises(UsageError, match="the corpus is not the one this run began with"):
         session(other, out="run", resume=True).run()
-    assert dataset_digest(dataset) == dataset_digest(dataset_of(corpus)) != dataset_digest(other)
+    assert dataset_digest(dataset) == dataset_digest(prepared(corpus)) != dataset_digest(other)
 
 
 def test_the_plan_alone_writes_nothing() -> None:

@@ -97,7 +97,7 @@ PHASES = {
 def test_cl_08_an_interrupted_run_is_saved_and_goes_on(
     phase: str, corpus: Path, straight: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Capture
 ) -> None:
-    """CL-08: a message at once, saved after the last finished step, exit 130; resumed, it is the uninterrupted run."""
+    """CL-08: announced at once, saved after the last finished step, exit 130; resumed, it is the uninterrupted run."""
     owner, name, call, step = PHASES[phase]
     run = Path("run")
     with monkeypatch.context() as patched:
@@ -139,7 +139,7 @@ def test_cl_08_at_the_start_there_is_nothing_to_save(
 def test_cl_10_each_signal_has_its_code(
     name: str, code: int, corpus: Path, straight: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: Capture
 ) -> None:
-    """CL-10: SIGTERM and SIGHUP are heard as SIGINT is."""
+    """CL-10: SIGTERM and SIGHUP work as SIGINT does."""
     with monkeypatch.context() as patched:
         signalling(Learner, "step", 18, signal.Signals[name], patched)
         assert main(arguments(corpus, "run", *MORE)) == code

@@ -13,23 +13,23 @@ from charrnn.engines.numpy.inference import NumpyInference
 from charrnn.training.evaluation import evaluate_streams
 from charrnn.training.temperature import MAX_FITS, MIN_FIT_TOKENS, fit_temperature, scale_head
 from tests import tiny
-from tests.trainings import arguments, split_of, tensors
+from tests.trainings import arguments, dataset_of, tensors
 
 LETTERS = b"abcdefgh"
-ODDS = np.array([0.4, 0.2, 0.12, 0.1, 0.08, 0.05, 0.03, 0.02])
+PROBABILITIES = np.array([0.4, 0.2, 0.12, 0.1, 0.08, 0.05, 0.03, 0.02])
 
 
-def text(num_tokens: int) -> bytes:
-    """Letters drawn with those odds."""
-    return bytes(np.random.default_rng(5).choice(list(LETTERS), num_tokens, p=ODDS).tolist())
+def text(tokens: int) -> bytes:
+    """Return letters drawn with those probabilities."""
+    return bytes(np.random.default_rng(5).choice(list(LETTERS), tokens, p=PROBABILITIES).tolist())
 
 
-def fitted(sharpness: float, num_tokens: int = 20_000) -> tuple[float, list[float]]:
-    """The temperature fitted to a model that knows the odds, all logits times `sharpness`; and what was tried."""
-    split = split_of(text(num_tokens), fraction=0.5)
+def fitted(sharpness: float, tokens: int = 20_000) -> tuple[float, list[float]]:
+    """Return the temperature of a model that knows the probabilities, all logits times `sharpness`; and those tried."""
+    split = dataset_of(text(tokens), fraction=0.5)
     model = tiny.unigram(
         split.tokenizer,
-        {LETTERS[n : n + 1]: sharpness * math.log(ODDS[n]) for n in range(8)},
+        {LETTERS[n : n + 1]: sharpness * math.log(PROBABILITIES[n]) for n in range(8)},
     )
     model.weights["head.bias"][split.tokenizer.unknown] = -1e3
     tried = []
@@ -38,35 +38,35 @@ def fitted(sharpness: float, num_tokens: int = 20_000) -> tuple[float, list[floa
         tried.append(model.weights["head.bias"][0] / weights["head.bias"][0])
         return NumpyInference(model.architecture, weights)
 
-    found = fit_temperature(engine, model.weights, split, 5000, lambda tokens: None)  # type: ignore[arg-type]
+    best = fit_temperature(engine, model.weights, split, 5000, lambda tokens: None)  # type: ignore[arg-type]
 
     def loss(temperature: float) -> float:
         engine = NumpyInference(model.architecture, scale_head(model.weights, temperature))
         return evaluate_streams(engine, split, 5000, lambda tokens: None).nats
 
     if tried:
-        assert loss(found) < 1.0005 * min(map(loss, np.exp(np.linspace(-1, 1, 201))))
-    return found, tried
+        assert loss(best) < 1.0005 * min(map(loss, np.exp(np.linspace(-1, 1, 201))))
+    return best, tried
 
 
 @pytest.mark.parametrize("sharpness", [0.7, 0.95, 1.0, 1.1, 1.6, 2.3])
 def test_it_is_what_the_model_lacks(sharpness: float) -> None:
-    found, tried = fitted(sharpness)
-    assert found == pytest.approx(sharpness, rel=0.08)
+    temperature, tried = fitted(sharpness)
+    assert temperature == pytest.approx(sharpness, rel=0.08)
     assert 3 <= len(tried) <= MAX_FITS
 
 
 def test_it_has_bounds() -> None:
-    """The temperature fitted to a model that is sure of everything is bounded."""
+    """A model that is sure of everything gets the highest temperature there is."""
     assert fitted(20.0)[0] == pytest.approx(math.e)
 
 
-def test_few_tokens_keep_temperature_1() -> None:
+def test_few_tokens_leave_it_at_1() -> None:
     assert fitted(2.0, 2 * MIN_FIT_TOKENS - 2) == (1.0, [])
 
 
 def test_a_finished_model_has_it(tmp_path: Path) -> None:
-    """The best model's logits divided by it, and the metrics are those of what was saved; going on changes no byte."""
+    """The best model's logits are divided by it, and its metrics are of the saved model; resuming changes no byte."""
     corpus = tmp_path / "text"
     corpus.write_bytes(text(12_000))
     out = tmp_path / "run"

@@ -41,7 +41,7 @@ SMALL = [
     "0",
 ]
 
-MAX_IN_MEMORY = 1e6
+LARGE = 1e6
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def train(*options: str, out: str = "run") -> int:
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
 def test_nu_09_overfits_200_bytes(cell: str, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    """NU-09: perplexity below 1.1 on what it has learned by heart."""
+    """NU-09: perplexity below 1.1 on its training text."""
     Path("short.txt").write_bytes((b"abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ" * 4)[:200])
     options = [
         "--steps",
@@ -128,8 +128,8 @@ def infinite_gradient(model: Any, loss: float) -> float:
     ("broken", "loss"),
     [
         pytest.param(lambda model, loss: math.inf, "inf", id="infinite loss"),
-        pytest.param(lambda model, loss: math.nan, "nan", id="loss is no number"),
-        pytest.param(lambda model, loss: loss + 1e4, r"1000\d(\.\d+)?", id="hopeless loss"),
+        pytest.param(lambda model, loss: math.nan, "nan", id="loss is NaN"),
+        pytest.param(lambda model, loss: loss + 1e4, r"1000\d(\.\d+)?", id="loss without a perplexity"),
         pytest.param(infinite_gradient, r"[0-9]\.\d+", id="gradient"),
     ],
 )
@@ -154,7 +154,7 @@ def test_nu_02_stops_at_the_very_step(
 
 
 @pytest.mark.parametrize("options", [[], ["--cell", "lstm"], ["--cell", "rnn-relu", "--clip", "0"]], ids=str)
-def test_nu_01_a_wild_rate_is_caught(options: list[str], capfd: pytest.CaptureFixture[str]) -> None:
+def test_nu_01_a_wild_learning_rate_is_caught(options: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     """NU-01: --lr 1e8 ends with 5, and nothing bad is on disk."""
     assert train("--steps", "60", "--lr", "1e8", "-q", *options) == 5
     assert "not finite" in capfd.readouterr().err
@@ -170,19 +170,19 @@ def test_nu_03_large_gradients_are_clipped(
     """NU-03: the norm applied is at most --clip; the norm before is what is logged. 0 clips nothing."""
 
     def enlarge(model: Any, loss: float) -> float:
-        for slope in gradients(model):
-            slope *= MAX_IN_MEMORY
+        for gradient in gradients(model):
+            gradient *= LARGE
         return loss
 
     after_learning(monkeypatch, enlarge)
     config = TrainConfig(hidden=(8,), batch=2, seq_len=4, lr=0.5, clip=clip, optimizer="sgd", engine=engine)
     learner = Learner(Architecture("gru", 5, (8,), 4), config, training_spec(config, device="cpu"))
     before = learner.weights()
-    found = learner.step(Batch(np.array([[5, 1, 2, 3]] * 2), np.array([[1, 2, 3, 4]] * 2)), 0, 0.5)
+    result = learner.step(Batch(np.array([[5, 1, 2, 3]] * 2), np.array([[1, 2, 3, 4]] * 2)), 0, 0.5)
     after = learner.weights()
-    to_device = math.sqrt(sum(float(((after[name] - before[name]).astype(float) ** 2).sum()) for name in before)) / 0.5
-    assert found.gradient_norm > MAX_IN_MEMORY / 10
-    assert to_device == pytest.approx(found.gradient_norm if applied is None else applied, rel=1e-3)
+    norm = math.sqrt(sum(float(((after[name] - before[name]).astype(float) ** 2).sum()) for name in before)) / 0.5
+    assert result.gradient_norm > LARGE / 10
+    assert norm == pytest.approx(result.gradient_norm if applied is None else applied, rel=1e-3)
 
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte"])
@@ -295,7 +295,7 @@ def test_rs_03_a_device_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> 
 
 
 def test_patience_ends_a_run_that_no_longer_improves() -> None:
-    """The best model is kept, not the last."""
+    """The saved model is the best, not the last."""
     Path("corpus.txt").write_bytes(b"ab" * 300 + bytes(range(32, 122)) * 1)
     assert train("--steps", "400", "--patience", "2", "--lr", "0.05", "-q") == 0
     done = events("run")[-1]
@@ -305,7 +305,7 @@ def test_patience_ends_a_run_that_no_longer_improves() -> None:
 
 
 def test_step_events_have_what_they_promise() -> None:
-    """The keys of design's events."""
+    """The keys of docs/events.md."""
     assert train("--steps", "20", "-q") == 0
     seen = {event["event"]: set(event) for event in events("run")}
     assert set(seen) == {"plan", "step", "eval", "save", "done"}
