@@ -1,17 +1,19 @@
-"""A trained model: what scores and generates text, for the command line, the library and training alike."""
+"""A trained model: what scores and generates text, for the command line, the library and training alike.
+
+What only scoring needs is imported when a text is scored: a sample's first character does not wait for it.
+"""
 
 import codecs
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.eval import EvalConfig
 from charrnn.config.sample import SampleConfig, SamplingParams
-from charrnn.corpus.formats import NamedText, Place, Row
 from charrnn.engines.base import Array, InferenceEngine
 from charrnn.engines.select import dynamic_engine, ensemble_engine
 from charrnn.errors import UsageError
@@ -21,8 +23,10 @@ from charrnn.generation.prompts import encode_prompt
 from charrnn.network.architecture import Architecture
 from charrnn.runs.locate import find_model
 from charrnn.scoring.score import Score
-from charrnn.scoring.scorer import Scorer, ScoringOptions
 from charrnn.tokenizers.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from charrnn.scoring.scorer import Scorer, ScoringOptions
 
 Network = tuple[Architecture, Mapping[str, Array]]
 """A network's sizes, and its weights: float32, named and shaped as `Architecture.shapes`."""
@@ -207,6 +211,9 @@ class Model:
             UsageError: `errors` is neither. InputError: the text cannot be used.
             NonFiniteError: the model's arithmetic overflows.
         """
+        from charrnn.corpus.formats import NamedText
+        from charrnn.scoring.scorer import ScoringOptions
+
         config = EvalConfig(errors=errors)
         return next(self.scorer(ScoringOptions(config.errors)).texts([NamedText([[_to_bytes(text)]])]))
 
@@ -216,6 +223,9 @@ class Model:
 
         They are scored side by side, faster than one by one. Arguments and errors as `score`.
         """
+        from charrnn.corpus.formats import Place, Row
+        from charrnn.scoring.scorer import ScoringOptions
+
         config = EvalConfig(errors=errors)
         end = self.separator or b"\n"
         lines = (_to_bytes(text).removesuffix(end) for text in texts)
@@ -224,12 +234,12 @@ class Model:
 
     def scorer(
         self,
-        options: ScoringOptions | None = None,
+        options: "ScoringOptions | None" = None,
         *,
         adapt: bool = False,
         adapt_rate: float | None = None,
         check: Callable[[int], None] = lambda tokens: None,
-    ) -> Scorer:
+    ) -> "Scorer":
         """Return what scores texts with this model.
 
         Args:
@@ -241,6 +251,8 @@ class Model:
         Raises:
             UsageError: several models cannot adapt.
         """
+        from charrnn.scoring.scorer import Scorer, ScoringOptions
+
         engine = self.engine
         if adapt:
             if len(self.networks) != 1:

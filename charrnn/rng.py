@@ -7,7 +7,7 @@ cannot change what is drawn.
 
 from enum import IntEnum
 
-import numpy as np
+import numpy as np  # numpy.random is imported when something is drawn: a sample does not wait for it
 
 
 class RngStream(IntEnum):
@@ -22,7 +22,7 @@ class RngStream(IntEnum):
     WEIGHT_DROP = 7
 
 
-def generator(seed: int, stream: RngStream, *indices: int) -> np.random.Generator:
+def generator(seed: int, stream: RngStream, *indices: int) -> "np.random.Generator":
     """Return the generator of one stream's draws; the same arguments give the same draws.
 
     Args:

@@ -77,7 +77,7 @@ def weight_masks(
     }
 
 
-def _mask(rng: np.random.Generator, rate: float, first_row: int, rows: int, size: int) -> npt.NDArray[np.float32]:
+def _mask(rng: "np.random.Generator", rate: float, first_row: int, rows: int, size: int) -> npt.NDArray[np.float32]:
     """Return one inverted dropout mask (rows, size): 0 or 1 / (1 - rate)."""
     assert 0 <= rate < 1, "dropout rate out of range"
     # One generator serves all rows: each row has a fixed range of Philox blocks (4 words of 64 bits, so 16 draws of 16
