@@ -13,7 +13,7 @@ from tests.tiny import char, drawn, saved, shell
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
-QUICK = {"STEPS": "3", "HIDDEN": "8", "BATCH": "2", "SEQ_LEN": "8", "LR": "0.01", "THREADS": "1", "OVERWRITE": "1"}
+QUICK = {"STEPS": "3", "HIDDEN": "8", "BATCH": "2", "SEQ_LEN": "8", "LR": "0.01", "THREADS": "1"}
 """What makes a training short, given where the README's commands leave it open."""
 
 TEXT = ("ERROR 404 in a quiet log\n" + "\n".join(topics[topic] for topic in sorted(topics)[:9])).encode()[:8000]
@@ -22,7 +22,7 @@ TEXT = ("ERROR 404 in a quiet log\n" + "\n".join(topics[topic] for topic in sort
 def commands() -> list[str]:
     """The README's lines of shell that run the program; what takes long or another machine is left out."""
     lines = re.findall(r"^    (\S.*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
-    return [line for line in lines if re.search(r"\bcharrnn \w", line)]
+    return [line for line in lines if re.search(r"\bcharrnn [\w-]", line)]
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "app.log": TEXT,
         "notes.txt.xz": lzma.compress(TEXT),
         "old.log.gz": gzip.compress(TEXT),
-        "names": "".join(f"{name}\n" for name in names * 9).encode(),
+        "names.txt": "".join(f"{name}\n" for name in names * 9).encode(),
         "shakespeare": TEXT,
         "poems.txt": b"roses are red\nviolets are blue\n\n" * 20,
         "counted.txt": b"".join(b"%d\t%s\n" % (n + 1, name.encode()) for n, name in enumerate(names * 3)),
@@ -64,11 +64,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_command(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CL-25. In the order of the README, as later commands use the models of earlier ones."""
     command = re.sub(r"\| jq .*", "", command)  # not everywhere installed
+    for long, short in (("tail -f", "cat"), ("-n 10000", "-n 20"), ("--steps 20000", "--steps 5")):
+        command = command.replace(long, short)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
     for name, value in QUICK.items():
         monkeypatch.setenv(f"CHARRNN_{name}", value)
+    if "--resume" not in command:
+        monkeypatch.setenv("CHARRNN_OVERWRITE", "1")
     done = shell(f"set -o pipefail\n{command}\n")
-    assert done.code == 0, done.err.decode()
-    assert done.out
+    assert done.code in ((0, 141) if "| head" in command else (0,)), done.err.decode()
+    assert done.out or command.startswith("p=")
     assert b"Error" not in done.err

@@ -4,7 +4,8 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, fields
+from typing import NamedTuple
 
 from charrnn.config.lists import StrList
 from charrnn.config.options import flag
@@ -19,16 +20,14 @@ _INDENT = 26  # of explanations
 _TIED = "\0"  # a space at which no line is broken
 
 
-@dataclass
-class Group:
+class Group(NamedTuple):
     """A heading, and what stands below it: (name, explanation)."""
 
     name: str
-    rows: list[tuple[str, str]] = field(default_factory=list)
+    rows: list[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class Page:
+class Page(NamedTuple):
     """The help of a command.
 
     Attributes:
@@ -122,7 +121,7 @@ def command_page(
         description: lines, the first of which is the command's summary.
         usage: its forms, where it is more than options and arguments.
     """
-    groups = {"Arguments": Group("Arguments")}
+    groups = {"Arguments": Group("Arguments", [])}
     arguments = []
     for each in (option for config in configs for option in fields(config)):
         declared = each.metadata
@@ -132,7 +131,7 @@ def command_page(
             arguments.append(argument_usage(each))
             if not declared["help"]:
                 continue
-        group = groups.setdefault(declared["group"], Group(declared["group"]))
+        group = groups.setdefault(declared["group"], Group(declared["group"], []))
         group.rows.append((_names(each), _explanation(each)))
     groups["Common"].rows.append(("-h, --help", "-h: short help; --help: all options."))
     command = f"charrnn {name}"

@@ -26,7 +26,6 @@ class IntList(ParamType):
         return f"whole numbers from 1 to {self.maximum}, separated by commas"
 
 
-@dataclass(frozen=True)
 class StrList(ParamType):
     """Any number of names."""
 

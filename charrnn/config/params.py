@@ -34,12 +34,10 @@ class ParamType:
         return "text"
 
 
-@dataclass(frozen=True)
 class Text(ParamType):
     """Any text."""
 
 
-@dataclass(frozen=True)
 class PathName(ParamType):
     """The path of a file or a folder. An empty one, as an unset shell variable gives, is refused."""
 
@@ -77,7 +75,6 @@ class FileOrShare(PathName):
         return f"a file, or a share from 0 to {self.maximum:g}"
 
 
-@dataclass(frozen=True)
 class Escaped(ParamType):
     r"""Text in which \n, \t, \r, \0 and \\ stand for what they do in most languages; not empty."""
 
@@ -100,7 +97,6 @@ class Escaped(ParamType):
         return "text that is not empty"
 
 
-@dataclass(frozen=True)
 class Flag(ParamType):
     """On or off."""
 
@@ -199,7 +195,6 @@ class Float(ParamType):
         return f"a finite number, {low}" + ("" if math.isinf(self.maximum) else f" and {high}")
 
 
-@dataclass(frozen=True)
 class Duration(ParamType):
     """A length of time in seconds: `90`, `90s`, `5m`, `1h30m`."""
 

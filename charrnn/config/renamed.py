@@ -1,12 +1,10 @@
 """Options of earlier versions, and words that other programs use: what each is called here."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Advice:
+class Advice(NamedTuple):
     """What to write in the place of a word. Options in `{}` are written as their reader knows them."""
 
     text: str

@@ -110,7 +110,7 @@ Machine:
 Examples:
   charrnn train corpus.txt --cell gru
   charrnn train names.txt --records --time 1m
-  charrnn train --resume --time 20m --out checkpoints/corpus-gru
+  charrnn train --resume --steps 20000 --out checkpoints/corpus-gru
   zcat old.log.gz | charrnn train - --out checkpoints/log
 """
 
