@@ -1,4 +1,4 @@
-"""The words that the code, its help and its messages no longer use."""
+"""The words that the code, its help, its messages and its documents no longer use."""
 
 import ast
 import io
@@ -47,7 +47,7 @@ PHRASES = (
     r"\b[Ss]ymbols?\b",
     r"\blook(s|ed|ing)? at\b",
 )
-"""Phrases that help and messages have other words for, as regular expressions."""
+"""Phrases that help, messages and documents have other words for, as regular expressions."""
 
 PYTHON = sorted(file for room in ("charrnn", "tests", "benchmarks") for file in (ROOT / room).rglob("*.py"))
 NATIVE = sorted((ROOT / "native").glob("*.h")) + sorted((ROOT / "native").glob("*.cpp"))
@@ -96,4 +96,13 @@ def test_messages_and_help_have_the_new_words(file: Path) -> None:
         for line, text in texts(ast.parse(file.read_bytes()))
         if any(re.search(phrase, text) for phrase in PHRASES)
     ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "file", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda file: file.name
+)
+def test_documents_have_the_new_words(file: Path) -> None:
+    lines = enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+    found = [f"line {number}: {line}" for number, line in lines if any(re.search(phrase, line) for phrase in PHRASES)]
     assert found == []
