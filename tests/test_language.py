@@ -102,7 +102,7 @@ def test_messages_and_help_have_the_new_words(file: Path) -> None:
 @pytest.mark.parametrize(
     "file", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda file: file.name
 )
-def test_documents_have_the_new_words(name: str) -> None:
-    lines = enumerate((ROOT / name).read_text(encoding="utf-8").splitlines(), 1)
+def test_documents_have_the_new_words(file: Path) -> None:
+    lines = enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
     found = [f"line {number}: {line}" for number, line in lines if any(re.search(phrase, line) for phrase in PHRASES)]
     assert found == []
