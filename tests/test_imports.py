@@ -17,7 +17,7 @@ PACKAGE = Path(charrnn.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 LIGHT = (
-    *("errors", "version", "machine", "files", "config.train", "config.sample", "config.eval"),
+    *("errors", "version", "machine", "files", "config.train", "config.sample", "config.eval", "config.manage"),
     *(
         "network.architecture",
         "network.cells",
@@ -26,7 +26,15 @@ LIGHT = (
         "console.streams",
         "console.display",
     ),
-    *("console.format", "console.tables", "console.progress", "console.terminal_text", "cli.app", "cli.options"),
+    *(
+        "console.format",
+        "console.tables",
+        "console.progress",
+        "console.terminal_text",
+        "cli.app",
+        "cli.options",
+        "cli.help_topics",
+    ),
 )
 """Modules that help and completion need: they import nothing that takes long."""
 

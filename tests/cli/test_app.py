@@ -481,6 +481,8 @@ def test_flag_before_variable_before_file_before_default(
     assert (event["cell"], event["seq_len"]) == ("rnn", 4)
     event = plan(run, "--config", "a.toml", "--cell", "lstm")
     assert (event["cell"], event["seq_len"]) == ("lstm", 4)
+    monkeypatch.setenv("CHARRNN_CONFIG", "a.toml")
+    assert plan(run)["seq_len"] == 4
     assert {path.name for path in tmp_path.iterdir()} == {"a.toml", "text.txt"}
 
 
