@@ -531,14 +531,14 @@ def test_it_is_chosen_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_engine("auto", "cuda") == "torch"
     assert choose_engine("numpy", "cpu") == "numpy"
     for engine in ("native", "numpy"):
-        with pytest.raises(UsageError, match=f"--engine {engine} runs on the CPU"):
+        with pytest.raises(UsageError, match=f"engine {engine} runs on the CPU"):
             choose_engine(engine, "cuda:1")
 
 
 def test_it_is_missed_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(core, "library", lambda: None)
     assert (choose_engine("auto", "cpu"), choose_engine("auto", "cpu", training=True)) == ("numpy", "torch")
-    with pytest.raises(UsageError, match="--engine native: the compiled core was not built"):
+    with pytest.raises(UsageError, match="engine native: the compiled core was not built"):
         choose_engine("native", "cpu")
 
 
