@@ -1,129 +1,129 @@
 """The command line: which commands there are, with their examples.
 
-A command's own module is imported when it runs, so that help comes at once.
+Options are declared, and a command's own module imported, only of the commands that the words name: so help and the
+first character come at once.
 """
 
 import functools
 import importlib
 import inspect
 import os
+import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from charrnn.cli import help_page
 from charrnn.cli.help_page import Page, command_page
 from charrnn.cli.options import Command, Group, parameters, with_page
-from charrnn.config.eval import EvalConfig
 from charrnn.config.groups import CommonOptions
-from charrnn.config.manage import CorporaConfig, HelpConfig, ShowConfig
 from charrnn.config.options import merge, unknown_variables
-from charrnn.config.sample import SampleConfig
-from charrnn.config.train import ConfigFile, TrainConfig
 from charrnn.console.streams import Console
 from charrnn.errors import OutputError
 from charrnn.machine import configure_threading
 from charrnn.version import __version__
 
-_TRAIN = """\
-Train a model on text and print its path."""
+
+class _Entry(NamedTuple):
+    """A command.
+
+    Attributes:
+        summary: a line for the list of commands.
+        description: lines for its own help.
+        configs: the dataclasses in `charrnn.config` that declare its options, besides `CommonOptions`.
+        examples: a line each.
+        usage: its forms, where it is more than options and arguments.
+        module: in `charrnn.cli`; empty: called as the command.
+    """
+
+    summary: str
+    description: str
+    configs: tuple[str, ...]
+    examples: tuple[str, ...]
+    usage: tuple[str, ...] = ()
+    module: str = ""
 
 
-_SAMPLE = """\
-Generate text with a model."""
-
-
-_EVAL = """\
-Score text with a model, exactly: a row per text, in the order of the input."""
-
-
-_SHOW = """\
-Show a model's card: shape, corpus, training, figures beside the baselines, learning curve.
-MODEL is a file, a run's folder or a run's name. [$CHARRNN_MODEL, else the run saved last]"""
-
-
-_CORPORA = """\
-List the corpora known by name; with NAME, show its card. get fetches one and prints its path."""
-
-
-_HELP = """\
-Help on a command, as COMMAND --help; or on texts, fields, config, cells or exit-codes."""
-
-
-CONFIGS: dict[str, tuple[type, ...]] = {
-    "train": (TrainConfig, ConfigFile, CommonOptions),
-    "sample": (SampleConfig, CommonOptions),
-    "eval": (EvalConfig, CommonOptions),
-    "show": (ShowConfig, CommonOptions),
-    "corpora": (CorporaConfig, CommonOptions),
-    "help": (HelpConfig, CommonOptions),
-}
-"""The dataclasses that declare the options of each command."""
-
-
-PAGES = {
-    "train": command_page(
-        "train",
-        CONFIGS["train"],
-        _TRAIN,
-        [
+COMMANDS = {
+    "train": _Entry(
+        "Train a model on text; resume one.",
+        "Train a model on text and print its path.",
+        ("train.TrainConfig", "train.ConfigFile"),
+        (
             "charrnn train corpus.txt --cell gru",
             "charrnn train names.txt --records --time 1m",
             "charrnn train --resume --steps 20000 --out checkpoints/corpus-gru",
             "zcat old.log.gz | charrnn train - --out checkpoints/log",
-        ],
+        ),
     ),
-    "sample": command_page(
-        "sample",
-        CONFIGS["sample"],
-        _SAMPLE,
-        [
+    "sample": _Entry(
+        "Generate text with a model.",
+        "Generate text with a model.",
+        ("sample.SampleConfig",),
+        (
             "charrnn sample --temp 0.8",
             r"charrnn sample -m code -p 'def ' -l 2000 --stop $'\n\n\n' --seed 7",
             "charrnn sample -m names -n 10000 | sort -u | head -50",
-        ],
+        ),
     ),
-    "eval": command_page(
-        "eval",
-        CONFIGS["eval"],
-        _EVAL,
-        [
+    "eval": _Entry(
+        "Score text with a model: perplexity, bits per character.",
+        "Score text with a model, exactly: a row per text, in the order of the input.",
+        ("eval.EvalConfig",),
+        (
             "charrnn eval held-out.txt",
             "p=$(charrnn eval -f perplexity held-out.txt)",
             "charrnn eval --lines lines.txt | sort -g | head",
-        ],
+        ),
     ),
-    "show": command_page("show", CONFIGS["show"], _SHOW, ["charrnn show lstm", "charrnn show checkpoints/code --json"]),
-    "corpora": command_page(
-        "corpora",
-        CONFIGS["corpora"],
-        _CORPORA,
-        ["charrnn corpora names", 'charrnn eval "$(charrnn corpora get shakespeare)"'],
-        ["charrnn corpora [OPTIONS] [NAME]...", "charrnn corpora get NAME"],
+    "show": _Entry(
+        "Show a model's card and learning curve.",
+        "Show a model's card: shape, corpus, training, figures beside the baselines, learning curve.\n"
+        "MODEL is a file, a run's folder or a run's name. [$CHARRNN_MODEL, else the run saved last]",
+        ("manage.ShowConfig",),
+        ("charrnn show lstm", "charrnn show checkpoints/code --json"),
     ),
-    "help": command_page(
-        "help", CONFIGS["help"], _HELP, ["charrnn help eval", "charrnn help cells"], ["charrnn help [COMMAND|TOPIC]"]
+    "corpora": _Entry(
+        "List the corpora known by name; fetch one.",
+        "List the corpora known by name; with NAME, show its card. get fetches one and prints its path.",
+        ("manage.CorporaConfig",),
+        ("charrnn corpora names", 'charrnn eval "$(charrnn corpora get shakespeare)"'),
+        ("charrnn corpora [OPTIONS] [NAME]...", "charrnn corpora get NAME"),
+    ),
+    "help": _Entry(
+        "Help on a command or a topic: texts, fields, config, cells, exit-codes.",
+        "Help on a command, as COMMAND --help; or on texts, fields, config, cells or exit-codes.",
+        ("manage.HelpConfig",),
+        ("charrnn help eval", "charrnn help cells"),
+        ("charrnn help [COMMAND|TOPIC]",),
+        "help_topics",
     ),
 }
-"""The help of each command."""
+"""The commands, in the order of help."""
 
 
-_SUMMARIES = {
-    "train": "Train a model on text; resume one.",
-    "sample": "Generate text with a model.",
-    "eval": "Score text with a model: perplexity, bits per character.",
-    "show": "Show a model's card and learning curve.",
-    "corpora": "List the corpora known by name; fetch one.",
-    "help": "Help on a command or a topic: texts, fields, config, cells, exit-codes.",
-}
+def configs(command: str) -> tuple[type, ...]:
+    """Return the dataclasses that declare the options of a command."""
+    places = (name.split(".") for name in COMMANDS[command].configs)
+    modules = ((importlib.import_module(f"charrnn.config.{module}"), name) for module, name in places)
+    return (*(getattr(module, name) for module, name in modules), CommonOptions)
+
+
+@functools.cache
+def page(command: str) -> Page:
+    """Return the help of a command; of the program where `command` is empty."""
+    if not command:
+        return TOP
+    entry = COMMANDS[command]
+    return command_page(command, configs(command), entry.description, entry.examples, entry.usage)
 
 
 TOP = Page(
     ("charrnn COMMAND [OPTIONS] [ARGS]...",),
     ("Small character-level recurrent language models: train on any text, sample from it, score text.",),
     (
-        help_page.Group("Commands", list(_SUMMARIES.items())),
+        help_page.Group("Commands", [(name, entry.summary) for name, entry in COMMANDS.items()]),
         help_page.Group(
             "Options",
             [
@@ -137,17 +137,6 @@ TOP = Page(
 """The help of the program."""
 
 
-app = typer.Typer(
-    name="charrnn",
-    cls=with_page(Group, TOP),
-    invoke_without_command=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-@app.callback()
 def _main(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", "-V")] = False,
@@ -177,9 +166,9 @@ def parse(arguments: Sequence[str] | None) -> Callable[..., int] | int:
         TyperException: the arguments name no command, or options it does not have; see `sentence`.
         OutputError: help cannot be written. BrokenPipeError: the reader has gone.
     """
-    words = None if arguments is None else list(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        parsed: Callable[..., int] | int | None = app(args=words, prog_name="charrnn", standalone_mode=False)
+        parsed: Callable[..., int] | int | None = program(words)(args=words, prog_name="charrnn", standalone_mode=False)
     except BrokenPipeError:
         raise
     except typer.Abort:
@@ -192,30 +181,44 @@ def parse(arguments: Sequence[str] | None) -> Callable[..., int] | int:
     return parsed
 
 
-def _run(name: str, common: dict[str, Any], flags: dict[str, Any], *, started: float) -> int:
-    options, _ = merge(CommonOptions, common, os.environ)
-    console = Console(quiet=options.quiet, verbose=options.verbose, color=None if options.color else False)
-    for warning in unknown_variables(os.environ, {config for configs in CONFIGS.values() for config in configs}):
-        console.warn(warning)
-    configure_threading()
-    code: int = importlib.import_module(f"charrnn.cli.{name}").run(console, flags, started=started)
-    return code
+def program(words: Sequence[str]) -> typer.Typer:
+    """Return the program that words are for: of the commands that they do not name, only the names are known."""
+    app = typer.Typer(
+        name="charrnn",
+        cls=with_page(Group, functools.partial(page, "")),
+        invoke_without_command=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_main)
+    completing = any(name.endswith("_COMPLETE") for name in os.environ)  # the words are then in a variable
+    for command in COMMANDS:
+        _register(app, command, with_options=completing or command in words)
+    return app
 
 
-def _command(name: str, module: str, **more: Any) -> None:
-    """Register a command whose work is `charrnn.cli.<module>.run(console, flags, started) -> exit code`."""
+def _register(app: typer.Typer, command: str, *, with_options: bool) -> None:
+    """Register a command, whose work is `charrnn.cli.<module>.run(console, flags, started) -> exit code`."""
 
     def call(**flags: Any) -> Callable[..., int]:
         common = {each: flags.pop(each) for each in ("quiet", "verbose", "color")}
-        return functools.partial(_run, module, common, {**flags, **more})
+        return functools.partial(_run, COMMANDS[command].module or command, common, flags)
 
-    declared = parameters(*CONFIGS[name])
+    declared = parameters(*configs(command)) if with_options else []
     call.__signature__ = inspect.Signature(declared)  # type: ignore[attr-defined]
     call.__annotations__ = {each.name: each.annotation for each in declared}
-    options: Any = {"cls": with_page(Command, PAGES[name]), "context_settings": {"help_option_names": ["--help"]}}
-    app.command(name, short_help=_SUMMARIES[name], **options)(call)
+    made = with_page(Command, functools.partial(page, command))
+    names = {"help_option_names": ["--help"]}
+    app.command(command, cls=made, short_help=COMMANDS[command].summary, context_settings=names)(call)
 
 
-for _name in ("train", "sample", "eval", "show", "corpora"):
-    _command(_name, _name)
-_command("help", "help_topics", pages={**PAGES, "": TOP})
+def _run(module: str, common: dict[str, Any], flags: dict[str, Any], *, started: float) -> int:
+    options, _ = merge(CommonOptions, common, os.environ)
+    console = Console(quiet=options.quiet, verbose=options.verbose, color=None if options.color else False)
+    if any(name.startswith("CHARRNN_") for name in os.environ):
+        for warning in unknown_variables(os.environ, {each for command in COMMANDS for each in configs(command)}):
+            console.warn(warning)
+    configure_threading()
+    code: int = importlib.import_module(f"charrnn.cli.{module}").run(console, flags, started=started)
+    return code

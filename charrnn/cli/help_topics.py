@@ -1,10 +1,10 @@
 """`charrnn help`: the help of a command, or a page on what several commands share."""
 
 import difflib
-from collections.abc import Mapping
 from typing import Any
 
-from charrnn.cli.help_page import Page, Topic, render_topic
+from charrnn.cli.app import COMMANDS, page
+from charrnn.cli.help_page import Topic, render_topic
 from charrnn.config.manage import HelpConfig
 from charrnn.config.options import merge
 from charrnn.console.streams import Console
@@ -148,20 +148,16 @@ TOPICS: dict[str, Topic] = {
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     """Print a page and return the exit code.
 
-    Args:
-        flags: `topic`, and `pages`, those of commands and of the program.
-
     Raises:
         UsageError: there is no such page.
     """
-    pages: Mapping[str, Page] = flags["pages"]
     topic = merge(HelpConfig, {"topic": flags["topic"]}, {})[0].topic or ""
-    if topic in pages:
-        text = pages[topic].render()
+    if not topic or topic in COMMANDS:
+        text = page(topic).render()
     elif topic in TOPICS:
         text = render_topic(TOPICS[topic])
     else:
-        names = [name for name in pages if name] + [*TOPICS]
+        names = [*COMMANDS, *TOPICS]
         near = difflib.get_close_matches(topic, names, 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
         raise UsageError(f"no command or topic is called {topic!r}; {hint}")

@@ -36,35 +36,35 @@ def _keep_as_typed(parameters: list[Any]) -> None:
 class Group(typer.core.TyperGroup):
     """The program: an instant start, and a page for help."""
 
-    page: ClassVar[Page]
+    page: ClassVar[Callable[[], Page]]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _keep_as_typed(self.get_params(ctx))
         return super().parse_args(ctx, args)
 
     def get_help(self, ctx: Any) -> str:
-        return self.page.render().rstrip("\n")
+        return type(self).page().render().rstrip("\n")
 
 
 class Command(typer.core.TyperCommand):
     """A command: an instant start, and a page for help."""
 
-    page: ClassVar[Page]
+    page: ClassVar[Callable[[], Page]]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _keep_as_typed(self.get_params(ctx))
         return super().parse_args(ctx, args)
 
     def get_help(self, ctx: Any) -> str:
-        return self.page.render().rstrip("\n")
+        return type(self).page().render().rstrip("\n")
 
 
 T = TypeVar("T", Group, Command)
 
 
-def with_page(command: type[T], page: Page) -> type[T]:
-    """Return a class of commands with its page of help."""
-    return type(command.__name__, (command,), {"page": page})
+def with_page(command: type[T], page: Callable[[], Page]) -> type[T]:
+    """Return a class of commands with its page of help, which is made when it is wanted."""
+    return type(command.__name__, (command,), {"page": staticmethod(page)})
 
 
 def _keyword(name: str, annotation: Any, default: Any = None) -> Parameter:
@@ -118,7 +118,7 @@ def _short_help() -> Parameter:
     def show(context: typer.Context, value: bool) -> None:
         if value and not context.resilient_parsing:
             command: Any = context.command
-            Console().write(command.page.render(short=True).encode(), flush=True)
+            Console().write(type(command).page().render(short=True).encode(), flush=True)
             raise typer.Exit
 
     option = typer.Option("-h", is_eager=True, expose_value=False, callback=show, show_default=False)

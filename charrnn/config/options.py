@@ -5,7 +5,6 @@ every value its check. `merge` reads them in that order of precedence.
 """
 
 import difflib
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, field, fields
 from pathlib import Path
@@ -159,6 +158,8 @@ def read_toml(path: Path, declared: Mapping[str, ParamType], *, stored: bool = F
             value of the wrong type or range.
     """
     try:
+        import tomllib  # takes longer to import than the rest of this module
+
         table = tomllib.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read '{path}': {error.strerror}") from None

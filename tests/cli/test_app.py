@@ -15,14 +15,13 @@ import pytest
 import typer
 
 from charrnn import __version__
-from charrnn.cli.app import CONFIGS, app, parse
+from charrnn.cli.app import COMMANDS, configs, parse, program
 from charrnn.config.params import Flag
 from charrnn.training.learner import Learner
 from tests import tiny
 from tests.tiny import Program, Ran
 
 PYTHON = sys.executable
-COMMANDS = ("train", "sample", "eval", "show", "corpora", "help")
 TEXT = b"the quick brown fox jumps over the lazy dog\n" * 10
 CHARS = "\n abcdefghijklmnopqrstuvwxyz\u00e9\u20ac\U0001f600"
 
@@ -634,8 +633,8 @@ def test_commands(run: Program) -> None:
 
 FLAGS = [
     (command, each)
-    for command, configs in CONFIGS.items()
-    for config in configs
+    for command in COMMANDS
+    for config in configs(command)
     for each in fields(config)
     if isinstance(each.metadata["kind"], Flag)
 ]
@@ -667,7 +666,7 @@ def test_what_may_be_repeated(run: Program, model: str) -> None:
 def test_values_stay_as_typed() -> None:
     """What Typer gives is text, flags and lists of text: `options` replaces a method of its parameters for that, which
     this test sees gone when Typer changes."""
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(program([*COMMANDS]))
     for name, each in command.commands.items():  # type: ignore[attr-defined]
         context = typer.Context(each)
         each.parse_args(context, [])
