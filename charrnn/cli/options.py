@@ -33,30 +33,26 @@ def _keep_as_typed(parameters: list[Any]) -> None:
         parameter.process_value = functools.partial(_as_typed, parameter)
 
 
-class Group(typer.core.TyperGroup):
-    """The program: an instant start, and a page for help."""
+class _Paged:
+    """An instant start, and a page for help."""
 
     page: ClassVar[Callable[[], Page]]
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+    def parse_args(self: Any, ctx: Any, args: list[str]) -> list[str]:
         _keep_as_typed(self.get_params(ctx))
-        return super().parse_args(ctx, args)
+        rest: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
+        return rest
 
     def get_help(self, ctx: Any) -> str:
         return type(self).page().render().rstrip("\n")
 
 
-class Command(typer.core.TyperCommand):
-    """A command: an instant start, and a page for help."""
+class Group(_Paged, typer.core.TyperGroup):
+    """The program."""
 
-    page: ClassVar[Callable[[], Page]]
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        _keep_as_typed(self.get_params(ctx))
-        return super().parse_args(ctx, args)
-
-    def get_help(self, ctx: Any) -> str:
-        return type(self).page().render().rstrip("\n")
+class Command(_Paged, typer.core.TyperCommand):
+    """A command."""
 
 
 T = TypeVar("T", Group, Command)
