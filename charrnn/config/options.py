@@ -17,6 +17,9 @@ from charrnn.errors import UsageError
 
 T = TypeVar("T")
 
+PLAN_COMMENT = "# The plan of this run"
+"""How a file that the program wrote begins."""
+
 ENVIRONMENT = ("CHARRNN_DEBUG", "CHARRNN_ISA")
 """Variables that stand for no option."""
 
@@ -151,7 +154,7 @@ def read_toml(path: Path, declared: Mapping[str, ParamType], *, stored: bool = F
 
     Args:
         declared: the options there are.
-        stored: whether the program wrote it, perhaps an older version: then old names of options are understood.
+        stored: whether it is a run's own; as in any file that the program wrote, old names of options are understood.
 
     Raises:
         UsageError: no such file, not valid TOML, an unknown key (the nearest right name is given) or a
@@ -160,14 +163,18 @@ def read_toml(path: Path, declared: Mapping[str, ParamType], *, stored: bool = F
     try:
         import tomllib  # takes longer to import than the rest of this module
 
-        table = tomllib.loads(path.read_bytes().decode("utf-8"))
+        text = path.read_bytes().decode("utf-8")
+        table = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"cannot read '{path}': {error.strerror}") from None
     except ValueError as error:
         raise UsageError(f"'{path}' is not valid TOML: {error}") from None
     table = {key.replace("-", "_"): (key, value) for key, value in table.items()}
-    if stored:
-        table = {name: (name, value) for name, value in upgrade({n: v for n, (_, v) in table.items()}).items()}
+    if stored or text.startswith(PLAN_COMMENT):
+        old = {name: value for name, (_, value) in table.items()}
+        if not stored and old.get("min_count", 1) > 1:  # how many characters that left is not in the file
+            raise UsageError(f"'{path}': " + _unknown_key("min_count", "min_count", declared))
+        table = {name: (name, value) for name, value in upgrade(old).items()}
     values = {}
     for name, (key, value) in table.items():
         if name not in declared:
@@ -196,7 +203,7 @@ def unknown_variables(environ: Mapping[str, str], configs: Iterable[type]) -> li
         if not name.startswith("CHARRNN_") or name in known:
             continue
         if now := replacement(name.removeprefix("CHARRNN_").lower()):
-            found.append(f"{name} {now.render(variable)}")
+            found.append(f"{name} is not read: it {now.render(variable)}")
         else:
             near = difflib.get_close_matches(name, sorted(known), 1, cutoff=0.8)
             found.append(

@@ -104,6 +104,6 @@ def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
     for old, now in (("weights", "counts"), ("val_limit", "eval_tokens"), ("val_fraction", "val")):
         if old in new:
             new.setdefault(now, new.pop(old))
-    for name in ("preset", "min_count"):  # what they led to is stored too
+    for name in ("preset", "min_count"):  # what they led to is stored too, or in the checkpoint
         new.pop(name, None)
     return new

@@ -17,6 +17,7 @@ from typing import Any
 
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
+from charrnn.config.options import PLAN_COMMENT
 from charrnn.config.train import TrainConfig
 from charrnn.errors import CharRNNError, CheckpointError, OutputError, UsageError
 from charrnn.files import Lock, atomic_write, prune_temporaries, quote
@@ -141,7 +142,7 @@ class RunDir:
 
     def save_config(self, config: TrainConfig) -> None:
         """Write the plan as TOML, for `--config` and `--resume`. Raise OutputError if it cannot be written."""
-        lines = ["# The plan of this run: what `charrnn train --config` needs to repeat it."]
+        lines = [f"{PLAN_COMMENT}: what `charrnn train --config` needs to repeat it."]
         for each in fields(config):
             value = getattr(config, each.name)
             if value is not None and each.name not in _NOT_STORED:

@@ -7,6 +7,7 @@ from typing import Any
 
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.options import param_types, read_toml
+from charrnn.config.params import seconds
 from charrnn.config.renamed import upgrade
 from charrnn.config.train import TrainConfig
 from charrnn.errors import CheckpointError, UsageError
@@ -138,14 +139,18 @@ def resume_plan(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) 
             continue
         if name in FIXED:
             raise UsageError(
-                f"{{{name}}} is {_shown(before)} in the run and {_shown(after)} in the command; it cannot change when"
-                " resuming",
+                f"{{{name}}} is {_shown(before, name)} in the run and {_shown(after, name)} in the command; it cannot"
+                " change when resuming",
                 (name,),
             )
         changes[name] = after
     if "epochs" in changes and "steps" not in given:
         changes["steps"] = math.ceil(changes["epochs"] * int(stored.info["steps_per_epoch"]))
-    sentences = [f"{name} {_shown(getattr(old, name))} -> {_shown(after)}" for name, after in changes.items()]
+    sentences = [
+        f"{name} {_shown(getattr(old, name), name)} -> {_shown(after, name)}" for name, after in changes.items()
+    ]
+    if "steps" in changes and "time" not in given:
+        changes["time"] = None  # the budget of the steps that there were
     unplanned = {name: getattr(config, name) for name in UNPLANNED}
     if config.val_file is not None:
         unplanned["val"] = config.val
@@ -155,11 +160,18 @@ def resume_plan(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) 
 def stored_config(stored: Checkpoint) -> TrainConfig:
     """Return the configuration that a checkpoint was trained with. Raise CheckpointError if it has no usable one."""
     try:
-        values = upgrade(stored.info["plan"]["config"])
+        old = stored.info["plan"]["config"]
+        values = upgrade(old)
+        if old.get("min_count", 1) > 1:  # as an earlier version had it
+            values["vocab_size"] = stored.tokenizer.size - 1
         return TrainConfig(**{name: value for name, value in values.items() if value is not None})
     except (KeyError, TypeError, UsageError) as error:
         raise CheckpointError(f"the checkpoint has no plan to resume: {error}") from None
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, name: str) -> str:
+    if value is None:
+        return "not given"
+    if name == "time" and isinstance(value, float):
+        return seconds(value)
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

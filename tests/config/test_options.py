@@ -478,8 +478,8 @@ def test_arguments_come_from_the_command_line_alone() -> None:
         ("CHARRNNHIDEN", None),
         ("CHARRNN_HIDEN", "CHARRNN_HIDEN is not read: there is no such option; did you mean CHARRNN_HIDDEN?"),
         ("CHARRNN_Q_Z_J_X", "CHARRNN_Q_Z_J_X is not read: there is no such option"),
-        ("CHARRNN_WEIGHTS", "CHARRNN_WEIGHTS is now CHARRNN_COUNTS"),
-        ("CHARRNN_METRIC", "CHARRNN_METRIC is now CHARRNN_FIELDS"),
+        ("CHARRNN_WEIGHTS", "CHARRNN_WEIGHTS is not read: it is now CHARRNN_COUNTS"),
+        ("CHARRNN_METRIC", "CHARRNN_METRIC is not read: it is now CHARRNN_FIELDS"),
     ],
 )
 def test_unknown_variables(name: str, words: str | None) -> None:

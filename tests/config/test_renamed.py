@@ -75,6 +75,22 @@ def test_what_an_earlier_version_stored(old: dict[str, Any], new: dict[str, Any]
     assert read_toml(Path("config.toml"), param_types(TrainConfig), stored=True) == new
 
 
+def test_the_plan_of_an_earlier_version() -> None:
+    """`--config RUN/config.toml` understands old names in what the program wrote, and only there."""
+    declared, options = (
+        param_types(TrainConfig),
+        'cell = "lstm"\nactivation = "tanh"\nmin_count = 1\nval_fraction = 0.2\n',
+    )
+    Path("a.toml").write_text("# The plan of this run: what `charrnn train --config` needs to repeat it.\n" + options)
+    assert read_toml(Path("a.toml"), declared) == {"cell": "lstm", "val": 0.2}
+    Path("b.toml").write_text(options)
+    with pytest.raises(UsageError, match="'activation' is now part of cell"):
+        read_toml(Path("b.toml"), declared)
+    Path("a.toml").write_text(Path("a.toml").read_text().replace("min_count = 1", "min_count = 2"))
+    with pytest.raises(UsageError, match="'min_count' is now vocab_size"):
+        read_toml(Path("a.toml"), declared)
+
+
 def test_what_other_programs_call_it() -> None:
     """Each is answered with options that are there."""
     words = {

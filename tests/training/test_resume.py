@@ -382,7 +382,7 @@ def test_ck_16_epochs_are_turned_into_steps(straight: Callable[..., tuple[Path, 
     stored = checkpoint.read(folder / LAST, training=True)
     plan, changes = resume_plan(stored, TrainConfig(epochs=10.0), frozenset({"epochs"}))
     assert plan.config.steps == 80
-    assert changes == ["epochs None -> 10.0", "steps 40 -> 80"]
+    assert changes == ["epochs not given -> 10.0", "steps 40 -> 80"]
     assert plan.config.hidden == (8,)
     with pytest.raises(UsageError, match="hidden is 8 in the run and 9 in the command; it cannot change when resuming"):
         resume_plan(stored, TrainConfig(hidden=(9,)), frozenset({"hidden"}))
@@ -399,6 +399,26 @@ def test_more_patience_lets_a_finished_run_go_on(tmp_path: Path) -> None:
     assert on.of(DoneEvent)[0].reason == "steps"
     assert min(on.losses) == stopped + 1
     assert step_of(tmp_path / LAST) == 60
+
+
+def test_other_steps_are_not_stopped_by_the_time_that_a_run_had(tmp_path: Path) -> None:
+    train(tmp_path)
+    stored = RunDir(tmp_path).newest()
+    assert stored is not None
+    stored.info["plan"]["config"]["time"] = 1.0
+    for options, budget in (({"steps": 50}, None), ({"steps": 50, "time": 9.0}, 9.0), ({"lr": 0.1}, 1.0)):
+        plan, _ = resume_plan(stored, TrainConfig(**{**SMALL, **options}), frozenset(options))
+        assert plan.config.time == budget
+
+
+def test_a_vocabulary_that_an_earlier_version_cut_by_counts(tmp_path: Path) -> None:
+    """Its size repeats it."""
+    train(tmp_path)
+    stored = RunDir(tmp_path).newest()
+    assert stored is not None
+    stored.info["plan"]["config"]["min_count"] = 2
+    plan, _ = resume_plan(stored, TrainConfig(**SMALL), frozenset())
+    assert plan.config.vocab_size == stored.tokenizer.size - 1
 
 
 def test_resuming_a_finished_run_changes_nothing(tmp_path: Path) -> None:
