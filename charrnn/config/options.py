@@ -172,7 +172,7 @@ def read_toml(path: Path, declared: Mapping[str, ParamType], *, stored: bool = F
     table = {key.replace("-", "_"): (key, value) for key, value in table.items()}
     if stored or text.startswith(PLAN_COMMENT):
         old = {name: value for name, (_, value) in table.items()}
-        if not stored and old.get("min_count", 1) > 1:  # how many characters that left is not in the file
+        if not stored and old.get("min_count", 1) != 1:  # how many characters that left is not in the file
             raise UsageError(f"'{path}': " + _unknown_key("min_count", "min_count", declared))
         table = {name: (name, value) for name, value in upgrade(old).items()}
     values = {}

@@ -100,7 +100,7 @@ def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
     new = dict(values)
     activation = new.pop("activation", "tanh")
     if activation != "tanh":
-        new["cell"] = f"{new['cell']}-{activation}"
+        new["cell"] = f"{new.get('cell', 'rnn')}-{activation}"
     for old, now in (("weights", "counts"), ("val_limit", "eval_tokens"), ("val_fraction", "val")):
         if old in new:
             new.setdefault(now, new.pop(old))

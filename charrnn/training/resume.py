@@ -162,7 +162,7 @@ def stored_config(stored: Checkpoint) -> TrainConfig:
     try:
         old = stored.info["plan"]["config"]
         values = upgrade(old)
-        if old.get("min_count", 1) > 1:  # as an earlier version had it
+        if old.get("min_count", 1) != 1:  # as an earlier version had it
             values["vocab_size"] = stored.tokenizer.size - 1
         return TrainConfig(**{name: value for name, value in values.items() if value is not None})
     except (KeyError, TypeError, UsageError) as error:

@@ -86,9 +86,12 @@ def test_the_plan_of_an_earlier_version() -> None:
     Path("b.toml").write_text(options)
     with pytest.raises(UsageError, match="'activation' is now part of cell"):
         read_toml(Path("b.toml"), declared)
-    Path("a.toml").write_text(Path("a.toml").read_text().replace("min_count = 1", "min_count = 2"))
-    with pytest.raises(UsageError, match="'min_count' is now vocab_size"):
-        read_toml(Path("a.toml"), declared)
+    for count in ("2", "'two'"):
+        Path("c.toml").write_text(Path("a.toml").read_text().replace("min_count = 1", f"min_count = {count}"))
+        with pytest.raises(UsageError, match="'min_count' is now vocab_size"):
+            read_toml(Path("c.toml"), declared)
+    Path("d.toml").write_text("# The plan of this run\nactivation = 'relu'\n")
+    assert read_toml(Path("d.toml"), declared) == {"cell": "rnn-relu"}
 
 
 def test_what_other_programs_call_it() -> None:
