@@ -1,0 +1,57 @@
+"""Run the program of this checkout, or of the one that CHARRNN_TREE names, as a process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.tiny import Ran
+
+TREE = os.environ.get("CHARRNN_TREE")
+"""The checkout whose program is run; None: this one. Read before the tests take CHARRNN_* out of the environment."""
+
+OLD_NAMES: dict[str, list[str]] = {
+    "--fields": ["--metric"],
+    "-f": ["--metric"],
+    "-m": ["--model"],
+    "--counts": ["--weights"],
+    "--val": ["--val-fraction"],
+    "-o": ["--out"],
+}
+"""Options of 66ff440 that have another name now."""
+
+
+def charrnn(
+    *arguments: str | Path,
+    stdin: bytes = b"",
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    python: tuple[str, ...] = (),
+    timeout: float = 120.0,
+) -> Ran:
+    """Run `charrnn` to its end.
+
+    Args:
+        arguments: the words of the command line, with today's names.
+        env: variables besides those of this process. python: options of the interpreter, such as -O.
+    """
+    done = subprocess.run(
+        command(*arguments, python=python),
+        input=stdin, capture_output=True, cwd=cwd, env=environment(env), timeout=timeout, check=False,
+    )  # fmt: skip
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def command(*arguments: str | Path, python: tuple[str, ...] = ()) -> list[str]:
+    """Return the words that start the program, for tests that need the process itself."""
+    words = [str(argument) for argument in arguments]
+    if TREE is not None:
+        words = [old for word in words for old in OLD_NAMES.get(word, [word])]
+    return [sys.executable, *python, "-m", "charrnn", *words]
+
+
+def environment(more: dict[str, str] | None = None) -> dict[str, str]:
+    """Return the variables that the process gets: those of this one, without the user's settings of charrnn."""
+    tree = Path(__file__).parents[2] if TREE is None else Path(TREE).absolute()
+    own = {name: value for name, value in os.environ.items() if not name.startswith("CHARRNN_")}
+    return {**own, "PYTHONPATH": str(tree), "OPENBLAS_NUM_THREADS": "1", **(more or {})}
