@@ -28,6 +28,6 @@ def record_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _trained(folder: Path, text: bytes, *options: str) -> Path:
     (folder / "text.txt").write_bytes(text)
-    words = ["train", folder / "text.txt", "--out", folder / "run", *TINY, *options]
+    words: list[str | Path] = ["train", folder / "text.txt", "--out", folder / "run", *TINY, *options]
     assert charrnn(*words, cwd=folder).code == 0
     return folder / "run"
