@@ -47,6 +47,18 @@ def take_rows(state: State, rows: Sequence[int]) -> State:
     return tuple(array[:, rows] for array in state)
 
 
+def check_dfa_size(states: int, vocabulary: int) -> None:
+    """Check that an automaton may have so many states.
+
+    Raises:
+        UsageError: states times vocabulary is beyond `MAX_DFA_SIZE`.
+    """
+    if states * vocabulary > MAX_DFA_SIZE:
+        raise UsageError(
+            f"the constraint needs {states:,} states for {vocabulary:,} tokens: more than {MAX_DFA_SIZE:,} transitions"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class TokenDFA:
     """Which tokens may be drawn where in a text, as a deterministic finite automaton over token ids.
@@ -66,15 +78,11 @@ class TokenDFA:
     distance: Array | None = None
 
     def __post_init__(self) -> None:
-        if self.next.size > MAX_DFA_SIZE:
-            A, V = self.next.shape
-            raise UsageError(
-                f"the constraint needs {A:,} states for {V:,} tokens: more than {MAX_DFA_SIZE:,} transitions"
-            )
+        if self.next.ndim != 2 or not self.next.size:
+            raise ValueError(f"an automaton's transitions of shape {self.next.shape}")
+        check_dfa_size(*self.next.shape)
         table = np.ascontiguousarray(self.next, np.int32)
         object.__setattr__(self, "next", table)
-        if table.ndim != 2 or not table.size:
-            raise ValueError(f"an automaton's transitions of shape {table.shape}")
         if table.min() < FORBIDDEN or table.max() >= len(table):
             raise ValueError("the automaton leads to a state that it does not have")
         if (table == FORBIDDEN).all(axis=1).any():
