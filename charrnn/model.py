@@ -99,50 +99,50 @@ class Model:
         self,
         prompt: str | bytes = "",
         *,
-        length: int = SampleConfig.length,
+        length: int | None = SampleConfig.length,
         temp: float = SampleConfig.temp,
         top_k: int = SampleConfig.top_k,
         top_p: float = SampleConfig.top_p,
         min_p: float = SampleConfig.min_p,
         seed: int | None = None,
-        stop: str | None = None,
+        stop: str | Sequence[str] = (),
         unknown: str = SampleConfig.unknown,
     ) -> str:
         """Return a text, or a record without its separator: `charrnn sample` with the options of the same names.
 
         Args:
             prompt: what the text continues; not repeated in it.
-            length: most tokens in the text.
+            length: most tokens in the text; 0: no limit. None: 500, of a record 10,000.
             temp: temperature: 0 is greedy, 1 the model's own probabilities.
             top_k: only the k likeliest tokens; 0: all.
             top_p: only the likeliest tokens that sum to this probability.
             min_p: only tokens at least this many times as likely as the likeliest.
             seed: the same seed gives the same text; None takes a new one.
-            stop: end the text before these characters.
+            stop: end the text before these characters; several: before any of them.
             unknown: what becomes of characters of the prompt that the model lacks: "error", "skip" or "nearest".
 
         Raises:
-            UsageError: an argument is out of range. InputError: the prompt cannot be used.
+            UsageError: an argument is out of range, or the text has no end. InputError: the prompt cannot be used.
             NonFiniteError: the model's arithmetic overflows.
         """
-        return "".join(
-            self.stream(
-                prompt, length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop,
-                unknown=unknown,
-            )
+        pieces = self.stream(
+            prompt, length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop,
+            unknown=unknown,
         )  # fmt: skip
+        self.check_ends(length, stop)
+        return "".join(pieces)
 
     def stream(
         self,
         prompt: str | bytes = "",
         *,
-        length: int = SampleConfig.length,
+        length: int | None = SampleConfig.length,
         temp: float = SampleConfig.temp,
         top_k: int = SampleConfig.top_k,
         top_p: float = SampleConfig.top_p,
         min_p: float = SampleConfig.min_p,
         seed: int | None = None,
-        stop: str | None = None,
+        stop: str | Sequence[str] = (),
         unknown: str = SampleConfig.unknown,
     ) -> Iterator[str]:
         """Return the text of `sample` piece by piece, as it is generated. Raises as `sample`; what is wrong with an
@@ -150,29 +150,33 @@ class Model:
         config = SampleConfig(
             length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop, unknown=unknown
         )  # fmt: skip
-        return _decode(self.generate(prompt, config, seed=seed, stop=stop or b"", unknown=unknown))
+        return _decode(self.generate(prompt, config, seed=seed, stop=config.stop, unknown=unknown))
 
     def samples(
         self,
         num: int,
         prompt: str | bytes = "",
         *,
-        length: int = SampleConfig.length,
+        length: int | None = SampleConfig.length,
         temp: float = SampleConfig.temp,
         top_k: int = SampleConfig.top_k,
         top_p: float = SampleConfig.top_p,
         min_p: float = SampleConfig.min_p,
         seed: int | None = None,
-        stop: str | None = None,
+        stop: str | Sequence[str] = (),
         unknown: str = SampleConfig.unknown,
     ) -> list[str]:
-        """Return `num` texts, generated side by side; the first is that of `sample`. The rest as `sample`."""
+        """Return `num` texts, at least one, generated side by side; the first is that of `sample`. The rest as
+        `sample`."""
         config = SampleConfig(
             num=num, length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop,
             unknown=unknown,
         )  # fmt: skip
+        self.check_ends(length, stop)
+        if not num:
+            raise UsageError("{num} must be 1 or more: the texts are returned when all are there", ("num",))
         texts = [bytearray() for _ in range(num)]
-        for chunk in self.generate(prompt, config, seed=seed, stop=stop or b"", unknown=unknown):
+        for chunk in self.generate(prompt, config, seed=seed, stop=config.stop, unknown=unknown):
             texts[chunk.index] += chunk.data
         return [text.decode("utf-8", "replace") for text in texts]
 
@@ -182,7 +186,7 @@ class Model:
         params: SamplingParams,
         *,
         seed: int | None = None,
-        stop: str | bytes = b"",
+        stop: str | bytes | Sequence[str | bytes] = (),
         unknown: str = SampleConfig.unknown,
     ) -> Iterator[TextChunk]:
         """Return `params.num` texts as bytes, chunk by chunk and in order: see `generation.generate`.
@@ -195,9 +199,13 @@ class Model:
         """
         ids = encode_prompt(self.tokenizer, _to_bytes(prompt), unknown)
         seed = secrets.randbelow(1 << 32) if seed is None else seed
-        return generate(
-            self.engine, self.tokenizer, ids, params, seed=seed, stop=_to_bytes(stop), separator=self.separator
-        )
+        stops = [_to_bytes(text) for text in ([stop] if isinstance(stop, str | bytes) else stop)]
+        return generate(self.engine, self.tokenizer, ids, params, seed=seed, stop=stops, separator=self.separator)
+
+    def check_ends(self, length: int | None, stop: str | Sequence[str]) -> None:
+        """Raise UsageError where a text has no end, so that it cannot be returned whole."""
+        if length == 0 and not any(stop) and not self.separator:
+            raise UsageError("{length} 0 needs {stop} with this model: the text has no end", ("length", "stop"))
 
     def score(self, text: str | bytes, *, errors: str = EvalConfig.errors) -> Score:
         """Return the score of a text: every token counts once, the first included.

@@ -63,7 +63,7 @@ COMMANDS = {
         ("sample.SampleConfig",),
         (
             "charrnn sample --temp 0.8",
-            r"charrnn sample -m code -p 'def ' -l 2000 --stop $'\n\n\n' --seed 7",
+            r"charrnn sample -m code -p 'def ' -l 2000 --stop '\n\n\n' --seed 7",
             "charrnn sample -m names -n 10000 | sort -u | head -50",
         ),
     ),

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-from charrnn.config.params import ParamType, Value, nearest
+from charrnn.config.params import Escaped, ParamType, Value, nearest
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,18 @@ class StrList(ParamType):
 
     def __str__(self) -> str:
         return "a list of names"
+
+
+class EscapedList(StrList):
+    """Any number of texts, with the escapes of `Escaped`."""
+
+    metavar = "TEXT"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        return (Escaped(may_be_empty=True).parse(text),)
+
+    def __str__(self) -> str:
+        return "a list of texts"
 
 
 @dataclass(frozen=True)

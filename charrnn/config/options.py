@@ -10,7 +10,7 @@ from dataclasses import Field, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from charrnn.config.lists import FieldList
+from charrnn.config.lists import FieldList, StrList
 from charrnn.config.params import Choice, ParamType, Value
 from charrnn.config.renamed import renamed, replacement, upgrade
 from charrnn.errors import UsageError
@@ -131,12 +131,15 @@ def merge(
     for each in fields(config):  # type: ignore[arg-type]
         if "kind" not in each.metadata:
             continue
-        given = flags.get(each.name)
+        kind, given = each.metadata["kind"], flags.get(each.name)
         text = environ.get(variable(each.name), "") if _is_variable(each) else ""
         if given is not None and given != [] and given != ():
-            values[each.name] = parse(each.metadata["kind"], given, each.name) if isinstance(given, str) else given
+            if isinstance(kind, StrList) and isinstance(given, list | tuple):  # an option that was repeated
+                values[each.name] = tuple(part for one in given for part in parse(kind, one, each.name))
+            else:
+                values[each.name] = parse(kind, given, each.name) if isinstance(given, str) else given
         elif text:
-            values[each.name] = _checked(each.metadata["kind"].parse, text, each.metadata["kind"], variable(each.name))
+            values[each.name] = _checked(kind.parse, text, kind, variable(each.name))
     return config(**values, **rest), frozenset(values)
 
 

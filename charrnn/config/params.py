@@ -75,16 +75,19 @@ class FileOrShare(PathName):
         return f"a file, or a share from 0 to {self.maximum:g}"
 
 
+@dataclass(frozen=True)
 class Escaped(ParamType):
-    r"""Text in which \n, \t, \r, \0 and \\ stand for what they do in most languages; not empty."""
+    r"""Text in which \n, \t, \r, \0 and \\ stand for what they do in most languages."""
 
+    may_be_empty: bool = False
+    metavar = "TEXT"
     escapes: ClassVar[Mapping[str, str]] = {"n": "\n", "t": "\t", "r": "\r", "0": "\0", "\\": "\\"}
 
     def parse(self, text: str) -> str:
         return self.check(re.sub(r"\\([ntr0\\])", lambda found: self.escapes[found[1]], text))
 
     def check(self, value: Value) -> str:
-        if not isinstance(value, str) or not value:
+        if not isinstance(value, str) or not (value or self.may_be_empty):
             raise ValueError
         return value
 
@@ -94,7 +97,7 @@ class Escaped(ParamType):
         return "".join(escapes.get(char, char) for char in value)
 
     def __str__(self) -> str:
-        return "text that is not empty"
+        return "text" if self.may_be_empty else "text that is not empty"
 
 
 class Flag(ParamType):

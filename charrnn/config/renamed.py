@@ -51,7 +51,7 @@ _TRIED: dict[str, dict[str, Advice]] = {
         "min_length": _SAMPLE_END,
         "not_in": Advice("use | grep -vxF -f FILE"),
         "null": Advice("use | tr '\\n' '\\0'"),
-        "forever": Advice("use {num} 1000000 | head -n N", ("num",)),
+        "forever": Advice("use {num} 0", ("num",)),
     },
     "eval": {
         "html": Advice("use {json}", ("json",)),

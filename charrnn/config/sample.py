@@ -1,12 +1,22 @@
 """How a model's text is generated: the sampling parameters, and the other options of `charrnn sample`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from charrnn.config.groups import MAX_SEED, ModelOptions, precision_option, prompt_file_option
+from charrnn.config.lists import EscapedList
 from charrnn.config.options import check_fields, check_together, option
-from charrnn.config.params import Choice, Flag, Float, Int, Text
+from charrnn.config.params import Choice, Escaped, Flag, Float, Int
 
 SAMPLE_PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+DEFAULT_LENGTH = 500
+"""Most tokens in a text, unless `length` says otherwise."""
+
+
+RECORD_LENGTH = 10_000
+"""The same of a record: it is to come to its own end."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +28,10 @@ class SamplingParams:
     """
 
     temp: float = option(Float(0), "Temperature: 0 greedy, 1 the model's own, above 1 more random.", default=1.0)
-    length: int = option(Int(0), "Most tokens in a text.", default=500, short="l")
-    num: int = option(Int(1), "Number of texts.", default=1, short="n")
+    length: int | None = option(
+        Int(0), "Most tokens in a text; 0: no limit.", short="l", shown=f"{DEFAULT_LENGTH}; records: to their end"
+    )
+    num: int = option(Int(0), "Number of texts; 0: no limit.", default=1, short="n")
     top_k: int = option(Int(0), "Only the N likeliest tokens; 0: all.", default=0, group="Sampling")
     top_p: float = option(
         Float(0, 1, open_low=True),
@@ -43,8 +55,8 @@ class SampleConfig(SamplingParams, ModelOptions):
         UsageError: an option is of the wrong type or out of range, or cannot be used with another.
     """
 
-    prompt: str | None = option(Text(), "Text to continue.", short="p")
-    stop: str | None = option(Text(), "End a text before TEXT.")
+    prompt: str | None = option(Escaped(may_be_empty=True), "Text to continue; it is not printed.", short="p")
+    stop: Sequence[str] = option(EscapedList(), "End a text before TEXT; several: before any of them.", default=())
     seed: int | None = option(
         Int(0, MAX_SEED), "Random seed: the same seed, the same text.", shown="a new one, named on stderr"
     )
@@ -62,3 +74,8 @@ class SampleConfig(SamplingParams, ModelOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_together(self, "prompt", "prompt_file")
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the seed makes a difference."""
+        return self.temp > 0 and self.top_k != 1

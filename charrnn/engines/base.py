@@ -6,6 +6,7 @@ gradients of a batch's loss, and its `Optimizer` updates the weights. Only the t
 This file is long: the contracts are read together.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class GenerationRequest:
         dfa_start: integers (P,), the automaton's state in which texts begin.
         per_prompt: texts of each prompt, at least 1: text t continues prompt t // per_prompt. None: there is no end of
             texts, and text t continues prompt t % P.
-        params: of at least 1 token.
+        params: how tokens are drawn, and how many; see `length`.
         seed: of all draws.
         dfa: of V tokens.
         batch_size: texts side by side, at most.
@@ -131,8 +132,13 @@ class GenerationRequest:
             raise ValueError(f"a state that has not {P} rows")
         if self.dfa_start.shape != (P,) or self.dfa_start.min() < 0 or self.dfa_start.max() >= A:
             raise ValueError(f"texts begin in states {self.dfa_start} of an automaton of {A}")
-        if (self.per_prompt is not None and self.per_prompt < 1) or self.batch_size < 1 or self.params.length < 1:
+        if (self.per_prompt is not None and self.per_prompt < 1) or self.batch_size < 1:
             raise ValueError("nothing is requested")
+
+    @property
+    def length(self) -> int:
+        """Most tokens in a text."""
+        return self.params.length or sys.maxsize
 
     @property
     def num_texts(self) -> int | None:

@@ -1,11 +1,11 @@
 """Text from a model: ids to texts, in order, cut where they end."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from charrnn.config.sample import SamplingParams
+from charrnn.config.sample import DEFAULT_LENGTH, RECORD_LENGTH, SamplingParams
 from charrnn.corpus.records import SeparatorScanner, insert_bos
 from charrnn.engines.base import GenerationRequest, Ids, InferenceEngine, SampledTokens
 from charrnn.generation.constraints import token_dfa
@@ -30,13 +30,19 @@ class TextChunk:
         index: of the text, from 0.
         data: its bytes after those of the chunk before, cut between characters of UTF-8; they may be none.
         tokens: drawn for the text so far, those of its end or stop string included.
-        finished: whether the text ends here.
+        finish_reason: why the text ends here: "stop", at a stop string; "length", as it is as long as it may be; "end",
+            at the end of a record; empty: it goes on.
     """
 
     index: int
     data: bytes
     tokens: int
-    finished: bool
+    finish_reason: str = ""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the text ends here."""
+        return bool(self.finish_reason)
 
 
 def generate(
@@ -46,7 +52,7 @@ def generate(
     params: SamplingParams,
     *,
     seed: int,
-    stop: bytes = b"",
+    stop: Sequence[bytes] = (),
     separator: bytes = b"",
 ) -> Iterator[TextChunk]:
     """Generate `params.num` texts side by side, and return their chunks: those of a text as they are drawn, text after
@@ -55,47 +61,50 @@ def generate(
     Args:
         engine, tokenizer: the model's; `<unk>` is never drawn.
         prompt: ids (T,) below V that the texts continue; T may be 0.
-        params: how tokens are drawn, and how many. seed: of all draws.
-        stop: a text ends before this string; empty: nowhere.
+        params: how tokens are drawn, and how many; 0 is no limit. Without a `length` it is `DEFAULT_LENGTH`, of records
+            `RECORD_LENGTH`.
+        seed: of all draws.
+        stop: a text ends before the first of these strings that it holds; empty ones do not count.
         separator: what ends a record, not part of its text; empty: the texts are not records.
 
     Raises:
         NonFiniteError: the model's arithmetic overflows.
     """
-    if params.length == 0:
-        yield from (TextChunk(text, b"", 0, True) for text in range(params.num))
-        return
+    if params.length is None:
+        params = replace(params, length=RECORD_LENGTH if separator else DEFAULT_LENGTH)
+    stops = [(text, "stop") for text in stop if text]
+    is_endless = not (params.length or separator or stops)
     end = tokenizer.encode(separator)
     if separator:  # where a record ends in the prompt, another one begins
         prompt = insert_bos(prompt, SeparatorScanner(end).feed(prompt), engine.vocabulary)
     request = GenerationRequest(
         *read_prefix(engine, prompt),
         dfa_start=np.zeros(1, np.int32),
-        per_prompt=params.num,
+        per_prompt=params.num or None,
         params=params,
         seed=seed,
         dfa=token_dfa(engine.vocabulary, tokenizer.unknown, tuple(end.tolist())),
-        batch_size=BATCH_SIZE,
+        batch_size=1 if is_endless else BATCH_SIZE,  # a second text would never be due
     )
     sampler = make_sampler(engine, request)
     texts: dict[int, _Text] = {}  # those that have begun and are not returned whole
-    stops = tuple(filter(None, (stop, separator)))
+    ends = [*stops, (separator, "end")] if separator else stops
     due, seconds = 0, 0.0  # the first tokens are returned at once
-    while due < params.num:
+    while due < params.num or not params.num:
         for index, ids, finished in _by_text(sampler.advance(seconds)):
-            text = texts.setdefault(index, _Text(stops))
-            for some in np.split(ids, len(ids)) if stop else [ids]:  # one by one where any may complete the stop string
+            text = texts.setdefault(index, _Text(ends))
+            for some in np.split(ids, len(ids)) if stops else [ids]:  # one by one where any may complete a stop string
                 text.add(tokenizer.decode(some), len(some))
-                if stop and text.stopped:
+                if stops and text.end:
                     sampler.finish(index)
                     finished = True
                     break
             if finished:
                 text.finish()
-        seconds = CHUNK_SECONDS / 10 if stop else CHUNK_SECONDS  # what is drawn beyond a stop string is in vain
+        seconds = CHUNK_SECONDS / 10 if stops else CHUNK_SECONDS  # what is drawn beyond a stop string is in vain
         while (text_due := texts.get(due)) is not None:
-            yield TextChunk(due, text_due.take(), text_due.tokens, text_due.finished)
-            if not text_due.finished:
+            yield TextChunk(due, text_due.take(), text_due.tokens, text_due.finish_reason)
+            if not text_due.finish_reason:
                 break
             del texts[due]
             due += 1
@@ -115,13 +124,17 @@ class _Text:
     """A text that is being generated, and what of it may be returned.
 
     Args:
-        stops: strings that end it, before them.
+        ends: strings that end it, before them, and the `finish_reason` that each is.
+
+    Attributes:
+        end: the reason of the string that was found; empty: none was.
+        finish_reason: as in `TextChunk`.
     """
 
-    def __init__(self, stops: tuple[bytes, ...]) -> None:
+    def __init__(self, ends: Sequence[tuple[bytes, str]]) -> None:
         self.tokens = 0
-        self.stopped = self.finished = False
-        self._stops = stops
+        self.end = self.finish_reason = ""
+        self._ends = ends
         self._splitter = Utf8Splitter()
         self._held = b""  # as much of the text's end as may be the beginning of a stop string
         self._ready = bytearray()
@@ -129,23 +142,23 @@ class _Text:
     def add(self, data: bytes, tokens: int) -> None:
         """Add the bytes of further tokens, up to where the text stops."""
         self.tokens += tokens
-        if self.stopped:
+        if self.end:
             return
         data = self._held + data
-        places = [place for stop in self._stops if (place := data.find(stop)) >= 0]
+        found = [(place, end) for text, end in self._ends if (place := data.find(text)) >= 0]
         held = 0
-        if places:
-            self.stopped = True
-            data = data[: min(places)]
+        if found:
+            place, self.end = min(found, key=lambda each: each[0])
+            data = data[:place]
         else:
-            held = max((_overlap(data, stop) for stop in self._stops), default=0)
+            held = max((_overlap(data, text) for text, _ in self._ends), default=0)
         self._held = data[len(data) - held :]
         self._ready += self._splitter.feed(data[: len(data) - held])
 
     def finish(self) -> None:
         """End the text: what was held back is part of it."""
         self._ready += self._splitter.feed(self._held) + self._splitter.flush()
-        self.finished = True
+        self.finish_reason = self.end or "length"
 
     def take(self) -> bytes:
         """Return what may be returned by now and has not been."""

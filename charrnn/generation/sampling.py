@@ -118,7 +118,7 @@ class StepSampler:
             self._keep([number for number, row in enumerate(self._rows) if row.text != text])
 
     def _advance(self, deadline: float) -> SampledTokens:
-        dfa, length, steps = self._request.dfa, self._request.params.length, 0
+        dfa, length, steps = self._request.dfa, self._request.length, 0
         texts: list[int] = []
         ids: list[int] = []
         nats: list[Array] = []
@@ -177,7 +177,7 @@ class StepSampler:
     def _not_allowed(self) -> Array | None:
         """What may not be drawn, bool (B, V): what the automaton forbids, and what leaves a text that could still end
         within its length too little room."""
-        dfa, length = self._request.dfa, self._request.params.length
+        dfa, length = self._request.dfa, self._request.length
         if self._forbidden is None:
             return None
         states = [row.state for row in self._rows]

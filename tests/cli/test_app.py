@@ -226,7 +226,7 @@ OUT_OF_RANGE = [
     *(("sample", "--temp", value, "a finite number, 0 or more") for value in ("-1", "nan", "inf")),
     *(("sample", "--top-p", value, "a finite number, above 0 and at most 1") for value in ("0", "1.1")),
     ("sample", "--top-k", "-1", "a whole number, 0 or more"),
-    ("sample", "--num", "0", "a whole number, 1 or more"),
+    ("sample", "--num", "-1", "a whole number, 0 or more"),
     ("eval", "--streams", "0", "a whole number from 1 to 4096"),
 ]
 

@@ -124,10 +124,11 @@ Options:
                           [$CHARRNN_MODEL, else the run saved last]
   --temp X                Temperature: 0 greedy, 1 the model's own, above 1 more
                           random. [1]
-  -l, --length N          Most tokens in a text. [500]
-  -n, --num N             Number of texts. [1]
-  -p, --prompt TEXT       Text to continue.
-  --stop TEXT             End a text before TEXT.
+  -l, --length N          Most tokens in a text; 0: no limit.
+                          [500; records: to their end]
+  -n, --num N             Number of texts; 0: no limit. [1]
+  -p, --prompt TEXT       Text to continue; it is not printed.
+  --stop TEXT             End a text before TEXT; several: before any of them.
   --seed N                Random seed: the same seed, the same text.
                           [a new one, named on stderr]
   --json                  One JSON object per text.
@@ -148,7 +149,7 @@ Prompts:
 {COMMON}
 Examples:
   charrnn sample --temp 0.8
-  charrnn sample -m code -p 'def ' -l 2000 --stop $'\\n\\n\\n' --seed 7
+  charrnn sample -m code -p 'def ' -l 2000 --stop '\\n\\n\\n' --seed 7
   charrnn sample -m names -n 10000 | sort -u | head -50
 """
 

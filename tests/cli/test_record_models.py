@@ -297,7 +297,7 @@ def test_sample_writes_a_record_a_line(run: Program) -> None:
     assert done.out == b"a\na\n"
     done = run("sample", "-m", "m.safetensors", "-n", "2", "--json", "--seed", "1")
     assert [json.loads(line) for line in done.out.splitlines()] == [
-        {"text": "ab", "tokens": 3, "index": index, "seed": 1} for index in range(2)
+        {"index": index, "text": "ab", "tokens": 3, "seed": 1, "finish_reason": "end"} for index in range(2)
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from charrnn.config.eval import EvalConfig
 from charrnn.config.groups import MAX_SEED, CommonOptions
-from charrnn.config.lists import FieldList, IntList, StrList
+from charrnn.config.lists import EscapedList, FieldList, IntList, StrList
 from charrnn.config.manage import CorporaConfig, HelpConfig, ShowConfig
 from charrnn.config.options import (
     check_fields,
@@ -52,6 +52,8 @@ TAKEN = [
     (Escaped(), r"\n\n", "\n\n"),
     (Escaped(), r"\t\\n\r\0\x", "\t\\n\r\0\\x"),
     (Escaped(), "\n", "\n"),
+    (Escaped(may_be_empty=True), "", ""),
+    (EscapedList(), r"a\n", ("a\n",)),
     (Flag(), "1", True),
     (Flag(), "TRUE", True),
     (Flag(), "yes", True),
@@ -225,6 +227,7 @@ EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "Float": ("0.75", "0.5", 0.25),
     "IntList": ("5", "4", 3),
     "StrList": (("flag",), "variable", "file"),
+    "EscapedList": ((r"\n", "flag"), r"\t", "file"),
     "Duration": ("5m", "4m", "3m"),
     "FileOrShare": ("flag", "0.5", 0.25),
     "FieldList": ("oov", "nats=n", "bits"),
@@ -274,6 +277,8 @@ def test_precedence(config: type, name: str) -> None:
             assert (value, given) == (getattr(config(), name), frozenset())
         else:
             meant = kind.parse(expected) if isinstance(expected, str) else kind.check(expected)
+            if isinstance(expected, tuple):  # an option that was repeated
+                meant = tuple(part for each in expected for part in kind.parse(each))
             assert (value, given) == (meant, frozenset({name}))
 
 

@@ -32,11 +32,11 @@ def ensemble_engine(model: Checkpoint) -> InferenceEngine:
     return tiny.engine_of(model, used)
 
 
-def write(model: Checkpoint, *, prompt: bytes = b"", seed: int = 7, stop: bytes = b"", **controls: Any) -> list[bytes]:
+def write(model: Checkpoint, *stop: bytes, prompt: bytes = b"", seed: int = 7, **controls: Any) -> list[bytes]:
     """The texts, which must come whole and in order, without a character cut."""
     texts = [b""] * controls.get("num", 1)
     finished: list[int] = []
-    for part in parts(model, prompt=prompt, seed=seed, stop=stop, **controls):
+    for part in parts(model, *stop, prompt=prompt, seed=seed, **controls):
         assert part.index == len(finished)
         texts[part.index] += part.data
         if part.finished:
@@ -46,10 +46,10 @@ def write(model: Checkpoint, *, prompt: bytes = b"", seed: int = 7, stop: bytes 
 
 
 def parts(
-    model: Checkpoint, *, prompt: bytes = b"", seed: int = 7, stop: bytes = b"", **controls: Any
+    model: Checkpoint, *stop: bytes, prompt: bytes = b"", seed: int = 7, separator: bytes = b"", **controls: Any
 ) -> Iterator[TextChunk]:
     engine, ids = ensemble_engine(model), encode_prompt(model.tokenizer, prompt)
-    return generate(engine, model.tokenizer, ids, SampleConfig(**controls), seed=seed, stop=stop)
+    return generate(engine, model.tokenizer, ids, SampleConfig(**controls), seed=seed, stop=stop, separator=separator)
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -84,7 +84,7 @@ def test_rows_are_exact() -> None:
 def test_texts_that_end_early_do_not_disturb_others() -> None:
     model = tiny.drawn(tiny.char())
     plain = write(model, length=200, num=70)
-    stopped = write(model, length=200, num=70, stop=b"a")
+    stopped = write(model, b"a", length=200, num=70)
     assert stopped == [text.partition(b"a")[0] for text in plain]
     assert len({len(text) for text in stopped}) > 5
 
@@ -107,15 +107,62 @@ def test_texts_that_end_early_do_not_disturb_others() -> None:
 def test_a_text_ends_before_its_stop_string(stop: bytes, expected: bytes) -> None:
     """What may be its beginning is held back, and let go of when it is not."""
     model = tiny.reciting(ByteTokenizer(), b"abcabdabcabe")
-    assert write(model, length=24, stop=stop) == [expected]
-    assert write(model, length=24, stop=stop, num=3) == [expected] * 3
+    assert write(model, stop, length=24) == [expected]
+    assert write(model, stop, length=24, num=3) == [expected] * 3
+
+
+@pytest.mark.parametrize(
+    ("stops", "expected"),
+    [
+        ((b"d", b"ca"), b"ab"),
+        ((b"ca", b"d"), b"ab"),
+        ((b"cabda", b"cabd"), b"ab"),
+        ((b"zz", b"", b"be"), b"abcabdabca"),
+        ((b"abcabe", b"ab!"), b"abcabd"),
+    ],
+)
+def test_a_text_ends_before_the_first_of_its_stop_strings(stops: tuple[bytes, ...], expected: bytes) -> None:
+    model = tiny.reciting(ByteTokenizer(), b"abcabdabcabe")
+    assert write(model, *stops, length=24, num=2) == [expected] * 2
+
+
+def test_why_a_text_ends() -> None:
+    """And a record has no limit but one far away, a text 500 tokens; 0 is none."""
+    model = tiny.reciting(ByteTokenizer(), b"abcab\n")
+
+    def ends(*stop: bytes, **controls: Any) -> tuple[int, str]:
+        [*_, last] = parts(model, *stop, **controls)
+        return last.tokens, last.finish_reason
+
+    assert ends() == (500, "length")
+    assert ends(length=3) == (3, "length")
+    assert ends(b"c") == (3, "stop")
+    assert ends(b"c", length=0) == (3, "stop")
+    assert ends(separator=b"\n") == ends(separator=b"\n", length=0) == (6, "end")
+    assert ends(separator=b"\n", length=5) == (5, "length")
+    assert ends(b"\n", separator=b"\n") == ends(b"\n", separator=b"\n", length=6) == (6, "stop")
+    assert ends(separator=b"x") == (10_000, "length")
+    endless = parts(model, length=0)
+    text = b"".join(next(endless).data for _ in range(20))
+    assert text.startswith(b"abcab\nabcab\n")
+
+
+def test_texts_without_number() -> None:
+    """Each is the one that a number of them would have had."""
+    model = tiny.drawn(tiny.char())
+    found = [b""] * 70
+    for part in parts(model, num=0, length=40):
+        if part.index == 70:
+            break
+        found[part.index] += part.data
+    assert found == write(model, num=70, length=40)
 
 
 def test_tokens_are_counted() -> None:
     model = tiny.reciting(tiny.char(), "日é.".encode())
     *_, last = parts(model, length=8)
     assert (last.tokens, last.finished) == (8, True)
-    *_, last = parts(model, length=8, stop=b".")
+    *_, last = parts(model, b".", length=8)
     assert last.tokens == 3
 
 
@@ -148,7 +195,6 @@ def test_no_prompt_starts_from_nothing() -> None:
     """IN-14."""
     model = tiny.unigram(tiny.char("ab"), {b"a": 3})
     assert write(model, temp=0, length=3) == [b"aaa"]
-    assert write(model, length=0, num=2) == [b"", b""]
 
 
 def test_unknown_is_never_drawn() -> None:

@@ -130,8 +130,8 @@ def test_logits_that_are_not_finite(value: float, temp: float) -> None:
     "wrong",
     [
         {"temp": math.nan}, {"temp": math.inf}, {"temp": -0.1}, {"top_p": 0.0}, {"top_p": 1.1}, {"top_p": math.nan},
-        {"top_k": -1}, {"min_p": -0.1}, {"min_p": 1.5}, {"length": -1}, {"num": 0}, {"seed": -1}, {"seed": 2**63},
-        {"unknown": "maybe"}, {"prompt": "a", "prompt_file": "b"},
+        {"top_k": -1}, {"min_p": -0.1}, {"min_p": 1.5}, {"length": -1}, {"num": -1}, {"seed": -1}, {"seed": 2**63},
+        {"stop": 5}, {"stop": ["a", b"b"]}, {"unknown": "maybe"}, {"prompt": "a", "prompt_file": "b"},
     ],
     ids=str,
 )  # fmt: skip

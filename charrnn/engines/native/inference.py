@@ -139,7 +139,7 @@ class NativeSampler:
         state = engine._copy_state(request.state, P)
         dfa_start = np.ascontiguousarray(request.dfa_start, np.int32)
         call = SamplerRequest(
-            P, request.per_prompt or 0, params.length, request.batch_size, min(params.top_k, V),
+            P, request.per_prompt or 0, request.length, request.batch_size, min(params.top_k, V),
             params.temp, params.top_p, params.min_p, request.seed, RngStream.SAMPLE,
             logits.ctypes.data, addresses(state), dfa_start.ctypes.data, len(dfa.next), dfa.next.ctypes.data,
             None if dfa.distance is None else dfa.distance.ctypes.data,

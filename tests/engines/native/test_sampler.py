@@ -407,7 +407,7 @@ def test_an_automaton_that_is_too_large() -> None:
     "wrong",
     [
         {"dfa_start": np.array([1])}, {"dfa_start": np.array([0, 0])}, {"per_prompt": 0}, {"batch_size": 0},
-        {"dfa": np.zeros((1, V + 1))}, {"config": SampleConfig(length=0)}, {"rows": 2}, {"rows": 0},
+        {"dfa": np.zeros((1, V + 1))}, {"rows": 2}, {"rows": 0},
     ],
     ids=str,
 )  # fmt: skip
