@@ -120,6 +120,24 @@ class Flag(ParamType):
         return "true or false"
 
 
+def stored_value(values: Any, key: Any, kind: ParamType, *, optional: bool = False) -> Any:
+    """Return a value of an object in a file of the program's own, which may have been changed since.
+
+    Args:
+        optional: whether None is allowed besides.
+
+    Raises:
+        ValueError: there is none, or it is of the wrong type or range.
+    """
+    if not isinstance(values, Mapping) or key not in values:
+        raise ValueError(f"it has no {key!r}")
+    value = values[key]
+    try:
+        return None if optional and value is None else kind.check(value)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{key!r} must be {kind}, not {str(value)[:80]!r}") from None
+
+
 def similarity(one: str, other: str) -> float:
     """Return how similar two words are: 1 if equal, 0 if they share nothing."""
     return difflib.SequenceMatcher(None, one, other).ratio()

@@ -50,31 +50,3 @@ def gradient_views(gradients: Any, shapes: Mapping[str, tuple[int, ...]]) -> dic
         views[name] = gradients[begin:end].reshape(shape)
         begin = end
     return views
-
-
-def check_optimizer_state(
-    state: Mapping[str, Mapping[str, Array]],
-    shapes: Mapping[str, tuple[int, ...]],
-    tensors: Sequence[str],
-    *,
-    steps: bool = True,
-) -> None:
-    """Check what an optimizer is to go on from.
-
-    Args:
-        state: see `Optimizer.state_dict`.
-        shapes: of the weights.
-        tensors: names of those that each weight has, of its own shape.
-        steps: whether each has a count of steps too.
-
-    Raises:
-        ValueError: one is missing or of the wrong shape.
-    """
-    for weight, shape in shapes.items():
-        expected = {"step": ()} if steps else {}
-        for name, wanted in {**expected, **dict.fromkeys(tensors, shape)}.items():
-            found = state.get(weight, {}).get(name)
-            if found is None:
-                raise ValueError(f"the optimizer's state has no {weight}.{name}")
-            if found.shape != wanted:
-                raise ValueError(f"the optimizer's {weight}.{name} is of shape {found.shape}, not {wanted}")

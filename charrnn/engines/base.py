@@ -38,6 +38,17 @@ MAX_DFA_SIZE = 1 << 26
 BETAS = (0.5, 0.99)
 """Of Adam and AdamW; short means, as runs are short."""
 
+OPTIMIZER_TENSORS = {
+    "adamw": ("exp_avg", "exp_avg_sq"),
+    "adam": ("exp_avg", "exp_avg_sq"),
+    "rmsprop": ("square_avg",),
+    "sgd": ("momentum_buffer",),
+}
+"""What an optimizer keeps of each weight, besides the count of its steps; SGD counts none."""
+
+SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
+"""What the scaler of a float16 loss keeps."""
+
 LR_MULTIPLIERS = {"embedding": 2.0, "head.weight": 3.0}
 """How much faster than the layers other matrices learn with Adam and AdamW: all rates are those of the layers, which
 would become unstable first."""
@@ -277,6 +288,45 @@ class OptimizerParams:
     def lr_multiplier(self, weight: str) -> float:
         """Return the learning rate of a weight as a multiple of the run's."""
         return LR_MULTIPLIERS.get(weight, 1.0) if self.name in ("adamw", "adam") else 1.0
+
+    def check_state(self, state: Mapping[str, Mapping[str, Array]], shapes: Mapping[str, Sequence[int]]) -> None:
+        """Check what an optimizer is to go on from.
+
+        Args:
+            state: see `Optimizer.state_dict`. shapes: of the weights.
+
+        Raises:
+            ValueError: a tensor is missing, of the wrong dtype or shape, or holds what it cannot; it is named.
+        """
+        if "scaler" in state:
+            _check_tensors("scaler", state["scaler"], dict.fromkeys(SCALER, ((), None)))
+        if not state.keys() - {"scaler"}:
+            return
+        tensors = OPTIMIZER_TENSORS[self.name]
+        steps = set()
+        for weight, shape in shapes.items():
+            expected = dict.fromkeys(tensors, (tuple(shape), np.float32))
+            counted = {} if self.name == "sgd" else {"step": ((), np.float32)}
+            found = state.get(weight, {})
+            _check_tensors(weight, found, {**counted, **expected})
+            steps |= {float(found[name]) for name in counted}
+        if len(steps) > 1 or not all(step.is_integer() for step in steps):
+            raise ValueError("the optimizer's counts of steps differ, or are not whole")
+
+
+def _check_tensors(weight: str, found: Mapping[str, Array], expected: Mapping[str, tuple[Any, Any]]) -> None:
+    """Check shapes, dtypes (None: any) and values; of all tensors only the means of gradients may be negative."""
+    for name, (shape, dtype) in expected.items():
+        tensor = found.get(name)
+        if tensor is None:
+            raise ValueError(f"the optimizer's state has no {weight}.{name}")
+        if tensor.shape != shape or tensor.dtype != (dtype or tensor.dtype):
+            raise ValueError(
+                f"the optimizer's {weight}.{name} is {tensor.dtype} of shape {tensor.shape}, not"
+                f" {np.dtype(dtype or tensor.dtype)} of shape {shape}"
+            )
+        if not np.isfinite(tensor).all() or (name not in ("exp_avg", "momentum_buffer") and (tensor < 0).any()):
+            raise ValueError(f"the optimizer's {weight}.{name} holds numbers that it cannot have")
 
 
 class Optimizer(Protocol):

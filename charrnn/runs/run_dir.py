@@ -96,19 +96,33 @@ class RunDir:
             with contextlib.suppress(FileNotFoundError):
                 (self.folder / name).unlink()
 
-    def newest(self) -> Checkpoint | None:
-        """Return the valid checkpoint with the highest step, `last` or `previous`; None if there is none."""
+    def newest(self, check: Callable[[Checkpoint], None] = lambda state: None) -> Checkpoint | None:
+        """Return the valid checkpoint with the highest step, `last` or `previous`; None if there is neither.
+
+        Args:
+            check: raises ValueError where a run cannot be resumed from a checkpoint.
+
+        Raises:
+            CheckpointError: there are checkpoints, and none can be resumed from.
+        """
         checkpoints: dict[Path, Checkpoint] = {}
+        faults: list[CheckpointError] = []
         for path in (self.last, self.previous):
             if not path.exists():
                 continue
             try:
                 state = checkpoint.read(path, training=True)
-                if "progress" not in state.info:
-                    raise CheckpointError(f"{quote(path)} cannot be resumed from: it holds a model alone")
+                try:
+                    check(state)
+                except ValueError as error:
+                    raise CheckpointError(f"{quote(path)} cannot be resumed from: {error}") from None
                 checkpoints[path] = state
             except CheckpointError as error:
-                self.warn(f"{error}; looking for an older one")
+                faults.append(error)
+        if faults and not checkpoints:
+            raise CheckpointError("; ".join(map(str, faults)))
+        for fault in faults:
+            self.warn(f"{fault}; looking for an older one")
         newest = max(checkpoints, key=lambda path: int(checkpoints[path].info["step"]), default=None)
         self._keep_previous = newest == self.previous
         return checkpoints[newest] if newest is not None else None

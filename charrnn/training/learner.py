@@ -15,7 +15,7 @@ from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import Batch
 from charrnn.engines.base import Array, Ids, OptimizerParams, State
 from charrnn.engines.select import EngineSpec, resolve, training_engine
-from charrnn.errors import CheckpointError, NonFiniteError
+from charrnn.errors import NonFiniteError
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import Masks, dropout_masks, weight_masks
 from charrnn.network.init import initial_weights
@@ -197,18 +197,20 @@ class Learner:
         """Go on from what `weights` and `state_dict` returned.
 
         Raises:
-            CheckpointError: the optimizer's state lacks a tensor.
+            ValueError: a tensor is missing, or is not one of theirs.
         """
         self.model.load_weights(weights)
         self._state = self.model.state_from_numpy(
             [tensors[f"state.{layer}"] for layer in range(self.architecture.num_layers)]
         )
-        optimizer: dict[str, dict[str, Array]] = {}
-        for key, value in tensors.items():
-            if key.startswith("optimizer."):
-                name, _, tensor = key.removeprefix("optimizer.").rpartition(".")
-                optimizer.setdefault(name, {})[tensor] = value
-        try:
-            self.optimizer.load_state_dict(optimizer)
-        except ValueError as error:
-            raise CheckpointError(f"the run cannot be resumed: {error}") from None
+        self.optimizer.load_state_dict(optimizer_state(tensors))
+
+
+def optimizer_state(tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """Return the optimizer's part of what `Learner.state_dict` returned, as `Optimizer.state_dict` has it."""
+    optimizer: dict[str, dict[str, Array]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            name, _, tensor = key.removeprefix("optimizer.").rpartition(".")
+            optimizer.setdefault(name, {})[tensor] = value
+    return optimizer

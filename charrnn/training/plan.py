@@ -14,7 +14,7 @@ import numpy as np
 
 from charrnn.checkpoint.format import check_can_be_saved
 from charrnn.config.options import flag, variable
-from charrnn.config.params import Escaped
+from charrnn.config.params import Escaped, Flag, Float, Int, stored_value
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import batch_loader
 from charrnn.dataset.dataset import Dataset
@@ -102,15 +102,23 @@ class Plan:
         Args:
             values: what `to_json` returned. architecture: the checkpoint's.
             config: the plan's configuration, with what the options change of it.
+
+        Raises:
+            ValueError: a value is missing, of the wrong type or out of range.
         """
+        baselines = values.get("baselines")
+        if not isinstance(baselines, dict | None):
+            raise ValueError("'baselines' is not an object")
+        for name in () if baselines is None else {"uniform", "unigram", "ngram", "xz", *baselines}:
+            stored_value(baselines, name, Float(-1e9), optional=True)
         return cls(
             config,
             architecture,
-            int(values["exact_tokens"]),
-            float(values["looks"]),
-            float(values["end"]),
-            bool(values["bounded"]),
-            baselines=values["baselines"],
+            stored_value(values, "exact_tokens", Int()),
+            stored_value(values, "looks", Float()),
+            stored_value(values, "end", Float()),
+            stored_value(values, "bounded", Flag()),
+            baselines=baselines,
         )
 
     @property

@@ -19,7 +19,7 @@ from charrnn.corpus.documents import ProgressFactory, no_progress
 from charrnn.corpus.sources import Sources, resolve_sources
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.select import EngineSpec
-from charrnn.errors import Interrupted, UsageError
+from charrnn.errors import CheckpointError, Interrupted, UsageError
 from charrnn.files import quote
 from charrnn.runs.events import Callback, DoneEvent, EvalEvent, Event, Note, PlanEvent, is_stored, to_json
 from charrnn.runs.locate import ROOT, latest_run
@@ -28,7 +28,7 @@ from charrnn.training.distributed import SingleProcess, World
 from charrnn.training.ingest import SourceFiles, corpus_digest, dataset_digest, make_dataset, read_corpora
 from charrnn.training.learner import training_spec
 from charrnn.training.plan import Plan, make_plan, plan_fields
-from charrnn.training.resume import recall_text_options, resume_plan
+from charrnn.training.resume import check_resumable, recall_text_options, resume_plan
 from charrnn.training.signals import Cancelled, SignalHandler
 from charrnn.training.trainer import Trainer
 
@@ -203,6 +203,8 @@ class TrainingSession:
             assert corpora is not None
             tokenizer = None if resumed is None else resumed.tokenizer
             dataset = make_dataset(*corpora, config, tokenizer, progress=self.progress, note=self._note)
+        if resumed is not None and resumed.separator != dataset.separator:
+            raise CheckpointError(f"{quote(run_dir.folder)} cannot be resumed: its records are ended otherwise")
         if plan is None:
             plan = make_plan(config, dataset, spec=spec, elapsed=self._elapsed, check=self.signals.check)
         spec = replace(spec, threads=plan.config.threads or spec.threads)  # as measured
@@ -213,7 +215,7 @@ class TrainingSession:
         config = self.config
         if not (config.resume or config.auto_resume):
             return None
-        resumed = run_dir.newest()
+        resumed = run_dir.newest(check_resumable)
         if resumed is None:
             if config.resume:
                 raise UsageError(f"{{resume}}: there is no usable checkpoint in {quote(run_dir.folder)}", ("resume",))

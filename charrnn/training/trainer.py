@@ -36,7 +36,7 @@ from charrnn.training.evaluation import evaluate_exact, evaluate_streams, metric
 from charrnn.training.learner import Learner
 from charrnn.training.plan import Plan, plan_fields
 from charrnn.training.replanning import StepTimer, expected_annealing_gain, needs_realignment, replan
-from charrnn.training.resume import TrainerState
+from charrnn.training.resume import TrainerState, stored_config
 from charrnn.training.samples import draw_sample
 from charrnn.training.saving import CheckpointWriter
 from charrnn.training.schedule import ScheduleProgress, learning_rate
@@ -94,7 +94,7 @@ class Trainer:
             self._resume(resumed)
 
     def _resume(self, resumed: Checkpoint) -> None:
-        config, before = self.plan.config, resumed.info["plan"]["config"]
+        config, before = self.plan.config, stored_config(resumed)
         self.learner.load_state_dict(resumed.weights, resumed.training)
         if (engine := resumed.info["engine"]) != self.learner.engine:
             self.run_dir.warn(
@@ -102,11 +102,11 @@ class Trainer:
                 " the losses agree to rounding, no longer to the last bit"
             )
         self.state = TrainerState.from_json(resumed.info["progress"])
-        if before["steps"] != config.steps:
+        if before.steps != config.steps:
             assert config.steps is not None
             self.state = replace(self.state, schedule=ScheduleProgress(config.steps), reason="")
             self._realign(config.steps)
-        if before["patience"] != config.patience:
+        if before.patience != config.patience:
             self.state.reason = ""
 
     def run(self) -> DoneEvent:

@@ -26,7 +26,7 @@ from charrnn.errors import CheckpointError, OutputError, UsageError
 from charrnn.runs.events import DoneEvent, EvalEvent, Event, SampleEvent, SaveEvent, StepEvent
 from charrnn.runs.run_dir import RunDir
 from charrnn.training.learner import Learner
-from charrnn.training.resume import resume_plan, stored_config
+from charrnn.training.resume import check_resumable, resume_plan, stored_config
 from charrnn.training.trainer import Trainer
 from tests.trainings import (
     SMALL,
@@ -222,7 +222,9 @@ def _without(moment: str) -> Callable[..., None]:
 
 def _at(step: int) -> Callable[..., None]:
     def move(weights: dict[str, Any], training: dict[str, Any], info: dict[str, Any]) -> None:
-        info["progress"]["step"] = step
+        info["step"] = step
+        for name in ("step", "evaluated", "sampled", "best_step"):
+            info["progress"][name] = min(step, info["progress"][name])
 
     return move
 
@@ -245,6 +247,7 @@ def test_ck_02_what_is_dropped_is_missed(
     whole, _ = straight(**EVERY)
     train(tmp_path, **EVERY, stop_at=(StepEvent, 13))
     change(tmp_path / LAST, tamper)
+    (tmp_path / PREVIOUS).unlink()
     train(tmp_path, **EVERY, resume=True)
     ours, theirs = tensors(tmp_path / LAST), tensors(whole / LAST)
     assert ours.keys() == theirs.keys()
@@ -565,15 +568,16 @@ def test_ck_08_both_broken(tmp_path: Path) -> None:
     warnings: list[str] = []
     for name in (LAST, PREVIOUS):
         (tmp_path / name).write_bytes(b"")
-    assert RunDir(tmp_path, warnings.append).newest() is None
-    assert len(warnings) == 2
+    with pytest.raises(CheckpointError, match=r"last.*is corrupt: it is empty; .*previous.*is corrupt: it is empty"):
+        RunDir(tmp_path, warnings.append).newest()
+    assert warnings == []
 
 
 def test_a_model_is_no_checkpoint_to_resume_from(tmp_path: Path) -> None:
     saved_twice(tmp_path)
     (tmp_path / LAST).write_bytes((tmp_path / MODEL).read_bytes())
     warnings: list[str] = []
-    newest = RunDir(tmp_path, warnings.append).newest()
+    newest = RunDir(tmp_path, warnings.append).newest(check_resumable)
     assert newest is not None
     assert newest.info["step"] == 12
     assert "a model alone" in warnings[0]
@@ -904,7 +908,16 @@ def test_a_plan_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     saved_twice(tmp_path)
     stored = checkpoint.read(tmp_path / LAST, training=True)
     assert stored_config(stored).hidden == SMALL["hidden"]
-    for config in ({"hidden": "many"}, {"unheard": 1}, {"lr": -1}):
-        stored.info["plan"]["config"] = config
-        with pytest.raises(CheckpointError, match="has no plan to resume"):
+    plan = stored.info["plan"]["config"]
+    for wrong, message in (
+        ({"hidden": "many"}, "hidden must be whole numbers"),
+        ({"unheard": 1}, "unknown option 'unheard'"),
+        ({"corpus": ["/etc/passwd"]}, "unknown option 'corpus'"),
+        ({"lr": -1}, "lr must be"),
+        ({"lr": None}, "has no lr"),
+        ({"hidden": [9]}, "of another model"),
+        ({"val": "/etc/passwd"}, "of another model"),
+    ):
+        stored.info["plan"]["config"] = {**plan, **wrong}
+        with pytest.raises(ValueError, match=message):
             stored_config(stored)

@@ -7,7 +7,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.engines.arrays import check_optimizer_state
 from charrnn.engines.base import Array, OptimizerParams
 from charrnn.engines.native.lib import AdamWStep, aligned
 
@@ -89,10 +88,10 @@ class AdamW:
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Array]]) -> None:
         """See `Optimizer`."""
-        if not state:
+        if not state.keys() - {"scaler"}:
             return
         shapes = {name: weight.shape for name, weight in self.exp_avg.items()}
-        check_optimizer_state(state, shapes, ("exp_avg", "exp_avg_sq"))
+        self.params.check_state(state, shapes)
         for name in shapes:
             self.steps = int(state[name]["step"])
             self.exp_avg[name][:] = state[name]["exp_avg"]

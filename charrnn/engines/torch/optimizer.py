@@ -6,16 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from charrnn.engines.arrays import check_optimizer_state
-from charrnn.engines.base import Array, OptimizerParams
-
-TENSORS = {
-    "adamw": ("exp_avg", "exp_avg_sq"),
-    "adam": ("exp_avg", "exp_avg_sq"),
-    "rmsprop": ("square_avg",),
-    "sgd": ("momentum_buffer",),
-}
-"""What an optimizer keeps of each weight, besides the count of its steps; SGD counts none."""
+from charrnn.engines.base import OPTIMIZER_TENSORS, Array, OptimizerParams
 
 
 def as_parameters(weights: Mapping[str, Array], grads: Mapping[str, Array]) -> dict[str, nn.Parameter]:
@@ -38,7 +29,7 @@ class TorchOptimizer:
     def __init__(
         self, weights: dict[str, nn.Parameter], params: OptimizerParams, scaler: torch.amp.GradScaler | None = None
     ) -> None:
-        self.weights, self.name = weights, params.name
+        self.weights, self.params = weights, params
         self.scaler = torch.amp.GradScaler(enabled=False) if scaler is None else scaler
         groups = [
             {
@@ -96,13 +87,12 @@ class TorchOptimizer:
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Array]]) -> None:
         """See `Optimizer`."""
+        self.params.check_state(state, {name: tuple(weight.shape) for name, weight in self.weights.items()})
         if self.scaler.is_enabled() and "scaler" in state:
             self.scaler.load_state_dict({key: value.item() for key, value in state["scaler"].items()})
         if not state.keys() - {"scaler"}:
             return
-        shapes = {name: tuple(weight.shape) for name, weight in self.weights.items()}
-        tensors, steps = TENSORS[self.name], self.name != "sgd"
-        check_optimizer_state(state, shapes, tensors, steps=steps)
+        tensors, steps = OPTIMIZER_TENSORS[self.params.name], self.params.name != "sgd"
         # the step count stays where the optimizer keeps it: on the CPU, unless it is fused on CUDA
         fused = bool(self.optimizer.param_groups[0].get("fused"))
         for name, weight in self.weights.items():

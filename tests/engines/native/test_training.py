@@ -218,7 +218,7 @@ def test_gradients_lie_in_one_piece(engine: Callable[[Architecture], TrainingEng
 @pytest.mark.parametrize("engine", [NativeTraining, LanguageModel])
 @pytest.mark.parametrize("name", ["adamw", "adam", "rmsprop", "sgd"])
 def test_an_optimizer_goes_on_from_its_state(name: str, engine: Callable[[Architecture], TrainingEngine]) -> None:
-    """And refuses one from which a tensor is missing or misshapen, which it names."""
+    """And refuses one from which a tensor is missing or wrong, which it names."""
     architecture = Architecture("gru", V, (8,), embedding=4)
     first = engine(architecture)
     first.load_weights(drawn(architecture, scale=0.3))
@@ -245,9 +245,19 @@ def test_an_optimizer_goes_on_from_its_state(name: str, engine: Callable[[Archit
     assert not other.overflowed()
     for key in state["head.bias"]:
         without = {weight: dict(tensors) for weight, tensors in state.items()}
-        without["head.bias"][key] = np.zeros(V + 1, np.float32)
-        with pytest.raises(ValueError, match=rf"head\.bias\.{key} is of shape \({V + 1},\)"):
-            other.load_state_dict(without)
+        right = state["head.bias"][key]
+        for wrong, message in (
+            (np.zeros(V + 1, np.float32), rf"float32 of shape \({V + 1},\)"),
+            (np.zeros(1, np.float32), r"float32 of shape \(1,\)"),  # which NumPy would broadcast
+            (right.astype(np.float64), "float64 of shape"),
+            (np.full_like(right, np.nan), "numbers that it cannot have"),
+            (np.full_like(right, -1), "" if key in ("exp_avg", "momentum_buffer") else "numbers that it cannot have"),
+            (np.full_like(right, 1.5), "not whole" if key == "step" else ""),
+        ):
+            without["head.bias"][key] = wrong
+            if message:
+                with pytest.raises(ValueError, match=rf"head\.bias\.{key} .*{message}|counts of steps .*{message}"):
+                    other.load_state_dict(without)
         del without["head.bias"][key]
         with pytest.raises(ValueError, match=rf"no head\.bias\.{key}"):
             other.load_state_dict(without)
