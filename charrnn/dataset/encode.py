@@ -11,8 +11,8 @@ import numpy as np
 from charrnn.corpus.corpus import Corpus, Counts
 from charrnn.corpus.documents import Document, ProgressFactory
 from charrnn.corpus.records import SeparatorScanner
+from charrnn.dataset.array_files import ArrayWriter
 from charrnn.dataset.dataset import Ids, TextCounts
-from charrnn.dataset.id_cache import ArrayWriter
 from charrnn.dataset.split import Split
 from charrnn.errors import InputError
 from charrnn.files import quote

@@ -4,23 +4,29 @@ Documents are read a chunk at a time, once, so that a corpus need not fit into m
 trained reads them once before. With a cache the ids go into files, and are found there the next time.
 """
 
+import functools
 import hashlib
+import importlib.metadata
 import itertools
 import json
+import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import ProgressFactory, no_progress
+from charrnn.dataset.array_files import ArrayWriter
 from charrnn.dataset.dataset import MAX_EXACT_CHARS, Dataset, Ids, TextCounts, TokenStream
 from charrnn.dataset.encode import StreamWriter, encode, make_tokenizer, trim_vocabulary
 from charrnn.dataset.excerpts import HeadExcerpt, TailExcerpt
-from charrnn.dataset.id_cache import ArrayWriter, Entry, IdCache
+from charrnn.dataset.id_cache import Entry, IdCache
 from charrnn.dataset.split import Split, WholeSplit, split_corpus
-from charrnn.errors import InputError
+from charrnn.errors import InputError, OutputError
+from charrnn.files import error_reason, quote
 from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer, tokenizer_from_table
 from charrnn.version import __version__
@@ -31,8 +37,10 @@ MAX_TRAIN_END = 5_000_000
 _MAX_VAL_BYTES = 4 * MAX_EXACT_CHARS
 """Bytes of validation text that are kept for that."""
 
-_LAYOUT = 1
+_LAYOUT = 2
 """Of an entry in the cache."""
+
+_ID_TYPES = (np.uint8, np.uint16, np.uint32)
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ def prepare(
     options: PrepareOptions,
     *,
     cache: IdCache | None = None,
+    folder: Path | None = None,
     tokenizer: Tokenizer | None = None,
     progress: ProgressFactory = no_progress,
 ) -> Dataset:
@@ -71,25 +80,51 @@ def prepare(
         corpus: to train on. val: to validate on; None takes a part of `corpus`.
         options: how it becomes ids.
         cache: where the ids are kept, and looked for; None keeps them in memory.
+        folder: where the ids are in a file without a name if the cache cannot keep them; None: the system's own for
+            temporary files.
         tokenizer: made before, by a preparation like this one; None makes one.
         progress: shows progress.
 
     Raises:
         InputError: a text cannot be decoded, or is too short for the split.
-        UsageError: the vocabulary cannot have that size. OutputError: the cache cannot be written.
+        UsageError: the vocabulary cannot have that size. OutputError: the ids cannot be written.
     """
     separator = corpus.text_format.separator
+    fill = functools.partial(_fill, corpus, val, options, tokenizer, progress=progress)
     if cache is None:
-        writers = dict[str, ArrayWriter]()
-        info = _fill(corpus, val, options, tokenizer, lambda name: writers.setdefault(name, ArrayWriter()), progress)
+        return _uncached(fill, separator, ArrayWriter)
+    # a given tokenizer is that of the entry without one, as a rule; an entry made with it is for it alone
+    keys = [_key(corpus, val, options, each) for each in ((None,) if tokenizer is None else (None, tokenizer))]
+    for key in keys:
+        found = cache.get(key, lambda entry: _read(entry, separator, tokenizer))
+        if found is not None:
+            return found
+    try:
+        with cache.create(keys[-1]) as pending:
+            pending.info |= fill(pending.writer)
+        return _dataset(pending.info, pending.arrays, separator)
+    except OutputError as error:
+        cache.note(f"{error}; they are made again for this run alone")
+    try:
+        return _uncached(fill, separator, lambda: ArrayWriter(tempfile.TemporaryFile(dir=folder)))
+    except OSError as error:
+        where = quote(folder or tempfile.gettempdir())
+        raise OutputError(f"cannot keep the ids of the text in {where}: {error_reason(error)}") from error
+
+
+def _uncached(
+    fill: Callable[[Callable[[str], ArrayWriter]], dict[str, Any]],
+    separator: bytes,
+    new_writer: Callable[[], ArrayWriter],
+) -> Dataset:
+    """Return the dataset that `fill` writes. Raises as `prepare`, and OSError."""
+    writers = dict[str, ArrayWriter]()
+    try:
+        info = fill(lambda name: writers.setdefault(name, new_writer()))
         return _dataset(info, {name: writer.array() for name, writer in writers.items()}, separator)
-    key = _key(corpus, val, options)
-    entry = cache.get(key)
-    if entry is None or (tokenizer is not None and not np.array_equal(entry["table"], tokenizer.table)):
-        with cache.create(key) as pending:
-            pending.info |= _fill(corpus, val, options, tokenizer, pending.writer, progress)
-        entry = pending.entry
-    return _dataset(entry.info, entry, separator)
+    finally:
+        for writer in writers.values():
+            writer.close()
 
 
 def _splits(corpus: Corpus, val: Corpus | None, options: PrepareOptions) -> list[tuple[Corpus, Split]]:
@@ -160,13 +195,13 @@ def _fill(
         ("weights", np.zeros(0, np.int64) if weights is None else weights),
         ("train_end", np.frombuffer(tail.text(), np.uint8)),
         ("val_texts", np.frombuffer(b"".join(val_texts), np.uint8)),
+        ("val_texts.sizes", np.array([len(text) for text in val_texts], np.int64)),
     ):
         new_writer(name).add(array)
     return {
         "tokenizer": tokenizer.name,
         "train": _counts_to_json(train_writer.counts),
         "val": _counts_to_json(val_writer.counts),
-        "val_texts": list(map(len, val_texts)),
         "weighted": weights is not None,
     }
 
@@ -191,11 +226,36 @@ def _counts_from_json(stored: Mapping[str, int]) -> TextCounts:
     )
 
 
-def _dataset(info: Mapping[str, Any], arrays: Mapping[str, Ids] | Entry, separator: bytes) -> Dataset:
+def _read(entry: Entry, separator: bytes, tokenizer: Tokenizer | None) -> Dataset | None:
+    """Return the dataset that an entry holds; None: it was made with another tokenizer than the one given.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: it is not what was written.
+    """
+    table = entry.array("table", (np.uint32, np.uint8))
+    if tokenizer is not None and not np.array_equal(table, tokenizer.table):
+        return None
+    tokenizer = tokenizer_from_table(entry.info["tokenizer"], np.array(table))
+    arrays = {"table": table}
+    for name, dtypes, below in (
+        ("weights", (np.int64,), None),
+        ("train_end", (np.uint8,), None),
+        ("val_texts", (np.uint8,), None),
+        ("val_texts.sizes", (np.int64,), None),
+        ("val.starts", (np.int64,), None),
+        ("val", _ID_TYPES, tokenizer.size),
+        ("train.starts", (np.int64,), None),
+        ("train", _ID_TYPES, tokenizer.size),  # the largest last: what is missing is missed soon
+    ):
+        arrays[name] = entry.array(name, dtypes, below)
+    return _dataset(entry.info, arrays, separator)
+
+
+def _dataset(info: Mapping[str, Any], arrays: Mapping[str, Ids], separator: bytes) -> Dataset:
     """Return what `_fill` made."""
     weights = np.array(arrays["weights"]) if info["weighted"] else None
     records, texts = bool(separator), arrays["val_texts"].tobytes()
-    bounds = np.cumsum([0, *info["val_texts"]]).tolist()
+    bounds = [0, *np.cumsum(arrays["val_texts.sizes"]).tolist()]
     return Dataset(
         tokenizer_from_table(info["tokenizer"], np.array(arrays["table"])),
         TokenStream(arrays["train"], arrays["train.starts"], records, weights),
@@ -208,14 +268,20 @@ def _dataset(info: Mapping[str, Any], arrays: Mapping[str, Ids] | Entry, separat
     )
 
 
-def _key(corpus: Corpus, val: Corpus | None, options: PrepareOptions) -> str:
-    """Return the key of an entry in the cache: a digest of all that decides what is in it."""
-    what = [
-        __version__,
-        _LAYOUT,
-        corpus.sha256,
-        None if val is None else val.sha256,
-        corpus.text_format.separator.hex(),
-        [options.tokenizer, options.val_fraction, options.errors, options.seed, options.vocab_size],
-    ]
-    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:32]
+def _key(corpus: Corpus, val: Corpus | None, options: PrepareOptions, tokenizer: Tokenizer | None) -> str:
+    """Return the key of an entry in the cache: a digest of all that decides what is in it.
+
+    All that `prepare` is given, every field of it, and the constants and libraries by which it becomes ids.
+    """
+    sentencepiece = options.tokenizer.startswith("sentencepiece")
+    what = {
+        "version": __version__,
+        "layout": _LAYOUT,
+        "kept": (MAX_TRAIN_END, _MAX_VAL_BYTES),
+        "texts": [each and (each.sha256, asdict(each.text_format)) for each in (corpus, val)],
+        "options": asdict(options),
+        "tokenizer": tokenizer
+        and hashlib.sha256(tokenizer.name.encode() + b"\0" + tokenizer.table.tobytes()).hexdigest(),
+        "sentencepiece": importlib.metadata.version("sentencepiece") if sentencepiece else None,
+    }
+    return hashlib.sha256(json.dumps(what, default=bytes.hex).encode()).hexdigest()[:32]

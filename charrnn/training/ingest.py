@@ -78,6 +78,7 @@ def make_dataset(
     config: TrainConfig,
     tokenizer: Tokenizer | None,
     *,
+    spool: Path | None,
     progress: ProgressFactory,
     note: TakeNote,
 ) -> Dataset:
@@ -85,15 +86,16 @@ def make_dataset(
 
     Args:
         tokenizer: of the run that is resumed; None makes one.
+        spool: the folder where the ids are kept meanwhile if the cache cannot keep them; None: the system's own.
 
     Raises:
         InputError: the text cannot be decoded, or is too short. UsageError: it cannot have a vocabulary of that size.
-        OutputError: the cache cannot be written.
+        OutputError: the ids cannot be written.
     """
     options = PrepareOptions(config.tokenizer, config.val_fraction, config.errors, config.seed, config.vocab_size)
     large = corpus.size + (val.size if val is not None else 0) > reader.MAX_IN_MEMORY
-    cache = IdCache(cache_folder() / "ids") if large else None
-    dataset = prepare(corpus, val, options, tokenizer=tokenizer, cache=cache, progress=progress)
+    cache = IdCache(cache_folder() / "ids", note=lambda message: note(message, "warning")) if large else None
+    dataset = prepare(corpus, val, options, cache=cache, folder=spool, tokenizer=tokenizer, progress=progress)
     replaced = dataset.train_counts.replaced + dataset.val_counts.replaced
     if replaced:
         note(f"{replaced:,} invalid pieces of UTF-8 are read as U+FFFD", "warning")

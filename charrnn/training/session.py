@@ -202,7 +202,7 @@ class TrainingSession:
         if dataset is None:
             assert corpora is not None
             tokenizer = None if resumed is None else resumed.tokenizer
-            dataset = make_dataset(*corpora, config, tokenizer, progress=self.progress, note=self._note)
+            dataset = make_dataset(*corpora, config, tokenizer, spool=spool, progress=self.progress, note=self._note)
         if resumed is not None and resumed.separator != dataset.separator:
             raise CheckpointError(f"{quote(run_dir.folder)} cannot be resumed: its records are ended otherwise")
         if plan is None:

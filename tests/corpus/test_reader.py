@@ -1,6 +1,7 @@
 """Corpora from everything they may come from, read as often as need be, and never held in memory if they are large."""
 
 import bz2
+import errno
 import gzip
 import io
 import json
@@ -196,15 +197,27 @@ def test_a_large_corpus_trains_the_same_model(
 
 
 def test_a_cache_that_cannot_be_written(small: Path, run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RS-04: one line, and no run."""
+    """RS-04: a warning; the run goes on without, with ids in a file that has no name."""
     Path("a.txt").write_bytes(TEXT * 3)
+    assert run(*arguments("a.txt", "one", steps=6)).code == 0
     Path("file").write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(Path("file").absolute()))
-    done = run(*arguments("a.txt", "run", steps=2))
+    done = run(*arguments("a.txt", "two", steps=6))
+    assert done.code == 0
+    assert done.err.count(b"Warning: ") == 1
+    place = Path("file/charrnn/ids").absolute()
+    assert f"cannot keep the ids of the text in '{place}': Not a directory; $XDG_CACHE_HOME names" in done.err.decode()
+    assert model_bytes("one") == model_bytes("two")
+    assert sorted(os.listdir("one")) == sorted(os.listdir("two"))
+
+    def fail(*args: object, **more: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", fail)
+    done = run(*arguments("a.txt", "three", steps=6))
     assert done.code == 1
-    assert "cannot keep the ids of the text in '" in done.error
-    assert "file/charrnn/ids': Not a directory; $XDG_CACHE_HOME names another place" in done.error
-    assert not Path("run").exists()
+    assert done.err.endswith(b"Error: cannot keep the ids of the text in 'three': No space left on device\n")
+    assert not Path("three").exists()
 
 
 @pytest.mark.parametrize("change", ["cut", "longer", "replaced", "gone"])
