@@ -220,25 +220,20 @@ class Model:
             NonFiniteError: the model's arithmetic overflows.
         """
         from charrnn.corpus.formats import NamedText
-        from charrnn.scoring.scorer import ScoringOptions
 
-        config = EvalConfig(errors=errors)
-        return next(self.scorer(ScoringOptions(config.errors)).texts([NamedText([[_to_bytes(text)]])]))
+        return next(self.scorer(_options(errors)).texts([NamedText([[_to_bytes(text)]])]))
 
     def score_many(self, texts: Iterable[str | bytes], *, errors: str = EvalConfig.errors) -> list[Score]:
         """Return the score of each text, as `charrnn eval --lines` does: each is scored on its own, with its end, the
-        model's separator or a newline, which is added where it is missing.
+        model's separator or a newline, which is added where it is missing. Where a record model's separator stands in
+        a text a record ends, as in `score`.
 
         They are scored side by side, faster than one by one. Arguments and errors as `score`.
         """
         from charrnn.corpus.formats import Place, Row
-        from charrnn.scoring.scorer import ScoringOptions
 
-        config = EvalConfig(errors=errors)
-        end = self.separator or b"\n"
-        lines = (_to_bytes(text).removesuffix(end) for text in texts)
-        rows = (Row(line, line, Place("", number)) for number, line in enumerate(lines, 1))
-        return list(self.scorer(ScoringOptions(config.errors)).lines(rows))
+        rows = (Row(_to_bytes(text), b"", Place("", number)) for number, text in enumerate(texts, 1))
+        return list(self.scorer(_options(errors)).lines(rows))
 
     def scorer(
         self,
@@ -267,6 +262,15 @@ class Model:
                 raise UsageError("dynamic evaluation is of one model, not of several")
             engine = dynamic_engine(*self.networks[0], rate=adapt_rate)
         return Scorer(engine, self.tokenizer, self.separator, options or ScoringOptions(), check=check)
+
+
+def _options(errors: str) -> "ScoringOptions":
+    """Return how texts are scored that all have a score."""
+    from charrnn.scoring.scorer import ScoringOptions
+
+    if EvalConfig(errors=errors).errors == "skip":
+        raise UsageError("{errors} can be 'strict' or 'replace' here: every text has a score", ("errors",))
+    return ScoringOptions(errors)
 
 
 def _to_bytes(text: str | bytes) -> bytes:

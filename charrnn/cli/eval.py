@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 from charrnn.cli.eval_writers import JsonWriter, Result, RowWriter, TableWriter, TsvWriter, Writer, named
@@ -11,12 +10,17 @@ from charrnn.config.eval import ADAPTED, METRICS, EvalConfig
 from charrnn.config.options import merge
 from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
-from charrnn.corpus.formats import NamedText, TextFormat, read_rows, read_text
-from charrnn.corpus.inputs import PACKED, Chunks, display_name, open_chunks
+from charrnn.corpus.documents import Spool, SpooledDocument
+from charrnn.corpus.formats import read_rows, whole_text
+from charrnn.corpus.inputs import PACKED, Chunks, display_name, open_blocks, open_chunks
+from charrnn.corpus.json_lines import Field
 from charrnn.errors import InputError, UsageError
 from charrnn.model import Model
 from charrnn.scoring.score import Score
 from charrnn.scoring.scorer import ScoringOptions
+
+_MAX_IN_MEMORY = 8 << 20  # bytes of a text that is read twice, from where it can be read only once
+
 
 _PROGRESS_BYTES = 1 << 12  # between two steps of the progress bar, of a text that is scored slowly
 
@@ -48,6 +52,8 @@ class _Evaluation:
     def __init__(self, console: Console, config: EvalConfig, model: Model) -> None:
         self.console, self.config, self.model = console, config, model
         self.options = ScoringOptions(config.errors, config.window, config.streams)
+        self._num_left_out = 0
+        self._fault: InputError | None = None  # of the first text that was left out
 
     def files(self, files: list[str]) -> None:
         """Score whole files: a row each, and their total.
@@ -63,20 +69,24 @@ class _Evaluation:
         empty = []
         try:
             with self._progress(files, isinstance(writer, TableWriter) or not console.stdout_is_tty) as advance:
-                for result in self._score_files(files, advance):
-                    if not result.score.tokens:
-                        empty.append(display_name(result.file))
-                        continue
-                    results.append(result)
-                    writer.row(result)
-                    console.flush()  # what comes next may be long in coming
+                for file, outcome in self._score_files(files, advance):
+                    if isinstance(outcome, InputError):
+                        self._leave_out(outcome, advise=len(files) > 1)
+                    elif not outcome.score.tokens:
+                        empty.append(display_name(file))
+                    else:
+                        results.append(outcome)
+                        writer.row(outcome)
+                        console.flush()  # what comes next may be long in coming
             if len(results) > 1:
                 writer.row(_total(results))
         finally:
             writer.finish()
         console.flush()
         if results:
-            self._warn(_total(results).score)
+            self._warn(_total(results).score, "files")
+        elif self._fault is not None:
+            raise self._fault
         if empty:
             raise InputError(", ".join(empty) + ": no tokens to score")
 
@@ -84,19 +94,44 @@ class _Evaluation:
         """Score each line on its own, or of JSON Lines and tables what --jsonl or --tsv names: a row each.
 
         Raises:
-            InputError: a line cannot be used; the rows of those before it have been written.
+            InputError: a line cannot be used; the rows of those before it have been written. Or none can, or no object
+                has the field, which is known when all have been read.
         """
-        form = TextFormat(jsonl=self.config.jsonl, tsv=self.config.tsv)
-        end = b"\n" if form.jsonl is None else b""
-        scorer, writer, total = self.model.scorer(replace(self.options, end=end)), self._row_writer(), Score()
+        config = self.config
+        field = Field(config.jsonl) if config.jsonl is not None else None
+        scorer, writer, total, scored = self.model.scorer(self.options), self._row_writer(), Score(), False
         with self._progress(files, not self.console.stdout_is_tty) as advance:
             for file in files:
-                for rows in read_rows(open_chunks(file, advance), form, file):
-                    for row, score in zip(rows, scorer.lines(rows), strict=True):
-                        total += score
-                        writer.row(Result(score, file, row))
+                blocks = open_blocks(file, advance)
+                for rows in read_rows(blocks, file, field=field, column=config.tsv, errors=config.errors):
+                    for row, outcome in zip(rows, scorer.line_outcomes(rows), strict=True):
+                        if isinstance(outcome, InputError):
+                            self._leave_out(outcome)
+                            continue
+                        scored = True
+                        total += outcome
+                        if row.replaced:
+                            total += Score(replaced=row.replaced)
+                        writer.row(Result(outcome, file, row))
                     self.console.flush()  # what comes next may be long in coming
-        self._warn(total)
+        if self._fault is not None and not scored:
+            raise self._fault
+        self._warn(total, "lines")
+        if field is not None:
+            field.check()
+            if field.missing:
+                self.console.warn(
+                    f"{field.missing:,} of {field.objects:,} objects have no text in the field {field.name!r}, or no"
+                    " string: their score is null"
+                )
+
+    def _leave_out(self, error: InputError, *, advise: bool = True) -> None:
+        """Count a text that cannot be used, with --errors skip; else raise what is wrong with it."""
+        if self.config.errors != "skip":
+            advice = "; {errors} skip leaves it out" if advise else ""
+            raise InputError(error.text + advice, (*error.fields, "errors"))
+        self._num_left_out += 1
+        self._fault = self._fault or error
 
     def _file_writer(self) -> Writer:
         config, console = self.config, self.console
@@ -113,37 +148,41 @@ class _Evaluation:
 
     def _row_writer(self) -> Writer:
         config, console = self.config, self.console
-        if config.jsonl is not None:
-            return RowWriter(console, config.fields or named(["perplexity"]))
         if config.json:
             return JsonWriter(console, config.fields or named(["file", "line", *METRICS, "text"]))
+        if config.jsonl is not None:
+            return RowWriter(console, config.fields or named(["perplexity"]))
         if config.fields and config.lines:
             return TsvWriter(console, config.fields)
         return RowWriter(console, config.fields or named(["perplexity", "tokens", "oov"]))
 
-    def _score_files(self, files: list[str], advance: Callable[[int], None]) -> Iterator[Result]:
+    def _score_files(
+        self, files: list[str], advance: Callable[[int], None]
+    ) -> Iterator[tuple[str, Result | InputError]]:
         """Score each file, with --adapt by the trained weights and by weights that learn."""
         scorer = self.model.scorer(self.options)
         if not self.config.adapt:
-            scores = scorer.texts(read_text(file, advance) for file in files)
-            yield from map(Result, scores, files)
+            texts = (whole_text(file, open_chunks(file, advance)) for file in files)
+            for file, outcome in zip(files, scorer.text_outcomes(texts), strict=False):  # it ends with an error
+                yield file, outcome if isinstance(outcome, InputError) else Result(outcome, file)
             return
         adaptive = self.model.scorer(self.options, adapt=True)
         for file in files:
-            text = read_text(file)
-            held = NamedText([list(part) for part in text.parts], text.name)
-            [score] = scorer.texts([held])
-            adapted = None
-            if score.tokens:
-                slowly = (_small_chunks(part, advance) for part in held.parts)
-                [adapted] = adaptive.texts([NamedText(slowly, text.name)])
-            yield Result(score, file, adapted=adapted)
+            read = _read_again(file)
+            [outcome] = scorer.text_outcomes([whole_text(file, read())])
+            if isinstance(outcome, InputError) or not outcome.tokens:
+                yield file, outcome if isinstance(outcome, InputError) else Result(outcome, file)
+                continue
+            [adapted] = adaptive.texts([whole_text(file, _small_chunks(read(), advance))])
+            yield file, Result(outcome, file, adapted=adapted)
 
-    def _warn(self, total: Score) -> None:
+    def _warn(self, total: Score, units: str) -> None:
         if total.oov > 0.01 * total.tokens:
             self.console.warn(f"{total.oov:,} of {total.tokens:,} tokens are unknown to the model")
         if total.replaced:
             self.console.warn(f"places with invalid UTF-8, read as U+FFFD: {total.replaced:,}")
+        if self._fault is not None:
+            self.console.warn(f"{units} left out: {self._num_left_out:,}; the first: {self._fault}")
 
     @contextlib.contextmanager
     def _progress(self, files: list[str], wanted: bool) -> Iterator[Callable[[int], None]]:
@@ -162,6 +201,24 @@ def _total(results: list[Result]) -> Result:
     adapted = [result.adapted for result in results if result.adapted is not None]
     score = sum((result.score for result in results), Score())
     return Result(score, "total", adapted=sum(adapted, Score()) if adapted else None, is_total=True)
+
+
+def _read_again(file: str) -> Callable[[], Chunks]:
+    """Return what reads a file from its start, however often it is called. What can be read only once is kept: a long
+    text in a file without a name, not in memory."""
+    if os.path.isfile(file):
+        return lambda: open_chunks(file)
+    spool = Spool(_MAX_IN_MEMORY)
+
+    def read() -> Iterator[bytes]:
+        if spool.size:
+            yield from SpooledDocument(file, spool, 0, spool.size).chunks()
+            return
+        for chunk in open_chunks(file):
+            spool.write(chunk)
+            yield chunk
+
+    return read
 
 
 def _small_chunks(chunks: Chunks, advance: Callable[[int], None]) -> Iterator[bytes]:

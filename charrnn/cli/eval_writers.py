@@ -40,6 +40,8 @@ class Result(NamedTuple):
                 return self.row and self.row.text
             case "total":
                 return self.is_total
+        if self.row is not None and self.row.text is None:
+            return None
         if field in ADAPTED:
             return self.adapted and getattr(self.adapted, ADAPTED[field])
         return getattr(self.score, field)
@@ -131,7 +133,9 @@ class RowWriter(TsvWriter):
         """See `Writer`."""
         row = result.row
         assert row is not None
-        if row.value is None:
+        if row.is_blank:
+            self._write([row.raw])
+        elif row.value is None:
             self._write([*self._cells(result), row.raw])
         else:
             for field, name in self._fields:
@@ -152,7 +156,7 @@ class JsonWriter:
 
     def row(self, result: Result) -> None:
         """See `Writer`."""
-        if result.row is None or not result.row.heading:
+        if result.row is None or not (result.row.heading or result.row.is_blank):
             self._console.write_json(_to_object(result, self._fields))
 
     def finish(self) -> None:

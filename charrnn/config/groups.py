@@ -76,8 +76,8 @@ def tsv_option() -> Any:
 def errors_option() -> Any:
     """What happens to bytes that are not UTF-8."""
     return option(
-        Choice(("strict", "replace")),
-        "Bad UTF-8: strict (exit 4) or replace (U+FFFD).",
+        Choice(("strict", "replace", "skip")),
+        "Bad UTF-8 or JSON: strict (exit 4), replace (U+FFFD) or skip.",
         metavar="HOW",
         default="strict",
         group="Text",

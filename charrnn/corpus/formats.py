@@ -3,17 +3,17 @@
 Each reader takes the bytes of a file, cut anywhere, and names the line of every fault.
 """
 
-import json
-import math
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from charrnn.corpus.inputs import PACKED, Chunks, display_name, numbered_lines, open_chunks, split_lines
+from charrnn.corpus.inputs import BOM, PACKED, Chunks, display_name, numbered_lines, split_lines
+from charrnn.corpus.json_lines import MAX_JSON_LINE, Field, json_object
 from charrnn.corpus.tables import Column, Located
 from charrnn.errors import InputError
+from charrnn.tokenizers.utf8 import Errors
 
 FASTA = (".fa", ".fasta", ".fna", ".ffn", ".faa", ".frn")
 """How the names of FASTA files end."""
@@ -33,39 +33,10 @@ def read_json_lines(chunks: Chunks, field: str, name: str) -> Iterator[Located]:
     Raises:
         InputError: a line is not a JSON object.
     """
-    for number, line in numbered_lines(chunks):
-        if line.strip() and (text := field_of(json_object(line, f"{name}, line {number}"), field)):
+    wanted = Field(field)
+    for number, line in numbered_lines(chunks, MAX_JSON_LINE):
+        if line.strip() and (text := wanted.of(json_object(line, f"{name}, line {number}")[0])):
             yield number, text
-
-
-def json_object(line: bytes, place: object) -> dict[str, Any]:
-    """Return the object that a line of JSON Lines is.
-
-    Raises:
-        InputError: the line is not a JSON object; the message begins with `place`.
-    """
-
-    def finite(text: str) -> float:
-        value = float(text)
-        if not math.isfinite(value):
-            raise ValueError(f"{text} is out of range")
-        return value
-
-    try:
-        value = json.loads(line, parse_float=finite, parse_constant=finite)
-    except ValueError as error:
-        raise InputError(f"{place}: not valid JSON: {error}") from None
-    except RecursionError:
-        raise InputError(f"{place}: JSON nested too deeply to be read") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{place}: not a JSON object")
-    return value
-
-
-def field_of(value: dict[str, Any], name: str) -> bytes:
-    """Return the text of a field; empty where there is none."""
-    text = value.get(name)
-    return text.encode("utf-8", "surrogatepass") if isinstance(text, str) else b""
 
 
 def fasta(chunks: Chunks, name: str) -> Iterator[Located]:
@@ -138,13 +109,13 @@ class NamedText(NamedTuple):
     name: object = ""
 
 
-def read_text(file: str, advance: Callable[[int], None] = lambda count: None) -> NamedText:
-    """Return a whole file as one text; it is opened when its bytes are first asked for.
+def whole_text(file: str, chunks: Chunks) -> NamedText:
+    """Return a whole file as one text.
 
     Args:
-        file: a path, or "-" for stdin. advance: called with the size of each chunk that was read.
+        file: a path, or "-" for stdin. chunks: its bytes.
     """
-    name, chunks = display_name(file), open_chunks(file, advance)
+    name = display_name(file)
     if is_fasta(file):
         return NamedText(([sequence] for _, sequence in fasta(chunks, name)), name)
     return NamedText([chunks], name)
@@ -168,45 +139,68 @@ class Row(NamedTuple):
         raw: the line as it came, without its newline.
         place: where it stands.
         value: the JSON object that the line is; None of other formats.
+        replaced: places of the object with invalid UTF-8 that became U+FFFD.
         heading: whether the line has the names of a table's columns.
+        fault: why the line, or all from here on, cannot be used; None: it can.
     """
 
     text: bytes | None
     raw: bytes
     place: Place
     value: dict[str, Any] | None = None
+    replaced: int = 0
     heading: bool = False
+    fault: InputError | None = None
+
+    @property
+    def is_blank(self) -> bool:
+        """Whether it is a blank line among JSON objects or in a table."""
+        return self.text is None and self.value is None and not self.heading and self.fault is None
 
 
-def read_rows(chunks: Chunks, text_format: TextFormat, file: str) -> Iterator[list[Row]]:
+def read_rows(
+    chunks: Chunks, file: str, *, field: Field | None = None, column: str | None = None, errors: Errors = "strict"
+) -> Iterator[list[Row]]:
     """Return the rows of a source: those that a chunk completes together, so that none waits for a line to come.
 
     Args:
         chunks: of the source. file: its name, as in `Place`.
-        text_format: with `jsonl` or `tsv` a row's text is that field or column, otherwise it is the line.
+        field: the text of a row is this field of a JSON object. column: it is this column of a table. With neither it
+            is the line.
+        errors: as for `json_object`.
 
     Raises:
-        InputError: a line is not of that form; raised after the rows before it have been returned.
+        Nothing: a line that cannot be used has a fault; of a source that cannot be read any further, or has no such
+            column, there is one more row with a fault.
     """
-    column = Column(text_format.tsv) if text_format.tsv is not None else None
+    wanted = Column(column) if column is not None else None
     number = 0
-    for lines in split_lines(chunks):
-        rows = []
-        try:
+    try:
+        for lines in split_lines(chunks, None if field is None else MAX_JSON_LINE):
+            rows = []
             for line in lines:
                 number += 1
-                rows.append(_row(line, Place(file, number), text_format, column))
-        except InputError:
+                place = Place(file, number)
+                try:
+                    rows.append(_row(line, place, field, wanted, errors))
+                except InputError as error:
+                    rows.append(Row(None, b"", place, fault=error))
+                    if wanted is not None and not wanted.number:
+                        yield rows
+                        return
             yield rows
-            raise
-        yield rows
+    except InputError as error:
+        yield [Row(None, b"", Place(file, number + 1), fault=error)]
 
 
-def _row(line: bytes, place: Place, text_format: TextFormat, column: Column | None) -> Row:
-    if text_format.jsonl is not None:
-        value = json_object(line, place)
-        return Row(field_of(value, text_format.jsonl) or None, line, place, value)
-    if column is None:
+def _row(line: bytes, place: Place, field: Field | None, column: Column | None, errors: Errors) -> Row:
+    if field is None and column is None:
         return Row(line, line, place)
-    cell = column.of(line.removesuffix(b"\r"), place)
+    content = line.removeprefix(BOM).removesuffix(b"\r")  # files with marks may have been joined
+    if not (content.strip() if column is None else content):
+        return Row(None, line, place)
+    if field is not None:
+        value, replaced = json_object(content, place, errors)
+        return Row(field.of(value), line, place, value, replaced)
+    cell = column.of(content, place) if column is not None else None
     return Row(cell, line, place, heading=cell is None)

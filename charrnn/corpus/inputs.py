@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import os
+import select
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, cast
@@ -85,6 +86,8 @@ def _name(stream: Any, name: str) -> str:
 
 _CHUNK_BYTES = 1 << 16  # read at a time
 
+_BLOCK_BYTES = 1 << 20  # of rows that are scored side by side
+
 
 def open_chunks(file: str, advance: Callable[[int], None] = lambda count: None) -> Iterator[bytes]:
     """Return the bytes of a source, opened when they are first asked for; `advance` gets the size of each chunk.
@@ -98,29 +101,63 @@ def open_chunks(file: str, advance: Callable[[int], None] = lambda count: None) 
             yield chunk
 
 
+def open_blocks(file: str, advance: Callable[[int], None] = lambda count: None) -> Iterator[bytes]:
+    """Return the bytes of a source as `open_chunks` does, but together what is there already, about `_BLOCK_BYTES`."""
+    with open_source(file) as stream:
+        block: list[bytes] = []
+        size = 0
+        for chunk in read_chunks(stream, _CHUNK_BYTES, file):
+            block.append(chunk)
+            size += len(chunk)
+            if size >= _BLOCK_BYTES or not _is_ready(stream):
+                yield b"".join(block)
+                advance(size)
+                block, size = [], 0
+        if block:
+            yield b"".join(block)
+            advance(size)
+
+
+def _is_ready(stream: BinaryIO) -> bool:
+    """Return whether reading would not wait, as far as is known."""
+    try:
+        return bool(select.select([stream], [], [], 0)[0])
+    except (OSError, ValueError, TypeError):  # no file descriptor, or one that the system cannot ask
+        return False
+
+
 def display_name(file: str) -> str:
     """Return what a source of the command line is called in messages."""
     return "stdin" if file == "-" else quote(file)
 
 
-def split_lines(chunks: Chunks) -> Iterator[list[bytes]]:
-    """Return the lines that each chunk completes, without their newlines; at the end a last one that has none."""
+def split_lines(chunks: Chunks, limit: int | None = None) -> Iterator[list[bytes]]:
+    """Return the lines that each chunk completes, without their newlines; at the end a last one that has none.
+
+    Args:
+        limit: what comes after more bytes of a line than this is dropped once a chunk has ended; None: nothing.
+    """
     held: list[bytes] = []
+    size = 0
     for chunk in chunks:
         first, newline, rest = chunk.partition(b"\n")
-        held.append(first)
+        if limit is None or size <= limit:
+            held.append(first)
+            size += len(first)
         if newline:
             found = [b"".join(held), *rest.split(b"\n")]
             held = [found.pop()]
+            size = len(held[0])
             yield found
     if last := b"".join(held):
         yield [last]
 
 
-def numbered_lines(chunks: Chunks) -> Iterator[tuple[int, bytes]]:
-    """Return lines and their numbers, from 1, without newline, carriage return before it, or byte order mark."""
+def numbered_lines(chunks: Chunks, limit: int | None = None) -> Iterator[tuple[int, bytes]]:
+    """Return lines and their numbers, from 1, without newline, carriage return before it, or byte order mark: one may
+    begin any line, as files are joined. `limit` as for `split_lines`."""
     number = 0
-    for block in split_lines(chunks):
+    for block in split_lines(chunks, limit):
         for line in block:
             number += 1
-            yield number, (line.removeprefix(BOM) if number == 1 else line).removesuffix(b"\r")
+            yield number, line.removeprefix(BOM).removesuffix(b"\r")

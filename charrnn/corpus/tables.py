@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 from charrnn.corpus.inputs import Chunks, numbered_lines
 from charrnn.errors import InputError
@@ -32,7 +33,10 @@ class Column:
         if self.number == 0:
             names = [cell.decode("utf-8", "replace") for cell in cells]
             if self.column not in names:
-                raise InputError(f"{place}: no column is called {self.column!r}; there are {', '.join(names)[:200]}")
+                near = get_close_matches(self.column, names, 1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                there = f"there are {', '.join(names)[:200]}"
+                raise InputError(f"{place}: no column is called {self.column!r}; {hint}{there}")
             self.number = names.index(self.column) + 1
             return None
         if len(cells) < self.number:

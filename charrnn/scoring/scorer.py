@@ -3,11 +3,11 @@
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.corpus.formats import NamedText, Row
+from charrnn.corpus.formats import NamedText, Place, Row
 from charrnn.corpus.inputs import Chunks
 from charrnn.corpus.records import SeparatorScanner, insert_bos, split_records, with_final_separator
 from charrnn.engines.base import Ids, InferenceEngine
@@ -15,6 +15,7 @@ from charrnn.errors import InputError
 from charrnn.scoring.batching import BATCH_SLOTS, score_ids
 from charrnn.scoring.score import Score
 from charrnn.tokenizers.tokenizer import Encoder, Tokenizer
+from charrnn.tokenizers.utf8 import STEP, without_line
 
 _MAX_WINDOW_IDS = 1 << 24  # of the windows that are read side by side
 
@@ -27,17 +28,16 @@ class ScoringOptions:
     """How texts are scored.
 
     Attributes:
-        errors: what becomes of invalid UTF-8: "strict" refuses it, "replace" reads U+FFFD.
+        errors: what becomes of invalid UTF-8: "strict" and "skip" refuse it, "replace" reads U+FFFD. With "skip" the
+            texts after one that cannot be used are scored too.
         window: tokens after which the state is reset; 0: never.
         streams: pieces of equal length that a text is cut in, each scored from `<s>`, side by side: fast, and an
             approximation. 1: none. Records are separate as it is: they are not cut.
-        end: of a line, with a model that is not of records.
     """
 
     errors: str = "strict"
     window: int = 0
     streams: int = 1
-    end: bytes = b"\n"
 
 
 class Scorer:
@@ -78,21 +78,42 @@ class Scorer:
             InputError: a text cannot be read or decoded; raised once all those before it have been returned.
             NonFiniteError: the model's arithmetic overflows.
         """
-        return self._score(texts, self._records if self.separator else self._sequences)
+        return _scores(self.text_outcomes(texts))
+
+    def text_outcomes(self, texts: Iterable[NamedText]) -> Iterator["Outcome"]:
+        """Return what `texts` returns or raises for each text; after an error there is more with `errors` "skip"."""
+        return self._outcomes(texts, self._records if self.separator else self._sequences)
 
     def lines(self, rows: Iterable[Row]) -> Iterator[Score]:
-        """Return the score of each row, in order: its text is scored from `<s>` and with its end, which is the
-        separator or `options.end`. A row without text has no tokens. Raises as `texts`."""
-        end = self.separator or self.options.end
-        texts = (NamedText([] if row.text is None else [[row.text + end]], row.place) for row in rows)
-        return self._score(texts, self._whole)
+        """Return the score of each row, in order: its text is scored from `<s>` and with its end, the model's
+        separator or a newline, which is added where it is missing. Where a record model's separator stands in the text
+        a record ends, as in `texts`. A row without text has no tokens. Raises as `texts`."""
+        return _scores(self.line_outcomes(rows))
+
+    def line_outcomes(self, rows: Iterable[Row]) -> Iterator["Outcome"]:
+        """Return what `lines` returns or raises for each row; after an error there is more with `errors` "skip"."""
+        return self._outcomes((NamedText(self._parts(row), row.place) for row in rows), self._sequences)
 
     def records(self, text: NamedText) -> Iterator[Score]:
         """Return the score of each record of a text, as `texts` scores it. Raises as `texts`."""
         records = itertools.chain.from_iterable(split_records(part, self.separator) for part in text.parts)
-        return self._score((NamedText([[record]], text.name) for record in records), self._whole)
+        return _scores(self._outcomes((NamedText([[record]], text.name) for record in records), self._sequences))
 
-    def _score(self, texts: Iterable[NamedText], cut: "_Cut") -> Iterator[Score]:
+    def _parts(self, row: Row) -> Iterator[Chunks]:
+        """Return the text of a row with its end, cut where records end. Raises the row's fault."""
+        text, end = row.text, self.separator or b"\n"
+        if row.fault is not None:
+            raise row.fault
+        if text is None:
+            return
+        if len(end) > 1 or (self.separator and end in text):
+            yield from ([record] for record in list(split_records([text], end)) or [end])
+        elif text.endswith(end):
+            yield [text]
+        else:
+            yield [text + end] if len(text) < STEP else [text, end]  # a long one is not copied
+
+    def _outcomes(self, texts: Iterable[NamedText], cut: "_Cut") -> Iterator["Outcome"]:
         if not self.engine.adaptive:
             yield from self._side_by_side(self.engine, texts, cut, self._slots)
         else:
@@ -101,8 +122,8 @@ class Scorer:
 
     def _side_by_side(
         self, engine: InferenceEngine, texts: Iterable[NamedText], cut: "_Cut", slots: int
-    ) -> Iterator[Score]:
-        """Return each text's score: the sum of its sequences', with the lengths that its encoders counted."""
+    ) -> Iterator["Outcome"]:
+        """Return each text's score: the sum of its sequences', with their lengths."""
         waiting: deque[_Progress] = deque()  # the texts whose scores have not been returned, in order
         owners: deque[_Progress] = deque()  # of the sequences that are being scored, in order
         failed = False
@@ -112,14 +133,14 @@ class Scorer:
             for text in texts:
                 waiting.append(progress := _Progress())
                 try:
-                    for sequence in cut(text, progress.encoders):
+                    for sequence in cut(text, progress):
                         progress.open += 1
                         owners.append(progress)
                         yield until_failure(progress, sequence)
                 except InputError as error:
                     progress.failure, failed = error, True
                 progress.complete = True
-                if failed:
+                if failed and self.options.errors != "skip":
                     return
 
         def until_failure(progress: _Progress, sequence: Iterable[Ids]) -> Iterator[Ids]:
@@ -132,20 +153,20 @@ class Scorer:
         for score in score_ids(engine, self.tokenizer, sequences(), slots=slots, check=self._check):
             progress = owners.popleft()
             progress.open -= 1
-            progress.score = score if progress.score is None else progress.score + score
+            progress.score += score
             while waiting and waiting[0].complete and not waiting[0].open:
                 yield waiting.popleft().result()
         while waiting:  # texts without tokens
             yield waiting.popleft().result()
 
-    def _whole(self, text: NamedText, encoders: list[Encoder]) -> Iterator[Iterable[Ids]]:
+    def _whole(self, text: NamedText, progress: "_Progress") -> Iterator[Iterator[Ids]]:
         """Return each part of a text as one sequence."""
-        return (self._encode(part, text.name, encoders) for part in text.parts)
+        return (self._encode(part, text.name, progress) for part in text.parts)
 
-    def _sequences(self, text: NamedText, encoders: list[Encoder]) -> Iterator[Iterable[Ids]]:
-        """Return a text whole, in windows, or in pieces of equal length."""
-        window, streams = self.options.window, self.options.streams
-        for sequence in self._whole(text, encoders):
+    def _sequences(self, text: NamedText, progress: "_Progress") -> Iterator[Iterable[Ids]]:
+        """Return each part of a text whole, in windows, or, unless it is of records, in pieces of equal length."""
+        window, streams = self.options.window, 1 if self.separator else self.options.streams
+        for sequence in self._whole(text, progress):
             if streams > 1:
                 yield from ([piece] for piece in np.array_split(np.concatenate([*sequence]), streams) if len(piece))
             elif window:
@@ -153,31 +174,46 @@ class Scorer:
             else:
                 yield sequence
 
-    def _records(self, text: NamedText, encoders: list[Encoder]) -> Iterator[Iterable[Ids]]:
+    def _records(self, text: NamedText, progress: "_Progress") -> Iterator[Iterable[Ids]]:
         """Return the records of a text, many in a sequence."""
         parts = itertools.chain.from_iterable(with_final_separator(part, self.separator) for part in text.parts)
-        ids = self._encode(parts, text.name, encoders)
+        ids = self._encode(parts, text.name, progress)
         scanner = SeparatorScanner(self.tokenizer.encode(self.separator))
         return ([block] for block in _blocks(ids, scanner, self.engine.vocabulary, self.options.window))
 
-    def _encode(self, chunks: Chunks, name: object, encoders: list[Encoder]) -> Iterator[Ids]:
-        """Return the ids of a text, chunk by chunk; its encoder, which counts lengths, is added to `encoders`.
+    def _encode(self, chunks: Chunks, name: object, progress: "_Progress") -> Iterator[Ids]:
+        """Return the ids of a text, chunk by chunk; its lengths are added to those of `progress`.
 
         Raises:
             InputError: the text cannot be read or decoded; the message begins with `name`.
         """
-        encoder = self.tokenizer.encoder(self.options.errors)
-        encoders.append(encoder)
+        encoder = self.tokenizer.encoder("replace" if self.options.errors == "replace" else "strict")
         data = b""
         for chunk in chunks:
-            if data:
-                yield _feed(encoder, data, name)
-            data = chunk
-        yield _feed(encoder, data, name, final=True)
+            for begin in range(0, len(chunk), STEP):
+                if data:
+                    yield _feed(encoder, data, name)
+                data = chunk[begin : begin + STEP]
+        ids = _feed(encoder, data, name, final=True)
+        progress.lengths += Score(
+            chars=encoder.chars, bytes=encoder.bytes, words=encoder.words, replaced=encoder.replaced
+        )
+        yield ids
 
 
-_Cut = Callable[[NamedText, list[Encoder]], Iterator[Iterable[Ids]]]
-"""Makes the sequences of a text, each to be read from `<s>`; adds what reads them to the list."""
+Outcome = Score | InputError
+"""The score of a text, or why it has none."""
+
+
+def _scores(outcomes: Iterable[Outcome]) -> Iterator[Score]:
+    """Return scores; raise an error in the place of one."""
+    for outcome in outcomes:
+        if isinstance(outcome, InputError):
+            raise outcome
+        yield outcome
+
+
+_NOTHING = Score()
 
 
 @dataclass(eq=False, slots=True)
@@ -185,36 +221,33 @@ class _Progress:
     """What has been scored of a text.
 
     Attributes:
-        score: of the sequences that are finished, without lengths; None: of none.
-        open: how many have begun and are not finished.
+        score: of the sequences that are finished, without lengths.
+        lengths: of those that have been read. failure: why the text could not be read to its end.
+        open: how many sequences have begun and are not finished.
         complete: whether all its sequences have begun.
-        encoders: what has read it. failure: why it could not be read to its end.
     """
 
-    score: Score | None = None
+    score: Score = _NOTHING
+    lengths: Score = _NOTHING
     open: int = 0
     complete: bool = False
-    encoders: list[Encoder] = field(default_factory=list)
     failure: InputError | None = None
 
-    def result(self) -> Score:
-        """Return the score with its lengths; raise what the text failed with."""
-        if self.failure is not None:
-            raise self.failure
-        chars = size = words = replaced = 0
-        for encoder in self.encoders:
-            chars += encoder.chars
-            size += encoder.bytes
-            words += encoder.words
-            replaced += encoder.replaced
-        score = self.score or Score()
-        return Score(score.nats, score.tokens, score.oov, score.oov_nats, chars, size, words, replaced)
+    def result(self) -> Outcome:
+        """Return the score with its lengths, or what the text failed with."""
+        return self.score + self.lengths if self.failure is None else self.failure
+
+
+_Cut = Callable[[NamedText, _Progress], Iterator[Iterable[Ids]]]
+"""Makes the sequences of a text, each to be read from `<s>`."""
 
 
 def _feed(encoder: Encoder, data: bytes, name: object, *, final: bool = False) -> Ids:
     try:
         return encoder.feed(data, final=final)
     except InputError as error:
+        if isinstance(name, Place):  # of a line: its number is there already
+            error = InputError(without_line(error.text), error.fields)
         raise error.prefixed(str(name)) if str(name) else error from None
 
 

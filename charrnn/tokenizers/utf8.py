@@ -5,6 +5,7 @@ cut, asks `count_chars`, `char_starts`, `head_bytes`, `tail_bytes` or a `Utf8Spl
 """
 
 import codecs
+import re
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,11 @@ def decode_utf8(data: bytes, errors: Errors = "strict") -> CodePoints:
     decoder = Utf8Decoder(errors)
     starts = range(0, max(len(data), 1), STEP)
     return np.concatenate([decoder.decode(data[at : at + STEP], at + STEP >= len(data)) for at in starts])
+
+
+def without_line(message: str) -> str:
+    """Return what `Utf8Decoder.decode` raises without its line, for a text on a line that is named already."""
+    return re.sub(r" \(line [0-9]+\)", "", message, count=1)
 
 
 class Utf8Decoder:

@@ -1,12 +1,14 @@
 """Texts inside structured files: the right ones, wherever the bytes are cut, and every fault by its line."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
-from charrnn.corpus.formats import counted_lines, fasta, is_fasta, read_json_lines
+from charrnn.corpus.formats import Row, counted_lines, fasta, is_fasta, read_json_lines, read_rows
 from charrnn.corpus.inputs import split_lines
+from charrnn.corpus.json_lines import MAX_JSON_LINE, Field
 from charrnn.corpus.tables import table
 from charrnn.errors import InputError
 
@@ -25,6 +27,8 @@ GOOD: list[tuple[Callable[..., Iterator[object]], bytes, list[object]]] = [
     ),
     (partial(read_json_lines, field="a b"), BOM + b'{"a b": "x"}\n', [(1, b"x")]),
     (partial(table, column="2"), b"1\tanna\n2\tolivia\tmore\r\n\n3\t\n4\tx", [(1, b"anna"), (2, b"olivia"), (5, b"x")]),
+    (partial(read_json_lines, field="t"), b'{"t": "x"}\n' + BOM + b'{"t": "y"}\n', [(1, b"x"), (2, b"y")]),
+    (partial(table, column="1"), b"anna\n" + BOM + b"x\t1\n", [(1, b"anna"), (2, b"x")]),
     (partial(table, column="name"), BOM + b"name\tid\nanna\t1\n\tx\nx\n", [(2, b"anna"), (4, b"x")]),
     (partial(table, column="1"), b"one\ntwo\n", [(1, b"one"), (2, b"two")]),
     (
@@ -49,11 +53,11 @@ def test_texts(read: Callable[..., Iterator[object]], data: bytes, expected: lis
 
 
 BAD: list[tuple[Callable[..., Iterator[object]], bytes, int, str]] = [
-    (partial(read_json_lines, field="t"), b'{"t": "a"}\n{"t": \n', 2, "not valid JSON: "),
+    (partial(read_json_lines, field="t"), b'{"t": "a"}\n{"t": \n', 2, "not valid JSON at column 7: "),
     (partial(read_json_lines, field="t"), b'["t"]\n', 1, "not a JSON object"),
     (partial(read_json_lines, field="t"), b'{"t": NaN}\n', 1, "not valid JSON: "),
     (partial(read_json_lines, field="t"), b"[" * 100_000, 1, "nested too deeply"),
-    (partial(read_json_lines, field="t"), b'{"t": "\xff"}\n', 1, "not valid JSON: "),
+    (partial(read_json_lines, field="t"), b'{"t": "\xff"}\n', 1, "invalid UTF-8 at byte 7"),
     (partial(table, column="3"), b"a\tb\tc\na\tb\n", 2, "there is no column 3, only 2"),
     (partial(table, column="text"), b"id\tname\n", 1, "no column is called 'text'; there are id, name"),
     (partial(table, column="0"), b"id\n", 1, "no column is called '0'"),
@@ -86,6 +90,92 @@ def test_lines(size: int) -> None:
     for data in (b"", b"a", b"a\n", b"\n", b"a\n\nb", b"\n\na\r\nb\n"):
         found = [line for block in split_lines(cut(data, size)) for line in block]
         assert found == (data + b"\n" * (not data.endswith(b"\n") and data != b"")).split(b"\n")[:-1]
+
+
+def test_a_line_over_the_limit_is_cut() -> None:
+    for size in (1, 2, 3, 100):
+        found = [line for block in split_lines(cut(b"abcdefghij\nk\nl" * 2, size), 4) for line in block]
+        assert found[1:] == [b"k", b"labcdefghij"[: len(found[2])], b"k", b"l"]
+        assert min(map(len, (found[0], found[2]))) > 4
+    [row, after] = [
+        row
+        for rows in read_rows(cut(b" " * (MAX_JSON_LINE + 9) + b"{}\n{}", 1 << 20), "f", field=Field("t"))
+        for row in rows
+    ]
+    assert str(row.fault).startswith("'f', line 1: a line of JSON longer than 64 MB; jq ")
+    assert after.value == {}
+
+
+def rows_of(chunks: Iterable[bytes], **more: Any) -> list[Row]:
+    return [row for rows in read_rows(chunks, "f", **more) for row in rows]
+
+
+def failing() -> Iterator[bytes]:
+    yield b"a\nb\nc"
+    raise InputError("damaged")
+
+
+NESTED: dict[str, Any] = {"a": {"b": "x", "c.d": "y", "n": 1}, "a.n": "z", "l": ["a"], "e": ""}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.b", b"x"),
+        ("a.c.d", b"y"),
+        ("a.n", b"z"),
+        ("e", b""),
+        *((name, None) for name in ("a", "l", "b", "a.", "a.b.c")),
+    ],
+)
+def test_fields_of_objects(name: str, text: bytes | None) -> None:
+    """EV-11: `a.b` reaches into objects, unless a key is named so; what is no string is no text."""
+    field = Field(name)
+    assert field.of(NESTED) == text
+    assert (field.objects, field.missing) == (1, text is None)
+
+
+def test_a_field_that_no_object_has() -> None:
+    """EV-11."""
+    Field("x").check()  # there are no objects
+    cases: list[tuple[str, list[dict[str, Any]], str]] = [
+        ("txet", [NESTED, {"text": "a"}], "did you mean 'text'? there is text in 'a.b', 'a.c.d', 'a.n', 'e', 'text'"),
+        ("text", [{"data": {"text": "a"}}], "did you mean 'data.text'? there is text in 'data.text'"),
+        ("n", [{"n": 1}, {}], "no field of theirs is text"),
+    ]
+    for name, objects, expected in cases:
+        field = Field(name)
+        for each in objects:
+            field.of(each)
+        with pytest.raises(InputError) as error:
+            field.check()
+        assert str(error.value) == f"no object has text in the field {name!r}; {expected}"
+        field.of({name: "found", "n": "found"})
+        field.check()
+
+
+def test_rows() -> None:
+    """Blank lines and marks pass; a fault is its row's."""
+    data = BOM + b'{"t": "a"}\r\n \n' + BOM + b'{"t": 1}\nno\n{"t": "\xff"}\n{"t": "b"}'
+    for size in (1, 5, 1000):
+        rows = rows_of(cut(data, size), field=Field("t"))
+        assert [row.text for row in rows] == [b"a", None, None, None, None, b"b"]
+        assert [row.is_blank for row in rows] == [False, True, False, False, False, False]
+        assert [str(row.fault or "") for row in rows[3:5]] == [
+            "'f', line 4: not valid JSON at column 1: Expecting value",
+            "'f', line 5: invalid UTF-8 at byte 7",
+        ]
+    [row] = rows_of([b'{"t": "\xff\xfe", "x": "\xff\xef\xbf\xbd"}\n'], field=Field("t"), errors="replace")
+    assert (row.text, row.replaced) == ("\ufffd\ufffd".encode(), 3)
+    data = b"\n" + BOM + b"id\ttext\r\n1\ta\n\n2\n" + BOM + b"3\t\tx\r\n"
+    rows = rows_of([data], column="text")
+    assert [row.text for row in rows] == [None, None, b"a", None, None, b""]
+    assert [(row.heading, row.is_blank) for row in rows[:2]] == [(False, True), (True, False)]
+    assert str(rows[4].fault) == "'f', line 5: there is no column 2, only 1"
+    assert [row.raw for row in rows if row.fault is None] == [line for line in data.split(b"\n")[:-1] if line != b"2"]
+    [row] = rows_of([b"id\ttext\n1\ta\n"], column="texts")
+    assert str(row.fault) == "'f', line 1: no column is called 'texts'; did you mean 'text'? there are id, text"
+    assert [row.text for row in rows_of(failing())] == [b"a", b"b", None]
 
 
 def test_names_of_fasta_files() -> None:
