@@ -51,7 +51,7 @@ def measure(command: tuple[str, ...], shared: Path, seed: int, out: Path) -> dic
     corpus = str(shared / text) if text.endswith(".txt") else text
     done = trained(corpus, *rest, "--seed", str(seed), "--out", str(out))
     separator = b"\n" if "--records" in rest else b""
-    split = prepare(read_corpus(resolve_sources([corpus]), TextFormat(separator)), None, PrepareOptions(seed=seed))
+    split = prepare(read_corpus(resolve_sources([corpus]), TextFormat(separator)), None, PrepareOptions())
     model = checkpoint.read(done["model"])
     engine = inference_engine(resolve(cell=model.architecture.cell), model.architecture, model.weights)
     return {**done, **evaluate_exact(engine, split, split.exact_tokens, "strict", lambda tokens: None)}

@@ -46,8 +46,12 @@ MORE = {
     "sgd": ["--cell", "gru", "--hidden", "12", "--optimizer", "sgd", "--schedule", "cosine", "--weight-decay", "0.01"],
 }
 
-RENAMED: dict[str, list[str]] = {"--metric": ["--fields"], "--dynamic": ["--adapt", "weights"]}
-"""Options of 66ff440, and what they are here."""
+RENAMED: dict[str, list[str]] = {
+    "--metric": ["--fields"],
+    "--dynamic": ["--adapt", "weights"],
+    "--records": ["--records", "--split-seed", "-1"],
+}
+"""Options of 66ff440, and what they are here: records were held out at random."""
 
 
 class Tree:

@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "old.log.gz": gzip.compress(TEXT),
         "names.txt": "".join(f"{name}\n" for name in names * 9).encode(),
         "shakespeare": TEXT,
-        "poems.txt": b"roses are red\nviolets are blue\n\n" * 20,
+        "poems.txt": b"".join(b"roses are red\nviolets are blue\n%d\n\n" % n for n in range(20)),
         "counted.txt": b"".join(b"%d\t%s\n" % (n + 1, name.encode()) for n, name in enumerate(names * 3)),
         "proteins.fasta": b">one\nMKVLAAGIAK\nMKV\n>two\nMADEEKLPPGW\n" * 20,
         "docs.jsonl": b"".join(json.dumps({"id": n, "text": f"document {n}\n"}).encode() + b"\n" for n in range(40)),

@@ -89,7 +89,7 @@ def train(
     if dataset is None:
         text = PROSE if config.tokenizer == "sentencepiece" else TEXT
         separator = config.record_separator
-        names = {"tokenizer": config.tokenizer, "vocab_size": config.vocab_size, "seed": config.seed}
+        names = {"tokenizer": config.tokenizer, "vocab_size": config.vocab_size, "split_seed": config.split_seed}
         dataset = dataset_of(text, fraction=config.val_fraction, separator=separator, **names)
     outcome = Outcome()
 

@@ -104,6 +104,8 @@ def upgrade(values: Mapping[str, Any]) -> dict[str, Any]:
     for old, now in (("weights", "counts"), ("val_limit", "eval_tokens"), ("val_fraction", "val")):
         if old in new:
             new.setdefault(now, new.pop(old))
+    if new.get("records"):
+        new.setdefault("split_seed", -1)  # `config.train.RANDOM_SPLIT`
     for name in ("preset", "min_count"):  # what they led to is stored too, or in the checkpoint
         new.pop(name, None)
     return new

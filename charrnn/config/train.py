@@ -27,6 +27,9 @@ DEFAULT_TIME = 300.0
 MAX_EVAL_TOKENS = 1_000_000
 """Tokens that an evaluation during training scores at most."""
 
+RANDOM_SPLIT = -1
+"""The `split_seed` of a plan that has none: it is an earlier version's, which held out records at random, by `seed`."""
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -133,6 +136,9 @@ class TrainConfig:
     steps: int | None = option(Int(1), "Optimizer steps.", shown="as --time allows", group="Training")
     patience: int = option(
         Int(0), "Early stopping: evaluations without improvement; 0: never.", default=8, group="Training"
+    )
+    split_seed: int = option(
+        Int(RANDOM_SPLIT, MAX_SEED), "Random seed of which records are held out.", default=0, group="Training"
     )
     eval_every: int | None = option(
         Int(0), "Steps between evaluations; 0: only at the end.", shown="from the plan", group="Training"

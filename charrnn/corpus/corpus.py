@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from charrnn.corpus.documents import Document, DocumentList, MemoryDocument
 from charrnn.corpus.formats import PLAIN_TEXT, TextFormat
-from charrnn.corpus.records import SeparatorScanner, missing_separator
+from charrnn.corpus.records import HASH_BYTES, Hashes, RecordHasher, SeparatorScanner, missing_separator
 from charrnn.errors import InputError
 from charrnn.files import quote
 from charrnn.tokenizers.utf8 import STEP, CodePoints, Errors, Utf8Decoder, count_chars
@@ -38,12 +38,14 @@ class CorpusStats:
         self._digest = hashlib.sha256()
         self._sizes, self._chars, self._records = array("q"), array("q"), array("q")
         self._block_sizes, self._block_chars = array("q"), array("q")
+        self._hashes = array("I")  # of records; four bytes each
         self._first_blocks = array("q", [0])
         self._begin_document()
 
     def _begin_document(self) -> None:
         self._size = self._char_count = self._record_count = 0
         self._scanner = SeparatorScanner(self._separator) if len(self._separator) else None
+        self._hasher = RecordHasher()
         self._decoder: Utf8Decoder | None = Utf8Decoder()  # None: the document cannot be decoded
         self._fault = ""
         self._refused: tuple[Errors, ...] = ()  # where the fault counts
@@ -57,7 +59,11 @@ class CorpusStats:
         self._size += len(chunk)
         self._char_count += chars
         if self._scanner is not None:
-            self._record_count += len(self._scanner.feed(np.frombuffer(chunk, np.uint8)))
+            for begin in range(0, len(chunk), HASH_BYTES):
+                data = np.frombuffer(chunk[begin : begin + HASH_BYTES], np.uint8)
+                hashes = self._hasher.feed(data, self._scanner.feed(data))
+                self._hashes.frombytes(hashes.tobytes())
+                self._record_count += len(hashes)
         self._decode(chunk)
 
     def _decode(self, chunk: bytes, final: bool = False) -> None:
@@ -121,6 +127,11 @@ class CorpusStats:
     def records(self) -> Counts:
         """Records of each document, (D,)."""
         return np.array(self._records, np.int64)
+
+    @property
+    def record_hashes(self) -> Hashes:
+        """A hash of each record, its separator included, (R,)."""
+        return np.frombuffer(self._hashes, np.uint32)
 
     @property
     def code_points(self) -> CodePoints:

@@ -1,5 +1,6 @@
 """Records: short texts one after another, each ended by the same separator. They are found in bytes or in ids."""
 
+import functools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -8,6 +9,13 @@ import numpy.typing as npt
 
 Items = npt.NDArray[Any]
 """Bytes or ids."""
+
+Hashes = npt.NDArray[np.uint32]
+
+HASH_BYTES = 1 << 16
+"""Bytes that a `RecordHasher` takes at a time at most, so that what it computes stays in the processor's caches."""
+
+_BASE = 0x9E3779B1
 
 
 class SeparatorScanner:
@@ -43,6 +51,55 @@ class SeparatorScanner:
             self.held = joined[max(last, len(joined) - size + 1) :].copy()
         self.open = len(items) - int(ends[-1]) if len(ends) else self.open + len(items)
         return ends.astype(np.int64, copy=False)
+
+
+class RecordHasher:
+    """Hashes records whose bytes arrive in chunks: of a record b_0 b_1 ..., the sum of b_i * _BASE**i mod 2**32.
+
+    Equal records have equal hashes, wherever the chunks are cut.
+    """
+
+    def __init__(self) -> None:
+        self._sum = self._open = 0  # hash and bytes so far of the record that has not ended
+
+    def feed(self, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> Hashes:
+        """Return the hashes of the records that end in a chunk, uint32.
+
+        Args:
+            data: the chunk, `HASH_BYTES` at most. ends: as `SeparatorScanner.feed` returned them for it.
+        """
+        if not len(data):
+            return np.zeros(0, np.uint32)
+        powers, inverses = _powers(_BASE), _powers(pow(_BASE, -1, 1 << 32))
+        starts = np.append(0, ends)
+        starts = starts[starts < len(data)]
+        hashes: Hashes = np.add.reduceat(data * powers[: len(data)], starts, dtype=np.uint32) * inverses[starts]
+        hashes[0] = (self._sum + pow(_BASE, self._open, 1 << 32) * int(hashes[0])) % (1 << 32)
+        if len(ends) == len(starts):  # the last record has ended
+            self._sum = self._open = 0
+        else:
+            self._open = len(data) - int(starts[-1]) + (0 if len(ends) else self._open)
+            self._sum = int(hashes[-1])
+        return hashes[: len(ends)]
+
+
+@functools.cache
+def _powers(base: int) -> Hashes:
+    """Return base**0, base**1, ... mod 2**32, `HASH_BYTES` of them."""
+    factors = np.full(HASH_BYTES, base, np.uint32)
+    factors[0] = 1
+    return np.multiply.accumulate(factors, dtype=np.uint32)
+
+
+def keyed(hashes: Hashes, key: Iterable[int]) -> Hashes:
+    """Return other hashes in their place, as a key of 32-bit integers has them; different ones stay different."""
+    hashes = hashes.copy()
+    for word in key:
+        hashes ^= np.uint32(word)
+        for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1)):  # the finalizer of MurmurHash3
+            hashes ^= hashes >> np.uint32(shift)
+            hashes *= np.uint32(factor)
+    return hashes
 
 
 def _apart(places: Items, size: int) -> Items:

@@ -52,7 +52,7 @@ class PrepareOptions:
             "sentencepiece-bpe".
         val_fraction: the share to validate on: of the characters (of "byte": of the bytes), or of the records.
         errors: "strict" or "replace", for invalid UTF-8.
-        seed: of the choice of records.
+        split_seed: of the choice of records. random_split: as `split_corpus` has it.
         vocab_size: how many tokens a sentencepiece model has, or how many characters, the commonest ones, are known;
             None: what suits the text, all of them.
     """
@@ -60,7 +60,8 @@ class PrepareOptions:
     tokenizer: str = "char"
     val_fraction: float = 0.1
     errors: str = "strict"
-    seed: int = 0
+    split_seed: int = 0
+    random_split: int | None = None
     vocab_size: int | None = None
 
 
@@ -135,7 +136,14 @@ def _splits(corpus: Corpus, val: Corpus | None, options: PrepareOptions) -> list
     """
     if val is None:
         by_char = options.tokenizer != "byte"
-        found = [(corpus, split_corpus(corpus, options.val_fraction, by_char=by_char, seed=options.seed))]
+        split = split_corpus(
+            corpus,
+            options.val_fraction,
+            by_char=by_char,
+            split_seed=options.split_seed,
+            random_split=options.random_split,
+        )
+        found: list[tuple[Corpus, Split]] = [(corpus, split)]
     else:
         found = [(corpus, WholeSplit(corpus, train=True)), (val, WholeSplit(val, train=False))]
     if options.tokenizer != "byte":

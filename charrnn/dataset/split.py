@@ -5,6 +5,7 @@ A `Split` is asked once for each document, and gives a function that takes its c
 """
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.corpus.corpus import Corpus, Counts
-from charrnn.corpus.records import SeparatorScanner
+from charrnn.corpus.records import SeparatorScanner, keyed
 from charrnn.errors import InputError
 from charrnn.rng import RngStream, generator
 from charrnn.tokenizers.utf8 import char_starts
@@ -118,24 +119,29 @@ class RecordSplit:
         return cut
 
 
-def split_corpus(corpus: Corpus, fraction: float, *, by_char: bool, seed: int) -> Split:
-    """Return a split with the `fraction` to validate on: records chosen at random, else the end of the text.
+def split_corpus(
+    corpus: Corpus, fraction: float, *, by_char: bool, split_seed: int, random_split: int | None = None
+) -> Split:
+    """Return a split with the `fraction` to validate on: the end of the text, or chosen records.
 
-    Of N characters or bytes the first int(N * (1 - fraction)) are trained on, as nanoGPT cuts a text.
+    Of N characters or bytes the first int(N * (1 - fraction)) are trained on, as nanoGPT cuts a text. Of records those
+    with the smallest hashes are held out: which these are depends on what they are and on the key alone, and
+    equal ones are on one side.
 
     Args:
         by_char: whether characters of UTF-8 are counted; else bytes.
-        seed: of the choice of records.
+        split_seed: the key of the records' hashes.
+        random_split: the seed of a choice of records at random, as earlier versions made it; None: by their hashes.
 
     Raises:
-        InputError: the text is too short.
+        InputError: the text is too short, or all its records are equal.
     """
     if fraction == 0:
         return WholeSplit(corpus, train=True)
     records = bool(corpus.text_format.separator)
     counts = corpus.stats.records if records else corpus.stats.chars if by_char else corpus.stats.sizes
     count = int(counts.sum())
-    held_out = max(1, round(count * fraction)) if records else count - int(count * (1 - fraction))
+    held_out = max(1, min(round(count * fraction), count - 1)) if records else count - int(count * (1 - fraction))
     if not 0 < held_out < count:
         needed = 2 if records else next(n for n in itertools.count(2) if int(n * (1 - fraction)))
         unit = ("record" if records else "character" if by_char else "byte") + "s" * (count != 1)
@@ -145,13 +151,36 @@ def split_corpus(corpus: Corpus, fraction: float, *, by_char: bool, seed: int) -
             ("val",),
         )
     if records:
+        if random_split is None:
+            return RecordSplit(corpus, _train_by_hash(corpus, held_out, fraction, split_seed))
         train = np.ones(count, bool)
-        train[generator(seed, RngStream.SPLIT).permutation(count)[:held_out]] = False
+        train[generator(random_split, RngStream.SPLIT).permutation(count)[:held_out]] = False
         return RecordSplit(corpus, train)
     ends = np.cumsum(counts)
     middle = int(np.searchsorted(ends, count - held_out, "left"))  # the document that is cut, perhaps at its end
     left = count - held_out - int(ends[middle] - counts[middle])
     return PositionSplit(corpus, middle, _position(corpus, middle, left) if by_char else left)
+
+
+def _train_by_hash(corpus: Corpus, held_out: int, fraction: float, split_seed: int) -> npt.NDArray[np.bool_]:
+    """Return which records to train on, (R,): all but the `held_out` with the smallest hashes, or as near to that as
+    equal records allow. Those that are too many to be held out together are trained on, with half of all others."""
+    key = generator(split_seed, RngStream.SPLIT).integers(1 << 32, size=2).tolist()
+    hashes = keyed(corpus.stats.record_hashes, key)
+    ordered = np.sort(hashes)
+    common = np.unique(ordered[held_out:][ordered[held_out:] == ordered[:-held_out]])  # of more than `held_out` records
+    rare = ordered[~np.isin(ordered, common)] if len(common) else ordered
+    if not len(rare):
+        common, rare = rare, ordered
+    bound = rare[min(held_out, math.ceil(len(rare) * max(fraction, 0.5))) - 1]
+    stay = np.isin(hashes, common)
+    choices = [train for train in (stay | (hashes >= bound), stay | (hashes > bound)) if 0 < train.sum() < len(train)]
+    if not choices:
+        raise InputError(
+            f"all {len(hashes):,} records are equal, so that none can be held out; {{val}} 0 trains on all of them",
+            ("val",),
+        )
+    return min(choices, key=lambda train: abs(len(train) - int(train.sum()) - held_out))
 
 
 def _position(corpus: Corpus, number: int, chars: int) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from charrnn.config.train import TrainConfig
+from charrnn.config.train import RANDOM_SPLIT, TrainConfig
 from charrnn.corpus import reader
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import ProgressFactory, fingerprint
@@ -92,7 +92,14 @@ def make_dataset(
         InputError: the text cannot be decoded, or is too short. UsageError: it cannot have a vocabulary of that size.
         OutputError: the ids cannot be written.
     """
-    options = PrepareOptions(config.tokenizer, config.val_fraction, config.errors, config.seed, config.vocab_size)
+    options = PrepareOptions(
+        config.tokenizer,
+        config.val_fraction,
+        config.errors,
+        max(config.split_seed, 0),
+        config.seed if config.split_seed == RANDOM_SPLIT else None,
+        config.vocab_size,
+    )
     large = corpus.size + (val.size if val is not None else 0) > reader.MAX_IN_MEMORY
     cache = IdCache(cache_folder() / "ids", note=lambda message: note(message, "warning")) if large else None
     dataset = prepare(corpus, val, options, cache=cache, folder=spool, tokenizer=tokenizer, progress=progress)

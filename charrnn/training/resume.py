@@ -38,6 +38,7 @@ FIXED = (
     "val",
     "errors",
     "seed",
+    "split_seed",
 )
 """Options that cannot change when resuming: with another value it would be another run."""
 

@@ -85,6 +85,7 @@ Training:
   --epochs X              Passes over the text. [as --time allows]
   --steps N               Optimizer steps. [as --time allows]
   --patience N            Early stopping: evaluations without improvement; 0: never. [8]
+  --split-seed N          Random seed of which records are held out. [0]
   --eval-every N          Steps between evaluations; 0: only at the end. [from the plan]
   --sample-every N        Steps between printed samples; 0: none. [from the plan]
 

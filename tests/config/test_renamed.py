@@ -63,6 +63,8 @@ STORED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"val_fraction": 0.2, "val_limit": 77}, {"val": 0.2, "eval_tokens": 77}),
     ({"val_fraction": 0.1, "val": "/a/b.txt"}, {"val": "/a/b.txt"}),
     ({"cell": "rnn-relu", "val": 0.3, "eval_tokens": 5}, {"cell": "rnn-relu", "val": 0.3, "eval_tokens": 5}),
+    ({"records": True, "seed": 3}, {"records": True, "seed": 3, "split_seed": -1}),
+    ({"records": True, "split_seed": 2}, {"records": True, "split_seed": 2}),
     ({}, {}),
 ]
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from charrnn.corpus.records import SeparatorScanner, insert_bos, with_final_separator
+from charrnn.corpus.records import HASH_BYTES, RecordHasher, SeparatorScanner, insert_bos, keyed, with_final_separator
 
 SEPARATORS = [b"\n", b"a", b"ab", b"aa", b"aba", b"\n\n", b"aab"]
 
@@ -50,6 +50,34 @@ def test_the_last_record_is_ended(text: bytes, separator: bytes, size: int) -> N
     assert b"".join(with_final_separator([whole], separator)) == whole
     if len(separator) == 1 and text and not text.endswith(separator):
         assert whole == text + separator
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=texts, separator=separators, size=st.integers(1, 9))
+def test_equal_records_have_equal_hashes(text: bytes, separator: bytes, size: int) -> None:
+    """Wherever the text is cut: their bytes as the digits of a number."""
+    text = b"".join(with_final_separator([text], separator))
+    scanner, hasher, found = SeparatorScanner(np.frombuffer(separator, np.uint8)), RecordHasher(), list[int]()
+    for chunk in cut(text, size):
+        data = np.frombuffer(chunk, np.uint8)
+        hashes = hasher.feed(data, scanner.feed(data))
+        assert hashes.dtype == np.uint32
+        found += hashes.tolist()
+    records = records_of(text, separator)
+    assert found == [sum(byte * 0x9E3779B1**place for place, byte in enumerate(record)) % 2**32 for record in records]
+
+
+def test_different_records_have_different_hashes() -> None:
+    """As good as always: of 100,000 numbers as text, a pair or two are expected to share one of 2**32 hashes."""
+    text = np.frombuffer(b"".join(b"%d\n" % number for number in range(100_000)), np.uint8)
+    scanner, hasher = SeparatorScanner(np.array([10], np.uint8)), RecordHasher()
+    parts = [text[at : at + HASH_BYTES] for at in range(0, len(text), HASH_BYTES)]
+    hashes = np.concatenate([hasher.feed(part, scanner.feed(part)) for part in parts])
+    assert len(hashes) == 100_000
+    distinct = len(np.unique(hashes))
+    assert distinct > 99_990
+    assert len(np.unique(keyed(hashes, [5, 6]))) == distinct
+    assert np.count_nonzero(keyed(hashes, [5, 6]) == keyed(hashes, [5, 7])) < 10
 
 
 def test_a_newline_is_half_a_blank_line() -> None:

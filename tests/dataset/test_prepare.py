@@ -307,7 +307,7 @@ def test_every_other_cause_is_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -
 def test_every_answer_has_an_entry_of_its_own(tmp_path: Path) -> None:
     made = [
         (TEXT, {}, b""), (TEXT + b"x", {}, b""), (TEXT, {"tokenizer": "byte"}, b""), (TEXT, {"val_fraction": 0.2}, b""),
-        (TEXT, {"vocab_size": 2}, b""), (TEXT, {}, b"\n"), (TEXT, {"seed": 1}, b"\n"), (TEXT, {}, b" "),
+        (TEXT, {"vocab_size": 2}, b""), (TEXT, {}, b"\n"), (TEXT, {"split_seed": 1}, b"\n"), (TEXT, {}, b" "),
         (TEXT, {"tokenizer": "sentencepiece"}, b""), (TEXT, {"tokenizer": "sentencepiece", "vocab_size": 259}, b""),
     ]  # fmt: skip
     for text, options, separator in made:

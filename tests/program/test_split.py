@@ -1,0 +1,46 @@
+"""Which records are held out: equal ones are on one side, whatever their order and the seed."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from tests.program.conftest import TINY
+from tests.program.program import TREE, charrnn
+
+WORDS = ["".join(letters) + "\n" for letters in zip(*[iter(random.Random(1).choices("abcdefghij", k=2400))] * 8)]  # noqa: B905, S311
+"""300 records that nothing but their repetition makes predictable."""
+
+
+def planned(folder: Path, lines: list[str], *options: str) -> dict[str, Any]:
+    """What a training is planned with: how much is held out, and what a 5-gram model makes of it."""
+    (folder / "records.txt").write_text("".join(lines))
+    words = ("--records", "--overwrite", "--json", *TINY, "--steps", "1", *options)
+    ran = charrnn("train", "records.txt", *words, cwd=folder)
+    assert ran.code == 0, ran.err
+    plan = json.loads(ran.out.splitlines()[0])
+    return {**plan["baselines"], "val_tokens": plan["val_tokens"]}
+
+
+def test_equal_records_are_on_one_side(tmp_path: Path) -> None:
+    """What is held out has not been learnt, so nothing predicts it better than guessing its letters (3.3 bits)."""
+    lines = WORDS * 10
+    random.Random(2).shuffle(lines)  # noqa: S311
+    found = planned(tmp_path, lines)
+    assert found["ngram"] > 3
+    assert found["val_tokens"] == 270 * 10
+
+
+def test_the_split_depends_on_the_records_alone(tmp_path: Path) -> None:
+    plain = planned(tmp_path, WORDS)
+    assert planned(tmp_path, WORDS, "--seed", "7") == plain
+    assert planned(tmp_path, WORDS[::-1])["unigram"] == plain["unigram"]
+    if TREE is None:  # the option is new
+        assert planned(tmp_path, WORDS, "--split-seed", "1")["unigram"] != plain["unigram"]
+
+
+def test_records_that_are_all_equal(tmp_path: Path) -> None:
+    (tmp_path / "records.txt").write_text("anna\n" * 40)
+    ran = charrnn("train", "records.txt", "--records", *TINY, cwd=tmp_path)
+    assert (ran.code, ran.out) == (4, b"")
+    assert b"Error: all 40 records are equal, so that none can be held out; --val 0 trains on all of them\n" in ran.err
