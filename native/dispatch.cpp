@@ -4,11 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu.h"
+
 extern const Kernels baseline_kernels, baseline_half_kernels;
 #if defined(__x86_64__)
+#include <cpuid.h>
 extern const Kernels avx2_kernels, avx2_half_kernels, avx512_kernels, avx512bf16_half_kernels;
 #elif defined(CHARRNN_NEONBF16)
-#include <asm/hwcap.h>
 #include <sys/auxv.h>
 extern const Kernels neonbf16_half_kernels;
 #endif
@@ -18,37 +20,61 @@ namespace {
 struct Choice {
     const char *name;
     const Kernels *kernels[2];  // by precision
-    bool supported;
 };
 
-#if defined(__x86_64__)
-const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                        __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512vl");
-#endif
-
-// The fastest last.
+// The fastest last; the first runs wherever the rest of the library does.
 const Choice choices[] = {
 #if defined(__x86_64__)
-    {"baseline", {&baseline_kernels, &baseline_half_kernels}, true},
-    {"avx2", {&avx2_kernels, &avx2_half_kernels}, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")},
-    {"avx512", {&avx512_kernels, &avx2_half_kernels}, has_avx512},
-    {"avx512bf16", {&avx512_kernels, &avx512bf16_half_kernels}, has_avx512 && __builtin_cpu_supports("avx512bf16")},
+    {"baseline", {&baseline_kernels, &baseline_half_kernels}},
+    {"avx2", {&avx2_kernels, &avx2_half_kernels}},
+    {"avx512", {&avx512_kernels, &avx2_half_kernels}},
+    {"avx512bf16", {&avx512_kernels, &avx512bf16_half_kernels}},
 #elif defined(__aarch64__)
-    {"neon", {&baseline_kernels, &baseline_half_kernels}, true},
+    {"neon", {&baseline_kernels, &baseline_half_kernels}},
 #if defined(CHARRNN_NEONBF16)
-    {"neonbf16", {&baseline_kernels, &neonbf16_half_kernels}, (getauxval(AT_HWCAP2) & HWCAP2_BF16) != 0},
+    {"neonbf16", {&baseline_kernels, &neonbf16_half_kernels}},
 #endif
 #else
-    {"baseline", {&baseline_kernels, &baseline_half_kernels}, true},
+    {"baseline", {&baseline_kernels, &baseline_half_kernels}},
 #endif
 };
+
+uint32_t machine_features() {
+#if defined(__x86_64__)
+    return cpu_features(
+        [](uint32_t leaf, uint32_t subleaf) {
+            Cpuid found;
+            uint32_t *r = found.registers;
+            __cpuid_count(leaf, subleaf, r[EAX], r[EBX], r[ECX], r[EDX]);
+            return found;
+        },
+        [] {
+            uint32_t low, high;
+            asm("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+#if defined(__APPLE__)
+            if ((low & YMM) == YMM) low |= ZMM;  // macOS begins to save these registers when they are first used
+#endif
+            return (uint64_t)high << 32 | low;
+        });
+#elif defined(CHARRNN_NEONBF16)
+    return cpu_features([](int word) { return getauxval(word); });
+#else
+    return 0;
+#endif
+}
+
+const uint32_t machine = machine_features();
+
+bool supported(const Choice &choice) {
+    const uint32_t used = choice.kernels[0]->features | choice.kernels[1]->features;
+    return &choice == choices || (used & machine) == used;
+}
 
 const Choice &choose() {
     const char *requested = getenv("CHARRNN_ISA");
     const Choice *best = nullptr;
     for (const Choice &choice : choices) {
-        if (!choice.supported) continue;
+        if (!supported(choice)) continue;
         best = &choice;
         if (requested && !strcmp(requested, choice.name)) break;
     }
@@ -67,7 +93,7 @@ const char *charrnn_isas(void) {
     static char names[64];
     names[0] = 0;
     for (const Choice &choice : choices) {
-        if (!choice.supported) continue;
+        if (!supported(choice)) continue;
         if (names[0]) strcat(names, " ");
         strcat(names, choice.name);
     }

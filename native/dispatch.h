@@ -3,6 +3,7 @@
 #include "charrnn.h"
 
 struct Kernels {
+    uint32_t features;  // of cpu.h: what these functions use
     int64_t (*layer_saved_size)(const charrnn_layer *);
     int64_t (*layer_work_size)(const charrnn_layer *);
     void (*layer_forward)(const charrnn_layer *, float *);

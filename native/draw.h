@@ -107,8 +107,9 @@ inline int draw(const float *logits, int vocabulary, const int32_t *dfa, const S
     const double threshold = uniform * total;
     for (int v = 0; v < vocabulary; v++)
         if ((sum += probs[v]) > threshold) return v;
-    for (int v = vocabulary - 1;; v--)  // the threshold may have been rounded up to the total
+    for (int v = vocabulary - 1; v > 0; v--)  // the threshold may have been rounded up to the total
         if (probs[v] > 0) return v;
+    return 0;
 }
 
 }  // namespace

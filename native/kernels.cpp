@@ -4,12 +4,14 @@
 #include "dispatch.h"
 
 #include "adamw.h"
+#include "cpu.h"
 #include "layer.h"
 #include "sampler.h"
 
 extern const Kernels KERNELS;
 
-const Kernels KERNELS = {
+constexpr Kernels KERNELS = {
+    used_features(),
     [](const charrnn_layer *layer) {
         return with_cell(layer->cell, [&](auto cell) { return layer_saved_size(cell, *layer); });
     },

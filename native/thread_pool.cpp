@@ -1,8 +1,10 @@
-// The pool is created when it is first needed. One call at a time uses it: a call from another thread meanwhile runs on
-// the caller's thread alone. A forked process has none of the threads and starts its own.
+// Threads are started when they are first needed, as many as the system gives: no result depends on how many there are. One
+// call at a time uses them: a call from another thread meanwhile runs on the caller's thread alone. A forked process has none
+// of them and starts its own.
 #include "thread_pool.h"
 
 #include <atomic>
+#include <new>
 #include <pthread.h>
 #include <signal.h>
 #include <time.h>
@@ -79,6 +81,11 @@ class Barrier {
     Event complete_;
 };
 
+struct Worker {
+    int rank;
+    uint32_t seen;  // jobs before it started
+};
+
 struct Pool {
     int started = 1;  // threads that exist, the caller's included: every job wakes all of them
     int active = 1;   // threads that take part in the job
@@ -87,35 +94,27 @@ struct Pool {
     Event job;
     Barrier barrier, end;
     pthread_mutex_t in_use = PTHREAD_MUTEX_INITIALIZER;
+    Worker workers[MAX_THREADS];  // by rank, for those that start
 };
 
-Pool *pool = nullptr;
+Pool pool;
 pthread_once_t once = PTHREAD_ONCE_INIT;
+bool survives_fork;
 
-void reset_after_fork() { pool = new Pool; }
+void reset_after_fork() { new (&pool) Pool; }
 
-void create_pool() {
-    pool = new Pool;
-    pthread_atfork(nullptr, nullptr, reset_after_fork);
-}
-
-struct Worker {
-    Pool *pool;
-    int rank;
-    uint32_t seen;
-};
+void prepare_for_fork() { survives_fork = !pthread_atfork(nullptr, nullptr, reset_after_fork); }
 
 void *worker_main(void *argument) {
     const Worker me = *static_cast<Worker *>(argument);
-    delete static_cast<Worker *>(argument);
     for (uint32_t seen = me.seen;;) {
-        me.pool->job.wait_while(seen);
-        seen = me.pool->job.value();
-        if (me.rank < me.pool->active) {
-            ThreadTeam team(me.rank, me.pool->active);
-            me.pool->work(team, me.pool->context);
+        pool.job.wait_while(seen);
+        seen = pool.job.value();
+        if (me.rank < pool.active) {
+            ThreadTeam team(me.rank, pool.active);
+            pool.work(team, pool.context);
         }
-        me.pool->end.wait_for(me.pool->started);
+        pool.end.wait_for(pool.started);
     }
     return nullptr;
 }
@@ -126,42 +125,37 @@ int start_workers(int count) {
     sigset_t all, previous;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &previous);
-    while (pool->started < count) {
+    for (; pool.started < count; pool.started++) {
         pthread_t thread;
-        Worker *worker = new Worker{pool, pool->started, pool->job.value()};
-        if (pthread_create(&thread, nullptr, worker_main, worker)) {
-            delete worker;
-            break;
-        }
+        Worker &worker = pool.workers[pool.started] = {pool.started, pool.job.value()};
+        if (pthread_create(&thread, nullptr, worker_main, &worker)) break;
         pthread_detach(thread);
-        pool->started++;
     }
     pthread_sigmask(SIG_SETMASK, &previous, nullptr);
-    return pool->started < count ? pool->started : count;
+    return pool.started < count ? pool.started : count;
 }
 
 }  // namespace
 
 void ThreadTeam::barrier() {
-    if (size > 1) pool->barrier.wait_for(size);
+    if (size > 1) pool.barrier.wait_for(size);
 }
 
 void run_on_pool(int count, void (*work)(ThreadTeam &, void *), void *context) {
-    pthread_once(&once, create_pool);
+    pthread_once(&once, prepare_for_fork);
     ThreadTeam caller_only(0, 1);
-    if (count <= 1 || pthread_mutex_trylock(&pool->in_use)) return work(caller_only, context);
-    Pool *current = pool;
+    if (count <= 1 || !survives_fork || pthread_mutex_trylock(&pool.in_use)) return work(caller_only, context);
     count = start_workers(count < MAX_THREADS ? count : MAX_THREADS);
     if (count <= 1) {
         work(caller_only, context);
     } else {
-        current->active = count;
-        current->work = work;
-        current->context = context;
-        current->job.notify();
+        pool.active = count;
+        pool.work = work;
+        pool.context = context;
+        pool.job.notify();
         ThreadTeam team(0, count);
         work(team, context);
-        current->end.wait_for(current->started);
+        pool.end.wait_for(pool.started);
     }
-    pthread_mutex_unlock(&current->in_use);
+    pthread_mutex_unlock(&pool.in_use);
 }

@@ -134,19 +134,19 @@ def dynamic_engine(
     return DynamicEngine(architecture, weights, rate=rate)
 
 
-def has_core() -> bool:
-    """Return whether the compiled core was built at installation."""
-    return lib.library() is not None
+def core_fault() -> str:
+    """Return why there is no compiled core, as what "the compiled core" does; "" where there is one."""
+    return lib.fault()
 
 
 def describe() -> str:
     """Return in words what runs models on this machine's processor."""
     training, scoring = choose_engine("auto", "cpu", training=True), choose_engine("auto", "cpu")
     parts = [f"engine {scoring}" if scoring == training else f"engines {training} to train, {scoring} to score"]
-    if has_core():
-        parts.append(f"instructions {lib.instruction_set()} of {', '.join(lib.instruction_sets())}")
+    if fault := core_fault():
+        parts.append(f"the compiled core {fault}")
     else:
-        parts.append("no compiled core")
+        parts.append(f"instructions {lib.instruction_set()} of {', '.join(lib.instruction_sets())}")
     return ", ".join([*parts, f"threads {available_cpus()}"])
 
 
@@ -211,9 +211,7 @@ def choose_engine(name: str, device: str, *, cell: str = "lstm", training: bool 
             return "native"
         return "torch" if training or device != "cpu" else "numpy"
     if name == "native" and lib.library() is None:
-        raise UsageError(
-            "{engine} native: the compiled core was not built when charrnn was installed here", ("engine",)
-        )
+        raise UsageError(f"{{engine}} native: the compiled core {lib.fault()}", ("engine",))
     if name == "native" and not lib.supports(cell):
         raise UsageError(f"{{engine}} native has no kernel for {{cell}} {cell}", ("engine", "cell"))
     if name != "torch" and device != "cpu":

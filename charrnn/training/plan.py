@@ -18,7 +18,7 @@ from charrnn.config.params import Escaped, Flag, Float, Int, stored_value
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import batch_loader
 from charrnn.dataset.dataset import Dataset
-from charrnn.engines.select import EngineSpec, has_core
+from charrnn.engines.select import EngineSpec, core_fault
 from charrnn.errors import UsageError
 from charrnn.network.architecture import Architecture
 from charrnn.scoring.baselines import MAX_TRAIN, MAX_VAL, measure
@@ -249,8 +249,8 @@ def make_plan(
         if scoring.eval_tokens < eval_tokens:
             config = replace(config, eval_tokens=scoring.eval_tokens)
     config = complete_intervals(config, steps, scoring.evaluations)
-    if spec.device == "cpu" and not has_core():
-        reasons.append("engine torch: the compiled core, several times faster, was not built at installation")
+    if spec.device == "cpu" and (fault := core_fault()):
+        reasons.append(f"engine {spec.engine}: the compiled core, several times faster, {fault}")
     return Plan(
         config,
         architecture,

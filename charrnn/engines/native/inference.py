@@ -9,7 +9,17 @@ import numpy as np
 
 from charrnn.engines.arrays import check_weights, zero_state
 from charrnn.engines.base import Array, GenerationRequest, Ids, InferenceEngine, SampledTokens, State
-from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, SamplerRequest, Weights, addresses, cell_number, library
+from charrnn.engines.native.lib import (
+    PRECISIONS,
+    WEIGHTS,
+    SamplerRequest,
+    Weights,
+    addresses,
+    as_ids,
+    cell_number,
+    check_threads,
+    loaded,
+)
 from charrnn.errors import NonFiniteError
 from charrnn.network.architecture import Architecture
 from charrnn.rng import RngStream
@@ -27,7 +37,7 @@ class NativeInference(InferenceEngine):
 
     Raises:
         MemoryError: there is not enough. So do `score`, `predict`, `step` and `sampler`.
-        ValueError: the weights are not those of the architecture.
+        ValueError: the weights are not those of the architecture, or there cannot be so many threads.
     """
 
     name = "native"
@@ -35,9 +45,7 @@ class NativeInference(InferenceEngine):
     def __init__(
         self, architecture: Architecture, weights: Mapping[str, Array], threads: int, precision: str = "float32"
     ) -> None:
-        core = library()
-        if core is None:
-            raise RuntimeError("the compiled core was not built")
+        core = loaded()
         self.architecture, self.vocabulary, self._core, self._lock = architecture, architecture.vocabulary, core, Lock()
         check_weights(weights, architecture)
         arrays = {name: np.ascontiguousarray(weights[name], np.float32) for name in architecture.shapes()}
@@ -50,7 +58,7 @@ class NativeInference(InferenceEngine):
         self._model = core.charrnn_model_new(
             PRECISIONS[precision],
             cell_number(architecture.cell, architecture.activation),
-            threads,
+            check_threads(threads),
             architecture.vocabulary,
             architecture.embedding,
             architecture.num_layers,
@@ -108,11 +116,8 @@ class NativeInference(InferenceEngine):
         return NativeSampler(self, request)
 
     def _checked(self, ids: Ids, state: State) -> tuple[Ids, State]:
-        """Return the ids as the core reads them, and a copy of the state for it to overwrite: it checks nothing."""
-        read = np.ascontiguousarray(ids, np.int32)
-        if not read.size or read.min() < 0 or read.max() > self.vocabulary:
-            raise ValueError(f"no ids, or one that is out of range 0 to {self.vocabulary}")
-        return read, self._copy_state(state, len(ids))
+        """Return the ids as the core reads them, and a copy of the state for it to overwrite."""
+        return as_ids(ids, self.vocabulary), self._copy_state(state, len(ids))
 
     def _copy_state(self, state: State, rows: int) -> State:
         copy = tuple(np.array(layer, np.float32, order="C") for layer in state)

@@ -1,12 +1,14 @@
 """The compiled core, `core.so` in this package, through its C API: see `native/charrnn.h`.
 
-It is optional: where it could not be built, `library()` is None and the other engines do its work.
+It is optional: where it could not be built or loaded, `library()` is None, `fault()` says why, and the other engines do
+its work. It checks nothing that it is handed: who calls it must.
 """
 
 import ctypes
 import functools
 import math
 import os
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 ABI_VERSION = 7
+
+MAX_THREADS = 1024
+
+MAX_ROWS = 1 << 30
+"""Of an array: the core counts them in 32 bits."""
 
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -105,17 +112,52 @@ def _has_our_structs(core: ctypes.CDLL) -> bool:
     return all(sizes[number] == size for number, size in enumerate((*ours, 0)))
 
 
-@functools.cache
 def library() -> ctypes.CDLL | None:
-    """Return the core; None where it is missing, cannot be loaded or is of another version."""
+    """Return the core; None where there is none that this program can use."""
+    return _load()[0]
+
+
+def fault() -> str:
+    """Return why there is no core, as what "the compiled core" does; "" where there is one."""
+    return _load()[1]
+
+
+@functools.cache
+def _load() -> tuple[ctypes.CDLL | None, str]:
     path = Path(__file__).parents[2] / "core.so"
+    if not path.exists():
+        return None, "was not built when charrnn was installed here"
     try:
+        if not _is_whole(path):
+            return None, f"is not whole: {path}; reinstall charrnn"
         core = ctypes.CDLL(os.fspath(path))
+        version = core.charrnn_abi_version()
         _signature(core.charrnn_struct_sizes, ctypes.POINTER(_int32))
-        if core.charrnn_abi_version() != ABI_VERSION or not _has_our_structs(core):
-            return None
-    except (OSError, AttributeError):
-        return None
+    except (OSError, AttributeError) as error:
+        return None, f"cannot be loaded: {error}; reinstall charrnn"
+    if version != ABI_VERSION:
+        return None, f"is of another version (ABI {version}, needed is {ABI_VERSION}): {path}; reinstall charrnn"
+    if not _has_our_structs(core):
+        return None, f"is of another version (its structs have other sizes): {path}; reinstall charrnn"
+    _declare(core)
+    return core, ""
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a file is as long as its ELF header says; loading one that is not kills the process."""
+    with open(path, "rb") as file:
+        header = file.read(64)
+        size = file.seek(0, os.SEEK_END)
+    if header[:4] != b"\x7fELF" or len(header) < 64:
+        return True  # the loader knows what to say
+    begin, count_size = ("<Q", 58) if header[4] == 2 else ("<I", 46)
+    (place,) = struct.unpack_from(begin, header, 40 if header[4] == 2 else 32)
+    entry_size, count = struct.unpack_from("<HH", header, count_size)
+    return bool(place + entry_size * count <= size)
+
+
+def _declare(core: ctypes.CDLL) -> None:
+    """Give the functions of the core their types."""
     layer, xent, optimizer = map(ctypes.POINTER, (Layer, SoftmaxXent, AdamWStep))
     model = sampler = ctypes.c_void_p
     _signature(core.charrnn_isa, ctypes.c_char_p)
@@ -146,7 +188,6 @@ def library() -> ctypes.CDLL | None:
     _signature(core.charrnn_sampler_free, None, sampler)
     _signature(core.charrnn_sampler_advance, _int64, sampler, _int64, _int64, *(ctypes.c_void_p,) * 4)
     _signature(core.charrnn_sampler_finish, None, sampler, _int64)
-    return core
 
 
 def instruction_set() -> str:
@@ -176,6 +217,36 @@ def supports(cell: str) -> bool:
 def cell_number(cell: str, activation: str) -> int:
     """Return the core's number of a cell."""
     return CELLS[activation if cell == "rnn" else cell]
+
+
+def loaded() -> ctypes.CDLL:
+    """Return the core.
+
+    Raises:
+        RuntimeError: there is none; the message says why.
+    """
+    core, why = _load()
+    if core is None:
+        raise RuntimeError(f"the compiled core {why}")
+    return core
+
+
+def check_threads(count: int) -> int:
+    """Return a number of threads; ValueError unless the core can have so many."""
+    if not 1 <= count <= MAX_THREADS:
+        raise ValueError(f"{count} threads, not 1 to {MAX_THREADS}")
+    return count
+
+
+def as_ids(ids: npt.NDArray[Any], largest: int) -> npt.NDArray[np.int32]:
+    """Return ids as the core reads them.
+
+    Raises:
+        ValueError: there are none or too many, or one is no integer from 0 to `largest`.
+    """
+    if not 0 < ids.size <= MAX_ROWS or ids.dtype.kind not in "iu" or ids.min() < 0 or ids.max() > largest:
+        raise ValueError(f"no ids, too many, or one that is out of range 0 to {largest}")
+    return np.ascontiguousarray(ids, np.int32)
 
 
 def addresses(arrays: Sequence[npt.NDArray[Any]]) -> "ctypes.Array[ctypes.c_void_p]":

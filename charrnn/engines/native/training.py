@@ -13,7 +13,18 @@ import numpy.typing as npt
 
 from charrnn.engines.arrays import check_weights, gradient_views, zero_state
 from charrnn.engines.base import Array, Ids, Optimizer, OptimizerParams, State
-from charrnn.engines.native.lib import PRECISIONS, WEIGHTS, Layer, SoftmaxXent, Weights, aligned, cell_number, library
+from charrnn.engines.native.lib import (
+    PRECISIONS,
+    WEIGHTS,
+    Layer,
+    SoftmaxXent,
+    Weights,
+    aligned,
+    as_ids,
+    cell_number,
+    check_threads,
+    loaded,
+)
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import NO_MASKS, Masks
 
@@ -54,10 +65,7 @@ class NativeTraining:
     name = "native"
 
     def __init__(self, architecture: Architecture, precision: str = "float32") -> None:
-        core = library()
-        if core is None:
-            raise RuntimeError("the compiled core was not built")
-        self.core, self.architecture, self.precision, self.threads = core, architecture, PRECISIONS[precision], 1
+        self.core, self.architecture, self.precision, self.threads = loaded(), architecture, PRECISIONS[precision], 1
         shapes = architecture.shapes()
         self.parameters: dict[str, Floats] = {name: aligned(shape) for name, shape in shapes.items()}
         self.gradients = aligned([architecture.num_parameters + 2])
@@ -67,7 +75,7 @@ class NativeTraining:
 
     def set_num_threads(self, count: int) -> None:
         """See `TrainingEngine`."""
-        self.threads = count
+        self.threads = check_threads(count)
 
     def weights(self) -> dict[str, Array]:
         """See `TrainingEngine`."""
@@ -118,12 +126,8 @@ class NativeTraining:
             masks: `Masks.units`.
         """
         architecture, (B, T) = self.architecture, inputs.shape
-        ids = np.ascontiguousarray(inputs.T, np.int32)  # (T, B)
-        if not ids.size or ids.min() < 0 or ids.max() > architecture.bos_id:
-            raise ValueError(f"no ids, or one that is out of range 0 to {architecture.bos_id}")
-        shapes = [(architecture.num_states, B, H) for H in architecture.hidden]
-        if [layer.shape for layer in state] != shapes:
-            raise ValueError(f"a state of shapes {[layer.shape for layer in state]}, not {shapes}")
+        ids = as_ids(inputs.T, architecture.bos_id)  # (T, B)
+        self._check_state(state, B)
         bos = ids == architecture.bos_id
         resets = bos.view(np.uint8) if bos.any() else None
         table = self.parameters["embedding"]
@@ -178,11 +182,9 @@ class NativeTraining:
     def loss(self, features: Array, targets: Ids) -> tuple[float, Array]:
         """Return the mean of -ln p of the targets (B, T), given features (T, B, F); and its gradient by the features.
         That by the head's weights is left in `gradients`."""
-        T, B, F = features.shape
-        wanted = np.ascontiguousarray(targets.T, np.int32)
-        if wanted.shape != (T, B) or wanted.min() < 0 or wanted.max() >= self.architecture.vocabulary:
-            raise ValueError(f"targets of shape {targets.shape}, or one that is out of range")
-        rows = _rows(features)
+        (B, T), F = targets.shape, self.architecture.feature_size
+        wanted = as_ids(targets.T, self.architecture.vocabulary - 1)
+        rows = _rows(features, (T, B, F))
         call = SoftmaxXent(
             self.precision, self.threads, T * B, F, self.architecture.vocabulary, rows.ctypes.data, _stride(rows),
             self.parameters["head.weight"].ctypes.data, self.parameters["head.bias"].ctypes.data, wanted.ctypes.data,
@@ -206,8 +208,14 @@ class NativeTraining:
         """
         if self._last is None:
             raise RuntimeError("there is no forward pass to go back through")
-        last, self._last = self._last, None  # the gradients of the gates replace the gates
+        last = self._last
         architecture, calls, masks = self.architecture, last.calls, last.masks
+        (T, B), F = (calls[0].steps, calls[0].batch), architecture.feature_size
+        if grad.shape != (T, B, F):
+            raise ValueError(f"a gradient of shape {grad.shape}, not {(T, B, F)}")
+        if after is not None:
+            self._check_state(after, B)
+        self._last = None  # the gradients of the gates replace the gates
         if masks is not None:
             grad = np.multiply(grad, masks[-1], out=self._array("grad", grad.shape))
         places = np.cumsum([0, *architecture.hidden])
@@ -216,7 +224,7 @@ class NativeTraining:
         for layer in reversed(range(architecture.num_layers)):
             call = calls[layer]
             own = grad if architecture.sums_layers else grad[:, :, places[layer] : places[layer + 1]]
-            rows = _rows(own if above is None else np.add(own, above, out=above))
+            rows = _rows(own if above is None else np.add(own, above, out=above), (T, B, call.hidden))
             if layer or last.known is not None:
                 below = self._array(f"below {layer}", (call.rows, call.inputs))
             else:
@@ -253,6 +261,12 @@ class NativeTraining:
         for name, mask in masks.items():
             self.grads[name] *= mask
 
+    def _check_state(self, state: State, batch: int) -> None:
+        """Raise ValueError unless this is a state, or its gradient, of so many rows."""
+        shapes = [(self.architecture.num_states, batch, H) for H in self.architecture.hidden]
+        if [layer.shape for layer in state] != shapes:
+            raise ValueError(f"a state of shapes {[layer.shape for layer in state]}, not {shapes}")
+
     def _addresses(self, layer: int) -> Weights:
         return Weights(*(self.parameters[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS))
 
@@ -271,9 +285,11 @@ class NativeTraining:
         return self._reserve(name, 4 * size)[:size].reshape(shape)
 
 
-def _rows(x: Array) -> Array:
-    """(T, B, N) as rows (T * B, N) of any stride; what the core itself has made is not copied."""
-    rows = x.reshape(-1, x.shape[2])
+def _rows(x: Array, shape: tuple[int, int, int]) -> Array:
+    """An array of this shape (T, B, N) as rows (T * B, N) of any stride; what the core has made is not copied."""
+    if x.shape != shape:
+        raise ValueError(f"an array of shape {x.shape}, not {shape}")
+    rows = x.astype(np.float32, copy=False).reshape(-1, shape[2])
     return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
 
 

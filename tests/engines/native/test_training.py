@@ -3,7 +3,6 @@
 What it shares with the other engines is tested beside them, in test_engines.py.
 """
 
-import ctypes
 import hashlib
 import math
 import os
@@ -276,20 +275,6 @@ def test_weights_that_do_not_fit_are_refused(engine: Callable[[Architecture], Tr
         model.load_weights({name: weight for name, weight in weights.items() if name != "embedding"})
 
 
-def test_what_would_be_read_beyond_is_refused() -> None:
-    """The core itself checks nothing."""
-    model = made(Architecture("gru", V, (8,), embedding=4))
-    ids, targets = ids_of(2, 3, 0.0)
-    for wrong in (-1, V + 1):
-        with pytest.raises(ValueError, match="out of range"):
-            model.forward_backward(np.full_like(ids, wrong), targets, model.zero_state(2))
-    for bad in (np.full_like(targets, V), np.full_like(targets, -1), targets[:, :2]):
-        with pytest.raises(ValueError, match="targets"):
-            model.forward_backward(ids, bad, model.zero_state(2))
-    with pytest.raises(ValueError, match="a state of shapes"):
-        model.forward_backward(ids, targets, model.zero_state(3))
-
-
 @pytest.mark.parametrize("engine", [NativeTraining, LanguageModel])
 def test_weights_are_whole_again_after_a_failure(engine: Callable[[Architecture], TrainingEngine]) -> None:
     """Though they were masked when it came."""
@@ -546,37 +531,7 @@ def test_it_is_chosen_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_it_is_missed_where_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(core, "library", lambda: None)
+    monkeypatch.setattr(core, "_load", lambda: (None, "was not built"))
     assert (choose_engine("auto", "cpu"), choose_engine("auto", "cpu", training=True)) == ("numpy", "torch")
     with pytest.raises(UsageError, match="engine native: the compiled core was not built"):
         choose_engine("native", "cpu")
-
-
-@pytest.mark.parametrize("data", [None, b"", b"not a library"])
-def test_a_core_that_cannot_be_loaded_is_none(
-    data: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if data is not None:
-        (tmp_path / "core.so").write_bytes(data)
-    monkeypatch.setattr(core, "__file__", str(tmp_path / "engines" / "native" / "lib.py"))
-    assert core.library.__wrapped__() is None
-
-
-def test_a_core_with_other_structs_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Larger(ctypes.Structure):
-        _fields_ = [*core.AdamWStep._fields_, ("more", ctypes.c_int64)]
-
-    assert core.library.__wrapped__() is not None
-    monkeypatch.setattr(core, "AdamWStep", Larger)
-    assert core.library.__wrapped__() is None
-
-
-def test_an_id_out_of_range_is_refused() -> None:
-    """The core itself would read beyond its table."""
-    architecture = Architecture("gru", V, (7,), embedding=4)
-    engine = native(architecture)
-    for ids in ([[-1]], [[V + 1]]):
-        with pytest.raises(ValueError, match="out of range"):
-            engine.score(np.array(ids), engine.zero_state(1))
-    with pytest.raises(ValueError, match="a state of shapes"):
-        engine.score(np.array([[1]]), engine.zero_state(2))
