@@ -145,7 +145,7 @@ class GenerationRequest:
             raise ValueError(f"texts begin in states {self.dfa_start} of an automaton of {A}")
         if (self.per_prompt is not None and self.per_prompt < 1) or self.batch_size < 1:
             raise ValueError("nothing is requested")
-        if max(self.num_texts or 0, self.params.length) >= 1 << 63 or max(self.batch_size, P) > 1 << 30:
+        if max(self.num_texts or 0, self.length) >= 1 << 63 or max(self.batch_size, P) > 1 << 30:
             raise ValueError("more is requested than can be counted")
 
     @property
