@@ -4,7 +4,7 @@ import os
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
@@ -99,7 +99,9 @@ class FileDocument:
                 while begin < end:
                     chunk = stream.read(min(CHUNK_BYTES, end - begin))
                     if not chunk or fingerprint(stream.fileno()) != self._fingerprint:
-                        raise InputError(f"{quote(self.name)} has changed while it was being read")
+                        raise InputError(
+                            f"{quote(self.name)} has changed while it was being read; train on a copy of it"
+                        )
                     begin += len(chunk)
                     yield chunk
         except OSError as error:
@@ -134,7 +136,8 @@ class Spool:
 
     def __del__(self) -> None:
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what could not be written
+                self._file.close()
 
     def write(self, data: bytes) -> None:
         """Append bytes.
@@ -152,17 +155,27 @@ class Spool:
                     self._memory = bytearray()
                 self._file.seek(self.size)
                 self._file.write(data)
+                self._file.flush()
             except OSError as error:
-                where = self._folder or tempfile.gettempdir()
-                raise OutputError(f"cannot keep the text in {quote(where)}: {error.strerror}") from error
+                raise OutputError(f"cannot keep the text in {self._where()}: {error.strerror}") from error
         self.size += len(data)
 
     def read(self, begin: int, end: int) -> bytes:
-        """Return the bytes from `begin` to `end`."""
+        """Return the bytes from `begin` to `end`.
+
+        Raises:
+            InputError: they cannot be read.
+        """
         if self._file is None:
             return bytes(memoryview(self._memory)[begin:end])
-        self._file.seek(begin)
-        return self._file.read(end - begin)
+        try:
+            self._file.seek(begin)
+            return self._file.read(end - begin)
+        except OSError as error:
+            raise InputError(f"cannot read the text kept in {self._where()}: {error.strerror}") from error
+
+    def _where(self) -> str:
+        return quote(self._folder or tempfile.gettempdir())
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,7 @@ class SeparatorScanner:
         else:
             held = len(self.held)
             joined = np.concatenate([self.held, items]) if held else items
-            starts = max(0, len(joined) - size + 1)
-            match = np.ones(starts, bool)
-            for place, item in enumerate(self.separator):
-                match &= joined[place : place + starts] == item
-            ends = _apart(np.flatnonzero(match), size) + size - held
+            ends = _apart(_find(joined, self.separator), size) + size - held
             last = int(ends[-1]) + held if len(ends) else 0
             self.held = joined[max(last, len(joined) - size + 1) :].copy()
         self.open = len(items) - int(ends[-1]) if len(ends) else self.open + len(items)
@@ -100,6 +96,20 @@ def keyed(hashes: Hashes, key: Iterable[int]) -> Hashes:
             hashes ^= hashes >> np.uint32(shift)
             hashes *= np.uint32(factor)
     return hashes
+
+
+def _find(items: Items, pattern: Items) -> Items:
+    """Return the places where a pattern begins, ascending, also where it overlaps itself."""
+    size, starts = len(pattern), max(0, len(items) - len(pattern) + 1)
+    match, compared = items[:starts] == pattern[0], 1
+    while compared < size and np.count_nonzero(match) > starts // 16:
+        match &= items[compared : compared + starts] == pattern[compared]
+        compared += 1
+    places = np.flatnonzero(match)
+    while compared < size and len(places):  # of few places it costs less to look at each than at all items again
+        places = places[items[places + compared] == pattern[compared]]
+        compared += 1
+    return places
 
 
 def _apart(places: Items, size: int) -> Items:

@@ -1,6 +1,8 @@
 """Documents: the same bytes any number of times, wherever they are."""
 
+import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,35 @@ def test_in_16_a_spool_has_no_name(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OutputError, match="cannot keep the text in"):
         Spool(0, tmp_path / "missing").write(b"x")
+
+
+@pytest.mark.parametrize("sizes", [(5000,), (4096, 1), (4000, 90, 90), (1, 4096)])
+def test_in_16_a_full_disk(sizes: tuple[int, ...], tmp_path: Path) -> None:
+    """IN-16: noticed when it is written to, not when it is read, however little is written at a time."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    spool = Spool(0, tmp_path)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        for size in sizes[:-1]:
+            spool.write(bytes(size))
+        with pytest.raises(OutputError, match=f"cannot keep the text in '{tmp_path}': File too large"):
+            spool.write(bytes(sizes[-1]))
+        assert spool.size == sum(sizes[:-1])
+        spool.__del__()
+        with pytest.raises(ValueError, match="closed"):
+            spool.read(0, 1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_spool_that_cannot_be_read(tmp_path: Path) -> None:
+    spool = Spool(0, tmp_path)
+    spool.write(b"text")
+    assert spool._file is not None
+    spool._file.seek = fail  # type: ignore[method-assign]
+    with pytest.raises(InputError, match=f"cannot read the text kept in '{tmp_path}': Input/output error"):
+        spool.read(0, 4)
+
+
+def fail(*args: object) -> int:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))

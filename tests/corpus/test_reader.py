@@ -23,6 +23,7 @@ from charrnn.corpus.documents import Document, FileDocument
 from charrnn.corpus.formats import TextFormat
 from charrnn.corpus.reader import read_corpus
 from charrnn.dataset import encode as encoding
+from charrnn.dataset.prepare import prepare
 from tests.tiny import COMMAND, Program, shell, start
 from tests.trainings import arguments, corpus_of
 
@@ -118,18 +119,26 @@ def test_cl_18_pipes(script: str, code: int) -> None:
         assert {path.name for path in Path("run").iterdir()} == left
 
 
+@pytest.mark.parametrize("size", [1000, reading.MAX_IN_MEMORY + 1], ids=["in memory", "in a file"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_in_16_nothing_is_left_of_a_reading_that_ends(number: signal.Signals, tmp_path: Path) -> None:
-    """IN-16: removed on any exit."""
+def test_in_16_nothing_is_left_of_a_reading_that_ends(number: signal.Signals, size: int, tmp_path: Path) -> None:
+    """IN-16: removed on any exit; the file has no name even while it is written to."""
     process = start("train", "-", "--out", "run", "--steps", "2")
     assert process.stdin is not None
-    process.stdin.write(b"x" * 1000)
+    stdin = process.stdin
+    data = memoryview(bytes(size + (1 << 21)) if size > 1000 else bytes(size))  # more than the pipe and a chunk hold
+    while data:
+        data = data[stdin.write(data) :]
     while not Path("run/.lock").exists():
         assert process.poll() is None
+    if size > 1000 and sys.platform == "linux":
+        opened = [os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir() if link.is_symlink()]
+        assert [name for name in opened if name.startswith(str(tmp_path / "run")) and name.endswith("(deleted)")]
+    assert os.listdir("run") == [".lock"]
     process.send_signal(number)
     process.communicate(timeout=30)
     assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number)
-    assert not Path("run").exists() or [path.name for path in Path("run").iterdir()] == [".lock"]
+    assert not Path("run").exists() or os.listdir("run") == [".lock"]
     assert Path("run").exists() == (number == signal.SIGKILL)
 
 
@@ -220,11 +229,16 @@ def test_a_cache_that_cannot_be_written(small: Path, run: Program, monkeypatch: 
     assert not Path("three").exists()
 
 
+@pytest.mark.parametrize("limit", [reading.MAX_IN_MEMORY, 100], ids=["in memory", "in files"])
 @pytest.mark.parametrize("change", ["cut", "longer", "replaced", "gone"])
-def test_in_17_a_corpus_that_changes_while_training(change: str, run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_17_a_corpus_that_changes_while_training(
+    change: str, limit: int, run: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """IN-17: one warning; the run ends as it would have; resuming with the changed text is refused (CK-16)."""
     from charrnn.training.trainer import Trainer
 
+    monkeypatch.setattr(reading, "MAX_IN_MEMORY", limit)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(Path("cache").absolute()))
     path = Path("a.txt")
     path.write_bytes(TEXT)
     assert run(*arguments("a.txt", "straight", steps=9)).code == 0
@@ -252,6 +266,39 @@ def test_in_17_a_corpus_that_changes_while_training(change: str, run: Program, m
     assert model_bytes("run") == model_bytes("straight")
     again = run("train", "--resume", "--out", "run", "--steps", "12")
     assert again.code == (4 if change == "gone" else 2)
+
+
+@pytest.mark.parametrize("change", ["cut", "longer", "replaced", "gone"])
+def test_in_17_a_corpus_that_changes_between_two_readings(
+    change: str, small: Path, run: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """IN-17: before there is anything to go on with: exit 4, and neither a run is left nor ids."""
+    path = Path("a.txt")
+    path.write_bytes(TEXT)
+
+    def prepare_after_change(*args: Any, **more: Any) -> Any:
+        match change:
+            case "cut":
+                os.truncate(path, 200)
+            case "longer":
+                with path.open("ab") as file:
+                    file.write(b"more")
+            case "replaced":
+                Path("b.txt").write_bytes(TEXT[::-1])
+                os.replace("b.txt", path)
+            case "gone":
+                path.unlink()
+        return prepare(*args, **more)
+
+    monkeypatch.setattr("charrnn.training.ingest.prepare", prepare_after_change)
+    done = run(*arguments("a.txt", "run", steps=2))
+    assert done.code == 4
+    if change == "gone":
+        assert done.error == "Error: cannot read 'a.txt': No such file or directory"
+    else:
+        assert done.error == "Error: 'a.txt' has changed while it was being read; train on a copy of it"
+    assert not Path("run").exists()
+    assert not small.exists() or os.listdir(small) == []
 
 
 def test_a_failed_start_leaves_nothing(run: Program) -> None:

@@ -8,9 +8,13 @@ from hypothesis import strategies as st
 
 from charrnn.corpus.records import HASH_BYTES, RecordHasher, SeparatorScanner, insert_bos, keyed, with_final_separator
 
-SEPARATORS = [b"\n", b"a", b"ab", b"aa", b"aba", b"\n\n", b"aab"]
+SEPARATORS = [b"\n", b"a", b"ab", b"aa", b"aba", b"\n\n", b"aab", b"abaab", b"aaaaaa"]
 
-texts = st.lists(st.sampled_from(b"ab\n"), max_size=40).map(bytes)
+texts = st.one_of(
+    st.lists(st.sampled_from(b"ab\n"), max_size=40).map(bytes),
+    # mostly nothing that a separator may begin with
+    st.lists(st.sampled_from([b"\n" * 30, b"ab", b"aa", b"abaab"]), max_size=12).map(b"".join),
+)
 separators = st.sampled_from(SEPARATORS)
 
 
@@ -26,7 +30,7 @@ def records_of(text: bytes, separator: bytes) -> list[bytes]:
 
 
 @settings(max_examples=400, deadline=None)
-@given(text=texts, separator=separators, size=st.integers(1, 9))
+@given(text=texts, separator=separators, size=st.one_of(st.integers(1, 9), st.just(1000)))
 def test_ends_are_where_split_finds_them(text: bytes, separator: bytes, size: int) -> None:
     """From left to right, without overlap, wherever the text is cut."""
     parts = text.split(separator)

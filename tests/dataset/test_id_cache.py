@@ -261,6 +261,19 @@ def test_what_is_not_asked_for_is_not_opened(tmp_path: Path) -> None:
     assert store.get("one", read) is not None
 
 
+@pytest.mark.parametrize("planted", ["link", "folder"])
+def test_se_09_a_planted_name(planted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SE-09: an entry is made in a folder that is new, under a name that nobody can know."""
+    monkeypatch.setattr(os, "urandom", lambda count: b"\xab" * count)
+    store, trap, victim = IdCache(tmp_path / "ids"), tmp_path / "ids" / f".one.tmp-{'ab' * 8}", tmp_path / "victim"
+    for folder in (store.folder, victim):
+        folder.mkdir()
+    trap.symlink_to(victim) if planted == "link" else trap.mkdir()
+    with pytest.raises(OutputError, match="File exists"):
+        make(store, "one")
+    assert names(victim) == []
+
+
 def test_an_entry_in_use_may_go(tmp_path: Path) -> None:
     """IN-17: no SIGBUS; what is mapped stays until it is let go."""
     store = IdCache(tmp_path)

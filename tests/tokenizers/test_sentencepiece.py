@@ -1,5 +1,6 @@
 """The sentencepiece tokenizer: lossless, the same however the text is cut, and no friend of strangers' models."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from charrnn.__main__ import main
 from charrnn.errors import InputError, UsageError
 from charrnn.tokenizers.sentencepiece import LINE, SentencePieceTokenizer
 from charrnn.tokenizers.sentencepiece_model import FIXED, Model, read_model, write_model
@@ -158,6 +160,21 @@ def test_in_20_sizes(kind: str) -> None:
         with pytest.raises(UsageError, match=f"from {FIXED + 1} .* to 65536"):
             SentencePieceTokenizer.train([PROSE], size, kind)
     assert SentencePieceTokenizer.train([PROSE], FIXED + 1, kind).size == FIXED + 1
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "sentencepiece-bpe"])
+def test_in_20_through_the_command(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """IN-20: one line, exit 2, no run; nothing of the library's own on stderr."""
+    Path("text.txt").write_text(PROSE[:600], encoding="utf-8", newline="")
+    command = ["train", "text.txt", "--tokenizer", kind, "--out", "run", "--hidden", "4", "--batch", "1"]
+    command += ["--seq-len", "8", "--steps", "1"]
+    assert main([*command, "--vocab-size", "5000"]) == 2
+    out, err = capfd.readouterr()
+    found = re.fullmatch(r"Error: --vocab-size 5000 is too large for the text; the largest possible is (\d+)\n", err)
+    assert found, err
+    assert out == ""
+    assert not Path("run").exists()
+    assert main([*command, "--vocab-size", found[1]]) == 0
 
 
 @kinds
