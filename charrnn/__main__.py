@@ -7,7 +7,10 @@ import sys
 import time
 from collections.abc import Sequence
 
-_NO_MEMORY = re.compile("can't allocate memory|out of memory|not enough memory")  # torch's ways to say it
+_NO_MEMORY = re.compile(
+    "can't allocate memory|cannot allocate memory|out of memory|not enough memory|failed to map segment|bad_alloc", re.I
+)
+"""How PyTorch, the dynamic linker and C++ say it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,11 +68,23 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
         discard(sys.stdout)
         return 128 + 13  # SIGPIPE
     except Exception as error:
-        if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _NO_MEMORY.search(str(error))):
-            return end("not enough memory; a smaller --hidden or --batch needs less", 1)
+        if outside := _outside_cause(error):
+            return end(outside, 1)
         return end(f"This is a bug in charrnn {__version__}; the traceback above shows where", 1, trace=True)
     finally:
         flush_stdout()
+
+
+def _outside_cause(error: Exception) -> str:
+    """Return a sentence where the system refused something: memory, a thread, a file; else nothing."""
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return "no thread can be started: too many processes, or not enough memory (ulimit -u, ulimit -v)"
+    said = isinstance(error, RuntimeError | ImportError | OSError) and _NO_MEMORY.search(str(error))
+    if isinstance(error, MemoryError) or said:
+        return "not enough memory: a smaller model, and in training a smaller --batch, needs less (see ulimit -v)"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"cannot use {os.fspath(error.filename)!r}: {error.strerror}"
+    return ""
 
 
 if __name__ == "__main__":

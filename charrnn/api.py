@@ -1,7 +1,6 @@
 """The Python face: `charrnn.load` and `charrnn.train`."""
 
 import contextlib
-import difflib
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,7 @@ from charrnn.config.renamed import renamed
 from charrnn.config.train import TrainConfig
 from charrnn.console.display import notebook_display
 from charrnn.corpus.documents import ProgressFactory, no_progress
-from charrnn.errors import Interrupted
+from charrnn.errors import Interrupted, did_you_mean
 from charrnn.model import Model
 from charrnn.runs.events import Callback, Event, Note
 from charrnn.training.session import TrainingSession
@@ -65,9 +64,8 @@ def train(
     names = [each.name for each in fields(TrainConfig) if each.name not in _COMMAND_LINE_ONLY]
     for name in options:
         if name not in names:
-            advice, near = renamed("train", name), difflib.get_close_matches(name, names, 1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            hint = f": it {advice.render(str)}" if advice else hint
+            advice = renamed("train", name)
+            hint = f": it {advice.render(str)}" if advice else did_you_mean(name, names)
             raise TypeError(f"train() got an unexpected keyword argument {name!r}{hint}")
     paths = [corpus] if isinstance(corpus, str | os.PathLike) else list(corpus)
     given = {**options, **({"corpus": tuple(os.fspath(path) for path in paths)} if paths else {})}

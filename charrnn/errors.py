@@ -1,9 +1,9 @@
-"""Faults of the user's making, each with the exit code the command line ends with.
+"""Faults of the user's making, each with the exit code the command line ends with; and what was probably meant.
 
 A fault of ours is an `assert`, never one of these.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
 
@@ -81,3 +81,52 @@ class Interrupted(CharRNNError):  # noqa: N818 (it is no error)
         super().__init__(text)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+
+_LONGEST = 60
+"""Characters of a word that may have been mistyped."""
+
+
+def did_you_mean(word: str, words: Iterable[str], write: Callable[[str], str] = repr) -> str:
+    """Return what a message about a wrong word ends with: `; did you mean 'hidden'?`, or nothing where no word is
+    likely.
+
+    Args:
+        words: the right ones. write: how they are written.
+    """
+    near = nearest(word, words)
+    return "" if near is None else f"; did you mean {write(near)}?"
+
+
+def nearest(word: str, words: Iterable[str]) -> str | None:
+    """Return the word that was probably meant: the one that takes the fewest edits, at most one for three letters, or
+    of which one is the beginning of the other; None where there is none. Case, `-` and `_` make no difference."""
+    best: tuple[int, str] | None = None
+    plain = _plain(word)
+    for each in words if 0 < len(plain) <= _LONGEST else ():
+        shorter, longer = sorted((plain, _plain(each)), key=len)
+        is_beginning = len(shorter) > 2 and longer.startswith(shorter)
+        missing = len(longer) - len(shorter)
+        edits = _edits(shorter, longer) if not is_beginning and missing <= len(longer) // 3 else missing
+        if (edits <= len(longer) // 3 or is_beginning) and (best is None or edits < best[0]):
+            best = edits, each
+    return None if best is None else best[1]
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "").replace("_", "")
+
+
+def _edits(one: str, other: str) -> int:
+    """Return how many letters to insert, remove, replace or swap with the next make one word the other (optimal string
+    alignment)."""
+    before: list[int] = []
+    row = list(range(len(other) + 1))
+    for i, letter in enumerate(one):
+        before, last, row = row, before, [i + 1]
+        for j, wanted in enumerate(other):
+            edits = min(before[j] + (letter != wanted), before[j + 1] + 1, row[j] + 1)
+            if i and j and letter == other[j - 1] and one[i - 1] == wanted:
+                edits = min(edits, last[j - 1] + 1)
+            row.append(edits)
+    return row[-1]

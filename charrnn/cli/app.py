@@ -21,6 +21,7 @@ from charrnn.config.groups import CommonOptions
 from charrnn.config.options import merge, unknown_variables
 from charrnn.console.streams import Console
 from charrnn.errors import OutputError
+from charrnn.files import quote
 from charrnn.machine import configure_threading
 from charrnn.version import __version__
 
@@ -171,9 +172,20 @@ def parse(arguments: Sequence[str] | None) -> Callable[..., int] | int:
         parsed: Callable[..., int] | int | None = program(words)(args=words, prog_name="charrnn", standalone_mode=False)
     except BrokenPipeError:
         raise
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # Typer ends with 1 then
+            raise BrokenPipeError from None
+        raise
     except typer.Abort:
         raise KeyboardInterrupt from None
-    except OSError as error:
+    except (OSError, RuntimeError, UnicodeError) as error:
+        if "--install-completion" in words:
+            reason = f"{quote(error.filename)}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            raise OutputError(
+                f"cannot install completion: {reason}; charrnn --show-completion prints the script"
+            ) from None
+        if not isinstance(error, OSError):
+            raise
         raise OutputError(f"cannot write to stdout: {error.strerror}") from None
     if not parsed:  # help, which Typer drops without a word where stdout is closed
         Console().write(b"", flush=True)

@@ -1,6 +1,5 @@
 """`charrnn corpora`: list the corpora known by name, show cards of some, or `get` one."""
 
-import difflib
 import os
 import shlex
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
 from charrnn.console.tables import print_table
 from charrnn.corpus.catalog import DEFAULT, Recipe, catalog
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, did_you_mean
 
 _PREVIEW_LINES = 8
 """Lines of a corpus that its card shows."""
@@ -42,8 +41,7 @@ def _named(name: str) -> Recipe:
     """Return the corpus of that name. Raises UsageError: there is none."""
     recipes = catalog()
     if name not in recipes:
-        near = difflib.get_close_matches(name, recipes, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(recipes)}"
+        hint = did_you_mean(name, recipes) or f"; there are {', '.join(recipes)}"
         raise UsageError(f"no known corpus is called {name!r}{hint}")
     return recipes[name]
 

@@ -1,6 +1,5 @@
 """`charrnn help`: the help of a command, or a page on what several commands share."""
 
-import difflib
 from typing import Any
 
 from charrnn.cli.app import COMMANDS, page
@@ -8,7 +7,7 @@ from charrnn.cli.help_page import Topic, render_topic
 from charrnn.config.manage import HelpConfig
 from charrnn.config.options import merge
 from charrnn.console.streams import Console
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, did_you_mean
 
 TEXTS: Topic = [
     "Texts: what train and eval read.",
@@ -158,8 +157,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         text = render_topic(TOPICS[topic])
     else:
         names = [*COMMANDS, *TOPICS]
-        near = difflib.get_close_matches(topic, names, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
-        raise UsageError(f"no command or topic is called {topic!r}; {hint}")
+        hint = did_you_mean(topic, names) or f"; there are {', '.join(names)}"
+        raise UsageError(f"no command or topic is called {topic!r}{hint}")
     console.write(text.encode(), flush=True)
     return 0

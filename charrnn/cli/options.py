@@ -16,6 +16,7 @@ from charrnn.config.options import flag
 from charrnn.config.params import Choice, Flag
 from charrnn.config.renamed import COMMANDS, renamed, tried
 from charrnn.console.streams import Console
+from charrnn.errors import UsageError, did_you_mean
 
 Parameter = inspect.Parameter
 
@@ -49,6 +50,18 @@ class _Paged:
 
 class Group(_Paged, typer.core.TyperGroup):
     """The program."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command that the first word names.
+
+        Raises:
+            UsageError: there is none; the message says what was probably meant.
+        """
+        word = args[0]
+        if word not in self.commands and not word.startswith("-") and not ctx.resilient_parsing:
+            hint = f"; use {COMMANDS[word]}" if word in COMMANDS else did_you_mean(word, self.commands)
+            raise UsageError(f"No such command {word!r}{hint or '; see `charrnn --help`'}")
+        return super().resolve_command(ctx, args)
 
 
 class Command(_Paged, typer.core.TyperCommand):
@@ -132,13 +145,10 @@ def sentence(error: TyperException) -> str:
             return f"{word} {now.render(flag)}"
         if instead := tried(command, name):
             return f"No such option: {word}; {instead.render(flag)}"
-    near = getattr(error, "possibilities", None)
-    if near:
-        return f"{getattr(error, 'message', '')}; did you mean {near[0]}?"
-    message = error.format_message()
-    for known, use in COMMANDS.items():
-        if f"No such command '{known}'." in message:
-            return f"No such command '{known}'; use {use}"
-    if context is None or message.endswith("?"):
-        return message
-    return f"{message.rstrip('.')}; see `{context.command_path} --help`"
+    is_unknown = hasattr(error, "possibilities")
+    message = error.message if is_unknown else error.format_message()
+    if context is not None and is_unknown and word.startswith("--"):
+        there = [each for parameter in context.command.params for each in (*parameter.opts, *parameter.secondary_opts)]
+        if near := did_you_mean(word, (each for each in there if each.startswith("--")), str):
+            return message + near
+    return message if context is None else f"{message.rstrip('.')}; see `{context.command_path} --help`"

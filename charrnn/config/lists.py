@@ -3,7 +3,8 @@
 import re
 from dataclasses import dataclass
 
-from charrnn.config.params import Escaped, ParamType, Value, nearest
+from charrnn.config.params import Escaped, ParamType, Value
+from charrnn.errors import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class FieldList(ParamType):
             raise ValueError
         pairs = tuple(self._pair(item) for item in items)
         if len({name for _, name in pairs}) < len(pairs):
-            raise ValueError("a name occurs twice")
+            raise ValueError("; a name occurs twice")
         return pairs
 
     def _pair(self, item: Value) -> tuple[str, str]:
@@ -84,10 +85,9 @@ class FieldList(ParamType):
         else:
             raise ValueError
         if pair[0] not in self.choices:
-            near = nearest(pair[0], self.choices)
-            raise ValueError(f"did you mean {near!r}?" if near else "")
+            raise ValueError(did_you_mean(pair[0], self.choices))
         if not pair[1] or re.search(r"[\t\n\r]", pair[1]):
-            raise ValueError("the name after = is empty or not one line")
+            raise ValueError("; the name after = is empty or not one line")
         return pair
 
     def __str__(self) -> str:

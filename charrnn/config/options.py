@@ -4,7 +4,6 @@ The same declaration gives the command line its flags and help, `CHARRNN_*` thei
 every value its check. `merge` reads them in that order of precedence.
 """
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, field, fields
 from pathlib import Path
@@ -13,15 +12,15 @@ from typing import Any, TypeVar
 from charrnn.config.lists import FieldList, StrList
 from charrnn.config.params import Choice, ParamType, Value
 from charrnn.config.renamed import renamed, replacement, upgrade
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, did_you_mean
 
 T = TypeVar("T")
 
 PLAN_COMMENT = "# The plan of this run"
 """How a file that the program wrote begins."""
 
-ENVIRONMENT = ("CHARRNN_DEBUG", "CHARRNN_ISA")
-"""Variables that stand for no option."""
+ENVIRONMENT = ("debug", "isa")
+"""Variables that stand for no option: CHARRNN_DEBUG, CHARRNN_ISA."""
 
 
 def option(
@@ -172,6 +171,8 @@ def read_toml(path: Path, declared: Mapping[str, ParamType], *, stored: bool = F
         raise UsageError(f"cannot read '{path}': {error.strerror}") from None
     except ValueError as error:
         raise UsageError(f"'{path}' is not valid TOML: {error}") from None
+    except RecursionError:
+        raise UsageError(f"'{path}' holds lists or tables within too many others") from None
     table = {key.replace("-", "_"): (key, value) for key, value in table.items()}
     if stored or text.startswith(PLAN_COMMENT):
         old = {name: value for name, (_, value) in table.items()}
@@ -180,6 +181,8 @@ def read_toml(path: Path, declared: Mapping[str, ParamType], *, stored: bool = F
         table = {name: (name, value) for name, value in upgrade(old).items()}
     values = {}
     for name, (key, value) in table.items():
+        if name not in declared and isinstance(value, dict):
+            raise UsageError(f"'{path}': {key!r} is a table; options stand outside of tables, as in hidden = 64")
         if name not in declared:
             raise UsageError(f"'{path}': " + _unknown_key(key, name, declared))
         values[name] = _checked(declared[name].check, value, declared[name], f"'{path}': {key}")
@@ -189,8 +192,7 @@ def read_toml(path: Path, declared: Mapping[str, ParamType], *, stored: bool = F
 def _unknown_key(key: str, name: str, declared: Mapping[str, ParamType]) -> str:
     if now := renamed("train", name):
         return f"{key!r} {now.render(str)}"
-    near = difflib.get_close_matches(name, declared, 1, cutoff=0.5)
-    return f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+    return f"unknown key {key!r}{did_you_mean(name, declared)}"
 
 
 def unknown_variables(environ: Mapping[str, str], configs: Iterable[type]) -> list[str]:
@@ -200,18 +202,17 @@ def unknown_variables(environ: Mapping[str, str], configs: Iterable[type]) -> li
         configs: of all commands.
     """
     options = (each for config in configs for each in fields(config))
-    known = {variable(each.name) for each in options if _is_variable(each)} | {*ENVIRONMENT}
+    known = {each.name for each in options if _is_variable(each)} | {*ENVIRONMENT}
     found = []
-    for name in sorted(environ):
-        if not name.startswith("CHARRNN_") or name in known:
+    for given in sorted(environ):
+        name = given.removeprefix("CHARRNN_").lower()
+        if name == given.lower() or name in known:
             continue
-        if now := replacement(name.removeprefix("CHARRNN_").lower()):
-            found.append(f"{name} is not read: it {now.render(variable)}")
+        if now := replacement(name):
+            found.append(f"{given} is not read: it {now.render(variable)}")
         else:
-            near = difflib.get_close_matches(name, sorted(known), 1, cutoff=0.8)
-            found.append(
-                f"{name} is not read: there is no such option" + (f"; did you mean {near[0]}?" if near else "")
-            )
+            near = did_you_mean(name, sorted(known), variable)
+            found.append(f"{given} is not read: there is no such option{near}")
     return found
 
 
@@ -226,5 +227,5 @@ def _checked(
     try:
         return take(value)
     except (ValueError, OverflowError) as error:
-        hint = f"; {error}" if isinstance(kind, Choice | FieldList) and str(error) else ""
+        hint = error if isinstance(kind, Choice | FieldList) else ""
         raise UsageError(f"{label} must be {kind}, not {str(value)!r}{hint}", names) from None

@@ -1,12 +1,13 @@
 """Types of parameters: the values an option takes, read from text or from TOML, and how help names them."""
 
-import difflib
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+from charrnn.errors import did_you_mean
 
 Value = Any
 
@@ -138,17 +139,6 @@ def stored_value(values: Any, key: Any, kind: ParamType, *, optional: bool = Fal
         raise ValueError(f"{key!r} must be {kind}, not {str(value)[:80]!r}") from None
 
 
-def similarity(one: str, other: str) -> float:
-    """Return how similar two words are: 1 if equal, 0 if they share nothing."""
-    return difflib.SequenceMatcher(None, one, other).ratio()
-
-
-def nearest(word: str, words: Sequence[str]) -> str | None:
-    """Return the word that was probably meant, None where none is near; of equally near ones the first."""
-    near = max(words, key=lambda each: similarity(word, each))
-    return near if similarity(word, near) >= 0.6 else None
-
-
 @dataclass(frozen=True)
 class Choice(ParamType):
     """One of some words."""
@@ -158,8 +148,7 @@ class Choice(ParamType):
 
     def check(self, value: Value) -> str:
         if value not in self.choices:
-            near = nearest(str(value), self.choices)
-            raise ValueError(f"did you mean {near!r}?" if near else "")
+            raise ValueError(did_you_mean(str(value), self.choices))
         return str(value)
 
     def __str__(self) -> str:

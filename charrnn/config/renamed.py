@@ -50,6 +50,7 @@ _TRIED: dict[str, dict[str, Advice]] = {
         "starts_with": Advice("use {prompt}", ("prompt",)),
         "min_length": _SAMPLE_END,
         "not_in": Advice("use | grep -vxF -f FILE"),
+        "between": Advice("use | tr '\\n' CHARACTER"),
         "null": Advice("use | tr '\\n' '\\0'"),
         "forever": Advice("use {num} 0", ("num",)),
     },
@@ -75,6 +76,7 @@ COMMANDS = {
     "ls": "ls checkpoints: a run is a folder",
     "rm": "rm -r checkpoints/RUN: a run is a folder",
     "mv": "mv checkpoints/RUN checkpoints/NEW: a run is a folder",
+    "cache": "rm -r ~/.cache/charrnn to empty it (macOS: ~/Library/Caches/charrnn)",
     "version": "charrnn --version",
 }
 """Commands of other programs, and what to use here."""

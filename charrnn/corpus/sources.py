@@ -1,21 +1,29 @@
 """What the arguments of a command name: files, folders, patterns, stdin, known corpora."""
 
-import difflib
 import glob
 import os
 import re
 import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from charrnn.corpus.catalog import DEFAULT, Recipe, catalog
 from charrnn.corpus.inputs import PACKED
-from charrnn.errors import InputError
+from charrnn.errors import InputError, did_you_mean
 from charrnn.files import quote
 
+_MOST_COMPARED = 1000
+"""Files of a folder, one of which may have been meant."""
+
+
 MAX_NAME_LENGTH = 80
-"""Characters of a run's folder that come from one source."""
+"""Characters of a run's folder that come from one source; they take at most `MAX_NAME_BYTES`."""
+
+
+MAX_NAME_BYTES = 200
+"""File systems take 255 of a name, of which the cell's is a part."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,8 @@ class Sources:
     """What is to be read for one corpus, in order.
 
     Attributes:
-        name: for a run's folder: of [A-Za-z0-9._-], not hidden, at most about a hundred characters.
+        name: for a run's folder: letters, marks and digits of any script, `.`, `_` and `-`; not hidden, at most about
+            a hundred characters.
         given: the arguments.
         notes: sentences for the user. skipped: how many files of which kind were skipped.
     """
@@ -145,8 +154,11 @@ def _stem(path: str) -> str:
 
 
 def _slug(name: str) -> str:
-    """Return a name of a folder for any name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:MAX_NAME_LENGTH].strip(".-") or "corpus"
+    """Return a name of a folder for any name: its letters, marks and digits, in composed form."""
+    composed = unicodedata.normalize("NFC", name)
+    letters = "".join(char if char in "._-" or unicodedata.category(char)[0] in "LMN" else "/" for char in composed)
+    slug = re.sub("/+", "-", letters)[:MAX_NAME_LENGTH]
+    return slug.encode()[:MAX_NAME_BYTES].decode("utf-8", "ignore").strip(".-") or "corpus"
 
 
 def _missing(argument: str, names: list[str]) -> str:
@@ -158,8 +170,6 @@ def _missing(argument: str, names: list[str]) -> str:
         beside = os.listdir(folder or ".")
     except OSError:
         beside = []
-    near = [os.path.join(folder, found) for found in difflib.get_close_matches(name, beside, 1)]
-    if not folder:
-        near += difflib.get_close_matches(name, names, 1)
-    hint = f"; did you mean {' or '.join(map(quote, near))}?" if near else ""
-    return f"no file, folder or known corpus is called {quote(argument)}{hint}"
+    candidates = [*sorted(beside)[:_MOST_COMPARED], *([] if folder else names)]
+    near = did_you_mean(name, candidates, lambda found: quote(os.path.join(folder, found)))
+    return f"no file, folder or known corpus is called {quote(argument)}{near}"

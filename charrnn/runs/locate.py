@@ -1,10 +1,9 @@
 """Which file a model's name means. A run is a folder; a project's runs are the folders in `checkpoints/`."""
 
-import difflib
 import os
 from pathlib import Path
 
-from charrnn.errors import CheckpointError
+from charrnn.errors import CheckpointError, did_you_mean
 from charrnn.files import quote
 
 MODEL_FILES = ("model.safetensors", "last.safetensors")  # of a run, in order of preference
@@ -45,10 +44,10 @@ def find_model(name: str | None, *, root: Path = ROOT) -> Path:
             if name and os.path.isfile(folder / file_name):
                 return folder / file_name
     runs = run_names(root)
-    suggestions = difflib.get_close_matches(name, runs) or runs[:3]
-    advice = f"there is {', '.join(map(quote, suggestions))}" if suggestions else "train one with `charrnn train`"
+    advice = f"; there is {', '.join(map(quote, runs[:3]))}" if runs else "; train one with `charrnn train`"
     raise CheckpointError(
-        f"no model {quote(name[:200])}: there is no such file, run's folder or run in {quote(root)}; {advice}"
+        f"no model {quote(name[:200])}: there is no such file, run's folder or run in"
+        f" {quote(root)}{did_you_mean(name, runs) or advice}"
     )
 
 

@@ -1,5 +1,6 @@
 """The command line: exit codes, what goes where, and one line for every mistake."""
 
+import errno
 import json
 import os
 import re
@@ -134,7 +135,7 @@ def test_a_log_has_no_progress_frames(run: Program, text: str) -> None:
 
 MISTAKES = [
     # line, exit code, words of the message
-    (["tran"], 2, ["No such command 'tran'", "Did you mean 'train'?"]),
+    (["tran"], 2, ["No such command 'tran'", "; did you mean 'train'?"]),
     (["nothing-like-it"], 2, ["No such command 'nothing-like-it'", "`charrnn --help`"]),
     (["train", "--hiden", "5"], 2, ["No such option: --hiden", "did you mean --hidden?"]),
     (["eval", "--sreams=5"], 2, ["No such option: --sreams", "did you mean --streams?"]),
@@ -282,6 +283,10 @@ def test_an_interruption_while_starting(where: str, run: Program, monkeypatch: p
         MemoryError(),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 48 bytes."),
         RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("std::bad_alloc"),
+        RuntimeError("can't start new thread"),
+        ImportError("libopenblas.so: failed to map segment from shared object"),
+        OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
     ],
     ids=str,
 )
@@ -293,6 +298,12 @@ def test_too_little_memory_is_no_bug(error: Exception, run: Program, monkeypatch
     done = run("corpora")
     assert done.code == 1
     assert "not enough memory" in done.error
+
+
+def test_what_the_system_refuses_is_no_bug(run: Program, text: str) -> None:
+    done = run(*TRAIN, "--out", "a" * 300)
+    assert done.code == 1
+    assert "File name too long" in done.error
 
 
 @pytest.mark.parametrize(("out", "words"), [("file", "exists"), ("file/run", "Not a directory")])
@@ -689,7 +700,7 @@ def test_variables_that_nothing_reads(run: Program, model: str, monkeypatch: pyt
     assert done.code == 0
     assert done.err.decode().splitlines() == [
         "Warning: CHARRNN_DYNAMIC is not read: it is now CHARRNN_ADAPT weights",
-        "Warning: CHARRNN_TEMPERATURE is not read: there is no such option",
+        "Warning: CHARRNN_TEMPERATURE is not read: there is no such option; did you mean CHARRNN_TEMP?",
     ]
     assert run("sample", "-m", model, "--seed", "1", "-l", "3", "-q").err == b""
 

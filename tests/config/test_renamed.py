@@ -99,7 +99,8 @@ def test_the_plan_of_an_earlier_version() -> None:
 def test_what_other_programs_call_it() -> None:
     """Each is answered with options that are there."""
     words = {
-        "sample": "temperature max_length max_tokens num_samples greedy min_length starts_with not_in null forever",
+        "sample": "temperature max_length max_tokens num_samples greedy min_length starts_with not_in between null"
+        " forever",
         "eval": "html threshold max_perplexity fail_above cache best",
     }
     for command, names in words.items():
@@ -110,5 +111,5 @@ def test_what_other_programs_call_it() -> None:
             assert set(found.fields) <= set(param_types(CONFIGS[command]))
             assert name not in param_types(CONFIGS[command])
     assert COMMANDS.keys() == {
-        *["generate", "score", "ppl", "compare", "classify", "list", "ls", "rm", "mv", "version"]
+        *["generate", "score", "ppl", "compare", "classify", "list", "ls", "rm", "mv", "cache", "version"]
     }

@@ -13,6 +13,7 @@ from charrnn.corpus.catalog import catalog
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import Document
 from charrnn.corpus.reader import read_corpus
+from charrnn.corpus.sources import resolve_sources
 from charrnn.errors import InputError
 
 
@@ -109,7 +110,7 @@ def test_built_in_library() -> None:
         (["-", "one1.txt"], "stdin-and-1-more", [b"from stdin", b"1"]),
         (["one1.txt", "tree", "-"], "one1-and-2-more", [b"1", b"c", b"d", b"b", b"from stdin"]),
         (["one1.txt", "one1.txt"], "one1-and-1-more", [b"1", b"1"]),
-        (["\u0416 \x1b.txt"], "corpus", [b"name"]),
+        (["\u0416 \x1b.txt"], "\u0416", [b"name"]),
     ],
 )
 def test_arguments(monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: str, texts: list[bytes]) -> None:
@@ -119,6 +120,25 @@ def test_arguments(monkeypatch: pytest.MonkeyPatch, arguments: list[str], name: 
     assert corpus.name == name
     assert list(map(data_of, corpus.documents)) == texts
     assert corpus.size == sum(map(len, texts))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("日本語 の.txt", "日本語-の"),
+        ("हिन्दी.txt", "हिन्दी"),
+        ("cafe\u0301--x.txt", "café--x"),
+        ("😀.txt", "corpus"),
+        (".-..txt", "corpus"),
+        ("a" * 250, "a" * 80),
+        ("語" * 83, "語" * 66),
+        (os.fsdecode(b"a\xffb"), "a-b"),
+    ],
+)
+def test_the_name_of_a_run(file: str, name: str) -> None:
+    """Letters of any script, in 200 bytes."""
+    Path(file).write_bytes(b"text")
+    assert resolve_sources([file]).name == name
 
 
 def test_skipped_files_are_counted() -> None:

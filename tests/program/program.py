@@ -1,6 +1,8 @@
 """Run the program of this checkout, or of the one that CHARRNN_TREE names, as a process."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +42,33 @@ def charrnn(
         input=stdin, capture_output=True, cwd=cwd, env=environment(env), timeout=timeout, check=False,
     )  # fmt: skip
     return Ran(done.returncode, done.stdout, done.stderr)
+
+
+_EACH_LINE = """
+import json, sys
+from charrnn.__main__ import main
+for line in json.loads(sys.argv[1]):
+    sys.stdin = open("/dev/null")
+    code = main(line)
+    print(code, file=sys.stderr, flush=True)
+"""
+
+
+def complaints(*lines: str, cwd: Path | None = None) -> list[tuple[int, str]]:
+    """Run command lines that write to stderr alone, one after another in one process; words are separated by spaces.
+
+    Returns:
+        Of each its exit code, and what it wrote.
+    """
+    split = [command(*line.split(" "))[3:] for line in lines]
+    done = subprocess.run(
+        [sys.executable, "-c", _EACH_LINE, json.dumps(split)],
+        capture_output=True, cwd=cwd, env=environment(), timeout=120, check=True,
+    )  # fmt: skip
+    assert done.stdout == b""
+    found = re.findall(r"(.*?)^(\d+)\n", done.stderr.decode(), re.MULTILINE | re.DOTALL)
+    assert len(found) == len(lines)
+    return [(int(code), text) for text, code in found]
 
 
 def command(*arguments: str | Path, python: tuple[str, ...] = ()) -> list[str]:

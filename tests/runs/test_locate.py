@@ -70,7 +70,7 @@ def test_a_run_without_a_finished_model_is_better_than_none(root: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("shakespear-lstm", "; there is 'shakespeare-lstm'"),
+        ("shakespear-lstm", "; did you mean 'shakespeare-lstm'?"),
         ("zzzzz", "; there is 'new', 'old', 'shakespeare-lstm'"),
         ("empty", "; there is"),
         ("", "; there is"),

@@ -1,6 +1,7 @@
 """Inference and sampling by the compiled core, on the CPU."""
 
 import ctypes
+import sys
 import weakref
 from collections.abc import Mapping
 from threading import Lock
@@ -143,9 +144,10 @@ class NativeSampler:
             raise ValueError(f"logits of shape {logits.shape} of a model of {V} tokens")
         state = engine._copy_state(request.state, P)
         dfa_start = np.ascontiguousarray(request.dfa_start, np.int32)
+        top_p = max(params.top_p, sys.float_info.min)  # the core takes smaller ones for 0, which keeps nothing
         call = SamplerRequest(
             P, request.per_prompt or 0, request.length, request.batch_size, min(params.top_k, V),
-            params.temp, params.top_p, params.min_p, request.seed, RngStream.SAMPLE,
+            params.temp, top_p, params.min_p, request.seed, RngStream.SAMPLE,
             logits.ctypes.data, addresses(state), dfa_start.ctypes.data, len(dfa.next), dfa.next.ctypes.data,
             None if dfa.distance is None else dfa.distance.ctypes.data,
         )  # fmt: skip

@@ -1,0 +1,77 @@
+"""Words that are no options, commands, fields or variables: what was meant is named where it is likely."""
+
+from pathlib import Path
+
+from tests.program.conftest import TINY
+from tests.program.program import charrnn, complaints
+
+
+def test_no_guess_where_none_is_likely() -> None:
+    lines = (
+        "sample --html",
+        "eval --records",
+        "eval --counts",
+        "train --metric",
+        "train --init",
+        "eval -f perplexity,foo",
+    )
+    for code, text in complaints(*lines):
+        assert (code, text.count("\n")) == (2, 1)
+        assert "did you mean" not in text
+
+
+def test_one_way_to_say_what_was_meant() -> None:
+    meant = {
+        "trian": "'train'",
+        "train --hiden 5": "--hidden",
+        "train --cell gur": "'gru'",
+        "help cels": "'cells'",
+        "corpora nmes": "'names'",
+        "eval --fields nat": "'nats'",
+    }
+    for (code, text), word in zip(complaints(*meant), meant.values(), strict=True):
+        assert code == 2
+        assert text.endswith(f"; did you mean {word}?\n")
+
+
+def test_words_that_people_try() -> None:
+    use = {
+        "sample --temperature 1": "use --temp",
+        "sample --between |": "use | tr",
+        "eval --max-perplexity 5": "use | awk",
+        "train --preset zzz": "is now --time",
+        "ppl": "use charrnn eval -f perplexity",
+        "cache": "use rm -r ~/.cache/charrnn",
+    }
+    for (code, text), advice in zip(complaints(*use), use.values(), strict=True):
+        assert code == 2
+        assert advice in text
+
+
+def test_variables_that_nothing_reads(stream_run: Path) -> None:
+    variables = {"CHARRNN_SED": "1", "CHARRNN_ISA": "baseline", "CHARRNN_ZZZ": "1", "_CHARRNN_COMPLETES": "1"}
+    line = ("sample", "--model", stream_run, "--length", "3", "--seed", "1")
+    ran = charrnn(*line, env=variables)
+    assert ran.code == 0
+    assert ran.err.decode().splitlines() == [
+        "Warning: CHARRNN_SED is not read: there is no such option; did you mean CHARRNN_SEED?",
+        "Warning: CHARRNN_ZZZ is not read: there is no such option",
+    ]
+    assert charrnn(*line, "--quiet", env=variables).err == b""
+
+
+def test_one_seed_for_all_commands(stream_run: Path, tmp_path: Path) -> None:
+    """CHARRNN_SEED serves sample as it serves train, and help says so."""
+    line = ("sample", "--model", stream_run, "--length", "30")
+    seeded = charrnn(*line, env={"CHARRNN_SEED": "5"})
+    assert (seeded.err, seeded.out) == (b"", charrnn(*line, "--seed", "5").out)
+    assert b"CHARRNN_SEED=1 seeds train and sample" in charrnn("help", "config").out
+
+
+def test_a_run_is_called_as_its_text_is(tmp_path: Path) -> None:
+    """Letters of any script: all such files were `corpus-lstm`, and the second one was refused."""
+    for name in ("日本語", "語" * 83):
+        (tmp_path / f"{name}.txt").write_bytes(b"The text of a run.\n" * 30)
+        ran = charrnn("train", f"{name}.txt", *TINY[:-1], "2", cwd=tmp_path)
+        assert ran.code == 0, ran.err
+        assert ran.out.decode() == f"checkpoints/{name[:66]}-lstm/model.safetensors\n"
