@@ -3,10 +3,9 @@
 import json
 import math
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import Any
 
-from charrnn.errors import InputError
+from charrnn.errors import InputError, nearest
 from charrnn.tokenizers.utf8 import Errors
 
 MAX_JSON_LINE = 64 << 20
@@ -87,8 +86,9 @@ class Field:
         if not self.objects or self.missing < self.objects:
             return
         names = list(self._names)
-        near = [name for name in names if name.endswith(f".{self.name}")] or get_close_matches(self.name, names, 1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        within = next((name for name in names if name.endswith(f".{self.name}")), None)
+        near = within or nearest(self.name, names)
+        hint = f"did you mean {near!r}? " if near else ""
         there = f"there is text in {', '.join(map(repr, names))[:200]}" if names else "no field of theirs is text"
         raise InputError(f"no object has text in the field {self.name!r}; {hint}{there}")
 

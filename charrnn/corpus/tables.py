@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 
 from charrnn.corpus.inputs import Chunks, numbered_lines
-from charrnn.errors import InputError
+from charrnn.errors import InputError, nearest
 
 Located = tuple[int, bytes]
 """A text, and the line (from 1) on which it begins."""
@@ -33,8 +32,8 @@ class Column:
         if self.number == 0:
             names = [cell.decode("utf-8", "replace") for cell in cells]
             if self.column not in names:
-                near = get_close_matches(self.column, names, 1)
-                hint = f"did you mean {near[0]!r}? " if near else ""
+                near = nearest(self.column, names)
+                hint = f"did you mean {near!r}? " if near else ""
                 there = f"there are {', '.join(names)[:200]}"
                 raise InputError(f"{place}: no column is called {self.column!r}; {hint}{there}")
             self.number = names.index(self.column) + 1
