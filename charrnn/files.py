@@ -40,6 +40,9 @@ CREATE: int = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | getattr(os, "O_B
 FSYNC_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES}  # of a folder
 
 
+LINK_UNSUPPORTED = {*FSYNC_UNSUPPORTED, errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK, errno.EXDEV}
+
+
 def quote(path: PathLike) -> str:
     """Return a path for a message: in quotes, with unprintable characters escaped."""
     return repr(os.fspath(path))
@@ -91,6 +94,28 @@ def atomic_write(
             raise
     except OSError as error:
         raise OutputError(f"cannot write {quote(path)}: {error_reason(error)}") from error
+
+
+def duplicate(source: PathLike, target: PathLike) -> None:
+    """Give the content of a file to another path too, atomically; where there are hard links, without copying.
+
+    Symbolic links are kept. The content is shared: either path is only ever to be replaced, never written into.
+
+    Raises:
+        OSError: the source cannot be read, or the target not be replaced; then it is as it was.
+        OutputError: as `atomic_write`, where a copy is made.
+    """
+    source, target = os.path.realpath(source), os.path.realpath(target)
+    temporary = _temporary_path(target)
+    try:
+        os.link(source, temporary)
+        os.replace(temporary, target)
+    except OSError as error:
+        if error.errno not in LINK_UNSUPPORTED:
+            raise
+        atomic_write(target, Path(source).read_bytes())
+    finally:
+        _remove(temporary)  # replacing leaves it where both paths had one content before
 
 
 def cache_folder() -> Path:

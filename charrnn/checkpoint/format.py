@@ -7,8 +7,9 @@ ever used as a path, as a name to import or as code.
 
 import hashlib
 import json
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,14 @@ from charrnn.version import __version__
 FORMAT_VERSION = 2
 
 
+MAX_LATER_INFO = 200_000
+"""Bytes of a header that are kept for what is not known before a run: its metrics, its progress, its re-plans."""
+
+
+MAX_TENSOR_ENTRY = 200
+"""Bytes of a header that a tensor takes, at most."""
+
+
 Array = npt.NDArray[Any]
 
 
@@ -74,7 +83,12 @@ class Checkpoint:
 
 
 def check_can_be_saved(
-    architecture: Architecture, tokenizer: Tokenizer, separator: bytes, *, training_tensors: int
+    architecture: Architecture,
+    tokenizer: Tokenizer,
+    separator: bytes,
+    info: Mapping[str, Any],
+    *,
+    training_tensors: int,
 ) -> None:
     """Check, before a model is trained, that its checkpoints are within the limits of the format.
 
@@ -82,6 +96,7 @@ def check_can_be_saved(
         architecture: the model's sizes.
         tokenizer: its tokenizer.
         separator: what ends each record; empty for a model of streams.
+        info: what is known of `Checkpoint.info`; there is room for `MAX_LATER_INFO` more bytes.
         training_tensors: how many tensors resuming needs beside the weights.
 
     Raises:
@@ -93,6 +108,9 @@ def check_can_be_saved(
         tensors[VOCABULARY] = _spec(tokenizer.table)
     validate(architecture, tokenizer.name, tensors)
     validate_tokenizer(architecture, tokenizer, tokenizer.encode(separator).tolist())
+    size = len(json.dumps(_json(dict(info)))) + MAX_TENSOR_ENTRY * len(tensors)
+    if size > MAX_HEADER - MAX_LATER_INFO:
+        raise ValueError(f"{size:,} bytes for the options and the names of tensors; at most {MAX_HEADER - MAX_LATER_INFO:,}")
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:
@@ -168,8 +186,14 @@ def read(path: PathLike, *, training: bool = False) -> Checkpoint:
     """
     with open_regular(path) as file:
         header = read_header(path, file)
+        size = os.fstat(file.fileno()).st_size
+        if size != header.size:  # before anything is read that may be as long as a disk
+            raise corrupt(path, f"it has {size:,} bytes, not the {header.size:,} that its header says")
         file.seek(0)
-        data = file.readall()
+        try:
+            data = file.readall()
+        except MemoryError:
+            raise unusable(path, f"its {size:,} bytes are more than there is memory for") from None
     version = _check_digest(path, data, header)
     metadata = header.metadata
     if version > FORMAT_VERSION:

@@ -75,11 +75,13 @@ class Header:
         raw: its bytes, with the 8 before them that hold its length.
         metadata: our JSON object; its values may be any JSON.
         tensors: the dtype and shape that it claims for each tensor.
+        size: the bytes of the whole file, by its tensors.
     """
 
     raw: bytes
     metadata: dict[str, Any]
     tensors: dict[str, TensorSpec]
+    size: int
 
 
 @contextlib.contextmanager
@@ -125,9 +127,10 @@ def read_header(path: PathLike, file: FileIO) -> Header:
         entries = _parse(raw[8:])
         metadata = _parse(entries.pop("__metadata__")[METADATA_KEY])
         tensors = {name: _tensor_spec(entry) for name, entry in entries.items()}
+        size = len(raw) + max((_end(entry) for entry in entries.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _not_ours(path, raw[:1024], "its header is not one of ours") from None
-    return Header(raw, metadata, tensors)
+    return Header(raw, metadata, tensors, size)
 
 
 def read_metadata(path: PathLike) -> dict[str, Any]:
@@ -236,6 +239,14 @@ def _tensor_spec(entry: Mapping[str, Any]) -> TensorSpec:
     if not isinstance(dtype, str) or not all(type(size) is int and size >= 0 for size in shape):
         raise ValueError("not a tensor")
     return TensorSpec(dtype, tuple(shape))
+
+
+def _end(entry: Mapping[str, Any]) -> int:
+    """Return where a tensor ends, counted from the header's end."""
+    _, end = entry["data_offsets"]
+    if type(end) is not int or end < 0:
+        raise ValueError("not a tensor")
+    return end
 
 
 def _neighbours(path: PathLike) -> str:

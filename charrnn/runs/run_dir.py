@@ -8,6 +8,7 @@ config.toml           the plan: all options, and the paths of the corpus
 """
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -18,9 +19,10 @@ from typing import Any
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.options import PLAN_COMMENT
+from charrnn.config.params import Float, Int, Text, stored_value
 from charrnn.config.train import TrainConfig
 from charrnn.errors import CharRNNError, CheckpointError, OutputError, UsageError
-from charrnn.files import Lock, atomic_write, prune_temporaries, quote
+from charrnn.files import Lock, atomic_write, duplicate, error_reason, prune_temporaries, quote
 
 CONFIG = "config.toml"
 
@@ -32,6 +34,16 @@ _NOT_STORED = {"out", "resume", "auto_resume", "overwrite", "dry_run", "json"}  
 
 
 _NOT_STORED |= {"time", "epochs"}  # `steps`, which follows from them, is stored
+
+
+_CHECKED_KEYS = (
+    ("event", Text(), False),
+    ("step", Int(), False),
+    ("seconds", Float(), False),
+    ("nats", Float(), True),
+    ("tokens", Int(), True),
+)
+"""Keys of events that are computed with, and whether they may be null."""
 
 
 class RunDir:
@@ -91,10 +103,12 @@ class RunDir:
             )
 
     def clear(self) -> None:
-        """Remove the files of a run."""
+        """Remove the files of a run. Raise OutputError if one cannot be removed."""
         for name in _FILES:
-            with contextlib.suppress(FileNotFoundError):
-                (self.folder / name).unlink()
+            try:
+                (self.folder / name).unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot remove {quote(self.folder / name)}: {error.strerror}") from None
 
     def newest(self, check: Callable[[Checkpoint], None] = lambda state: None) -> Checkpoint | None:
         """Return the valid checkpoint with the highest step, `last` or `previous`; None if there is neither.
@@ -128,7 +142,7 @@ class RunDir:
         return checkpoints[newest] if newest is not None else None
 
     def save_last(self, state: Checkpoint) -> None:
-        """Write a checkpoint to resume from as `last`; the former `last` becomes `previous`.
+        """Write a checkpoint to resume from as `last`, which is never absent; the former `last` becomes `previous`.
 
         `previous` is replaced only after the new file has been written and read back, and never by an older or corrupt
         file.
@@ -141,11 +155,11 @@ class RunDir:
         def keep_previous() -> None:
             try:
                 if not self._keep_previous:
-                    os.replace(self.last, self.previous)
+                    duplicate(self.last, self.previous)
             except FileNotFoundError:
                 pass
-            except OSError as error:
-                self.warn(f"cannot keep '{self.last}' as the previous checkpoint: {error.strerror}")
+            except (OSError, OutputError) as error:
+                self.warn(f"cannot keep {quote(self.last)} as the previous checkpoint: {error_reason(error)}")
 
         checkpoint.write(self.last, state, before_replace=keep_previous)
         self._keep_previous = False
@@ -167,30 +181,69 @@ class RunDir:
         atomic_write(self.config, "\n".join([*lines, ""]).encode("utf-8"))
 
     def log(self, event: Mapping[str, Any]) -> None:
-        """Append an event to `metrics.jsonl`; if that fails, warn."""
+        """Append an event to `metrics.jsonl`, whole or not at all; if that fails, warn."""
+        line = json.dumps(event, allow_nan=False).encode("utf-8") + b"\n"
         try:
-            with self.metrics.open("ab") as stream:
-                stream.write(json.dumps(event, allow_nan=False).encode("utf-8") + b"\n")
+            with self.metrics.open("ab", buffering=0) as stream:
+                size = stream.tell()
+                try:
+                    if stream.write(line) < len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                except OSError:
+                    stream.truncate(size)
+                    raise
         except OSError as error:
-            self.warn(f"cannot write '{self.metrics}': {error.strerror}")
+            self.warn(f"cannot write {quote(self.metrics)}: {error.strerror}")
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the events of `metrics.jsonl`, without a truncated last line."""
+        """Return the events of `metrics.jsonl`, without a last line that a killed writer did not end.
+
+        Raises:
+            CheckpointError: it cannot be read, or a line is not an event; the message has its number.
+        """
+        try:
+            *lines, unended = self.metrics.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise CheckpointError(f"cannot read {quote(self.metrics)}: {error.strerror}") from None
         events = []
-        with contextlib.suppress(FileNotFoundError):
-            for line in self.metrics.read_bytes().split(b"\n"):
-                with contextlib.suppress(ValueError):
-                    event = json.loads(line)
-                    if isinstance(event, dict):
-                        events.append(event)
+        for number, line in enumerate(lines, 1):
+            try:
+                events.append(_event(line))
+            except (ValueError, RecursionError) as error:
+                raise CheckpointError(
+                    f"{quote(self.metrics)}: line {number} is not an event of a training, and may be removed: {error}"
+                ) from None
+        with contextlib.suppress(ValueError, RecursionError):
+            events.append(_event(unended))
         return events
 
     def truncate_metrics(self, step: int) -> float:
-        """Remove the events after a step, which training will log again; return the seconds spent until that step."""
+        """Remove the events after a step, which training will log again; return the seconds spent until that step.
+
+        Raises:
+            CheckpointError: as `events`. OutputError: the file cannot be written.
+        """
         events = [event for event in self.events() if event.get("step", 0) <= step and event.get("event") != "done"]
         lines = [json.dumps(event, allow_nan=False).encode("utf-8") + b"\n" for event in events]
         atomic_write(self.metrics, b"".join(lines))
         return max((float(event.get("seconds", 0.0)) for event in events), default=0.0)
+
+
+def _event(line: bytes) -> dict[str, Any]:
+    """Return the event of a line. Raise ValueError for anything else."""
+
+    def refuse(constant: str) -> float:
+        raise ValueError(f"{constant} is not JSON")
+
+    event = json.loads(line.decode("utf-8"), parse_constant=refuse)
+    if not isinstance(event, dict):
+        raise ValueError("not an object")
+    for name, kind, optional in _CHECKED_KEYS:
+        if name in event:
+            stored_value(event, name, kind, optional=optional)
+    return event
 
 
 def _toml(value: Any) -> str:

@@ -129,6 +129,7 @@ def recall_text_options(run: RunDir, config: TrainConfig, given: frozenset[str])
         return config
     try:
         stored = read_toml(run.config, param_types(TrainConfig), stored=True)
+        TrainConfig(**stored)
     except UsageError as error:
         raise CheckpointError(f"the run cannot be resumed: {error}") from None
     known = {name: stored[name] for name in TEXT_OPTIONS if name in stored and name not in given}

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
+from charrnn.checkpoint.header import unusable
+from charrnn.config.params import Float, Int, stored_value
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.base import Array
 from charrnn.runs.run_dir import RunDir
@@ -44,6 +47,19 @@ class CheckpointWriter:
         dataset, info = self.dataset, {**self._info(step), "metrics": dict(metrics), **info}
         model = Checkpoint(self.plan.architecture, dataset.tokenizer, dict(weights), info, separator=dataset.separator)
         self.run_dir.save_model(model)
+
+    def read_model(self) -> Checkpoint:
+        """Return the best model so far. Raise CheckpointError if its file is not that."""
+        model = checkpoint.read(self.run_dir.model)
+        try:
+            if model.architecture != self.plan.architecture or "progress" in model.info:
+                raise ValueError("it is not the best model of this run")
+            stored_value(model.info, "step", Int())
+            if "temperature" in model.info:
+                stored_value(model.info, "temperature", Float(0, open_low=True))
+        except ValueError as error:
+            raise unusable(self.run_dir.model, str(error)) from None
+        return model
 
     def save_state(self, learner: Learner, state: TrainerState) -> None:
         """Write what resuming needs. Raise as `save_model`."""

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.dataset.batches import batch_loader
 from charrnn.dataset.dataset import Dataset
@@ -108,6 +107,8 @@ class Trainer:
             self._realign(config.steps)
         if before.patience != config.patience:
             self.state.reason = ""
+        if self.state.best is not None:
+            self.writer.read_model()  # without it the run could not be finished
 
     def run(self) -> DoneEvent:
         """Train to the end.
@@ -237,8 +238,8 @@ class Trainer:
         values: dict[str, Any] = {}
         fitted: dict[str, Any] = {}
         if len(dataset.val):
-            best = checkpoint.read(self.run_dir.model)
-            weights, step = best.weights, int(best.info["step"])
+            best = self.writer.read_model()
+            weights, step = best.weights, best.info["step"]
             if (temperature := best.info.get("temperature")) is None:  # else this run had been finished before
                 limit = min(config.eval_tokens, FIT_TOKENS)
                 temperature = fit_temperature(self._engine, weights, dataset, limit, self._check)

@@ -52,7 +52,7 @@ def test_a_curve(run: tiny.Program, folder: Path) -> None:
     """Drawn of what can be read of the log, and left out where there is too little."""
     plain = run("show", "char").out
     events = [{"event": "eval", "step": step, "nats": 300.0 - step, "tokens": 100} for step in (1, 50, 90)]
-    odd = [{"event": "eval"}, {"event": "eval", "step": "x", "nats": 1, "tokens": 0}, {"event": "step", "step": 3}]
+    odd = [{"event": "eval"}, {"event": "eval", "step": 4, "nats": None, "tokens": 0}, {"event": "step", "step": 3}]
     odd += [
         {"event": "eval", "step": 2, "nats": 1e9, "tokens": 1},
         {"event": "eval", "step": 2, "nats": 1, "tokens": 0},
@@ -64,6 +64,8 @@ def test_a_curve(run: tiny.Program, folder: Path) -> None:
     assert out.startswith(plain.decode())
     assert out.endswith("\nvalidation perplexity from 19.886 to 8.166\n")
     assert "⠀" in out
+    (folder / "metrics.jsonl").write_text('{"event": "eval", "step": "x", "nats": 1, "tokens": 0}\n')
+    assert "line 1 is not an event of a training, and may be removed: 'step' must be" in run("show", "char").error
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 import itertools
 import os
 import random
+import resource
+import signal
 import time
 from ast import literal_eval
 from collections.abc import Callable, Iterator
@@ -598,27 +600,31 @@ def test_ck_21_the_step_decides_and_not_the_clock(tmp_path: Path) -> None:
     assert newest.info["step"] == 13
 
 
-def test_ck_20_a_failed_rename_costs_nothing(
+def test_ck_20_a_failed_link_costs_nothing(
     straight: Callable[..., tuple[Path, Outcome]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CK-20: ten saves, one of whose renames to `previous` fails: a warning, and the best model is as it was."""
-    folder, replace = tmp_path / "run", os.replace
+    """CK-20: ten saves, of which one cannot link `last` as `previous`: a warning, and the best model is as it was."""
+    folder, link, replace = tmp_path / "run", os.link, os.replace
     failed: list[Any] = []
     models: list[bytes] = []
 
     def fail_once(source: Any, target: Any, **more: Any) -> None:
         last = folder / LAST
-        if os.fspath(target).endswith(PREVIOUS) and last.exists() and step_of(last) == 20 and not failed:
+        if f".{PREVIOUS}." in os.fspath(target) and last.exists() and step_of(last) == 20 and not failed:
             failed.append(target)
             models.append((folder / MODEL).read_bytes())
             raise OSError(5, "Input/output error")
+        link(source, target, **more)
+
+    def replace_and_see(source: Any, target: Any, **more: Any) -> None:
         replace(source, target, **more)
         if failed and len(models) == 1:
             models.append((folder / MODEL).read_bytes())
             assert step_of(folder / LAST) == 24
             assert step_of(folder / PREVIOUS) == 16  # the copy that was to be replaced is still there
 
-    monkeypatch.setattr(os, "replace", fail_once)
+    monkeypatch.setattr(os, "link", fail_once)
+    monkeypatch.setattr(os, "replace", replace_and_see)
     session = train(folder, **EVERY)
     monkeypatch.undo()
     assert len(session.of(SaveEvent)) == 12  # at step 0, ten times, and at the end
@@ -897,11 +903,51 @@ def test_metrics_are_cut_to_whole_lines(tmp_path: Path) -> None:
         run.log({"event": "step", "step": step, "seconds": step / 2})
     run.log({"event": "done", "step": 3, "seconds": 9.0})
     with run.metrics.open("ab") as stream:
-        stream.write(b'"strange"\n\0\0\n{"event": "st')
+        stream.write(b'{"event": "st')
     assert len(run.events()) == 6
     assert run.truncate_metrics(3) == 1.5
     assert [event["step"] for event in run.events()] == [0, 1, 2, 3]
     assert run.metrics.read_bytes().count(b"\n") == 4
+
+
+def test_metrics_that_are_none_are_refused(tmp_path: Path) -> None:
+    """With the number of the line."""
+    run = RunDir(tmp_path)
+    for line in (
+        b"[]", b"1", b"", b"\xff", b'{"step": "x"}', b'{"step": -1}', b'{"step": true}', b'{"seconds": null}',
+        b'{"seconds": NaN}', b'{"seconds": 1e999}', b'{"event": 5}', b'{"tokens": ' + b"9" * 400 + b".5}",
+        b"[" * 100_000,
+    ):  # fmt: skip
+        data = b'{"event": "step", "step": 1, "seconds": 0.5, "more": null}\n' + line + b'\n{"event": "eval"}\n'
+        run.metrics.write_bytes(data)
+        for read in (run.events, lambda: run.truncate_metrics(9)):
+            with pytest.raises(CheckpointError, match=r"metrics\.jsonl': line 2 is not an event of a training"):
+                read()
+        assert run.metrics.read_bytes() == data
+    run.metrics.unlink()
+    run.metrics.mkdir()
+    with pytest.raises(CheckpointError, match=r"cannot read '.*metrics\.jsonl': Is a directory"):
+        run.events()
+    with pytest.raises(OutputError, match=r"cannot remove '.*metrics\.jsonl'"):
+        run.clear()
+
+
+def test_an_event_is_logged_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A full disk leaves no half line between two others."""
+    warnings: list[str] = []
+    run = RunDir(tmp_path, warnings.append)
+    run.log({"event": "step", "step": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (run.metrics.stat().st_size + 5, before[1]))
+        run.log({"event": "step", "step": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    run.log({"event": "step", "step": 3})
+    assert [event["step"] for event in run.events()] == [1, 3]
+    assert [f"cannot write {str(run.metrics)!r}" in warning for warning in warnings] == [True]
 
 
 def test_a_plan_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
