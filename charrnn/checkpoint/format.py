@@ -110,7 +110,9 @@ def check_can_be_saved(
     validate_tokenizer(architecture, tokenizer, tokenizer.encode(separator).tolist())
     size = len(json.dumps(_json(dict(info)))) + MAX_TENSOR_ENTRY * len(tensors)
     if size > MAX_HEADER - MAX_LATER_INFO:
-        raise ValueError(f"{size:,} bytes for the options and the names of tensors; at most {MAX_HEADER - MAX_LATER_INFO:,}")
+        raise ValueError(
+            f"{size:,} bytes for the options and the names of tensors; at most {MAX_HEADER - MAX_LATER_INFO:,}"
+        )
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:

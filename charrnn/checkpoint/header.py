@@ -182,9 +182,9 @@ def validate_tokenizer(architecture: Architecture, tokenizer: Tokenizer, separat
     if tokenizer.size != architecture.vocabulary:
         raise ValueError(f"{architecture.vocabulary} tokens in its config, {tokenizer.size} in its vocabulary")
     if not isinstance(separator, list) or len(separator) > MAX_SEPARATOR:
-        raise ValueError(f"the separator is not a list of at most {MAX_SEPARATOR} ids")
+        raise ValueError(f"the separator is not a list of at most {MAX_SEPARATOR} tokens")
     if not all(type(each) is int and 0 <= each < tokenizer.size and each != tokenizer.unknown for each in separator):
-        raise ValueError("an id of the separator is out of range")
+        raise ValueError("a token of the separator is not in the vocabulary")
     return separator
 
 

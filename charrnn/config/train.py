@@ -205,6 +205,12 @@ class TrainConfig:
             )
         if self.separator is not None or self.counts:
             object.__setattr__(self, "records", True)
+        try:
+            self.record_separator.decode("latin-1" if self.tokenizer == "byte" else "utf-8")
+        except UnicodeError:
+            raise UsageError(
+                "{separator} is not UTF-8, which {tokenizer} byte does not need", ("separator", "tokenizer")
+            ) from None
         if self.tokenizer.startswith("sentencepiece") and self.separator is not None and self.separator.strip("\n"):
             raise UsageError(
                 "{separator} can only be made of newlines with {tokenizer} sentencepiece", ("separator", "tokenizer")

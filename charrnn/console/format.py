@@ -75,7 +75,8 @@ def losses(training: float, evaluation: EvalEvent | None) -> str:
     text = "" if math.isnan(training) else f"train {perplexity(training)}"
     if evaluation is not None:
         loss = evaluation.nats / evaluation.tokens
-        text += f"  validation perplexity {perplexity(loss)} ({evaluation.bits_per_char:.3f} bits/char)"
+        bits = "-" if evaluation.bits_per_char is None else f"{evaluation.bits_per_char:.3f}"
+        text += f"  validation perplexity {perplexity(loss)} ({bits} bits/char)"
     return text.strip()
 
 

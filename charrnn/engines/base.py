@@ -291,6 +291,10 @@ class OptimizerParams:
         """Return the learning rate of a weight as a multiple of the run's."""
         return LR_MULTIPLIERS.get(weight, 1.0) if self.name in ("adamw", "adam") else 1.0
 
+    def max_tensors(self, weights: int) -> int:
+        """Return how many tensors the optimizer of so many weights keeps at most, its loss's scaler's included."""
+        return (len(OPTIMIZER_TENSORS[self.name]) + (self.name != "sgd")) * weights + len(SCALER)
+
     def check_state(self, state: Mapping[str, Mapping[str, Array]], shapes: Mapping[str, Sequence[int]]) -> None:
         """Check what an optimizer is to go on from.
 

@@ -105,14 +105,14 @@ class EvalEvent(Event):
 
     Attributes:
         nats: sum of -ln p over its `tokens`. perplexity: exp(nats / tokens); None: too large for a float.
-        bits_per_char, bits_per_byte: of the same.
+        bits_per_char, bits_per_byte: of the same; None: there are no characters.
         best: whether no evaluation before was as good; the model is saved then.
     """
 
     nats: float
     tokens: int
     perplexity: float | None
-    bits_per_char: float
+    bits_per_char: float | None
     bits_per_byte: float
     best: bool
 

@@ -58,12 +58,12 @@ def evaluate_exact(engine: InferenceEngine, dataset: Dataset, tokens: int, error
 
 
 def metrics(score: Score) -> dict[str, Any]:
-    """Return the metrics of a score, named as the fields of `EvalEvent`."""
+    """Return the metrics of a score, named as the fields of `EvalEvent`: None per character of a text without any."""
     return {
         "nats": score.nats,
         "tokens": score.tokens,
         "perplexity": perplexity(score.nats / score.tokens),
-        "bits_per_char": score.bits_per_char,
+        "bits_per_char": score.bits_per_char if score.chars else None,
         "bits_per_byte": score.bits_per_byte,
     }
 

@@ -18,8 +18,9 @@ from charrnn.config.params import Escaped, Flag, Float, Int, stored_value
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import batch_loader
 from charrnn.dataset.dataset import Dataset
+from charrnn.engines.base import OptimizerParams
 from charrnn.engines.select import EngineSpec, core_fault
-from charrnn.errors import UsageError
+from charrnn.errors import InputError, UsageError
 from charrnn.network.architecture import Architecture
 from charrnn.scoring.baselines import MAX_TRAIN, MAX_VAL, measure
 from charrnn.tokenizers.utf8 import head_bytes, tail_bytes
@@ -44,9 +45,6 @@ BASELINE_BYTES_PER_SECOND = 40_000
 """Bytes that baselines learn from for each second of the time budget: 2 to 3 % of it."""
 
 UNTIMED_BASELINE_BYTES = 2_000_000
-
-MAX_OPTIMIZER_TENSORS = {"adamw": 3, "adam": 3, "rmsprop": 2, "sgd": 1}
-"""How many tensors of state an optimizer has for each weight, at most."""
 
 UNPLANNED = frozenset(("corpus", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "device"))
 """Options that say where and how to train, not what; they are no part of a plan."""
@@ -213,7 +211,8 @@ def make_plan(
     config = complete_hidden(config, facts, meter.training, elapsed, reasons)
     config = complete_model(config, facts, reasons)
     architecture = architecture_of(config, facts.vocabulary)
-    _check_can_be_saved(architecture, config, dataset)
+    plan = Plan(config, architecture, dataset.exact_tokens, baselines=baselines)
+    _check_can_be_saved(plan, dataset)
 
     loader = batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
     steps = config.steps or (math.ceil(config.epochs * loader.steps_per_epoch) if config.epochs else None)
@@ -276,13 +275,13 @@ def _facts(dataset: Dataset, spec: EngineSpec) -> Facts:
     )
 
 
-def _check_can_be_saved(architecture: Architecture, config: TrainConfig, dataset: Dataset) -> None:
+def _check_can_be_saved(plan: Plan, dataset: Dataset) -> None:
     """Raise UsageError if a checkpoint of this model would exceed a limit of the format."""
-    moments = len(architecture.shapes()) * MAX_OPTIMIZER_TENSORS[config.optimizer]
-    count = architecture.num_layers + moments
+    architecture, info = plan.architecture, {"plan": plan.to_json()}
+    count = architecture.num_layers + OptimizerParams(plan.config.optimizer).max_tensors(len(architecture.shapes()))
     try:
-        check_can_be_saved(architecture, dataset.tokenizer, dataset.separator, training_tensors=count)
-    except ValueError as error:
+        check_can_be_saved(architecture, dataset.tokenizer, dataset.separator, info, training_tensors=count)
+    except (ValueError, InputError) as error:
         raise UsageError(f"a model with these options could not be saved: {error}") from None
 
 

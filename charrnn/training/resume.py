@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.checkpoint.format import Checkpoint
+from charrnn.checkpoint.format import Checkpoint, check_can_be_saved
 from charrnn.config.options import param_types, read_toml
 from charrnn.config.params import Choice, Float, Int, Text, seconds, stored_value
 from charrnn.config.renamed import upgrade
@@ -206,6 +206,8 @@ def check_resumable(stored: Checkpoint) -> None:
         shape, found = (architecture.num_states, config.batch, size), stored.training.get(f"state.{layer}")
         if found is None or found.shape != shape or found.dtype != np.float32 or not np.isfinite(found).all():
             raise ValueError(f"state.{layer} is not finite numbers of shape {shape}")
+    plan = {"plan": info["plan"]}
+    check_can_be_saved(architecture, stored.tokenizer, stored.separator, plan, training_tensors=len(stored.training))
     optimizer = optimizer_state(stored.training)
     if state.step and not optimizer:
         raise ValueError("it has no optimizer's state")

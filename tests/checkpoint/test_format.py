@@ -1,7 +1,6 @@
 """The checkpoint file: valid, or refused in one sentence."""
 
 import ast
-import hashlib
 import io
 import itertools
 import json
@@ -30,11 +29,10 @@ from charrnn.network.architecture import Architecture
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.char import CharTokenizer
 from tests import tiny
+from tests.surgery import Array, sealed, take_apart
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 LSTM = Architecture("lstm", 20, (8,), 8)
-
-Array = np.ndarray[Any, Any]
 
 
 def sample(architecture: Architecture = LSTM, step: int = 7) -> Checkpoint:
@@ -47,21 +45,6 @@ def sample(architecture: Architecture = LSTM, step: int = 7) -> Checkpoint:
         {"step": step, "metrics": {"nats": 1.5}, "corpus": {"sha256": "0f" * 32}},
         {"moments": np.full((3, 4), step, np.float32), "step": np.array(step)},
     )
-
-
-def sealed(document: dict[str, Any], tensors: dict[str, Array], extra: str = "") -> bytes:
-    """Return a safetensors file with a correct digest, whatever else is wrong: a second writer of the format."""
-    names = {np.float32: "F32", np.float16: "F16", np.int64: "I64", np.uint32: "U32", np.uint8: "U8"}
-    document = document | {"sha256": "0" * 64}
-    header: dict[str, Any] = {"__metadata__": {"charrnn": json.dumps(document)}}
-    end = 0
-    for name, tensor in tensors.items():
-        begin, end = end, end + tensor.nbytes
-        kind = names[tensor.dtype.type]
-        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [begin, end]}
-    text = (json.dumps(header)[:-1] + extra + "}").encode()
-    data = len(text).to_bytes(8, "little") + text + b"".join(tensor.tobytes() for tensor in tensors.values())
-    return data.replace(b"0" * 64, hashlib.sha256(data).hexdigest().encode(), 1)
 
 
 def parts(model: Checkpoint) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -131,6 +114,9 @@ def test_sealed_is_the_same_format(tmp_path: Path) -> None:
     model = sample()
     found = checkpoint.read(saved(tmp_path / "m.safetensors", sealed(*parts(model))))
     assert found.info == model.info
+    data = checkpoint.to_bytes(model)
+    found = checkpoint.read(saved(tmp_path / "m.safetensors", sealed(*take_apart(data))), training=True)
+    assert checkpoint.to_bytes(found) == data
 
 
 def run_block(number: int, path: Path) -> str:
@@ -428,12 +414,15 @@ def huge(folder: Path) -> list[Path]:
     nested = (len(nested) - 8).to_bytes(8, "little") + nested[8:]
     long = saved(folder / "long", (99 << 20).to_bytes(8, "little") + b'{"__metadata__":{"charrnn":"')
     os.truncate(long, 100 << 20)
+    sparse = saved(folder / "sparse", sealed(document, tensors))
+    os.truncate(sparse, 1 << 30)
     return [
         *claims,
         long,
         saved(folder / "many", sealed(document, {}, "," + many)),
         saved(folder / "few", sealed(document, {}, "," + few)),
         saved(folder / "nested", nested),
+        sparse,
     ]
 
 
@@ -458,9 +447,10 @@ def test_ck12_se05_refusing_is_quick_and_small(tmp_path: Path) -> None:
     """CK-12, SE-05: each in less than 2 s and 200 MB."""
     command: list[str | Path] = [sys.executable, "-c", READ_ELSEWHERE, *huge(tmp_path)]
     lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout.splitlines()
-    assert len(lines) == 7, lines
+    assert len(lines) == 8, lines
     assert "a header of 103809024 bytes; at most 1000000" in lines[3]
     assert "1001 tensors; at most 1000" in lines[5]
+    assert "is corrupt: it has 1,073,741,824 bytes, not the " in lines[7]
 
 
 @pytest.mark.parametrize("file", sorted(FIXTURES.glob("*.safetensors")), ids=lambda file: file.stem)
@@ -508,8 +498,8 @@ def test_what_exceeds_a_limit_is_not_saved() -> None:
     with pytest.raises(ValueError, match=r"^1008 tensors; at most 1000$"):
         checkpoint.to_bytes(replace(sample(), training=training))
     for changed, message in (
-        (replace(sample(), separator=b"a" * 257), "the separator is not a list of at most 256 ids"),
-        (replace(sample(), separator=b"?"), "an id of the separator is out of range"),
+        (replace(sample(), separator=b"a" * 257), "the separator is not a list of at most 256 tokens"),
+        (replace(sample(), separator=b"?"), "a token of the separator is not in the vocabulary"),
         (replace(sample(), info={"text": "x" * 1_000_000}), "a header of 100[0-9]+ bytes; at most 1000000"),
         (replace(sample(), training={"x": np.zeros(3, np.float16)}), "tensor train.x: expected none"),
         (replace(sample(), weights={}), "tensor embedding: expected"),
@@ -522,14 +512,17 @@ def test_what_exceeds_a_limit_is_not_saved() -> None:
 def test_what_cannot_be_saved_is_known_before_training() -> None:
     """As `to_bytes` decides, from the sizes alone."""
     tokenizer = sample().tokenizer
-    check_can_be_saved(LSTM, tokenizer, b"a" * 256, training_tensors=1000 - 7 - 1)
+    check_can_be_saved(LSTM, tokenizer, b"a" * 256, {"plan": '"' * 90_000}, training_tensors=1000 - 7 - 1)
     for architecture, separator, count, message in (
         (LSTM, b"", 1000 - 7, "1001 tensors; at most 1000"),
-        (LSTM, b"a" * 257, 0, "the separator is not a list of at most 256 ids"),
+        (LSTM, b"a" * 257, 0, "the separator is not a list of at most 256 tokens"),
         (Architecture("lstm", 21, (8,), 8), b"", 0, "21 tokens in its config, 20 in its vocabulary"),
     ):
         with pytest.raises(ValueError, match=f"^{message}$"):
-            check_can_be_saved(architecture, tokenizer, separator, training_tensors=count)
+            check_can_be_saved(architecture, tokenizer, separator, {}, training_tensors=count)
+    for text in ("x" * 800_000, '"' * 200_000, "\U00010000" * 60_000):  # escaped twice
+        with pytest.raises(ValueError, match="bytes for the options and the names of tensors; at most 800,000"):
+            check_can_be_saved(LSTM, tokenizer, b"", {"plan": text}, training_tensors=0)
 
 
 def test_info_may_hold_anything_that_looks_like_a_digest(tmp_path: Path) -> None:
