@@ -33,7 +33,9 @@ Network = tuple[Architecture, Mapping[str, Array]]
 
 
 class Model:
-    """A trained model, or several whose probabilities are averaged. Use one from one thread at a time.
+    """A trained model, or several whose probabilities are averaged.
+
+    Several threads may use one: their calls take turns. What `load` returned can be pickled, its weights with it.
 
     Attributes:
         engine: runs it.
@@ -41,6 +43,7 @@ class Model:
         separator: what ends each record, of a model that was trained on records; empty: it was not.
         info: what its file says about its training: plain JSON; the first one's.
         networks: what `engine` runs, as far as it is known.
+        machine: what `load` was told of engine, device and precision.
     """
 
     def __init__(
@@ -51,9 +54,19 @@ class Model:
         separator: bytes = b"",
         info: Mapping[str, Any] | None = None,
         networks: Sequence[Network] = (),
+        machine: Mapping[str, str] | None = None,
     ) -> None:
         self.engine, self.tokenizer, self.separator, self.networks = engine, tokenizer, separator, networks
-        self.info = dict(info or {})
+        self.info, self.machine = dict(info or {}), dict(machine or {})
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not self.networks:
+            raise TypeError("a model whose networks are not known cannot be pickled")
+        return self.__dict__ | {"engine": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self.engine = ensemble_engine(self.networks, **self.machine)
 
     @classmethod
     def load(
@@ -87,8 +100,11 @@ class Model:
                     f"{quote(files[0])} and {quote(file)} cannot be used together: they have different vocabularies"
                 )
         networks = [(each.architecture, each.weights) for each in models]
-        found = ensemble_engine(networks, engine=engine, device=device, precision=precision)
-        return cls(found, first.tokenizer, separator=first.separator, info=first.info, networks=networks)
+        machine = {"engine": engine, "device": device, "precision": precision}
+        found = ensemble_engine(networks, **machine)
+        return cls(
+            found, first.tokenizer, separator=first.separator, info=first.info, networks=networks, machine=machine
+        )
 
     @property
     def architecture(self) -> Architecture:
@@ -226,9 +242,7 @@ class Model:
     def score_many(self, texts: Iterable[str | bytes], *, errors: str = EvalConfig.errors) -> list[Score]:
         """Return the score of each text, as `charrnn eval --lines` does: each is scored on its own, with its end, the
         model's separator or a newline, which is added where it is missing. Where a record model's separator stands in
-        a text a record ends, as in `score`.
-
-        They are scored side by side, faster than one by one. Arguments and errors as `score`.
+        a text a record ends. Side by side they are faster than one by one. Arguments and errors as `score`.
         """
         from charrnn.corpus.formats import Place, Row
 

@@ -1,5 +1,7 @@
 """A model as the command line, the library and training share it."""
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,57 @@ def test_scorers() -> None:
     assert first.nats < whole.nats
     [slow] = model.scorer(adapt=True, adapt_rate=1e-6).texts([text])
     assert first.nats < slow.nats < whole.nats * 1.001
+
+
+def test_threads_take_turns() -> None:
+    """Whatever runs the model, and whatever they do: each text has its own score, each seed its text."""
+    texts = [TEXT[begin : begin + 1 + begin % 60] for begin in range(200)]
+    saved("a"), saved("b", seed=2)
+
+    def adapted(model: Model) -> float:
+        return next(model.scorer(adapt=True).texts([NamedText([[TEXT[:90]]])])).nats
+
+    for model in (
+        Model.load("a"),
+        Model.load("a", engine="numpy"),
+        Model.load("a", "b"),
+        Model.load("b", engine="torch"),
+    ):
+        alone = [model.score(each) for each in texts]
+        samples = [model.sample(seed=seed, length=20) for seed in range(20)]
+        with ThreadPoolExecutor(8) as pool:
+            scores = pool.map(model.score, texts)
+            sampled = pool.map(lambda seed: model.sample(seed=seed, length=20), range(20))  # noqa: B023
+            learnt = [pool.submit(adapted, model) for _ in range(3)] if len(model.networks) == 1 else []
+            many = pool.submit(model.score_many, texts)
+            assert list(scores) == alone
+            assert list(sampled) == samples
+            assert len({each.result() for each in learnt}) < 2
+            assert [each.tokens for each in many.result()] == [each.tokens + 1 for each in alone]
+
+
+def test_a_model_can_be_pickled() -> None:
+    """With its weights, tokenizer, separator and what runs it; but not one that is being trained."""
+    saved("a"), saved("b", seed=2)
+    tiny.saved(Path("c"), tiny.drawn(tiny.pieces(), separator=b"; "))
+    for model in (Model.load("a", engine="numpy"), Model.load("a", "b"), Model.load("c", precision="float32")):
+        model.score(TEXT)
+        again = pickle.loads(pickle.dumps(model))  # noqa: S301
+        assert again.engine.name == model.engine.name
+        assert (again.info, again.separator) == (model.info, model.separator)
+        assert again.score(TEXT) == model.score(TEXT)
+        assert again.sample(seed=1) == model.sample(seed=1)
+    checkpoint = tiny.drawn(tiny.char())
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(Model(tiny.engine_of(checkpoint), checkpoint.tokenizer))
+
+
+def test_many_texts() -> None:
+    """EV-08: as lines; every text has a score, so none can be left out."""
+    model = Model.load(saved("m"))
+    assert [each.tokens for each in model.score_many(["the", "", "the\n", "a\nb"])] == [4, 1, 4, 4]
+    with pytest.raises(UsageError, match="errors can be 'strict' or 'replace' here"):
+        model.score_many(["a"], errors="skip")
 
 
 def test_check_may_stop_scoring() -> None:

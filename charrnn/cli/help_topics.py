@@ -31,11 +31,14 @@ TEXTS: Topic = [
     ("--separator '\\n\\n'", "train: records that end otherwise, here with a blank line."),
     ("--counts", "train: lines of COUNT<TAB>RECORD; a record counts so often."),
     ("--lines", "eval: each line is a text, scored from its start to its end."),
-    ("--jsonl FIELD", "Both: a field of each JSON line."),
+    ("--jsonl FIELD", "Both: a field of each JSON line; a.b is b of the object a, unless a key is named a.b."),
     ("--tsv COLUMN", "Both: a column of tab-separated lines, by its name in the first line or its number."),
     "",
     "A model that was trained on records ends each with its separator; where the last one of a file has none, it is"
-    " added. In --separator, \\n \\t \\r \\0 and \\\\ are escapes; other backslashes stay.",
+    " added. eval scores a line, field or cell with its end, the separator or a newline, added where it is missing; a"
+    " whole file of any other model as it is.",
+    "",
+    "In --separator, \\n \\t \\r \\0 and \\\\ are escapes; other backslashes stay.",
 ]
 
 
@@ -48,7 +51,7 @@ FIELDS: Topic = [
     ("--adapt weights", "adapted_perplexity adapted_bits_per_char adapted_bits_per_byte, before file"),
     ("--lines", "perplexity tokens oov text"),
     ("--tsv", "perplexity tokens oov, then the line as it came"),
-    ("--jsonl", "the object, and perplexity"),
+    ("--jsonl", "the object, and perplexity; null where it has no text"),
     ("--json", "all of them; of a total, total is true, and there is no file"),
     "",
     "Figures of a text:",

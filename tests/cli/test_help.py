@@ -93,7 +93,7 @@ Text:
   --separator TEXT        What ends a record, '\\n\\n': a blank line. Implies --records. [\\n]
   --counts                Lines of COUNT<TAB>RECORD, as uniq -c writes. Implies --records.
   --tsv COLUMN            Texts are this column of tab-separated lines, a name or a number.
-  --errors HOW            Bad UTF-8: strict (exit 4) or replace (U+FFFD). [strict]
+  --errors HOW            Bad UTF-8 or JSON: strict (exit 4), replace (U+FFFD) or skip. [strict]
 
 Run:
   --auto-resume           Continue the run in --out if there is one, else start it.

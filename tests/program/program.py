@@ -19,6 +19,7 @@ OLD_NAMES: dict[str, list[str]] = {
     "--counts": ["--weights"],
     "--val": ["--val-fraction"],
     "-o": ["--out"],
+    "--adapt=weights": ["--dynamic"],
 }
 """Options of 66ff440 that have another name now."""
 

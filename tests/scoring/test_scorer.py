@@ -227,6 +227,42 @@ def test_lines() -> None:
         list(scorer(model).lines([Row(b"a\xff", b"", Place("f", 3))]))
 
 
+@pytest.mark.parametrize("separator", [b"\n", b"\n\n", b"; ", b"aa"])
+@tokenizers
+def test_lines_of_a_record_model(tokenizer: Tokenizer, separator: bytes) -> None:
+    """EV-08: as a file of records is scored: a separator inside ends one, what is missing of the last is added."""
+    model = tiny.drawn(tokenizer, separator=separator)
+    texts = [b"the cat", b"a; b; c; ", b"a\n\nb\n\n\n", b"a\n", b"b;", b"aaaaa", b"aa", b"a", "日\né".encode()]
+    for window in (0, 2):
+        made = scorer(model, window=window)
+        found = list(made.lines(Row(data, b"", Place("f", 1)) for data in texts))
+        whole = list(made.texts(text(data) for data in texts))
+        assert [each.nats for each in found] == pytest.approx([each.nats for each in whole], rel=1e-6)
+        assert [each.tokens for each in found] == [each.tokens for each in whole]
+        [empty] = made.lines([Row(b"", b"", Place("f", 1))])
+        [end] = made.texts([text(separator)])
+        assert empty == end
+
+
+@pytest.mark.parametrize("separator", [b"", b"\n"])
+def test_what_cannot_be_used_may_be_left_out(separator: bytes) -> None:
+    """Its fault is in the place of its score, and what comes after is scored."""
+    model = tiny.drawn(tiny.char(), separator=separator)
+    skipping = Scorer(tiny.engine_of(model), model.tokenizer, separator, ScoringOptions("skip"))
+    datas = [b"\xff", b"the", b"a" * 9000 + b"\xff", b"sat", b"on\xff"]
+    found = list(skipping.text_outcomes(text(data) for data in datas))
+    assert [isinstance(each, InputError) for each in found] == [True, False, True, False, True]
+    assert [each for each in found if isinstance(each, Score)] == score(model, b"the", b"sat")
+    rows = [Row(data, b"", Place("f", line)) for line, data in enumerate(datas, 1)]
+    rows.insert(2, Row(None, b"", Place("f", 9), fault=InputError("no text")))
+    outcomes = list(skipping.line_outcomes(rows))
+    assert [str(each) for each in outcomes if isinstance(each, InputError)] == [
+        *("'f', line 1: invalid UTF-8 at byte 0", "no text", "'f', line 3: invalid UTF-8 at byte 9000"),
+        "'f', line 5: invalid UTF-8 at byte 2",
+    ]
+    assert [each.tokens for each in outcomes if isinstance(each, Score)] == [4, 4]
+
+
 def test_texts_are_fetched_when_they_are_needed() -> None:
     """EV-16: a text of any length, or any number of them, takes bounded memory."""
     model = tiny.drawn(ByteTokenizer())
