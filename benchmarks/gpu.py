@@ -35,7 +35,7 @@ CELLS = ("rnn", "gru", "lstm")
 SHAPES = [(64, 512, 128, 1), (64, 512, 128, 2), (64, 1024, 128, 3)]
 """B, H, T, layers."""
 
-PRECISIONS = ("float32", "tf32", "bfloat16", "float16")
+PRECISIONS = ("float32", "tf32", "float16")
 
 BUDGETS = (10, 20, 40, 60)
 """Seconds, of runs that try to come below TARGET; the first that does is printed."""

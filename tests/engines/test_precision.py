@@ -32,8 +32,8 @@ SIXTEEN = ["bfloat16", "float16"]
         ("native", "cpu", True, "float32", {"bfloat16"}),
         ("numpy", "cpu", False, "float32", set()),
         ("torch", "cpu", True, "float32", {"bfloat16", "float16"}),
-        ("torch", "cuda:0", True, "tf32", {"float32", "bfloat16", "float16"}),
-        ("torch", "cuda:0", False, "float32", {"tf32", "bfloat16", "float16"}),
+        ("torch", "cuda:0", True, "tf32", {"float32", "float16"}),
+        ("torch", "cuda:0", False, "float32", {"tf32", "float16"}),
     ],
 )
 def test_who_has_what(engine: str, device: str, training: bool, auto: str, others: set[str]) -> None:

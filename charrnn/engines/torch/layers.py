@@ -22,7 +22,8 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
     """Let matrix products in this block, forward and backward, have operands of this precision; sums are float32.
 
     Args:
-        precision: "float32"; "tf32", 19 bits of it, on CUDA; or "bfloat16" or "float16", by PyTorch's autocast.
+        precision: "float32"; "tf32", 19 bits of it, on CUDA; or "float16", or on the CPU "bfloat16", by PyTorch's
+            autocast.
     """
     tf32 = precision != "float32"
     matmul, mkldnn = torch.backends.cuda.matmul, torch.backends.mkldnn
