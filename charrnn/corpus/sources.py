@@ -6,10 +6,11 @@ import re
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from charrnn.corpus.catalog import DEFAULT, Recipe, catalog
+from charrnn.corpus.folders import matching_files, visible_files
 from charrnn.corpus.inputs import PACKED
 from charrnn.errors import InputError, did_you_mean
 from charrnn.files import quote
@@ -65,7 +66,8 @@ def resolve_sources(arguments: Sequence[str]) -> Sources:
     Each is the first of these that it can be: "-", standard input; a file, unpacked if
     its name ends in .gz, .bz2 or .xz; a folder, all of whose files are read, in the order of
     their paths, but for hidden, binary and special ones; the name of a known corpus; a pattern
-    with `*`, `?`, `[...]` or `**`, for the files that match, in the order of their paths.
+    with `*`, `?`, `[...]` or `**`, for the files that match, in the order of their paths. Links
+    are followed, and what several lead to is read once.
 
     Args:
         arguments: as given on the command line; with none, the built-in corpus `DEFAULT`.
@@ -112,7 +114,7 @@ class _Resolver:
             self.names.append(argument)
             if recipe.kind == "built-in":
                 self.notes.append(f"{argument} is made from Python {sys.version.split()[0]}")
-        elif matches := sorted(filter(os.path.isfile, glob.glob(argument, recursive=True))):
+        elif matches := matching_files(argument):
             for match in matches:
                 self._file(match)
         else:
@@ -123,26 +125,14 @@ class _Resolver:
         self.names.append(_stem(path))
 
     def _folder(self, top: str) -> None:
-        for path in self._visible(top):
+        paths, hidden, repeated = visible_files(top)
+        self.skipped.update(hidden=hidden, repeated=repeated)
+        for path in paths:
             if os.path.isfile(path):
                 self.sources.append(Source(path, found=True))
             else:
                 self.skipped["special"] += 1
         self.names.append(os.path.basename(os.path.realpath(top)))
-
-    def _visible(self, top: str) -> Iterator[str]:
-        """Return the files in a folder and in those within it, hidden ones left out, in the order of their paths."""
-
-        def refuse(error: OSError) -> None:
-            raise InputError(f"cannot read {quote(error.filename)}: {error.strerror}") from error
-
-        paths = []
-        for folder, folders, names in os.walk(top, onerror=refuse):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            shown = [name for name in names if not name.startswith(".")]
-            self.skipped["hidden"] += len(names) - len(shown)
-            paths += [os.path.join(folder, name) for name in shown]
-        return iter(sorted(paths))
 
 
 def _stem(path: str) -> str:
