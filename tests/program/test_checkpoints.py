@@ -120,7 +120,7 @@ def test_what_lies_beside_a_checkpoint_and_is_wrong(run: Path) -> None:
         ("config.toml", b"seed = 1\n\xff", "'run/config.toml' is not valid TOML"),
     ):
         path = run / name
-        kept = path.read_bytes()
+        sound = path.read_bytes()
         path.unlink()
         if data is None:
             path.mkdir()
@@ -134,7 +134,7 @@ def test_what_lies_beside_a_checkpoint_and_is_wrong(run: Path) -> None:
             assert shown.code == 3
             assert message in shown.error
         path.rmdir() if data is None else path.unlink()
-        path.write_bytes(kept)
+        path.write_bytes(sound)
 
 
 @pytest.mark.serial
