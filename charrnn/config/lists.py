@@ -85,7 +85,7 @@ class FieldList(ParamType):
         else:
             raise ValueError
         if pair[0] not in self.choices:
-            raise ValueError(did_you_mean(pair[0], self.choices))
+            raise ValueError(f"; there is no {pair[0]!r}{did_you_mean(pair[0], self.choices)}")
         if not pair[1] or re.search(r"[\t\n\r]", pair[1]):
             raise ValueError("; the name after = is empty or not one line")
         return pair

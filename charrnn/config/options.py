@@ -209,7 +209,7 @@ def unknown_variables(environ: Mapping[str, str], configs: Iterable[type]) -> li
         if name == given.lower() or name in known:
             continue
         if now := replacement(name):
-            found.append(f"{given} is not read: it {now.render(variable)}")
+            found.append(f"{given} is not read: it {now.render(variable, '=')}")
         else:
             near = did_you_mean(name, sorted(known), variable)
             found.append(f"{given} is not read: there is no such option{near}")

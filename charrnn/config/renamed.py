@@ -5,14 +5,15 @@ from typing import Any, NamedTuple
 
 
 class Advice(NamedTuple):
-    """What to write in the place of a word. Options in `{}` are written as their reader knows them."""
+    """What to write in the place of a word. Options in `{}` are written as their reader knows them; `{sets}` stands
+    between one and its value."""
 
     text: str
     fields: tuple[str, ...] = ()
 
-    def render(self, name: Callable[[str], str]) -> str:
+    def render(self, name: Callable[[str], str], sets: str = " ") -> str:
         """Return the advice, each option as `name` writes it."""
-        return self.text.format(**{field: name(field) for field in self.fields})
+        return self.text.format(**{field: name(field) for field in self.fields}, sets=sets)
 
 
 _RENAMED: dict[str, dict[str, Advice]] = {
@@ -22,15 +23,17 @@ _RENAMED: dict[str, dict[str, Advice]] = {
         "min_count": Advice("is now {vocab_size}, how many characters are known", ("vocab_size",)),
         "activation": Advice("is now part of {cell}: rnn-relu or rnn-sigmoid", ("cell",)),
         "preset": Advice("is now {time}; {hidden} makes a small model", ("time", "hidden")),
-        "val_limit": Advice("is now part of the plan"),
+        "val_limit": Advice(
+            "is now part of the plan: leave it out, or set eval_tokens in a file (charrnn help config)"
+        ),
     },
     "sample": {"raw": Advice("is now a pipe, | cat, which gets control characters as they are")},
     "eval": {
         "metric": Advice("is now {fields}", ("fields",)),
-        "dynamic": Advice("is now {adapt} weights", ("adapt",)),
+        "dynamic": Advice("is now {adapt}{sets}weights", ("adapt",)),
         "dynamic_rate": Advice("is now set from Python alone"),
         "flush": Advice("is now how output always is: flushed before the program waits"),
-        "unknown": Advice("is now the field perplexity_without_oov: {fields} perplexity_without_oov", ("fields",)),
+        "unknown": Advice("is now the field perplexity_without_oov: {fields}{sets}perplexity_without_oov", ("fields",)),
     },
 }
 """Options that earlier versions had, by command."""

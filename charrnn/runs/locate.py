@@ -44,7 +44,8 @@ def find_model(name: str | None, *, root: Path = ROOT) -> Path:
             if name and os.path.isfile(folder / file_name):
                 return folder / file_name
     runs = run_names(root)
-    advice = f"; there is {', '.join(map(quote, runs[:3]))}" if runs else "; train one with `charrnn train`"
+    there = f"; there {'are' if len(runs) > 1 else 'is'} {', '.join(map(quote, runs[:3]))}"
+    advice = there if runs else "; train one with `charrnn train`"
     raise CheckpointError(
         f"no model {quote(name[:200])}: there is no such file, run's folder or run in"
         f" {quote(root)}{did_you_mean(name, runs) or advice}"

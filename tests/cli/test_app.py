@@ -699,7 +699,7 @@ def test_variables_that_nothing_reads(run: Program, model: str, monkeypatch: pyt
     done = run("sample", "-m", model, "--seed", "1", "-l", "3")
     assert done.code == 0
     assert done.err.decode().splitlines() == [
-        "Warning: CHARRNN_DYNAMIC is not read: it is now CHARRNN_ADAPT weights",
+        "Warning: CHARRNN_DYNAMIC is not read: it is now CHARRNN_ADAPT=weights",
         "Warning: CHARRNN_TEMPERATURE is not read: there is no such option; did you mean CHARRNN_TEMP?",
     ]
     assert run("sample", "-m", model, "--seed", "1", "-l", "3", "-q").err == b""

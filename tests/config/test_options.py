@@ -138,10 +138,10 @@ def test_what_is_refused(kind: ParamType, text: str, wanted: str) -> None:
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("nat", "; did you mean 'nats'?"),
-        ("zzz", ""),
-        ("", ""),
-        ("nats,", ""),
+        ("nat", "; there is no 'nat'; did you mean 'nats'?"),
+        ("zzz", "; there is no 'zzz'"),
+        ("", "; there is no ''"),
+        ("nats,", "; there is no ''"),
         ("nats=", "; the name after = is empty or not one line"),
         ("nats=a\tb", "; the name after = is empty or not one line"),
         ("nats,oov=nats", "; a name occurs twice"),

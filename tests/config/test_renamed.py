@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from charrnn.config.eval import EvalConfig
-from charrnn.config.options import flag, param_types, read_toml
+from charrnn.config.options import flag, param_types, read_toml, unknown_variables
 from charrnn.config.renamed import COMMANDS, renamed, replacement, tried, upgrade
 from charrnn.config.sample import SampleConfig
 from charrnn.config.train import TrainConfig
@@ -19,7 +19,7 @@ OLD = {
         "min_count": "is now --vocab-size, how many characters are known",
         "activation": "is now part of --cell: rnn-relu or rnn-sigmoid",
         "preset": "is now --time; --hidden makes a small model",
-        "val_limit": "is now part of the plan",
+        "val_limit": "is now part of the plan: leave it out, or set eval_tokens in a file (charrnn help config)",
     },
     "sample": {"raw": "is now a pipe, | cat, which gets control characters as they are"},
     "eval": {
@@ -44,6 +44,11 @@ def test_every_old_name_gives_its_new_one(command: str, name: str) -> None:
     assert name not in known
     assert set(found.fields) <= set(known)
     assert renamed("show", name) is None
+
+
+def test_a_variable_has_its_value_after_an_equals_sign() -> None:
+    [warning] = unknown_variables({"CHARRNN_DYNAMIC": "1"}, CONFIGS.values())
+    assert warning == "CHARRNN_DYNAMIC is not read: it is now CHARRNN_ADAPT=weights"
 
 
 def test_an_old_key_in_a_file() -> None:

@@ -71,11 +71,11 @@ def test_a_run_without_a_finished_model_is_better_than_none(root: Path) -> None:
     ("name", "advice"),
     [
         ("shakespear-lstm", "; did you mean 'shakespeare-lstm'?"),
-        ("zzzzz", "; there is 'new', 'old', 'shakespeare-lstm'"),
-        ("empty", "; there is"),
-        ("", "; there is"),
-        ("x" * 5000, "; there is"),
-        ("nul\0", "; there is"),
+        ("zzzzz", "; there are 'new', 'old', 'shakespeare-lstm'"),
+        ("empty", "; there are"),
+        ("", "; there are"),
+        ("x" * 5000, "; there are"),
+        ("nul\0", "; there are"),
     ],
 )
 def test_an_unknown_name_gets_suggestions(name: str, advice: str, root: Path) -> None:
