@@ -52,7 +52,8 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     points = _validation_losses(path.parent)
     if len(points) > 1:
         high, low = (math.exp(pick(y for _, y in points)) for pick in (max, min))
-        page += "\n" + "\n".join(curve(points, 60, 8)) + f"\nvalidation perplexity from {high:.3f} to {low:.3f}\n"
+        page += "\n" + "\n".join(curve(points, min(60, console.size.columns), 8))
+        page += f"\nvalidation perplexity from {high:.3f} to {low:.3f}\n"
     data = os.fsencode(page)
     terminal = console.terminal_text()
     console.write(terminal.feed(data, final=True) if terminal else data)

@@ -7,7 +7,7 @@ import time
 from typing import IO, Any, cast
 
 from rich.console import Console as Rich
-from rich.console import Group
+from rich.console import ConsoleDimensions, Group
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -22,6 +22,8 @@ from charrnn.runs.events import DoneEvent, EvalEvent, Event, PlanEvent, ReplanEv
 
 _EVERY = 0.2  # seconds between frames
 _CURVE = (56, 6)
+_WIDE = 80  # columns; on a narrower terminal figures stand below one another, without curve, bars and frames
+_HAS_SAMPLE = 40  # columns that a sample needs
 
 
 class _Stderr:
@@ -71,8 +73,11 @@ class LiveDisplay:
         match event:
             case DoneEvent():
                 self.close()
+                self._fit()
                 lines = Text("\n".join(map(escape_line, summary_lines(event))))
-                self.rich.print(Panel(lines, title="done", title_align="left", expand=False, padding=(0, 1)))
+                narrow = self.rich.width < _HAS_SAMPLE
+                panel = Panel(lines, title="done", title_align="left", expand=False, padding=(0, 1))
+                self.rich.print(lines if narrow else panel)
                 return
             case PlanEvent() | ReplanEvent():
                 self._plan(event)
@@ -118,8 +123,14 @@ class LiveDisplay:
             self.live.update(Text(), refresh=True)  # else a frame cut to fit the terminal is drawn once more, whole
         self.live.stop()
 
+    def _fit(self) -> None:
+        """Take the terminal's size as it is now; a notebook has none."""
+        if not self.rich.is_jupyter:
+            self.rich.size = ConsoleDimensions(*self.console.size)
+
     def _draw(self) -> None:
         self.drawn = time.monotonic()
+        self._fit()
         self.live.update(Group(*self._parts()), refresh=True)
 
     def _left(self) -> str:
@@ -129,6 +140,24 @@ class LiveDisplay:
         return seconds((time.monotonic() - self.started) / done * max(0, self.steps - self.now["step"]))
 
     def _parts(self) -> list[Any]:
+        wide = self.rich.width >= _WIDE
+        parts = self._figures_and_curve() if wide else self._lines()
+        if self.sample and self.rich.width >= _HAS_SAMPLE:
+            text = Text(escape(self.sample), overflow="fold")
+            parts.append(Panel(text, title="a sample, at temperature 0.8", title_align="left", height=8, style="dim"))
+        return parts
+
+    def _lines(self) -> list[Any]:
+        now, validation = self.now, self.validation[-1][1] if self.validation else math.nan
+        losses = (("train", self.loss.value), ("val", validation), ("best", self.best))
+        return [
+            Text(f"{self.title}\nstep {now['step']:,} of {self.steps:,}"),
+            Text(f"epoch {now['epoch']:.2f}\n{self._left()} left\nperplexity"),
+            *(Text(f"{name} {perplexity(loss)}", style="bold") for name, loss in losses if not math.isnan(loss)),
+            Text(f"{count(now['speed'])} chars/s\nlr {now['rate']:.2g}\ngrad {now['norm']:.2g}"),
+        ]
+
+    def _figures_and_curve(self) -> list[Any]:
         now = self.now
         head = Table.grid(padding=(0, 1))
         head.add_row(
@@ -159,9 +188,6 @@ class LiveDisplay:
                 "\n".join(f"{line} {label}" for line, label in zip(lines, labels, strict=True)), style="cyan"
             )
             parts += [Text(), picture]
-        if self.sample:
-            text = Text(escape(self.sample), overflow="fold")
-            parts.append(Panel(text, title="a sample, at temperature 0.8", title_align="left", height=8, style="dim"))
         return parts
 
 

@@ -20,6 +20,10 @@ FLUSH_INTERVAL = 0.02
 """Seconds between flushes of stdout."""
 
 
+MAX_COLUMNS = 500
+"""Of a terminal that are made use of."""
+
+
 class Console:
     """The program's stdout and stderr.
 
@@ -45,6 +49,16 @@ class Console:
     def stdout_is_tty(self) -> bool:
         """Whether stdout is a terminal."""
         return _is_terminal(sys.stdout)
+
+    @property
+    def size(self) -> os.terminal_size:
+        """Columns and lines of the terminal: $COLUMNS and $LINES, else its own, else 80 and 24; 0 is none of these."""
+        columns, lines = (_positive(os.environ.get(name, "")) for name in ("COLUMNS", "LINES"))
+        for stream in (sys.stderr, sys.stdout):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or no terminal
+                own = os.get_terminal_size(stream.fileno())
+                columns, lines = columns or own.columns, lines or own.lines
+        return os.terminal_size((min(columns or 80, MAX_COLUMNS), lines or 24))
 
     @property
     def stdin_is_tty(self) -> bool:
@@ -137,6 +151,11 @@ def discard(stream: Any) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
         os.close(null)
+
+
+def _positive(text: str) -> int:
+    """Return a number above 0; 0 where the text is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 9 else 0
 
 
 def _is_terminal(stream: Any) -> bool:
