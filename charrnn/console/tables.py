@@ -28,8 +28,8 @@ def print_table(console: Console, headings: Sequence[str], rows: Iterable[Sequen
     page = io.StringIO()
     terminal = console.stdout_is_tty
     width = console.size.columns if terminal else 120
-    figures = [max(map(len, column)) for column in list(zip(headings, *cells, strict=True))[left:]]
-    if sum(figures) + _FOLDED * left + 3 * len(headings) <= width:
+    widths = [max(map(len, column)) for column in list(zip(headings, *cells, strict=True))[left:]]
+    if sum(widths) + _FOLDED * left + 3 * len(headings) <= width:
         Rich(file=page, force_terminal=terminal, no_color=not console.color, width=width).print(table)
     else:
         lines = (f"{heading} {escape(cell)}\n" for row in cells for heading, cell in zip(headings, row, strict=True))
