@@ -21,6 +21,9 @@ LARGE_VOCABULARY = 5000
 """A vocabulary size that is worth a warning."""
 
 
+_STEP = 1 << 20
+"""Ids that are digested at a time."""
+
 TakeNote = Callable[[str, str], None]
 """Takes a sentence for the user, and its level: "debug", "info" or "warning"."""
 
@@ -68,7 +71,8 @@ def dataset_digest(dataset: Dataset) -> str:
         if array is None:
             continue
         digest.update(len(array).to_bytes(8, "little"))
-        digest.update(array.astype("<i8").tobytes())
+        for begin in range(0, len(array), _STEP):  # an array may be larger than memory
+            digest.update(array[begin : begin + _STEP].astype("<i8").tobytes())
     return digest.hexdigest()
 
 
