@@ -2,12 +2,14 @@
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
 from charrnn.config.manage import ShowConfig
 from charrnn.config.options import merge
-from charrnn.console.format import count, curve
+from charrnn.config.params import counted
+from charrnn.console.format import baselines, count, curve, scored_tokens
 from charrnn.console.streams import Console
 from charrnn.model import Model
 from charrnn.runs.locate import find_model
@@ -35,19 +37,20 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         ("cell", f"{architecture.cell_name} {'+'.join(map(str, architecture.hidden))}"),
         ("vocabulary", f"{architecture.vocabulary:,} ({model.tokenizer.name})"),
         ("parameters", count(architecture.num_parameters)),
-        ("trained", f"{_format(info.get('step', 0))} steps, {_format(info.get('epoch', 0.0))} epochs"),
+        ("trained", _trained(info)),
         ("corpus", f"SHA-256 {_format(info.get('corpus_sha256', 'unknown'))}"),
     ]
     if model.separator:
         rows.append(("records", f"ended by {model.separator.decode('utf-8', 'backslashreplace')!r}"))
-    names = ("perplexity", "bits_per_char", "bits_per_byte", "carried", "window_256", "tokens")
+    names = ("perplexity", "bits_per_char", "bits_per_byte", "carried", "window_256")
     if isinstance(metrics, dict):
         rows += [(name, _format(metrics[name])) for name in names if name in metrics]
+        tokens, val_tokens = metrics.get("tokens"), metrics.get("val_tokens")
+        if isinstance(tokens, int):
+            rows.append(("tokens", scored_tokens(tokens, val_tokens if isinstance(val_tokens, int) else None)))
     plan = info.get("plan")
-    baselines = plan.get("baselines") if isinstance(plan, dict) else None
-    if isinstance(baselines, dict):
-        found = {name: value for name, value in baselines.items() if isinstance(value, float)}
-        rows.append(("baselines", ", ".join(f"{name} {value:.4f}" for name, value in found.items())))
+    if isinstance(plan, dict) and isinstance(plan.get("baselines"), dict):
+        rows.append(("to compare with", f"{baselines(plan['baselines'])} bits per char"))
     page = "".join(f"{name:<15} {value}\n" for name, value in rows)
     points = _validation_losses(path.parent)
     if len(points) > 1:
@@ -70,6 +73,12 @@ def _validation_losses(folder: Path) -> list[tuple[float, float]]:
             if abs(loss) < 700:  # else exp(loss) is no float
                 found.append((step, loss))
     return found
+
+
+def _trained(info: Mapping[str, Any]) -> str:
+    step = info.get("step", 0)
+    steps = counted(step, "step") if isinstance(step, int) else f"{_format(step)} steps"
+    return f"{steps}, {_format(info.get('epoch', 0.0))} epochs"
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

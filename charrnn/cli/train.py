@@ -3,6 +3,7 @@
 import functools
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
             signals=SignalHandler(exit_at_once),
         )
         if config.dry_run:
-            _print_plan(console, session, json=config.json)
+            again = "" if file is None else shlex.join(["charrnn", "train", "--config", file])
+            _print_plan(console, session, again, json=config.json)
             return 0
         try:
             done = session.run()
@@ -53,9 +55,10 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     return 0
 
 
-def _print_plan(console: Console, session: TrainingSession, *, json: bool) -> None:
-    """Print the plan to stdout; its last line is the command that repeats it."""
+def _print_plan(console: Console, session: TrainingSession, again: str, *, json: bool) -> None:
+    """Print the plan to stdout; its last line is the command that repeats it: `again` where only a file can."""
     plan = session.plan()
+    plan = replace(plan, command=plan.command or again)
     if json:
         console.write_json(to_json(plan))
         return

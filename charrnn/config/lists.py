@@ -1,7 +1,9 @@
 """Types of parameters whose values are lists: hidden sizes, names, fields of a row."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from charrnn.config.params import Escaped, ParamType, Value
 from charrnn.errors import did_you_mean
@@ -92,3 +94,45 @@ class FieldList(ParamType):
 
     def __str__(self) -> str:
         return "fields separated by commas, of " + ", ".join(self.choices)
+
+
+@dataclass(frozen=True)
+class ReplanList(ParamType):
+    """What was changed under way in a run, in order: tables of a `step` and of what was changed then.
+
+    `steps` is the last step from then on; `realign`: the rows of a text jumped, so that they end where it does. With
+    `resumed` options were changed on resuming, whose names are keys too (with `steps` the schedule began anew);
+    `evaluated`: after the evaluation at that step.
+
+    Attributes:
+        options: those that can be changed on resuming.
+    """
+
+    options: tuple[str, ...]
+
+    def parse(self, text: str) -> Value:
+        raise ValueError
+
+    def check(self, value: Value) -> tuple[dict[str, Any], ...]:
+        if not isinstance(value, list | tuple) or not all(isinstance(each, Mapping) for each in value):
+            raise ValueError
+        before = 0
+        for each in value:
+            step, steps = each.get("step"), each.get("steps")
+            if type(step) is not int or step < before or (steps is not None and not self._is_after(steps, step)):
+                raise ValueError
+            flags = ("realign", "resumed", "evaluated")
+            options = self.options if each.get("resumed") else ()
+            if not all(name in ("step", "steps", *flags, *options) for name in each):
+                raise ValueError
+            if not all(each.get(name, True) is True for name in flags):
+                raise ValueError
+            before = step
+        return tuple(dict(each) for each in value)
+
+    @staticmethod
+    def _is_after(steps: Value, step: int) -> bool:
+        return type(steps) is int and steps >= max(1, step)
+
+    def __str__(self) -> str:
+        return "tables as a run's own config.toml has them, in the order of their step"

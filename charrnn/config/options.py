@@ -33,6 +33,8 @@ def option(
     metavar: str = "",
     group: str = "Options",
     has_flag: bool = True,
+    has_variable: bool = True,
+    unless: tuple[str, ...] = (),
 ) -> Any:
     """Return a dataclass field that is an option.
 
@@ -44,17 +46,21 @@ def option(
         shown: what help prints as the default, where the default is worked out later.
         metavar: what stands for the value in help; empty: what the kind has.
         group: the heading in help.
-        has_flag: whether the command line has it; else only variable and TOML file do.
+        has_flag: whether the command line has it; else only variable and TOML file do. has_variable: likewise.
+        unless: options by whose flags and variables a file's value of this one is left out.
     """
     metadata = {"kind": kind, "help": help, "short": short, "shown": shown, "metavar": metavar or kind.metavar}
-    return field(default=default, metadata={**metadata, "group": group, "has_flag": has_flag, "argument": False})
+    metadata |= {"group": group, "has_flag": has_flag, "has_variable": has_variable, "unless": unless}
+    metadata |= {"argument": False}
+    return field(default=default, metadata=metadata)
 
 
 def argument(kind: ParamType, help: str, *, metavar: str, shown: str = "") -> Any:  # noqa: A002
     """Return a dataclass field that is a command's argument: one text, or any number where `kind` is a `StrList`."""
     metadata = {"kind": kind, "help": help, "short": "", "shown": shown, "metavar": metavar, "group": "Arguments"}
     several = kind.metavar != "TEXT"
-    return field(default=() if several else None, metadata={**metadata, "has_flag": True, "argument": True})
+    metadata |= {"has_flag": True, "has_variable": False, "unless": (), "argument": True}
+    return field(default=() if several else None, metadata=metadata)
 
 
 def flag(name: str) -> str:
@@ -127,6 +133,7 @@ def merge(
     """
     declared = param_types(config)
     values = read_toml(file, declared) if file is not None else {}
+    direct = set()
     for each in fields(config):  # type: ignore[arg-type]
         if "kind" not in each.metadata:
             continue
@@ -139,6 +146,12 @@ def merge(
                 values[each.name] = parse(kind, given, each.name) if isinstance(given, str) else given
         elif text:
             values[each.name] = _checked(kind.parse, text, kind, variable(each.name))
+        else:
+            continue
+        direct.add(each.name)
+    for each in fields(config):  # type: ignore[arg-type]
+        if direct.intersection(each.metadata.get("unless", ())):
+            values.pop(each.name, None)
     return config(**values, **rest), frozenset(values)
 
 
@@ -218,7 +231,7 @@ def unknown_variables(environ: Mapping[str, str], configs: Iterable[type]) -> li
 
 def _is_variable(each: "Field[Any]") -> bool:
     """Return whether the environment gives an option: it gives no argument but the corpus, which a plan stores."""
-    return not each.metadata["argument"] or each.name == "corpus"
+    return bool(each.metadata["has_variable"]) or each.name == "corpus"
 
 
 def _checked(

@@ -248,3 +248,9 @@ def seconds(value: float) -> str:
     whole = math.ceil(value)
     parts = [(whole // 3600, "h"), (whole // 60 % 60, "m"), (whole % 60, "s")]
     return "".join(f"{count}{unit}" for count, unit in parts if count) or "0s"
+
+
+def counted(number: float, noun: str, form: str = ",") -> str:
+    """Return a number of things as people write it: `1 token`, `2,000 tokens`; `form` is the number's format."""
+    text = format(number, form)
+    return f"{text} {noun}" + "s" * (text != "1")

@@ -1,7 +1,8 @@
 """How a model is trained: the options of `charrnn train`, with their defaults."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from charrnn.config.groups import (
     MAX_SEED,
@@ -13,7 +14,7 @@ from charrnn.config.groups import (
     precision_option,
     tsv_option,
 )
-from charrnn.config.lists import IntList, StrList
+from charrnn.config.lists import IntList, ReplanList, StrList
 from charrnn.config.options import argument, check_fields, check_together, option
 from charrnn.config.params import Choice, Duration, Escaped, FileOrShare, Flag, Float, Int, PathName
 from charrnn.errors import UsageError
@@ -29,6 +30,25 @@ MAX_EVAL_TOKENS = 1_000_000
 
 RANDOM_SPLIT = -1
 """The `split_seed` of a plan that has none: it is an earlier version's, which held out records at random, by `seed`."""
+
+
+RESUMABLE = (
+    "steps",
+    "lr",
+    "schedule",
+    "dropout",
+    "weight_drop",
+    "weight_decay",
+    "clip",
+    "patience",
+    "eval_every",
+    "sample_every",
+    "save_every",
+    "engine",
+    "precision",
+    "threads",
+)
+"""Options that shape a run and may change when it is resumed."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +174,15 @@ class TrainConfig:
         has_flag=False,
     )
 
+    replans: tuple[dict[str, Any], ...] | None = option(
+        ReplanList(RESUMABLE),
+        "What a run changed under way, so that it is repeated.",
+        group="Training",
+        has_flag=False,
+        has_variable=False,
+        unless=("steps", "epochs", "time"),
+    )
+
     separator: str | None = option(
         Escaped(),
         r"What ends a record, '\n\n': a blank line. Implies --records.",
@@ -186,6 +215,10 @@ class TrainConfig:
         check_fields(self)
         check_together(self, "jsonl", "tsv", "counts")
         check_together(self, "resume", "auto_resume", "overwrite")
+        for name in ("time", "epochs"):
+            check_together(self, name, "replans")
+        for each in self.replans or ():
+            replace(self, replans=None, **{name: each[name] for name in RESUMABLE if name in each})
         if self.weight_drop and not CELLS[self.base_cell].recurrent_matmuls:
             raise UsageError(
                 f"{{weight_drop}} cannot be used with {{cell}} {self.cell}, which has no recurrent weights",

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from charrnn.config.params import seconds
+from charrnn.config.params import counted, seconds
 from charrnn.runs.events import DoneEvent, EvalEvent, PlanEvent, ReplanEvent
 
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a braille cell: by column, then row
@@ -80,54 +80,73 @@ def losses(training: float, evaluation: EvalEvent | None) -> str:
     return text.strip()
 
 
-def plan_lines(event: PlanEvent | ReplanEvent, *, before_command: str = "the same again: ") -> list[str]:
+def plan_lines(event: PlanEvent | ReplanEvent, *, before_command: str | None = None) -> list[str]:
     """Return the plan, or a change of it, in a few lines.
 
     Args:
-        before_command: stands before the command that repeats the plan, which is the last line.
+        before_command: stands before the command that repeats the plan, which is the last line. None: what says whether
+            that is the run; with a time budget it is as long as nothing is changed under way.
     """
     if isinstance(event, ReplanEvent):
-        return [f"plan: now {event.steps:,} steps ({event.reason})"]
+        return [f"plan: now {counted(event.steps, 'step')} ({event.reason})"]
     sizes = "+".join(map(str, event.hidden))
     speed = f" at {count(event.chars_per_second)} chars/s" if event.chars_per_second else ""
     took = f", {seconds(event.time)} in all" if event.time else ""
+    end = "all" if event.exact_tokens == event.val_tokens else f"the first {event.exact_tokens:,}"
+    scored = f" ({event.eval_tokens:,} of them in pieces while training, {end} exactly at the end)"
+    if before_command is None:
+        before_command = "this plan again: " if event.time else "the same again: "
     return [
         f"model: {event.cell} {sizes}, vocabulary of {event.vocabulary:,}, {count(event.parameters)} parameters,"
         f" about {count(event.memory)}B of memory",
-        f"text: {event.train_tokens:,} tokens to train on, {event.val_tokens:,} to validate on"
-        f" ({event.eval_tokens:,} of them in pieces while training, {event.exact_tokens:,} exactly at the end)",
-        f"plan: {event.steps:,} steps, {event.epochs:.3g} epochs{speed}{took}; {event.engine} on {event.device}",
+        f"text: {counted(event.train_tokens, 'token')} to train on, {event.val_tokens:,} to validate on"
+        + (scored if event.val_tokens else ""),
+        f"plan: {counted(event.steps, 'step')}, {counted(event.epochs, 'epoch', '.3g')}{speed}{took};"
+        f" {event.engine} on {event.device}",
         *([f"to compare with: {baselines(event.baselines)} bits per char"] if event.baselines else []),
         *(f"  {reason}" for reason in event.reasons),
-        f"{before_command}{event.command}",
+        *([f"{before_command}{event.command}"] if event.command else []),
     ]
 
 
 def baselines(values: Mapping[str, Any]) -> str:
-    """Return what simpler models reach, in bits per character."""
+    """Return what simpler models reach, in bits per character; figures that `values` lacks are left out."""
     names = {"uniform": "guessing", "unigram": "frequencies", "ngram": "5-gram", "xz": "xz"}
-    return ", ".join(f"{name} {values[key]:.3f}" for key, name in names.items() if values[key] is not None)
+    found = ((name, values.get(key)) for key, name in names.items())
+    return ", ".join(f"{name} {value:.3f}" for name, value in found if isinstance(value, float))
+
+
+def scored_tokens(tokens: int, val_tokens: int | None) -> str:
+    """Return on how much of the validation text a figure is; val_tokens: of all of it, None: not known."""
+    if val_tokens is None or tokens >= val_tokens:
+        return counted(tokens, "validation token")
+    return f"the first {tokens:,} of {counted(val_tokens, 'validation token')}"
 
 
 def summary_lines(event: DoneEvent) -> list[str]:
     """Return the metrics of a finished run, and what to try next, in a few lines."""
-    lines = []
-    if event.carried is not None and event.window_256 is not None:
+    lines, best = [], ""
+    if event.carried is not None and event.window_256 is not None and event.tokens is not None:
         lines += [
             f"perplexity      {_figure(event.perplexity)}",
             f"bits per char   {_figure(event.bits_per_char)}   (per byte {_figure(event.bits_per_byte)})",
             *([f"to compare with {baselines(event.baselines)}"] if event.baselines else []),
-            f"nats per token  {event.carried:.4f} carried, {event.window_256:.4f} in windows of 256,"
-            f" on {event.tokens:,} validation tokens",
+            f"nats per token  {event.carried:.4f} carried, {event.window_256:.4f} in windows of 256",
+            f"all of these on {scored_tokens(event.tokens, event.val_tokens)}",
         ]
+        best = f"; the best after step {event.best_step:,}"
     why = {"steps": "", "patience": ", as validation no longer improved"}.get(event.reason, "")
-    lines.append(f"{event.step:,} steps in {seconds(event.seconds)}{why}; the best after step {event.best_step:,}")
-    name = shlex.quote(os.path.dirname(event.model) or event.model)
+    lines.append(f"{counted(event.step, 'step')} in {seconds(event.seconds)}{why}{best}")
+    folder = os.path.dirname(event.model)
+    name = shlex.quote(folder or event.model)
+    size = "" if event.resume_bytes is None else f"   ({count(event.resume_bytes)}B in last.safetensors)"
     return [
         *lines,
         f"model           {event.model}",
         f"try             charrnn sample -m {name} --temp 0.8",
         f"                charrnn eval -m {name} FILE",
+        f"go on           charrnn train --resume --steps {2 * event.step} --out {name}{size}",
+        *([f"the same again  {event.command}"] if event.command else []),
     ]
 
 

@@ -28,7 +28,7 @@ class PlanEvent(Event):
     """The plan: the first event of every session.
 
     Attributes:
-        command: the command that repeats the run.
+        command: the command that repeats the plan; empty: the run was changed under way, and no command does.
         cell: the recurrent cell. hidden: hidden size of each layer. vocabulary: V.
         parameters: how many weights. memory: bytes that training needs, roughly.
         batch, seq_len: B and T. learning_rate: at its peak.
@@ -36,7 +36,8 @@ class PlanEvent(Event):
         time: the time budget in seconds; None: there is none.
         chars_per_second: training speed in tokens a second, as measured; 0.0: not measured.
         train_tokens, val_tokens: tokens of the two parts of the text.
-        eval_tokens: those scored by an evaluation while training. exact_tokens: those scored by the finished model.
+        eval_tokens: those scored by an evaluation while training.
+        exact_tokens: those scored by the finished model and the baselines: the first of `val_tokens`, or all.
         eval_every: steps between evaluations.
         engine, precision, device: what computes, and where.
         baselines: bits per character of simpler models, and the bytes that they were measured on; None: no validation.
@@ -137,16 +138,20 @@ class DoneEvent(Event):
 
     Attributes:
         nats, tokens, perplexity, bits_per_char, bits_per_byte, oov: of the validation text, as `charrnn eval` gives
-            them for the saved model; None, as the next three: there was no such text.
+            them for the saved model; None, as the next four: there was no such text.
+        val_tokens: tokens of the whole validation text; the first `tokens` of them were scored, by the baselines too.
         carried, window_256: nats per token, with the state carried from the start of each text, and with the state
             reset every 256 tokens.
         temperature: what the model's logits were divided by before saving, fitted to the validation text.
         baselines: as in the plan. best_step: the step at which the saved model was trained.
         model: the file. reason: what ended the training: "steps" or "patience".
+        command: the command that repeats the run bit for bit; None: none does.
+        resume_bytes: the size of the file from which the run can be taken further.
     """
 
     nats: float | None = None
     tokens: int | None = None
+    val_tokens: int | None = None
     perplexity: float | None = None
     bits_per_char: float | None = None
     bits_per_byte: float | None = None
@@ -158,6 +163,8 @@ class DoneEvent(Event):
     best_step: int
     model: str
     reason: str
+    command: str | None = None
+    resume_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +190,7 @@ def _keys(words: str, **fields: str) -> dict[str, str]:
 
 _FIGURES = "nats tokens perplexity bits_per_char bits_per_byte"
 
-_EXACT = f"{_FIGURES} oov carried window_256 temperature"
+_EXACT = f"{_FIGURES} val_tokens oov carried window_256 temperature"
 
 STORED: Mapping[type[Event], tuple[str, Mapping[str, str]]] = {
     PlanEvent: (
@@ -199,7 +206,7 @@ STORED: Mapping[type[Event], tuple[str, Mapping[str, str]]] = {
     EvalEvent: ("eval", _keys(f"{_FIGURES} best")),
     SampleEvent: ("sample", _keys("text")),
     SaveEvent: ("save", _keys("path")),
-    DoneEvent: ("done", _keys(f"{_EXACT} baselines best model reason", best="best_step")),
+    DoneEvent: ("done", _keys(f"{_EXACT} baselines best model reason command resume_bytes", best="best_step")),
 }
 """The word and the keys, in order, of each event that is stored. They belong to the file format: where a field is
 renamed its key stays, and `_keys` is given both."""

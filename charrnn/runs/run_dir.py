@@ -12,9 +12,9 @@ import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
@@ -23,6 +23,7 @@ from charrnn.config.params import Float, Int, Text, stored_value
 from charrnn.config.train import TrainConfig
 from charrnn.errors import CharRNNError, CheckpointError, OutputError, UsageError
 from charrnn.files import Lock, atomic_write, duplicate, error_reason, prune_temporaries, quote
+from charrnn.runs.events import DoneEvent, from_json
 
 CONFIG = "config.toml"
 
@@ -169,7 +170,11 @@ class RunDir:
         checkpoint.write(self.model, model)
 
     def save_config(self, config: TrainConfig) -> None:
-        """Write the plan as TOML, for `--config` and `--resume`. Raise OutputError if it cannot be written."""
+        """Write the plan, and what was changed under way, as TOML, for `--config` and `--resume`.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
         lines = [f"{PLAN_COMMENT}: what `charrnn train --config` needs to repeat it."]
         for each in fields(config):
             value = getattr(config, each.name)
@@ -219,16 +224,36 @@ class RunDir:
             events.append(_event(unended))
         return events
 
-    def truncate_metrics(self, step: int) -> float:
-        """Remove the events after a step, which training will log again; return the seconds spent until that step.
+    def truncate_metrics(self, step: int) -> None:
+        """Remove the events after a step, which training will log again.
 
         Raises:
             CheckpointError: as `events`. OutputError: the file cannot be written.
         """
-        events = [event for event in self.events() if event.get("step", 0) <= step and event.get("event") != "done"]
-        lines = [json.dumps(event, allow_nan=False).encode("utf-8") + b"\n" for event in events]
+        lines = [json.dumps(event, allow_nan=False).encode("utf-8") + b"\n" for event in self._until(step)]
         atomic_write(self.metrics, b"".join(lines))
-        return max((float(event.get("seconds", 0.0)) for event in events), default=0.0)
+
+    def seconds(self, step: int) -> float:
+        """Return the seconds of training until a step, without what came after the last one."""
+        return max((float(event.get("seconds", 0.0)) for event in self._until(step)), default=0.0)
+
+    def _until(self, step: int) -> list[dict[str, Any]]:
+        return [event for event in self.events() if event.get("step", 0) <= step and event.get("event") != "done"]
+
+    def done(self) -> DoneEvent | None:
+        """Return how the run has ended; None: it has not, or its log cannot say."""
+        for event in reversed(self.events()):
+            if event.get("event") == "done" and self.model.exists():
+                with contextlib.suppress(ValueError):
+                    return replace(cast(DoneEvent, from_json(event)), model=str(self.model))
+        return None
+
+    def remove_previous(self) -> None:
+        """Remove the checkpoint before the last one, which a finished run has no use for; if that fails, warn."""
+        try:
+            self.previous.unlink(missing_ok=True)
+        except OSError as error:
+            self.warn(f"cannot remove {quote(self.previous)}: {error.strerror}")
 
 
 def _event(line: bytes) -> dict[str, Any]:
@@ -247,11 +272,15 @@ def _event(line: bytes) -> dict[str, Any]:
 
 
 def _toml(value: Any) -> str:
-    """Return a number, a string or a list of them as TOML: as JSON, without the escapes that TOML lacks.
+    """Return a number, a string, or a list or table of them as TOML: as JSON, without the escapes that TOML lacks.
 
     Raises:
         UnicodeEncodeError: a string holds lone surrogates.
     """
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_toml(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
     text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     text.encode("utf-8")
     return text

@@ -23,8 +23,8 @@ from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.utf8 import decode_utf8
 
-MAX_TRAIN, MAX_VAL = 5_000_000, 1_000_000
-"""Bytes that are read, at most; xz's window is 8 MiB."""
+MAX_TRAIN = 5_000_000
+"""Bytes that are learnt from, at most; xz's window is 8 MiB."""
 
 
 _CHUNK_BYTES = 1 << 18  # compressed before it is seen whether to go on

@@ -221,9 +221,13 @@ def thread_counts(config: TrainConfig, facts: Facts) -> list[int]:
     return [facts.threads] if config.threads or facts.device != "cpu" else sorted({1, facts.threads})
 
 
-def choose_threads(speeds: Mapping[int, float], engine: str) -> int:
+def choose_threads(speeds: Mapping[int, float], engine: str, reasons: list[str]) -> int:
     """Return the number of threads to train with, by the speed of each."""
-    return max(speeds, key=lambda count: speeds[count] * (ONE_THREAD_ADVANTAGE[engine] if count == 1 else 1.0))
+    chosen = max(speeds, key=lambda count: speeds[count] * (ONE_THREAD_ADVANTAGE[engine] if count == 1 else 1.0))
+    if len(speeds) > 1:
+        many = max(speeds)
+        reasons.append(f"threads {chosen}: {many} are {speeds[many] / speeds[1]:.2f} times as fast as 1")
+    return chosen
 
 
 def complete_intervals(config: TrainConfig, steps: int, evaluations: int) -> TrainConfig:

@@ -24,7 +24,8 @@ Check = Callable[[int], None]
 
 
 def evaluate_streams(engine: InferenceEngine, dataset: Dataset, limit: int, check: Check) -> Score:
-    """Return the score of the first `limit` validation tokens, in pieces side by side, each from `<s>`.
+    """Return the score of about `limit` validation tokens, in pieces side by side that are spread evenly over the text,
+    each from `<s>`.
 
     Its characters and bytes are estimated: the text's, in the proportion of the tokens.
     """
@@ -51,6 +52,7 @@ def evaluate_exact(engine: InferenceEngine, dataset: Dataset, tokens: int, error
     carried, windows = score(0), score(WINDOW)
     return {
         **metrics(carried),
+        "val_tokens": len(dataset.val),
         "oov": carried.oov,
         "carried": carried.nats / carried.tokens,
         "window_256": windows.nats / windows.tokens,

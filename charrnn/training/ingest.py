@@ -1,6 +1,8 @@
 """From sources to a corpus and a dataset: how the text of a run is read, and what a user should know of it."""
 
+import glob
 import hashlib
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from charrnn.corpus.sources import Sources
 from charrnn.dataset.dataset import Dataset
 from charrnn.dataset.id_cache import IdCache
 from charrnn.dataset.prepare import PrepareOptions, prepare
-from charrnn.files import cache_folder
+from charrnn.files import cache_folder, quote
 from charrnn.tokenizers.tokenizer import Tokenizer
 
 LARGE_VOCABULARY = 5000
@@ -131,9 +133,33 @@ class SourceFiles:
             if corpus is not None:
                 self._fingerprints |= corpus.fingerprints
 
+    def note_changes(self, note: TakeNote) -> None:
+        """Warn of those that have changed since they were read, each once."""
+        for path in self.changed():
+            note(
+                f"{quote(path)} has changed since it was read; this run goes on with what it has read, but it"
+                " cannot be resumed with the changed text",
+                "warning",
+            )
+
     def changed(self) -> list[str]:
         """Return the paths of those that have changed since they were read, each once."""
         changed = [path for path, before in self._fingerprints.items() if fingerprint(path) != before]
         for path in changed:
             del self._fingerprints[path]
         return changed
+
+
+def is_found_again(config: TrainConfig) -> bool:
+    """Return whether the text can be read once more by the names that a file holds of it: no stdin, no pipe."""
+
+    def is_lasting(name: str) -> bool:
+        is_utf_8 = name.encode("utf-8", "ignore") == os.fsencode(name)
+        return is_utf_8 and name != "-" and (os.path.isfile(name) or os.path.isdir(name) or not os.path.exists(name))
+
+    return all(map(is_lasting, (*config.corpus, *([config.val_file] if config.val_file is not None else []))))
+
+
+def absolute(name: str) -> str:
+    """Return a path that means the same in every folder; a name that is not a path stays as it is."""
+    return os.path.abspath(name) if os.path.exists(name) or glob.has_magic(name) else name

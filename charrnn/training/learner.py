@@ -157,6 +157,12 @@ class Learner:
                 )
         return self._last_result
 
+    def with_options(self, config: TrainConfig, spec: EngineSpec) -> "Learner":
+        """Return a learner that goes on from here with other options."""
+        learner = Learner(self.architecture, config, spec, self.world)
+        learner.load_state_dict(self.weights(), self.state_dict())
+        return learner
+
     def reset_state(self) -> None:
         """Zero the carried state: the rows go on from elsewhere."""
         assert self.config.batch is not None

@@ -6,8 +6,8 @@ every checkpoint; `repeat_command` is the command that repeats it.
 
 import math
 import shlex
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,13 @@ import numpy as np
 from charrnn.checkpoint.format import check_can_be_saved
 from charrnn.config.options import flag, variable
 from charrnn.config.params import Escaped, Flag, Float, Int, stored_value
-from charrnn.config.train import TrainConfig
+from charrnn.config.train import RESUMABLE, TrainConfig
 from charrnn.dataset.batches import batch_loader
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.base import OptimizerParams
 from charrnn.engines.select import EngineSpec, core_fault
 from charrnn.errors import InputError, UsageError
 from charrnn.network.architecture import Architecture
-from charrnn.scoring.baselines import MAX_TRAIN, MAX_VAL, measure
-from charrnn.tokenizers.utf8 import head_bytes, tail_bytes
 from charrnn.training.autoconfig import (
     MAX_EPOCHS,
     Facts,
@@ -38,16 +36,11 @@ from charrnn.training.autoconfig import (
     thread_counts,
     tokens_per_step,
 )
-from charrnn.training.budget import plan_scoring, usable_seconds
+from charrnn.training.budget import affordable_steps, measure_baselines, share_scoring
 from charrnn.training.throughput import SpeedMeter
 
-BASELINE_BYTES_PER_SECOND = 40_000
-"""Bytes that baselines learn from for each second of the time budget: 2 to 3 % of it."""
-
-UNTIMED_BASELINE_BYTES = 2_000_000
-
-UNPLANNED = frozenset(("corpus", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "device"))
-"""Options that say where and how to train, not what; they are no part of a plan."""
+UNPLANNED = frozenset(("corpus", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "device", "replans"))
+"""Options that say where and how to train, not what; they are no part of a plan. Nor is what is changed of it later."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +50,14 @@ class Plan:
     Attributes:
         config: nothing in it is left open.
         architecture: the model's sizes.
-        exact_tokens: validation tokens that the finished model is scored on.
+        exact_tokens: validation tokens that the finished model and the baselines are scored on.
         eval_seconds: of all evaluations while training. final_eval_seconds: of all that comes after the last step. Both
             only where there is a time budget.
         has_step_limit: whether the number of steps is bounded too, so that time to spare is not used.
         chars_per_second: training speed in tokens a second, as measured; 0.0: it was not.
         reasons: a sentence for each choice that the options left open.
         baselines: bits per character of simpler models, as `Baselines` has them; None: no validation text.
+        initial: what options were when the run began, of those that were changed when it was resumed.
     """
 
     config: TrainConfig
@@ -75,6 +69,12 @@ class Plan:
     chars_per_second: float = 0.0
     reasons: tuple[str, ...] = ()
     baselines: dict[str, float] | None = None
+    initial: dict[str, Any] = field(default_factory=dict)
+
+    def changed(self, options: Mapping[str, Any]) -> "Plan":
+        """Return the plan with other values of options that may change when resuming."""
+        before = {name: getattr(self.config, name) for name in RESUMABLE if name in options}
+        return replace(self, config=replace(self.config, **options), initial={**before, **self.initial})
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads. Its words are the file format's; no path is in it, and nothing that differs
@@ -91,6 +91,7 @@ class Plan:
             "end": self.final_eval_seconds,
             "bounded": self.has_step_limit,
             "baselines": self.baselines,
+            "initial": self.initial,
         }
 
     @classmethod
@@ -99,7 +100,7 @@ class Plan:
 
         Args:
             values: what `to_json` returned. architecture: the checkpoint's.
-            config: the plan's configuration, with what the options change of it.
+            config: the plan's configuration.
 
         Raises:
             ValueError: a value is missing, of the wrong type or out of range.
@@ -109,6 +110,13 @@ class Plan:
             raise ValueError("'baselines' is not an object")
         for name in () if baselines is None else {"uniform", "unigram", "ngram", "xz", *baselines}:
             stored_value(baselines, name, Float(-1e9), optional=True)
+        initial = values.get("initial", {})
+        if not isinstance(initial, dict) or not initial.keys() <= {*RESUMABLE} or None in initial.values():
+            raise ValueError("'initial' is not an object of options")
+        try:
+            replace(config, **initial)
+        except UsageError as error:
+            raise ValueError(f"'initial' cannot be used: {error}") from None
         return cls(
             config,
             architecture,
@@ -117,6 +125,7 @@ class Plan:
             stored_value(values, "end", Float()),
             stored_value(values, "bounded", Flag()),
             baselines=baselines,
+            initial=initial,
         )
 
     @property
@@ -159,7 +168,7 @@ def plan_fields(plan: Plan, dataset: Dataset, spec: EngineSpec) -> dict[str, Any
     assert config.steps is not None
     loader = batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
     return {
-        "command": repeat_command(config),
+        "command": "" if config.replans else repeat_command(config),
         "cell": config.cell,
         "hidden": plan.architecture.hidden,
         "vocabulary": plan.architecture.vocabulary,
@@ -204,49 +213,42 @@ def make_plan(
         InputError: the text is too short for a batch. UsageError: such a model could not be saved.
     """
     reasons: list[str] = []
-    baselines = _baselines(config, dataset, check)
     facts, meter = _facts(dataset, spec), SpeedMeter(dataset, spec, check)
     config = complete_time(config, elapsed(), reasons)
     config = complete_batch(config, facts, reasons)
     config = complete_hidden(config, facts, meter.training, elapsed, reasons)
     config = complete_model(config, facts, reasons)
     architecture = architecture_of(config, facts.vocabulary)
-    plan = Plan(config, architecture, dataset.exact_tokens, baselines=baselines)
-    _check_can_be_saved(plan, dataset)
+    _check_can_be_saved(Plan(config, architecture, dataset.exact_tokens), dataset)
 
     loader = batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
     steps = config.steps or (math.ceil(config.epochs * loader.steps_per_epoch) if config.epochs else None)
     has_step_limit, chars_per_second = steps is not None, 0.0
-    eval_tokens = min(len(dataset.val), config.eval_tokens)
-    speed = meter.scoring(architecture) if config.time is not None and eval_tokens else None
-    scoring = plan_scoring(config.time, eval_tokens, dataset.exact_tokens, speed)
-    if (budget := config.time) is None:
+    scoring = share_scoring(config, dataset, architecture, meter, reasons)
+    baselines = measure_baselines(config.time, dataset, scoring.exact_tokens, check)
+    if config.time is None:
         assert steps is not None
-        config = complete_dropout(config, steps / loader.steps_per_epoch, architecture, reasons)
         config = replace(config, threads=spec.threads)
     else:
         max_steps = steps or MAX_EPOCHS * loader.steps_per_epoch
 
-        def affordable_steps() -> int:
-            reserved = scoring.eval_seconds + scoring.final_eval_seconds
-            left = usable_seconds(budget, scoring.final_eval_seconds) - elapsed() - reserved
-            return max(1, int(left * chars_per_second / tokens_per_step(config)))
+        def affordable() -> int:
+            return min(max_steps, affordable_steps(config, scoring, elapsed(), chars_per_second))
 
         speeds = meter.training(config, architecture, thread_counts(config, facts))
-        threads = choose_threads(speeds, spec.engine)
+        threads = choose_threads(speeds, spec.engine, reasons)
         config, chars_per_second = replace(config, threads=threads), speeds[threads]
-        epochs = min(affordable_steps(), max_steps) / loader.steps_per_epoch
-        before = (config.dropout or 0, config.weight_drop or 0)
-        config = complete_dropout(config, epochs, architecture, reasons)
-        if (config.dropout, config.weight_drop) != before:  # drawing masks takes time
-            chars_per_second = meter.training(config, architecture, [threads])[threads]
-        steps = affordable_steps()
-        if steps > max_steps and not has_step_limit:
+        steps = affordable()
+        masked = complete_dropout(config, steps / loader.steps_per_epoch, architecture, [])
+        if (masked.dropout, masked.weight_drop) != (config.dropout or 0, config.weight_drop or 0):
+            chars_per_second = meter.training(masked, architecture, [threads])[threads]  # drawing masks takes time
+            steps = affordable()
+        if steps == max_steps and not has_step_limit:
             reasons.append(f"steps {max_steps}: more than {MAX_EPOCHS} epochs do not make a better model")
             has_step_limit = True
-        steps = min(steps, max_steps)
-        if scoring.eval_tokens < eval_tokens:
+        if scoring.eval_tokens < min(len(dataset.val), config.eval_tokens):
             config = replace(config, eval_tokens=scoring.eval_tokens)
+    config = complete_dropout(config, steps / loader.steps_per_epoch, architecture, reasons)
     config = complete_intervals(config, steps, scoring.evaluations)
     if spec.device == "cpu" and (fault := core_fault()):
         reasons.append(f"engine {spec.engine}: the compiled core, several times faster, {fault}")
@@ -283,12 +285,3 @@ def _check_can_be_saved(plan: Plan, dataset: Dataset) -> None:
         check_can_be_saved(architecture, dataset.tokenizer, dataset.separator, info, training_tensors=count)
     except (ValueError, InputError) as error:
         raise UsageError(f"a model with these options could not be saved: {error}") from None
-
-
-def _baselines(config: TrainConfig, dataset: Dataset, check: Callable[[], None]) -> dict[str, float] | None:
-    """Measure the baselines, on as much text as a small share of the time allows."""
-    budget = int(BASELINE_BYTES_PER_SECOND * config.time) if config.time else UNTIMED_BASELINE_BYTES
-    limit = min(MAX_TRAIN, budget)
-    val = b"".join(dataset.val_texts)
-    baselines = measure(tail_bytes(dataset.train_end, limit), head_bytes(val, min(limit, MAX_VAL)), check)
-    return None if baselines is None else asdict(baselines)

@@ -1,9 +1,12 @@
 """Decisions while training: to end in time and where the text ends, and whether a bad evaluation can be won back."""
 
+from typing import Any
+
+from charrnn.training.autoconfig import tokens_per_step
 from charrnn.training.budget import usable_seconds
 from charrnn.training.plan import Plan
 from charrnn.training.resume import TrainerState
-from charrnn.training.schedule import ScheduleProgress, learning_rate
+from charrnn.training.schedule import learning_rate
 
 MAX_ANNEALING_GAIN = 0.15
 """Nats per token by which the loss may fall while the learning rate decays from its peak to zero (Tiny Shakespeare:
@@ -41,31 +44,36 @@ class StepTimer:
         return (recent + self._all_seconds / self._all_steps) / 2
 
 
-def replan(plan: Plan, state: TrainerState, elapsed: float, step_seconds: float) -> ScheduleProgress | None:
-    """Return a schedule that keeps the time budget; None if the present one does, nearly.
+def replan(
+    plan: Plan, state: TrainerState, elapsed: float, step_seconds: float, steps_per_epoch: int
+) -> dict[str, Any]:
+    """Return what keeps the time budget, as an entry of `TrainerState.replans`: another last step, a realignment, both;
+    empty if the present schedule does, nearly.
 
     Late in a run the loss falls fastest and a change matters most, so only what would miss the end by much is changed.
+    Where steps take longer than was measured, so will scoring.
 
     Args:
         elapsed: seconds since the training began. step_seconds: those that a step is expected to take.
+        steps_per_epoch: of a stream; 0: records, whose rows need not be realigned.
     """
     assert plan.config.time is not None
-    schedule = state.schedule
-    left = schedule.steps - state.step
-    reserved = plan.final_eval_seconds + plan.eval_seconds * left / schedule.steps
-    usable = usable_seconds(plan.config.time, plan.final_eval_seconds) - elapsed - reserved
+    last, left = state.schedule.steps, state.schedule.steps - state.step
+    slowdown = max(1.0, step_seconds * plan.chars_per_second / tokens_per_step(plan.config))
+    final = plan.final_eval_seconds * slowdown
+    reserved = final + plan.eval_seconds * slowdown * left / last
+    usable = usable_seconds(plan.config.time, final) - elapsed - reserved
     affordable = max(1, int(usable / step_seconds))
-    tolerance = max(0.02 * schedule.steps, 0.1 * left)
+    tolerance = max(0.02 * last, 0.1 * left)
     too_slow = affordable < left - tolerance
     too_fast = affordable > left + tolerance and not plan.has_step_limit
-    return schedule.revise(state.step, state.step + affordable) if too_slow or too_fast else None
-
-
-def needs_realignment(state: TrainerState, steps_per_epoch: int) -> bool:
-    """Return whether the rows of a stream, which are near the end of the run, will miss the end of the text."""
-    last = state.schedule.steps
+    entry: dict[str, Any] = {}
+    if too_slow or too_fast:
+        last = entry["steps"] = state.step + affordable
     is_near = last - state.step <= REALIGN_EPOCHS * steps_per_epoch
-    return is_near and abs(last - state.end) > REALIGN_TOLERANCE * steps_per_epoch
+    if is_near and abs(last - state.end) > REALIGN_TOLERANCE * steps_per_epoch:
+        entry["realign"] = True
+    return {"step": state.step, **entry} if entry else {}
 
 
 def expected_annealing_gain(schedule: str, progress: float) -> float:

@@ -1,46 +1,25 @@
-"""Resuming a run: its state besides weights, its plan, and the options that may change."""
+"""Resuming a run: its state besides weights, and whether what is stored of it can be used."""
 
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from charrnn.checkpoint.format import Checkpoint, check_can_be_saved
+from charrnn.config.lists import ReplanList
 from charrnn.config.options import param_types, read_toml
-from charrnn.config.params import Choice, Float, Int, Text, seconds, stored_value
+from charrnn.config.params import Choice, Float, Int, Text, stored_value
 from charrnn.config.renamed import upgrade
-from charrnn.config.train import TrainConfig
+from charrnn.config.train import RESUMABLE, TrainConfig
 from charrnn.engines.base import OptimizerParams
 from charrnn.errors import CheckpointError, UsageError
+from charrnn.files import quote
 from charrnn.runs.run_dir import RunDir
 from charrnn.training.autoconfig import architecture_of
 from charrnn.training.learner import optimizer_state
 from charrnn.training.plan import UNPLANNED, Plan
 from charrnn.training.schedule import ScheduleProgress
-
-FIXED = (
-    "cell",
-    "hidden",
-    "layers",
-    "embedding",
-    "tokenizer",
-    "vocab_size",
-    "records",
-    "separator",
-    "counts",
-    "jsonl",
-    "tsv",
-    "batch",
-    "seq_len",
-    "optimizer",
-    "val",
-    "errors",
-    "seed",
-    "split_seed",
-)
-"""Options that cannot change when resuming: with another value it would be another run."""
 
 COMPLETED = (
     "hidden", "embedding", "lr", "batch", "seq_len", "dropout", "weight_drop",
@@ -64,6 +43,9 @@ class TrainerState:
         best: loss of the best evaluation, in nats per token, and best_step its step; None: none yet.
         evals_beyond_recovery: evaluations since the best one that the rest of the schedule could not win back.
         reason: what ended the training: "steps", "patience"; "" while it goes on.
+        replans: what was changed under way, as `TrainConfig.replans`, and in a run that repeats another what is still
+            to come; None: it is not known, as an earlier version did not store it.
+        num_replanned: how many of them have been made.
     """
 
     schedule: ScheduleProgress
@@ -75,6 +57,39 @@ class TrainerState:
     best_step: int = 0
     evals_beyond_recovery: int = 0
     reason: str = ""
+    replans: list[dict[str, Any]] | None = field(default_factory=list)
+    num_replanned: int = 0
+
+    def record(self, entry: dict[str, Any]) -> None:
+        """Add what has just been changed to `replans`. Of what is still to come another last step leaves nothing."""
+        if self.replans is not None:
+            later = [] if "steps" in entry else self.replans[self.num_replanned :]
+            self.replans = [*self.replans[: self.num_replanned], entry, *later]
+            self.num_replanned += 1
+
+    def next_replan(self, *, is_evaluated: bool) -> dict[str, Any] | None:
+        """Return the next of `replans` that is due, and count it as made; None: none is.
+
+        Args:
+            is_evaluated: whether the evaluation at this step is over.
+        """
+        entry = next(iter((self.replans or [])[self.num_replanned :]), None)
+        if entry is None or entry["step"] != self.step or ("evaluated" in entry and not is_evaluated):
+            return None
+        self.num_replanned += 1
+        return entry
+
+    def follow(self, entry: Mapping[str, Any]) -> bool:
+        """Change the schedule as one of `replans` says; return whether the rows of a stream are to be realigned."""
+        if "resumed" not in entry:
+            if "steps" in entry:
+                self.schedule = self.schedule.revise(self.step, entry["steps"])
+            return "realign" in entry
+        if "steps" in entry:
+            self.schedule, self.evals_beyond_recovery = ScheduleProgress(entry["steps"]), 0
+        if "steps" in entry or "patience" in entry:
+            self.reason = ""
+        return "steps" in entry
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads; these words are the file format's, whatever fields are called."""
@@ -88,6 +103,8 @@ class TrainerState:
             "best_step": self.best_step,
             "stale": self.evals_beyond_recovery,
             "reason": self.reason,
+            "replans": self.replans,
+            "replanned": self.num_replanned,
         }
 
     @classmethod
@@ -103,6 +120,8 @@ class TrainerState:
         breakpoints = [(stored_value(each, 0, Int(0, step)), stored_value(each, 1, Float(0, 1))) for each in pairs]
         if breakpoints != sorted(breakpoints):
             raise ValueError("'bends' are not in order")
+        stored = {"replans": None, "replanned": 0, **values}  # an earlier version had neither
+        replans = stored_value(stored, "replans", ReplanList(RESUMABLE), optional=True)
         return cls(
             schedule=ScheduleProgress(steps, tuple(breakpoints)),
             end=stored_value(values, "end", Int(1)),
@@ -113,7 +132,14 @@ class TrainerState:
             best_step=stored_value(values, "best_step", Int(0, step)),
             evals_beyond_recovery=stored_value(values, "stale", Int()),
             reason=stored_value(values, "reason", Choice(("", "steps", "patience"))),
+            replans=None if replans is None else list(replans),
+            num_replanned=stored_value(stored, "replanned", Int(0, len(replans or ()))),
         )
+
+
+def options_of(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options among what is changed of a run: those that shape it."""
+    return {name: entry[name] for name in RESUMABLE if name in entry}
 
 
 def recall_text_options(run: RunDir, config: TrainConfig, given: frozenset[str]) -> TrainConfig:
@@ -138,47 +164,37 @@ def recall_text_options(run: RunDir, config: TrainConfig, given: frozenset[str])
     return replace(config, **known)
 
 
-def resume_plan(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) -> tuple[Plan, list[str]]:
-    """Return the plan that a checkpoint stores, with the changes that are asked for.
-
-    Args:
-        stored: the checkpoint to resume from. config: the options now. given: names of those that were given.
-
-    Returns:
-        The plan, and a sentence for each change.
+def checkpoint_to_resume(run: RunDir, config: TrainConfig, note: Callable[[str], None]) -> Checkpoint | None:
+    """Return the checkpoint to resume from, if that is what `config` asks for and there is one.
 
     Raises:
-        UsageError: an option that cannot change differs; the message has both values.
-        ValueError: the checkpoint has no usable plan.
+        UsageError: there is none, and a run cannot be begun. CheckpointError: there is none that can be used.
     """
-    old = stored_config(stored)
-    changes: dict[str, Any] = {}
-    for name in sorted(given - UNPLANNED):
-        before, after = getattr(old, name), getattr(config, name)
-        if name == "val" and config.val_file is not None:
-            continue  # the digest of the text has been compared
-        if name == "hidden" and len(after) == 1:
-            after = after * stored.architecture.num_layers
-        if before == after:
-            continue
-        if name in FIXED:
-            raise UsageError(
-                f"{{{name}}} is {_shown(before, name)} in the run and {_shown(after, name)} in the command; it cannot"
-                " change when resuming",
-                (name,),
-            )
-        changes[name] = after
-    if "epochs" in changes and "steps" not in given:
-        changes["steps"] = math.ceil(changes["epochs"] * int(stored.info["steps_per_epoch"]))
-    sentences = [
-        f"{name} {_shown(getattr(old, name), name)} -> {_shown(after, name)}" for name, after in changes.items()
-    ]
-    if "steps" in changes and "time" not in given:
-        changes["time"] = None  # the budget of the steps that there were
-    unplanned = {name: getattr(config, name) for name in UNPLANNED}
-    if config.val_file is not None:
-        unplanned["val"] = config.val
-    return Plan.from_json(stored.info["plan"], stored.architecture, replace(old, **unplanned, **changes)), sentences
+    if not (config.resume or config.auto_resume):
+        return None
+    resumed = run.newest(check_resumable)
+    if resumed is not None:
+        return resumed
+    if config.resume:
+        raise UsageError(f"{{resume}}: there is no usable checkpoint in {quote(run.folder)}", ("resume",))
+    if run.model.exists():
+        raise UsageError(
+            f"{{auto_resume}}: there is no usable checkpoint in {quote(run.folder)} beside its model, which"
+            " starting afresh would remove; {overwrite} does",
+            ("auto_resume", "overwrite"),
+        )
+    note(f"there is no run to resume in {quote(run.folder)}: starting one")
+    return None
+
+
+def check_text(stored: Checkpoint, digest: str) -> None:
+    """Raise UsageError if a run began with another text than the one of this digest."""
+    before = stored.info["corpus_sha256"]
+    if before != digest:
+        raise UsageError(
+            f"the corpus is not the one this run began with: its SHA-256 is {digest[:16]}..., the run's"
+            f" {before[:16]}..."
+        )
 
 
 def check_resumable(stored: Checkpoint) -> None:
@@ -211,6 +227,10 @@ def check_resumable(stored: Checkpoint) -> None:
     optimizer = optimizer_state(stored.training)
     if state.step and not optimizer:
         raise ValueError("it has no optimizer's state")
+    try:
+        replace(config, time=None, epochs=None, replans=tuple(state.replans or ()))
+    except UsageError as error:
+        raise ValueError(f"its progress cannot be used: {error}") from None
     OptimizerParams(config.optimizer, config.weight_decay).check_state(optimizer, architecture.shapes())
 
 
@@ -235,11 +255,3 @@ def stored_config(stored: Checkpoint) -> TrainConfig:
     if architecture_of(config, stored.tokenizer.size) != stored.architecture or config.val_file is not None:
         raise ValueError("its plan is of another model")
     return config
-
-
-def _shown(value: object, name: str) -> str:
-    if value is None:
-        return "not given"
-    if name == "time" and isinstance(value, float):
-        return seconds(value)
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -5,12 +5,12 @@
 
 import contextlib
 import functools
-import glob
-import os
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.train import TrainConfig
@@ -24,24 +24,41 @@ from charrnn.files import quote
 from charrnn.runs.events import Callback, DoneEvent, EvalEvent, Event, Note, PlanEvent, is_stored, to_json
 from charrnn.runs.locate import ROOT, latest_run
 from charrnn.runs.run_dir import RunDir
+from charrnn.training.changes import apply_changes, describe, resume_plan
 from charrnn.training.distributed import SingleProcess, World
-from charrnn.training.ingest import SourceFiles, corpus_digest, dataset_digest, make_dataset, read_corpora
+from charrnn.training.ingest import (
+    SourceFiles,
+    absolute,
+    corpus_digest,
+    dataset_digest,
+    is_found_again,
+    make_dataset,
+    read_corpora,
+)
 from charrnn.training.learner import training_spec
 from charrnn.training.plan import Plan, make_plan, plan_fields
-from charrnn.training.resume import check_resumable, recall_text_options, resume_plan
+from charrnn.training.resume import (
+    TrainerState,
+    check_resumable,
+    check_text,
+    checkpoint_to_resume,
+    recall_text_options,
+)
 from charrnn.training.signals import Cancelled, SignalHandler
 from charrnn.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
 class _Prepared:
-    """All that a trainer needs. `digest` is the text's, `resumed` the checkpoint to resume from; None: a new run."""
+    """All that a trainer needs. `digest` is the text's, `resumed` the checkpoint to resume from; None: a new run.
+    `changes`: options of the plan that the run had otherwise until now."""
 
     plan: Plan
     dataset: Dataset
     spec: EngineSpec
     digest: str
     resumed: Checkpoint | None
+    changes: dict[str, Any]
 
 
 class TrainingSession:
@@ -114,17 +131,13 @@ class TrainingSession:
         with self._interruptible():
             run_dir = self._locate()
             self._check_writable(run_dir)
+            if (done := self._finished(run_dir)) is not None:
+                return done
             with run_dir.lock():
                 self._check_writable(run_dir)  # another process may have created it since
                 return self._train(run_dir, self._prepare(run_dir, spool=run_dir.folder))
 
     def _train(self, run_dir: RunDir, ready: _Prepared) -> DoneEvent:
-        if ready.resumed is None:
-            run_dir.clear()
-        else:
-            self._earlier_seconds = run_dir.truncate_metrics(int(ready.resumed.info["step"]))
-        run_dir.save_config(ready.plan.config)
-        self.run_dir = run_dir
         trainer = Trainer(
             ready.plan,
             ready.dataset,
@@ -135,9 +148,39 @@ class TrainingSession:
             elapsed=self._elapsed,
             signals=self.signals,
             resumed=ready.resumed,
+            changes=ready.changes,
+            is_repeatable=self.text is None and is_found_again(self.config),
             world=self.world,
         )
+        if ready.resumed is None:
+            run_dir.clear()
+        else:
+            run_dir.truncate_metrics(int(ready.resumed.info["step"]))
+        self.run_dir = run_dir
         return trainer.run()
+
+    def _finished(self, run_dir: RunDir) -> DoneEvent | None:
+        """Return how the run has ended that is to be resumed, if nothing takes it further; no file is written.
+
+        Raises:
+            UsageError: as `resume_plan`; the text is another.
+        """
+        done = run_dir.done() if self.config.resume or self.config.auto_resume else None
+        resumed = None if done is None else RunDir(run_dir.folder).newest(check_resumable)
+        if done is None or resumed is None or not resumed.info["progress"]["reason"]:
+            return None
+        _, changes = self._stored_plan(run_dir, resumed)
+        if changes:
+            return None
+        if self.text is not None or "corpus" in self.given:
+            check_text(resumed, self._read_text(spool=None)[0])
+        self._note(
+            f"the run in {quote(run_dir.folder)} is finished; more steps, epochs or time take it further, as in"
+            f" charrnn train --resume --steps {2 * done.step} --out {shlex.quote(str(run_dir.folder))}"
+        )
+        for callback in self.callbacks:
+            callback(done)
+        return done
 
     def _locate(self) -> RunDir:
         """Resolve the sources of the text, which a resumed run knows; return the run's folder."""
@@ -156,8 +199,8 @@ class TrainingSession:
         self._val_sources = None if val_file is None else resolve_sources([val_file])
         self.config = config = replace(
             config,
-            corpus=tuple(map(_absolute, config.corpus)),
-            val=config.val if val_file is None else _absolute(val_file),
+            corpus=tuple(map(absolute, config.corpus)),
+            val=config.val if val_file is None else absolute(val_file),
         )
         if folder is None:
             name = self._sources.name if self._sources else getattr(self.text, "name", "dataset")
@@ -178,28 +221,17 @@ class TrainingSession:
         Args:
             spool: the folder where a large text that can be read only once is kept meanwhile; None: the system's own.
         """
-        dataset, corpora = None, None
-        if isinstance(self.text, Dataset):
-            dataset, digest = self.text, dataset_digest(self.text)
-        else:
-            text = self._sources if self.text is None else self.text
-            assert text is not None
-            corpora = read_corpora(
-                self.config, text, self._val_sources, spool=spool, progress=self.progress, note=self._note
-            )
-            digest = corpus_digest(*corpora)
-            self._files = SourceFiles(corpora)
-        resumed = self._resumed(run_dir, digest)
-        plan: Plan | None = None
-        changes: list[str] = []
+        digest, corpora = self._read_text(spool)
+        resumed = checkpoint_to_resume(run_dir, self.config, self._note)
         if resumed is not None:
-            plan, changes = resume_plan(resumed, self.config, self.given)
-        config = self.config if plan is None else plan.config
+            check_text(resumed, digest)
+        plan, changes = (None, {}) if resumed is None else self._stored_plan(run_dir, resumed)
+        config = self.config if plan is None else replace(plan.config, **changes)
         spec = training_spec(config)
         self._note(f"device {spec.device}: {spec.reason}", "debug")
-        for change in changes:
-            self._note(f"changed: {change}")
-        if dataset is None:
+        if isinstance(self.text, Dataset):
+            dataset = self.text
+        else:
             assert corpora is not None
             tokenizer = None if resumed is None else resumed.tokenizer
             dataset = make_dataset(*corpora, config, tokenizer, spool=spool, progress=self.progress, note=self._note)
@@ -207,33 +239,31 @@ class TrainingSession:
             raise CheckpointError(f"{quote(run_dir.folder)} cannot be resumed: its records are ended otherwise")
         if plan is None:
             plan = make_plan(config, dataset, spec=spec, elapsed=self._elapsed, check=self.signals.check)
+        else:
+            assert resumed is not None
+            state, before, check = TrainerState.from_json(resumed.info["progress"]), plan, self.signals.check
+            plan = apply_changes(plan, changes, state, dataset, spec=spec, elapsed=self._elapsed, check=check)
+            for change in describe(changes, before):
+                self._note(f"changed: {change}")
         spec = replace(spec, threads=plan.config.threads or spec.threads)  # as measured
-        return _Prepared(plan, dataset, spec, digest, resumed)
+        return _Prepared(plan, dataset, spec, digest, resumed, changes)
 
-    def _resumed(self, run_dir: RunDir, digest: str) -> Checkpoint | None:
-        """Return the checkpoint to resume from, if that is what was asked for and there is one."""
-        config = self.config
-        if not (config.resume or config.auto_resume):
-            return None
-        resumed = run_dir.newest(check_resumable)
-        if resumed is None:
-            if config.resume:
-                raise UsageError(f"{{resume}}: there is no usable checkpoint in {quote(run_dir.folder)}", ("resume",))
-            if run_dir.model.exists():
-                raise UsageError(
-                    f"{{auto_resume}}: there is no usable checkpoint in {quote(run_dir.folder)} beside its model, which"
-                    " starting afresh would remove; {overwrite} does",
-                    ("auto_resume", "overwrite"),
-                )
-            self._note(f"there is no run to resume in {quote(run_dir.folder)}: starting one")
-            return None
-        before = resumed.info["corpus_sha256"]
-        if before != digest:
-            raise UsageError(
-                f"the corpus is not the one this run began with: its SHA-256 is {digest[:16]}...,"
-                f" the run's {before[:16]}..."
-            )
-        return resumed
+    def _read_text(self, spool: Path | None) -> tuple[str, tuple[Corpus, Corpus | None] | None]:
+        """Return the digest of the text, and what was read; of a dataset, which has been read, None."""
+        if isinstance(self.text, Dataset):
+            return dataset_digest(self.text), None
+        text = self._sources if self.text is None else self.text
+        assert text is not None
+        corpora = read_corpora(
+            self.config, text, self._val_sources, spool=spool, progress=self.progress, note=self._note
+        )
+        self._files = SourceFiles(corpora)
+        return corpus_digest(*corpora), corpora
+
+    def _stored_plan(self, run_dir: RunDir, resumed: Checkpoint) -> tuple[Plan, dict[str, Any]]:
+        """Return the plan of a run to resume, and what is to be changed of it. Raises as `resume_plan`."""
+        self._earlier_seconds = run_dir.seconds(int(resumed.info["step"]))
+        return resume_plan(resumed, self.config, self.given, took=self._earlier_seconds)
 
     def _elapsed(self) -> float:
         """Return the seconds since the training began, earlier sessions included."""
@@ -262,17 +292,7 @@ class TrainingSession:
         for callback in self.callbacks:
             callback(event)
         if isinstance(event, EvalEvent | DoneEvent):
-            for path in self._files.changed():
-                self._note(
-                    f"{quote(path)} has changed since it was read; this run goes on with what it has read, but it"
-                    " cannot be resumed with the changed text",
-                    "warning",
-                )
+            self._files.note_changes(self._note)
 
     def _note(self, message: str, level: str = "info") -> None:
         self._emit(Note(step=self._step, epoch=self._epoch, seconds=self._seconds(), message=message, level=level))
-
-
-def _absolute(name: str) -> str:
-    """Return a path that means the same in every folder; a name that is not a path stays as it is."""
-    return os.path.abspath(name) if os.path.exists(name) or glob.has_magic(name) else name

@@ -16,7 +16,7 @@ from charrnn.dataset.batches import batch_loader
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.base import InferenceEngine
 from charrnn.engines.select import EngineSpec, inference_engine
-from charrnn.errors import Interrupted, NonFiniteError, OutputError
+from charrnn.errors import Interrupted, NonFiniteError
 from charrnn.files import quote
 from charrnn.runs.events import (
     Callback,
@@ -30,17 +30,17 @@ from charrnn.runs.events import (
     StepEvent,
 )
 from charrnn.runs.run_dir import RunDir
-from charrnn.training.distributed import SingleProcess, World
-from charrnn.training.evaluation import evaluate_exact, evaluate_streams, metrics, perplexity
-from charrnn.training.learner import Learner
+from charrnn.training.distributed import World
+from charrnn.training.evaluation import evaluate_streams, metrics, perplexity
+from charrnn.training.finishing import finish_model
+from charrnn.training.learner import Learner, training_spec
 from charrnn.training.plan import Plan, plan_fields
-from charrnn.training.replanning import StepTimer, expected_annealing_gain, needs_realignment, replan
-from charrnn.training.resume import TrainerState, stored_config
+from charrnn.training.replanning import StepTimer, expected_annealing_gain, replan
+from charrnn.training.resume import TrainerState, options_of
 from charrnn.training.samples import draw_sample
 from charrnn.training.saving import CheckpointWriter
 from charrnn.training.schedule import ScheduleProgress, learning_rate
 from charrnn.training.signals import Cancelled, SignalHandler
-from charrnn.training.temperature import FIT_TOKENS, fit_temperature, scale_head
 
 Kind = TypeVar("Kind", bound=Event)
 
@@ -54,7 +54,8 @@ class Trainer:
         emit: takes every event.
         elapsed: returns the seconds since the training began, earlier sessions included.
         signals: knows whether a signal has come. world: the processes that train together.
-        resumed: the checkpoint to resume from; None: a new run.
+        resumed: the checkpoint to resume from; None: a new run. changes: options of the plan that it had otherwise.
+        is_repeatable: whether the folder's `config.toml` names the text.
     """
 
     def __init__(
@@ -69,13 +70,15 @@ class Trainer:
         elapsed: Callable[[], float],
         signals: SignalHandler,
         resumed: Checkpoint | None = None,
+        changes: Mapping[str, Any] | None = None,
+        is_repeatable: bool = True,
         world: World | None = None,
     ) -> None:
         self.plan, self.dataset, self.run_dir, self.spec, self.signals = plan, dataset, run_dir, spec, signals
         self.emit, self.elapsed = emit, elapsed
         config = plan.config
         assert config.steps is not None
-        self.learner = Learner(plan.architecture, config, spec, world or SingleProcess())
+        self.learner = Learner(plan.architecture, config, spec, world)
         self.loader = batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
         self.writer = CheckpointWriter(
             plan,
@@ -84,31 +87,34 @@ class Trainer:
             corpus_sha256=corpus_sha256,
             engine=self.learner.engine,
             steps_per_epoch=self.loader.steps_per_epoch,
+            is_repeatable=is_repeatable and spec.device == "cpu",
         )
-        self.state = TrainerState(ScheduleProgress(config.steps), config.steps)
+        self.state = TrainerState(ScheduleProgress(config.steps), config.steps, replans=list(config.replans or ()))
         self.timer = StepTimer()
         if resumed is None:
             self.learner.init_output_bias(dataset.train.ids)
         else:
-            self._resume(resumed)
+            self._resume(resumed, dict(changes or {}))
 
-    def _resume(self, resumed: Checkpoint) -> None:
-        config, before = self.plan.config, stored_config(resumed)
+    def _resume(self, resumed: Checkpoint, changes: dict[str, Any]) -> None:
         self.learner.load_state_dict(resumed.weights, resumed.training)
         if (engine := resumed.info["engine"]) != self.learner.engine:
+            changes.setdefault("engine", self.learner.engine)
+            self.plan = self.writer.plan = replace(self.plan, initial={"engine": engine, **self.plan.initial})
             self.run_dir.warn(
                 f"this run was trained by the {engine} engine until now, and goes on with {self.learner.engine}:"
                 " the losses agree to rounding, no longer to the last bit"
             )
-        self.state = TrainerState.from_json(resumed.info["progress"])
-        if before.steps != config.steps:
-            assert config.steps is not None
-            self.state = replace(self.state, schedule=ScheduleProgress(config.steps), reason="")
-            self._realign(config.steps)
-        if before.patience != config.patience:
-            self.state.reason = ""
-        if self.state.best is not None:
+        self.state = state = TrainerState.from_json(resumed.info["progress"])
+        if state.best is not None:
             self.writer.read_model()  # without it the run could not be finished
+        if options := options_of(changes):
+            entry = {"step": state.step, "resumed": True, **options}
+            if self._is_evaluated():
+                entry["evaluated"] = True
+            state.record(entry)
+            if state.follow(entry):
+                self._realign()
 
     def run(self) -> DoneEvent:
         """Train to the end.
@@ -121,23 +127,30 @@ class Trainer:
             NonFiniteError: a loss or gradient is not finite; nothing was saved since.
             OutputError: the model cannot be written.
         """
-        config, state = self.plan.config, self.state
+        state = self.state
         self.signals.deferred = True
-        self._emit(PlanEvent, **plan_fields(self.plan, self.dataset, self.spec))
+        self.writer.save_config(state)
+        plan = replace(self.plan, config=replace(self.plan.config, steps=state.schedule.steps))
+        again = {} if state.replans == [] else {"command": self.writer.repeat_command(state) or ""}
+        self._emit(PlanEvent, **(plan_fields(plan, self.dataset, self.spec) | again))
         try:
+            self._follow()
             while not self._is_finished():
                 self.signals.check()
                 is_last = state.step >= state.schedule.steps
-                if not self._is_evaluated() and (is_last or self._is_due(config.eval_every)):
+                if not self._is_evaluated() and (is_last or self._is_due("eval_every")):
                     self._evaluate()
                     self._replan()
-                if state.last_sample != state.step and self._is_due(config.sample_every) and not is_last:
+                self._follow(is_evaluated=True)
+                is_last = state.step >= state.schedule.steps
+                if state.last_sample != state.step and self._is_due("sample_every") and not is_last:
                     self._sample()
-                if state.step == 0 or self._is_due(config.save_every):
-                    self._save(self._save_state, is_needed=state.step == 0)
+                if state.step == 0 or self._is_due("save_every"):
+                    self.writer.attempt(self._save_state, is_needed=state.step == 0)
                 self.signals.check()
                 if not self._is_finished():
                     self._step()
+                    self._follow()
             self._save_state()
             return self._finish()
         except Cancelled:
@@ -160,8 +173,9 @@ class Trainer:
     def _is_evaluated(self) -> bool:
         return self.state.last_eval == self.state.step or not len(self.dataset.val)
 
-    def _is_due(self, every: int | None) -> bool:
-        return bool(every) and self.state.step > 0 and self.state.step % (every or 1) == 0
+    def _is_due(self, interval: str) -> bool:
+        every = getattr(self.plan.config, interval)
+        return bool(every) and self.state.step > 0 and self.state.step % every == 0
 
     def _step(self) -> None:
         """Take a step, and log its loss."""
@@ -174,7 +188,7 @@ class Trainer:
         result = self.learner.step(batch, state.step, lr)
         state.step += 1
         is_logged = state.step % max(1, (config.eval_every or state.schedule.steps) // 10) == 0
-        if is_logged or self._is_due(config.eval_every):
+        if is_logged or self._is_due("eval_every"):
             result = self.learner.synchronize()
         self.timer.add(time.monotonic() - start)
         self._emit(
@@ -200,7 +214,7 @@ class Trainer:
         state.last_eval, is_last = state.step, state.step >= state.schedule.steps
         if loss < best:
             save = functools.partial(self.writer.save_model, weights, state.step, {"validation": values})
-            if self._save(save, is_needed=is_last):
+            if self.writer.attempt(save, is_needed=is_last):
                 state.best, state.best_step, state.evals_beyond_recovery = loss, state.step, 0
         elif loss > best + expected_annealing_gain(config.schedule, state.schedule.progress(state.step)):
             state.evals_beyond_recovery += 1
@@ -213,17 +227,38 @@ class Trainer:
         state = self.state
         if self.plan.config.time is None or not self.timer.steps or state.reason or state.step >= state.schedule.steps:
             return
-        schedule = replan(self.plan, state, self.elapsed(), self.timer.mark())
-        if schedule is not None:
-            state.schedule = schedule
-            self._emit(ReplanEvent, steps=schedule.steps, reason="the machine's speed has changed")
-        if needs_realignment(state, self.loader.steps_per_epoch):
-            self._realign(state.schedule.steps)
+        steps_per_epoch = 0 if self.dataset.train.records else self.loader.steps_per_epoch
+        if entry := replan(self.plan, state, self.elapsed(), self.timer.mark(), steps_per_epoch):
+            state.record(entry)
+            self._apply(entry, "the machine's speed has changed")
+            self.writer.save_config(state)
 
-    def _realign(self, end: int) -> None:
-        """Let the rows of a stream jump so that they reach the end of the text at a step."""
+    def _follow(self, *, is_evaluated: bool = False) -> None:
+        """Change what the run that is repeated changed at this step.
+
+        Args:
+            is_evaluated: whether all evaluations at this step are over.
+        """
+        while (entry := self.state.next_replan(is_evaluated=is_evaluated or self._is_evaluated())) is not None:
+            self._apply(entry, "as in the run that is repeated")
+
+    def _apply(self, entry: Mapping[str, Any], reason: str) -> None:
+        """Change what an entry of `TrainerState.replans` says."""
+        if "resumed" in entry:
+            self.plan = self.writer.plan = self.plan.changed(options_of(entry))
+            spec = training_spec(self.plan.config, device=self.spec.device)
+            self.spec = replace(spec, threads=self.plan.config.threads or spec.threads)
+            self.learner = self.learner.with_options(self.plan.config, self.spec)
+            self.writer.engine = self.learner.engine
+        if self.state.follow(entry):
+            self._realign()
+        if "steps" in entry:
+            self._emit(ReplanEvent, steps=entry["steps"], reason=reason)
+
+    def _realign(self) -> None:
+        """Let the rows of a stream jump so that they reach the end of the text at the last step."""
         if not self.dataset.train.records:
-            self.state.end = end
+            self.state.end = self.state.schedule.steps
             self.learner.reset_state()
 
     def _sample(self) -> None:
@@ -233,42 +268,19 @@ class Trainer:
         self._emit(SampleEvent, text=text)
 
     def _finish(self) -> DoneEvent:
-        """Fit the best model's temperature, score it as `charrnn eval` does, and save it with its metrics."""
-        dataset, config, step = self.dataset, self.plan.config, self.state.step
-        values: dict[str, Any] = {}
-        fitted: dict[str, Any] = {}
-        if len(dataset.val):
-            best = self.writer.read_model()
-            weights, step = best.weights, best.info["step"]
-            if (temperature := best.info.get("temperature")) is None:  # else this run had been finished before
-                limit = min(config.eval_tokens, FIT_TOKENS)
-                temperature = fit_temperature(self._engine, weights, dataset, limit, self._check)
-                weights = scale_head(weights, temperature)
-            fitted["temperature"] = temperature
-            values = evaluate_exact(self._engine(weights), dataset, self.plan.exact_tokens, config.errors, self._check)
-        else:
-            weights = self.learner.weights()
-        self.writer.save_model(weights, step, values, **fitted)
+        """Save the finished model, and no longer more than the run needs to go on from its end."""
+        values = finish_model(self.writer, self.state.step, self.learner.weights, self._engine, self._check)
+        self.run_dir.remove_previous()
         return self._emit(
             DoneEvent,
             **values,
-            **fitted,
             baselines=self.plan.baselines,
             best_step=self.state.best_step,
             model=str(self.run_dir.model),
             reason=self.state.reason,
+            command=self.writer.repeat_command(self.state),
+            resume_bytes=self.run_dir.last.stat().st_size,
         )
-
-    def _save(self, save: Callable[[], None], *, is_needed: bool) -> bool:
-        """Save, and return whether that succeeded; only if it is needed does a failure end the run."""
-        try:
-            save()
-        except OutputError as error:
-            if is_needed:
-                raise
-            self.run_dir.warn(f"{error}; will try again at the next save")
-            return False
-        return True
 
     def _save_state(self) -> None:
         """Write what resuming needs."""

@@ -35,7 +35,7 @@ def test_a_card(run: tiny.Program, folder: Path) -> None:
     assert card["vocabulary"] == f"{tiny.char().size} (char)"
     assert card["trained"] == "1,234 steps, 1.5000 epochs"
     assert card["corpus"] == "SHA-256 " + "ab" * 32
-    assert (card["perplexity"], card["tokens"]) == ("4.5000", "99")
+    assert (card["perplexity"], card["tokens"]) == ("4.5000", "99 validation tokens")
 
 
 def test_a_card_as_json(run: tiny.Program, folder: Path) -> None:

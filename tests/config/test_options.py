@@ -252,7 +252,7 @@ def toml(value: Any) -> str:
         (config, name)
         for config in CONFIGS
         for name, kind in param_types(config).items()
-        if not isinstance(kind, Flag) and name != "text"  # an argument: no variable gives it
+        if not isinstance(kind, Flag) and name not in ("text", "replans")  # no variable gives them
     ],
 )
 def test_precedence(config: type, name: str) -> None:
@@ -280,6 +280,45 @@ def test_precedence(config: type, name: str) -> None:
             if isinstance(expected, tuple):  # an option that was repeated
                 meant = tuple(part for each in expected for part in kind.parse(each))
             assert (value, given) == (meant, frozenset({name}))
+
+
+REPLANS = """\
+steps = 40
+replans = [{step = 10, steps = 30, realign = true}, {step = 30, resumed = true, evaluated = true, steps = 60, lr = 0.1}]
+"""
+
+
+def test_what_was_changed_under_way_is_read_from_a_file_alone() -> None:
+    """And left out where a flag or a variable asks for other steps."""
+    file = Path("options.toml")
+    file.write_text(REPLANS)
+    config, given = merge(TrainConfig, {}, {"CHARRNN_REPLANS": "[]"}, file)
+    assert config.replans == (
+        {"step": 10, "steps": 30, "realign": True},
+        {"step": 30, "resumed": True, "evaluated": True, "steps": 60, "lr": 0.1},
+    )
+    assert given == {"steps", "replans"}
+    assert unknown_variables({"CHARRNN_REPLANS": "[]"}, [TrainConfig])
+    for flags, environ in (({"time": "9s"}, {}), ({"steps": "50"}, {}), ({}, {"CHARRNN_EPOCHS": "2"})):
+        assert merge(TrainConfig, flags, environ, file)[0].replans is None
+    for time in ("time = 9", "epochs = 2.0"):
+        file.write_text(f"{time}\n{REPLANS}")
+        with pytest.raises(UsageError, match=r"cannot be used together"):
+            merge(TrainConfig, {}, {}, file)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "5", "[5]", "[{}]", "[{step = -1}]", '[{step = "1"}]', "[{step = true}]", "[{step = 5, steps = 4}]",
+        "[{step = 5, steps = 5.0}]", "[{step = 5, lr = 0.1}]", "[{step = 5, resumed = true, hidden = [5]}]",
+        "[{step = 5, realign = false}]", "[{step = 5}, {step = 4}]", "[{step = 5, resumed = true, lr = -1}]",
+    ],
+)  # fmt: skip
+def test_what_cannot_have_been_changed_under_way(value: str) -> None:
+    Path("options.toml").write_text(f"replans = {value}\n")
+    with pytest.raises(UsageError, match=r"replans must be tables|lr must be"):
+        merge(TrainConfig, {}, {}, Path("options.toml"))
 
 
 @pytest.mark.parametrize(("text", "expected"), [("1", True), ("no", False), ("", False)])

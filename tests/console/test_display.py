@@ -68,7 +68,7 @@ def test_a_plan_in_words(capfdbinary: Capture) -> None:
         "gru 64+32, vocabulary of 65, 123k parameters, about 5MB",
         "1,003,854 tokens to train on, 111,540 to validate on",
         "20,000 of them in pieces", "1,000 steps, 1.25 epochs at 85.1k chars/s, 5m in all; torch on cpu",
-        "  lr 0.01: for gru", "the same again: charrnn train x",
+        "  lr 0.01: for gru", "this plan again: charrnn train x",
         "to compare with: guessing 6.000, frequencies 4.800, 5-gram 2.250 bits per char\n",
     ):  # fmt: skip
         assert part in text
@@ -76,6 +76,13 @@ def test_a_plan_in_words(capfdbinary: Capture) -> None:
     assert again == "plan: now 900 steps (slow)\n"
     quick = plan_lines(replace(PLAN, time=None, chars_per_second=0.0))
     assert "plan: 1,000 steps, 1.25 epochs; torch on cpu" in quick
+    assert quick[-1] == "the same again: charrnn train x"
+    assert "all exactly at the end" in text
+    small = replace(PLAN, steps=1, epochs=1.0, train_tokens=1, exact_tokens=7, command="")
+    text = "\n".join(plan_lines(small))
+    for part in ("1 token to train on", "the first 7 exactly at the end", "plan: 1 step, 1 epoch at"):
+        assert part in text
+    assert "again" not in text
 
 
 def test_an_evaluation_in_words(capfdbinary: Capture) -> None:
@@ -89,13 +96,19 @@ def test_the_end_in_words(capfdbinary: Capture) -> None:
     for part in (
         "to compare with guessing 6.000, frequencies 4.800, 5-gram 2.250, xz 2.500\n",
         "perplexity      5.0000", "bits per char   2.3219   (per byte -)", "1.6094 carried, 1.7000 in windows of 256",
-        "on 1,234 validation tokens", "1,000 steps in 1m1s, as validation no longer improved; the best after step 950",
+        "all of these on 1,234 validation tokens\n",
+        "1,000 steps in 1m1s, as validation no longer improved; the best after step 950",
         "charrnn sample -m 'checkpoints/a b' --temp 0.8", "charrnn eval -m 'checkpoints/a b' FILE",
     ):  # fmt: skip
         assert part in text
     assert "to compare" not in lines(replace(DONE, baselines=None), capture=capfdbinary)
     bare = summary_lines(DoneEvent(step=1000, epoch=1.0, seconds=61.0, best_step=950, model="m", reason="steps"))
-    assert bare[0] == "1,000 steps in 1m1s; the best after step 950"
+    assert bare[0] == "1,000 steps in 1m1s"
+    assert not any("again" in line for line in bare)
+    part = "\n".join(summary_lines(replace(DONE, val_tokens=5678, command="charrnn train y", resume_bytes=44_000)))
+    assert "all of these on the first 1,234 of 5,678 validation tokens\n" in part
+    assert "\ngo on           charrnn train --resume --steps 2000 --out 'checkpoints/a b'   (44kB in last." in part
+    assert part.endswith("\nthe same again  charrnn train y")
 
 
 def test_what_verbose_adds(capfdbinary: Capture) -> None:

@@ -22,20 +22,28 @@ def test_streams_remember_where_texts_begin() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "limit", "segments"), [(4, 10**6, 4), (64, 10**6, 7), (64, 600, 2), (4, 2, 1), (1, 5, 1), (5, 0, 0)]
+    ("count", "limit", "segments"),
+    [(4, 10**6, 4), (64, 10**6, 7), (64, 1999, 7), (64, 600, 2), (3, 900, 3), (4, 2, 1), (1, 5, 1), (5, 0, 0)],
 )
-def test_segments_are_all_of_the_head(count: int, limit: int, segments: int) -> None:
-    """And long enough for the state that they begin without to matter little."""
-    stream = numbered(1000, 999)
-    found = stream.segments(count, limit, V)
-    assert [token for segment in found for token in segment.tolist()] == stream.ids[:limit].tolist()
+def test_segments_are_spread_over_the_text(count: int, limit: int, segments: int) -> None:
+    """In order, none twice; and long enough for the state that they begin without to matter little."""
+    stream = numbered(1000, 1000)
+    found = [segment.tolist() for segment in stream.segments(count, limit, V)]
     assert len(found) == segments
+    assert sum(map(len, found)) == min(limit, 2000)
+    assert all(segment == list(range(segment[0], segment[0] + len(segment))) for segment in found)
     assert all(len(segment) >= min(limit, MIN_SEGMENT_TOKENS) for segment in found)
     assert max(map(len, found), default=0) - min(map(len, found), default=0) <= 1
+    gaps = [b[0] - a[-1] - 1 for a, b in itertools.pairwise([[-1], *found, [2000]])]
+    assert sum(gaps) == max(0, 2000 - limit)
+    between = gaps[1:-1]
+    assert not between or max(between) - min(between) <= 1
+    assert not found or abs(gaps[0] - gaps[-1]) <= 1
 
 
-@pytest.mark.parametrize(("count", "limit"), [(1, 100), (3, 100), (64, 100), (4, 20), (2, 1), (5, 10**6)])
+@pytest.mark.parametrize(("count", "limit"), [(1, 150), (3, 150), (64, 150), (4, 20), (2, 1), (5, 10**6), (7, 139)])
 def test_segments_of_whole_records(count: int, limit: int) -> None:
+    """Spread over them all, none twice."""
     stream = stream_of([3, 1, 7, 2, 2, 9, 4, 1, 1, 6] * 4)
     chunks = stream.segments(count, limit, 1000)
     assert 0 < len(chunks) <= count
@@ -45,10 +53,15 @@ def test_segments_of_whole_records(count: int, limit: int) -> None:
         for before, token in itertools.pairwise(chunk.tolist()):
             assert token == 1000 or token in (before + 1, *stream.starts)
             assert (token == 1000) == (before + 1 in stream.starts and before != 1000)
+        assert chunk[-1] + 1 in (*stream.starts, len(stream))
         seen += [token for token in chunk.tolist() if token != 1000]
-    assert seen == list(range(len(seen)))
-    assert min(limit, len(stream)) <= len(seen) < limit + 9
-    assert len(seen) == len(stream) or len(seen) in stream.starts
+    assert seen == sorted(set(seen))
+    if limit >= len(stream):
+        assert len(seen) == len(stream)
+    else:
+        assert limit - 9 * len(chunks) <= len(seen) <= limit + 9 * len(chunks)
+        halves = [sum(token < len(stream) / 2 for token in seen), sum(token >= len(stream) / 2 for token in seen)]
+        assert len(chunks) == 1 or abs(halves[0] - halves[1]) <= len(seen) / 3 + 9
 
 
 @pytest.mark.parametrize(

@@ -53,13 +53,17 @@ EXAMPLES: dict[str, Event] = {
     '{"event": "sample", "step": 3, "epoch": 0.5, "seconds": 1.25, "text": "a\\nb"}': SampleEvent(**AT, text="a\nb"),
     '{"event": "save", "step": 3, "epoch": 0.5, "seconds": 1.25, "path": "run/last"}': SaveEvent(**AT, path="run/last"),
     '{"event": "done", "step": 3, "epoch": 0.5, "seconds": 1.25, "nats": 2.0, "tokens": 2, "perplexity": 2.7,'
-    ' "bits_per_char": 1.4, "bits_per_byte": 1.2, "oov": 0, "carried": 1.0, "window_256": 1.1, "temperature": 1.2,'
-    ' "baselines": null, "best": 2, "model": "m", "reason": "steps"}': DoneEvent(
-        **AT, nats=2.0, tokens=2, perplexity=2.7, bits_per_char=1.4, bits_per_byte=1.2, oov=0, carried=1.0,
-        window_256=1.1, temperature=1.2, best_step=2, model="m", reason="steps",
+    ' "bits_per_char": 1.4, "bits_per_byte": 1.2, "val_tokens": 3, "oov": 0, "carried": 1.0, "window_256": 1.1,'
+    ' "temperature": 1.2, "baselines": null, "best": 2, "model": "m", "reason": "steps",'
+    ' "command": "charrnn train", "resume_bytes": 7}': DoneEvent(
+        **AT, nats=2.0, tokens=2, val_tokens=3, perplexity=2.7, bits_per_char=1.4, bits_per_byte=1.2, oov=0,
+        carried=1.0, window_256=1.1, temperature=1.2, best_step=2, model="m", reason="steps",
+        command="charrnn train", resume_bytes=7,
     ),
     '{"event": "done", "step": 3, "epoch": 0.5, "seconds": 1.25, "baselines": null, "best": 2, "model": "m",'
-    ' "reason": "patience"}': DoneEvent(**AT, best_step=2, model="m", reason="patience"),
+    ' "reason": "patience", "command": null, "resume_bytes": null}': DoneEvent(
+        **AT, best_step=2, model="m", reason="patience"
+    ),
 }  # fmt: skip
 
 

@@ -101,7 +101,7 @@ def test_the_command_repeats_the_plan(asked: dict[str, Any], speed: list[float])
 def test_nothing_is_left_open(asked: dict[str, Any], speed: list[float]) -> None:
     config = plan_of(**asked).config
     open_still = {each.name for each in fields(config) if getattr(config, each.name) is None}
-    assert open_still <= {"time", "epochs", "val", "out", "vocab_size", "separator", "jsonl", "tsv"}
+    assert open_still <= {"time", "epochs", "val", "out", "vocab_size", "separator", "jsonl", "tsv", "replans"}
     for name, value in asked.items():
         assert getattr(config, name) == ((24, 24, 24) if asked.get("layers") and name == "hidden" else value)
 
@@ -330,7 +330,9 @@ def test_the_facts_of_a_text_and_a_machine_are_all_that_options_are_completed_fr
     ],
 )
 def test_threads_are_chosen_by_speed(speeds: dict[int, float], engine: str, count: int) -> None:
-    assert choose_threads(speeds, engine) == count
+    reasons: list[str] = []
+    assert choose_threads(speeds, engine, reasons) == count
+    assert [reason.partition(":")[0] for reason in reasons] == ([f"threads {count}"] if len(speeds) > 1 else [])
 
 
 # --- from the command line -------------------------------------------------------------------------
