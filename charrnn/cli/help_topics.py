@@ -19,7 +19,7 @@ TEXTS: Topic = [
     ("-", "Standard input, once. eval reads it where no TEXT is named."),
     "",
     "train takes besides:",
-    ("FOLDER", "All visible text files in it, in the order of their paths."),
+    ("FOLDER", "All visible text files in it, in the order of their paths. Links are followed, once."),
     ("'GLOB'", "The files that match, such as '*.txt' or 'src/**/*.py'. Quote it."),
     ("NAME", "A corpus that charrnn corpora lists. A path of that name wins."),
     "",

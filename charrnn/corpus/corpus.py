@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.corpus.documents import Document, DocumentList, MemoryDocument
+from charrnn.corpus.faults import ADVICE_FIELDS, BYTE_ADVICE, LATIN1_ADVICE
 from charrnn.corpus.formats import PLAIN_TEXT, TextFormat
 from charrnn.corpus.records import HASH_BYTES, Hashes, RecordHasher, SeparatorScanner, missing_separator
 from charrnn.errors import InputError
 from charrnn.files import quote
-from charrnn.tokenizers.utf8 import STEP, CodePoints, Errors, Utf8Decoder, count_chars
+from charrnn.tokenizers.utf8 import BOM, STEP, CodePoints, Errors, Utf8Decoder, count_chars
 
 Counts = npt.NDArray[np.int64]
 
@@ -28,10 +29,12 @@ class CorpusStats:
     Attributes:
         faults: the first document that cannot be decoded, and where it cannot, as a message: under "strict" because of
             invalid UTF-8, under "strict" and "replace" because it is UTF-16 or UTF-32. No entry where all can be.
+        inner_mark: the first document with a byte order mark that is not at its start; empty: there is none.
     """
 
     def __init__(self, separator: bytes = b"") -> None:
         self.faults: dict[Errors, str] = {}
+        self.inner_mark = ""
         self._occurs = np.zeros(0x110000, np.bool_)
         self._ascii = b""  # the characters of ASCII that occur
         self._separator = np.frombuffer(separator, np.uint8)
@@ -93,10 +96,12 @@ class CorpusStats:
         return missing_separator(self._scanner) if self._scanner is not None else b""
 
     def end_document(self, name: str) -> None:
-        """Say that the document at hand has been read whole; `name` stands in messages."""
+        """Say that the document at hand has been read whole; `name` is what messages call it."""
         self._decode(b"", final=True)
         for errors in self._refused:
-            self.faults.setdefault(errors, f"{quote(name)}: {self._fault}")
+            self.faults.setdefault(errors, f"{name}: {self._fault}")
+        if not self.inner_mark and self._occurs[BOM]:
+            self.inner_mark = name
         self._digest.update(self._size.to_bytes(8, "little"))
         self._sizes.append(self._size)
         self._chars.append(self._char_count)
@@ -107,6 +112,16 @@ class CorpusStats:
     def add_weights(self, weights: Counts) -> None:
         """Count how often each record counts, after the last document."""
         self._digest.update(weights.astype("<i8").tobytes())
+
+    def check(self, errors: Errors) -> None:
+        """Check that all documents can be decoded.
+
+        Raises:
+            InputError: one cannot.
+        """
+        if (fault := self.faults.get(errors)) is not None:
+            known = errors == "replace" or "this looks like" in fault
+            raise InputError(fault if known else fault + LATIN1_ADVICE + BYTE_ADVICE, ADVICE_FIELDS)
 
     @property
     def sha256(self) -> str:
@@ -152,7 +167,7 @@ class Corpus:
         name: as `Sources.name`.
         parts: documents, or sequences of them, to be read any number of times.
         stats: what was counted while they were first read.
-        notes: sentences for the user, such as what was skipped.
+        notes: sentences for the user, such as what was skipped. warnings: those that matter more.
         text_format: how they were read.
         weights: int64, how often each record counts; None: once.
         fingerprints: of the files read, by which a change is noticed later.
@@ -162,6 +177,7 @@ class Corpus:
     parts: Sequence[Document | DocumentList]
     stats: CorpusStats
     notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     text_format: TextFormat = PLAIN_TEXT
     weights: Counts | None = None
     fingerprints: dict[str, Any] = field(default_factory=dict)
@@ -178,7 +194,7 @@ class Corpus:
             if end := stats.missing_separator():
                 stats.add(end)
             if data:
-                stats.end_document(name)
+                stats.end_document(quote(name))
                 documents.append(MemoryDocument(name, data + end))
         if weights is not None:
             stats.add_weights(weights)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from charrnn.corpus.inputs import BOM, PACKED, Chunks, display_name, numbered_lines, split_lines
+from charrnn.corpus.inputs import BOM, PACKED, Chunks, TakeFault, display_name, numbered_lines, raise_fault, split_lines
 from charrnn.corpus.json_lines import MAX_JSON_LINE, Field, json_object
 from charrnn.corpus.tables import Column, Located
 from charrnn.errors import InputError
@@ -27,24 +27,29 @@ def is_fasta(path: str) -> bool:
     return ending.lower() in FASTA
 
 
-def read_json_lines(chunks: Chunks, field: str, name: str) -> Iterator[Located]:
-    """Return the field of each object that has text there.
+def read_json_lines(
+    chunks: Chunks, field: Field, name: str, errors: Errors = "strict", fault: TakeFault = raise_fault
+) -> Iterator[Located]:
+    """Return the field of each object that has text there; blank lines are left out.
 
-    Raises:
-        InputError: a line is not a JSON object.
+    Args:
+        errors: as for `json_object`. fault: takes the lines that are no JSON objects.
     """
-    wanted = Field(field)
     for number, line in numbered_lines(chunks, MAX_JSON_LINE):
-        if line.strip() and (text := wanted.of(json_object(line, f"{name}, line {number}")[0])):
+        if not line.strip():
+            continue
+        try:
+            value, replaced = json_object(line, f"{name}, line {number}", errors)
+        except InputError as error:
+            fault(error)
+            continue
+        field.replaced += replaced
+        if text := field.of(value):
             yield number, text
 
 
-def fasta(chunks: Chunks, name: str) -> Iterator[Located]:
-    """Return the sequences of a FASTA file: headers dropped, lines joined.
-
-    Raises:
-        InputError: letters before the first header.
-    """
+def fasta(chunks: Chunks, name: str, fault: TakeFault = raise_fault) -> Iterator[Located]:
+    """Return the sequences of a FASTA file: headers dropped, lines joined; `fault` takes lines before the first."""
     begun, sequence = 0, bytearray()
     for number, line in numbered_lines(chunks):
         line = line.strip()
@@ -53,28 +58,26 @@ def fasta(chunks: Chunks, name: str) -> Iterator[Located]:
                 yield begun, bytes(sequence)
             begun, sequence = number, bytearray()
         elif line and not line.startswith(b";"):  # a comment in old files
-            if not begun:
-                raise InputError(
-                    f"{name}, line {number}: not valid FASTA: a sequence begins with a line that begins with >"
-                )
-            sequence += line
+            if begun:
+                sequence += line
+            else:
+                place = f"{name}, line {number}"
+                fault(InputError(f"{place}: not valid FASTA: a sequence begins with a line that begins with >"))
     if sequence:
         yield begun, bytes(sequence)
 
 
-def counted_lines(chunks: Chunks, name: str) -> Iterator[tuple[int, int, bytes]]:
-    """Return lines of `count<TAB>text`, or of `uniq -c` with its space, as (line, count, text).
-
-    Raises:
-        InputError: a line has no count of 1 or more, or no text.
-    """
+def counted_lines(chunks: Chunks, name: str, fault: TakeFault = raise_fault) -> Iterator[tuple[int, bytes, int]]:
+    """Return lines of `count<TAB>text`, or of `uniq -c` with its space, as (line, text, count); blank ones are left
+    out. `fault` takes those without a count of 1 or more, or without text."""
     for number, line in numbered_lines(chunks):
-        if not line:
+        if not line.strip():
             continue
         found = re.match(rb" *([0-9]{1,15})[\t ](.+)", line, re.DOTALL)
         if not found or not int(found[1]):
-            raise InputError(f"{name}, line {number}: a count of 1 or more, a tab and a text are expected")
-        yield number, int(found[1]), found[2]
+            fault(InputError(f"{name}, line {number}: a count of 1 or more, a tab and a text are expected"))
+            continue
+        yield number, found[2], int(found[1])
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import os
+import re
 import select
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -16,8 +17,19 @@ PACKED = {".gz": "gzip", ".bz2": "bz2", ".xz": "lzma"}
 
 BOM = b"\xef\xbb\xbf"
 
+_ARCHIVE = re.compile(r"[^/]\.(tar(\.(gz|bz2|xz|zst|z))?|tgz|tbz2?|txz|zip)\Z", re.IGNORECASE)
+"""How the names of archives end."""
+
 Chunks = Iterable[bytes]
 """The bytes of a text, cut anywhere."""
+
+TakeFault = Callable[[InputError], None]
+"""Takes what is wrong with a line, which is left out, or raises it."""
+
+
+def raise_fault(error: InputError) -> None:
+    """Raise what is wrong with a line."""
+    raise error
 
 
 def open_source(path: str) -> BinaryIO:
@@ -27,12 +39,14 @@ def open_source(path: str) -> BinaryIO:
     errors name the file when it is damaged.
 
     Raises:
-        InputError: it is missing, a folder, not readable, or standard input and closed.
+        InputError: it is missing, a folder, not readable, an archive, or standard input and closed.
     """
     if path == "-":
         if sys.stdin is None or sys.stdin.closed:
             raise InputError("cannot read stdin: it is closed")
         return sys.stdin.buffer
+    if is_archive(path) and os.path.isfile(path):
+        raise archive_error(path)
     packed = PACKED.get(os.path.splitext(path)[1].lower())
     try:
         if packed is None:
@@ -46,6 +60,19 @@ def open_source(path: str) -> BinaryIO:
         raise InputError(f"cannot read {quote(path)}: {error_reason(error)}") from error
     except ImportError as error:
         raise InputError(f"cannot read {quote(path)}: this Python has no {packed}") from error
+
+
+def is_archive(path: str) -> bool:
+    """Return whether a file is an archive of files, by its name."""
+    return _ARCHIVE.search(path) is not None
+
+
+def archive_error(path: str) -> InputError:
+    """Return the fault of a file that is an archive of files."""
+    command = "unzip -p" if path.lower().endswith(".zip") else "tar -xOf"
+    return InputError(
+        f"cannot read {quote(path)}: it is an archive; {command} {quote(path)} writes the texts in it, for a pipe"
+    )
 
 
 def read_chunks(stream: BinaryIO, size: int, name: str = "") -> Iterator[bytes]:

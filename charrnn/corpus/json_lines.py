@@ -59,11 +59,12 @@ class Field:
 
     Attributes:
         objects, missing: how many were asked for it, and how many have no text there: nothing, or no string.
+        replaced: places of the objects with invalid UTF-8 that became U+FFFD, where they are counted.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.objects = self.missing = 0
+        self.objects = self.missing = self.replaced = 0
         self._names: dict[str, None] = {}  # of fields that are text, in order
 
     def of(self, value: dict[str, Any]) -> bytes | None:

@@ -5,7 +5,6 @@ spool meanwhile; a large file stays where it is. All that later work asks about 
 """
 
 import os
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -14,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from charrnn.corpus import formats, tables
 from charrnn.corpus.corpus import Corpus, CorpusStats
 from charrnn.corpus.documents import (
     CHUNK_BYTES,
@@ -27,11 +25,14 @@ from charrnn.corpus.documents import (
     fingerprint,
     no_progress,
 )
+from charrnn.corpus.faults import LeftOut, LineEnds, line_end_warning, shown_name
 from charrnn.corpus.formats import PLAIN_TEXT, TextFormat
-from charrnn.corpus.inputs import PACKED, open_source, read_chunks
+from charrnn.corpus.inputs import PACKED, archive_error, is_archive, open_chunks, open_source, read_chunks
+from charrnn.corpus.rows import TextRows
 from charrnn.corpus.sources import Source, Sources, resolve_sources
 from charrnn.errors import InputError
 from charrnn.files import quote
+from charrnn.tokenizers.utf8 import HEAD_BYTES, Errors, Utf8Decoder
 
 MAX_IN_MEMORY = 64 << 20
 """Bytes of text above which a corpus is no longer held in memory."""
@@ -41,6 +42,8 @@ def read_corpus(
     sources: Sequence[str] | Sources,
     text_format: TextFormat = PLAIN_TEXT,
     *,
+    errors: Errors = "strict",
+    is_utf8: bool = True,
     folder: Path | None = None,
     progress: ProgressFactory = no_progress,
     limit: int | None = None,
@@ -50,6 +53,10 @@ def read_corpus(
     Args:
         sources: what `resolve_sources` found, or the arguments that it takes.
         text_format: what of them is text.
+        errors: "strict"; "replace", for invalid UTF-8; or "skip": files, lines and records that cannot be used are left
+            out. Invalid UTF-8 in a text that is all of a source is found here with "skip" alone, otherwise when the
+            text is decoded.
+        is_utf8: whether the texts have to be UTF-8: bytes as tokens may be any.
         folder: where a large text that can be read only once is kept meanwhile.
         progress: shows progress of what takes long.
         limit: bytes held in memory; None: `MAX_IN_MEMORY`.
@@ -60,7 +67,9 @@ def read_corpus(
     if not isinstance(sources, Sources):
         sources = resolve_sources(sources)
     limit = MAX_IN_MEMORY if limit is None else limit
-    reader = _Reader(text_format, limit, folder, progress, sources.skipped.copy())
+    reader = _Reader(
+        text_format, limit, folder, progress, sources.skipped.copy(), errors, is_utf8, len(sources.sources) > 1
+    )
     for source in sources.sources:
         reader.read(source)
     notes = [
@@ -68,14 +77,16 @@ def read_corpus(
         for kind, count in sorted(reader.skipped.items())
         if count
     ]
+    warnings = reader.warnings()
     if not reader.parts:
-        raise InputError("; ".join([f"no text in {', '.join(map(quote, sources.given))}", *notes]))
+        reader.rows.field.check()
+        raise InputError("; ".join([f"no text in {', '.join(map(quote, sources.given))}", *notes, *warnings]))
     notes += [
         f"{source.name} is a list of records: the option records learns each from its start to its end"
         for source in sources.sources
         if source.recipe is not None and source.recipe.records and not text_format.separator
     ]
-    weights = np.array(reader.weights, np.int64) if text_format.weights else None
+    weights = np.array(reader.rows.weights, np.int64) if text_format.weights else None
     if weights is not None:
         reader.stats.add_weights(weights)
     return Corpus(
@@ -83,6 +94,7 @@ def read_corpus(
         reader.parts,
         reader.stats,
         [*sources.notes, *notes],
+        warnings,
         text_format,
         weights,
         reader.fingerprints,
@@ -99,13 +111,18 @@ class _Reader:
         folder: Path | None,
         progress: ProgressFactory,
         skipped: Counter[str],
+        errors: Errors,
+        is_utf8: bool,
+        several: bool,
     ) -> None:
         self.text_format, self.limit, self.progress, self.skipped = text_format, limit, progress, skipped
+        self.is_utf8, self.left_out, self.advice = is_utf8, LeftOut(errors), None if several else ""
+        self.rows = TextRows(text_format, errors, is_utf8, self.left_out)
         self.spool = Spool(limit, folder)
         self.stats = CorpusStats(text_format.separator)
         self.parts: list[Document | DocumentList] = []
-        self.weights = array("q")
         self.fingerprints: dict[str, Any] = {}
+        self.line_ends: dict[str, list[str]] = {"CRLF": [], "CR": []}  # names of sources
 
     def read(self, source: Source) -> None:
         if source.recipe is not None:
@@ -113,55 +130,117 @@ class _Reader:
                 self._spool_source(document.name, document.chunks())
         elif source.name == "-":
             with self.progress("reading stdin", None) as advance:
-                self._spool_source("stdin", _watched(read_chunks(open_source("-"), CHUNK_BYTES), advance))
+                chunks = read_chunks(open_source("-"), CHUNK_BYTES)
+                start = next(chunks, b"")
+                self._check("stdin", start)
+                self._read_chunks("stdin", chain([start], chunks), advance)
         else:
             self._read_file(source.name, source.found)
 
+    def warnings(self) -> list[str]:
+        """Return what a user should know of the text that was read, as sentences."""
+        found, field = [self.left_out.warning], self.rows.field
+        found += [line_end_warning(kind, names) for kind, names in self.line_ends.items() if names]
+        if field.replaced:
+            found.append(f"{field.replaced:,} invalid pieces of UTF-8 in JSON are read as U+FFFD")
+        if field.missing:
+            found.append(
+                f"{field.missing:,} of {field.objects:,} objects have no text in the field {field.name!r}, or no"
+                " string: they are left out"
+            )
+        if self.is_utf8 and self.stats.inner_mark:
+            found.append(
+                f"{self.stats.inner_mark} has byte order marks, U+FEFF, inside, which are learnt:"
+                r" perl -pe 's/\xEF\xBB\xBF//g' FILE > NEW leaves them out"
+            )
+        return [*filter(None, found)]
+
     def _read_file(self, path: str, found: bool) -> None:
+        if found and is_archive(path):
+            self.skipped["archive"] += 1
+            return
+        try:
+            stream = open_source(path)
+        except InputError as error:
+            self.left_out.add("file", error, self.advice)
+            return
         regular = os.path.isfile(path)
         plain = regular and os.path.splitext(path)[1].lower() not in PACKED
         size = os.path.getsize(path) if plain else None
-        if regular:
-            self.fingerprints[path] = fingerprint(path)
-        large = size and not self._is_structured(path) and self.spool.size + size > self.limit
+        large = size and not self.rows.are_in(path) and self.spool.size + size > self.limit
         document = FileDocument(path) if large else None
-        with open_source(path) as stream:
+        with stream:
             chunks = read_chunks(stream, CHUNK_BYTES, path) if document is None else document.chunks()
-            start = next(chunks, b"")
-            if found and b"\0" in start:
-                self.skipped["binary"] += 1
+            try:
+                start = next(chunks, b"")
+                if found and b"\0" in start:
+                    self.skipped["binary"] += 1
+                    return
+                self._check(path, start, regular=regular)
+            except InputError as error:
+                self.left_out.add("file", error, self.advice)
                 return
+            if regular:
+                self.fingerprints[path] = fingerprint(path)
             with self.progress("reading", size) as advance:
-                chunks = _watched(chain([start], chunks), advance)
-                if document is None:
-                    self._spool_source(path, chunks)
-                else:
-                    for chunk in chunks:
-                        self.stats.add(chunk)
-                    document.append(self._end_document(path))
-                    self.parts.append(document)
+                self._read_chunks(path, chain([start], chunks), advance, document)
 
-    def _is_structured(self, path: str) -> bool:
-        text_format = self.text_format
-        return (
-            text_format.weights
-            or text_format.jsonl is not None
-            or text_format.tsv is not None
-            or formats.is_fasta(path)
-        )
+    def _check(self, name: str, start: bytes, *, regular: bool = False) -> None:
+        """Raise InputError if a source can be no text, as far as that is known from its first bytes; where files can be
+        left out, from all of a file that is one text."""
+        if not self.is_utf8:
+            return
+        if start[257:262] == b"ustar":
+            raise archive_error(name)
+        structured = self.rows.are_in(name)
+        if not structured and not (self.left_out.skips and regular):
+            return
+        decoder = Utf8Decoder("replace" if structured else "strict")
+        for chunk in [start[:HEAD_BYTES]] if structured else chain(open_chunks(name), [b""]):
+            try:
+                decoder.decode(chunk, final=not chunk)
+            except InputError as error:
+                raise error.prefixed(shown_name(name)) from None
+
+    def _read_chunks(
+        self, name: str, chunks: Iterable[bytes], advance: Callable[[int], None], document: FileDocument | None = None
+    ) -> None:
+        """Read a source, into the spool where it has no document."""
+        ends = LineEnds()
+
+        def watched() -> Iterator[bytes]:
+            for chunk in chunks:
+                advance(len(chunk))
+                ends.add(chunk)
+                yield chunk
+
+        try:
+            if document is None:
+                self._spool_source(name, watched())
+            else:
+                for chunk in watched():
+                    self.stats.add(chunk)
+                document.append(self._end_document(shown_name(name)))
+                self.parts.append(document)
+        except InputError as error:
+            if ends.kind != "CR":
+                raise
+            raise InputError(f"{error.text}; {line_end_warning('CR', [shown_name(name)])}", error.fields) from None
+        if ends.kind == "CR" or (ends.kind and not self.rows.are_in(name)):
+            self.line_ends[ends.kind].append(shown_name(name))
 
     def _spool_source(self, name: str, chunks: Iterable[bytes]) -> None:
         """Keep a source that is one text, or the texts that a structured one holds."""
         begin = self.spool.size
-        if not self._is_structured(name):
+        if not self.rows.are_in(name):
             self._spool_document(name, chunks)
         elif self.text_format.separator:
             self._spool_document(name, self._records(name, chunks))
         else:
             documents = DocumentList(name, self.spool)
-            for line, data in self._rows(name, chunks):
+            for line, data in self.rows.read(name, chunks):
                 self.stats.add(data)
-                self._end_document(f"{name}, line {line}")
+                self._end_document(f"{shown_name(name)}, line {line}")
                 documents.add(line, data)
             if self.spool.size > begin:
                 self.parts.append(documents)
@@ -173,51 +252,28 @@ class _Reader:
             self.stats.add(chunk)
             self.spool.write(chunk)
         if self.spool.size > begin:
-            self.spool.write(self._end_document(name))
+            self.spool.write(self._end_document(shown_name(name)))
             self.parts.append(SpooledDocument(name, self.spool, begin, self.spool.size - begin))
 
     def _end_document(self, name: str) -> bytes:
-        """Return what the document's last record lacks of its separator, counted like the rest."""
+        """Return what the document's last record lacks of its separator, counted like the rest.
+
+        Args:
+            name: as messages have it.
+        """
         end = self.stats.missing_separator()
         if end:
             self.stats.add(end)
         self.stats.end_document(name)
         return end
 
-    def _rows(self, name: str, chunks: Iterable[bytes]) -> Iterator[tables.Located]:
-        """Yield the texts that a structured source holds."""
-        text_format, quoted = self.text_format, name if name == "stdin" else quote(name)
-        if text_format.jsonl is not None:
-            yield from formats.read_json_lines(chunks, text_format.jsonl, quoted)
-        elif text_format.tsv is not None:
-            yield from tables.table(chunks, text_format.tsv, quoted)
-        elif text_format.weights:
-            for line, count, data in formats.counted_lines(chunks, quoted):
-                self.weights.append(count)
-                yield line, data
-        else:
-            yield from formats.fasta(chunks, quoted)
-
     def _records(self, name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the texts that a structured source holds as records, many at a time."""
         separator, held, size = self.text_format.separator, list[bytes](), 0
-        for line, data in self._rows(name, chunks):
-            if separator in data:
-                raise InputError(
-                    f"{name if name == 'stdin' else quote(name)}, line {line}: the text holds the separator"
-                    f" {separator!r}, which would end the record; choose another {{separator}}",
-                    ("separator",),
-                )
+        for _, data in self.rows.read(name, chunks):
             held += (data, separator)
             size += len(data)
             if size > CHUNK_BYTES:
                 yield b"".join(held)
                 held, size = [], 0
         yield b"".join(held)
-
-
-def _watched(chunks: Iterable[bytes], advance: Callable[[int], None]) -> Iterator[bytes]:
-    """Yield chunks again; `advance` gets the size of each."""
-    for chunk in chunks:
-        advance(len(chunk))
-        yield chunk

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from charrnn.corpus.inputs import Chunks, numbered_lines
+from charrnn.corpus.inputs import Chunks, TakeFault, numbered_lines, raise_fault
 from charrnn.errors import InputError, nearest
 
 Located = tuple[int, bytes]
@@ -43,13 +43,25 @@ class Column:
         return cells[self.number - 1]
 
 
-def table(chunks: Chunks, column: str, name: str) -> Iterator[Located]:
-    """Return the texts in a column of tab-separated lines, empty lines and cells left out.
+def table(chunks: Chunks, column: str, name: str, fault: TakeFault = raise_fault) -> Iterator[Located]:
+    """Return the texts in a column of tab-separated lines, blank lines and empty cells left out.
+
+    Args:
+        fault: takes the lines that have fewer columns.
 
     Raises:
-        InputError: a line has no such column.
+        InputError: no column has that name.
     """
     wanted = Column(column)
     for number, line in numbered_lines(chunks):
-        if line and (text := wanted.of(line, f"{name}, line {number}")):
+        if not line:
+            continue
+        try:
+            text = wanted.of(line, f"{name}, line {number}")
+        except InputError as error:
+            if not wanted.number:
+                raise
+            fault(error)
+            continue
+        if text:
             yield number, text

@@ -148,8 +148,7 @@ def _splits(corpus: Corpus, val: Corpus | None, options: PrepareOptions) -> list
         found = [(corpus, WholeSplit(corpus, train=True)), (val, WholeSplit(val, train=False))]
     if options.tokenizer != "byte":
         for each, _ in found:
-            if options.errors in each.stats.faults:
-                raise InputError(each.stats.faults[options.errors])
+            each.stats.check(options.errors)
     return found
 
 

@@ -31,7 +31,7 @@ SPACES[[0x2028, 0x2029, 0x202F, 0x205F, 0x3000]] = True
 
 _NO_POINTS = np.zeros(0, np.uint32)
 
-_HEAD_BYTES = 64
+HEAD_BYTES = 64
 """First bytes of a text, by which other kinds of file are recognised."""
 
 _WIDE_BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
@@ -99,8 +99,8 @@ class Utf8Decoder:
                 counted from 0 and L from 1 over all chunks; or UTF-16 or UTF-32.
         """
         self.bytes += len(data)
-        if len(self._head) < _HEAD_BYTES:
-            self._head += data[: _HEAD_BYTES - len(self._head)]
+        if len(self._head) < HEAD_BYTES:
+            self._head += data[: HEAD_BYTES - len(self._head)]
             self._refuse_wide(final)
         elif not data and not self._held:
             return _NO_POINTS
@@ -109,7 +109,7 @@ class Utf8Decoder:
         try:
             text, used = codecs.utf_8_decode(data, "strict", final)
         except UnicodeDecodeError as error:
-            if not final and len(self._head) < _HEAD_BYTES:
+            if not final and len(self._head) < HEAD_BYTES:
                 text, used = "", 0  # the bytes by which a file is recognised have not all come
             else:
                 self.fault = self.fault or self._place(data, error.start)
@@ -119,7 +119,7 @@ class Utf8Decoder:
                 self.replaced += text.count("\ufffd") - data.count(b"\xef\xbf\xbd", 0, used)
         self._held = data[used:]
         if self.fault is None:
-            self._newlines += _count_newlines(data, used)
+            self._newlines += count_newlines(data, used)
 
         points: CodePoints = np.frombuffer(text.encode("utf-32-le"), "<u4").astype(np.uint32, copy=False)
         if self.chars == 0 and not self.bom and points.size and points[0] == BOM:
@@ -134,7 +134,7 @@ class Utf8Decoder:
         encoding = None
         if final or len(self._head) >= 4:
             encoding = next((name for mark, name in _WIDE_BOMS if self._head.startswith(mark)), None)
-        if encoding is None and (final or len(self._head) == _HEAD_BYTES):
+        if encoding is None and (final or len(self._head) == HEAD_BYTES):
             encoding = _wide_without_bom(self._head)
         if encoding is not None:
             raise InputError(f"looks like {encoding}; convert it with iconv -f {encoding} -t UTF-8")
@@ -223,7 +223,9 @@ def _wide_without_bom(head: bytes) -> str | None:
     return None
 
 
-def _count_newlines(data: bytes, end: int) -> int:
+def count_newlines(data: bytes, end: int | None = None) -> int:
+    """Return how many newlines there are among the first bytes of a text; None: among all."""
+    end = len(data) if end is None else end
     if end < 4096:
         return data.count(b"\n", 0, end)
     return int(np.count_nonzero(np.frombuffer(data, np.uint8, end) == 10))  # faster, once it has begun

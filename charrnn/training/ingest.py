@@ -53,9 +53,18 @@ def read_corpora(
     text_format = TextFormat(config.record_separator, config.jsonl, config.tsv, config.counts)
 
     def read(sources: Sources) -> Corpus:
-        corpus = reader.read_corpus(sources, text_format, folder=spool, progress=progress)
+        corpus = reader.read_corpus(
+            sources,
+            text_format,
+            errors=config.errors,
+            is_utf8=config.tokenizer != "byte",
+            folder=spool,
+            progress=progress,
+        )
         for message in corpus.notes:
             note(message, "info")
+        for message in corpus.warnings:
+            note(message, "warning")
         return corpus
 
     return text if isinstance(text, Corpus) else read(text), None if val is None else read(val)
@@ -101,7 +110,7 @@ def make_dataset(
     options = PrepareOptions(
         config.tokenizer,
         config.val_fraction,
-        config.errors,
+        "replace" if config.errors == "replace" else "strict",  # what could be skipped has been
         max(config.split_seed, 0),
         config.seed if config.split_seed == RANDOM_SPLIT else None,
         config.vocab_size,

@@ -402,7 +402,7 @@ def test_resuming_needs_nothing_said_again(
         ("a.txt", b"0\tx\n", ["--counts"], "'a.txt', line 1: a count of 1 or more"),
         ("a.fa", b"ACGT\n>x\n", [], "'a.fa', line 1: not valid FASTA"),
         ("a.fa", b">x\nAC|GT\n", ["--separator", "|"], "'a.fa', line 1: the text holds the separator b'|'"),
-        ("a.jsonl", b'{"t": 3}\n{}\n', ["--jsonl", "t"], "no text in 'a.jsonl'"),
+        ("a.jsonl", b'{"t": 3}\n{}\n', ["--jsonl", "t"], "no object has text in the field 't'; "),
     ],
 )
 def test_faults_name_their_line(file: str, data: bytes, more: list[str], message: str, run: Program) -> None:

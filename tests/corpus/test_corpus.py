@@ -74,7 +74,7 @@ def test_in_03_the_first_fault(texts: list[bytes], strict: str | None, replace: 
     for number, text in enumerate(texts):
         for begin in range(0, len(text), size):
             stats.add(text[begin : begin + size])
-        stats.end_document(f"text {number}")
+        stats.end_document(f"'text {number}'")
     for errors, expected in (("strict", strict), ("replace", replace)):
         assert stats.faults.get(errors, "").startswith(expected or "")
         assert (errors in stats.faults) == (expected is not None)
