@@ -11,7 +11,8 @@ from charrnn.config.options import merge
 from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
 from charrnn.corpus.documents import Spool, SpooledDocument
-from charrnn.corpus.formats import read_rows, whole_text
+from charrnn.corpus.faults import LATIN1_ADVICE, LeftOut
+from charrnn.corpus.formats import Row, read_rows, whole_text
 from charrnn.corpus.inputs import PACKED, Chunks, display_name, open_blocks, open_chunks
 from charrnn.corpus.json_lines import Field
 from charrnn.errors import InputError, UsageError
@@ -52,8 +53,7 @@ class _Evaluation:
     def __init__(self, console: Console, config: EvalConfig, model: Model) -> None:
         self.console, self.config, self.model = console, config, model
         self.options = ScoringOptions(config.errors, config.window, config.streams)
-        self._num_left_out = 0
-        self._fault: InputError | None = None  # of the first text that was left out
+        self._left_out = LeftOut(config.errors)
 
     def files(self, files: list[str]) -> None:
         """Score whole files: a row each, and their total.
@@ -71,7 +71,7 @@ class _Evaluation:
             with self._progress(files, isinstance(writer, TableWriter) or not console.stdout_is_tty) as advance:
                 for file, outcome in self._score_files(files, advance):
                     if isinstance(outcome, InputError):
-                        self._leave_out(outcome, advise=len(files) > 1)
+                        self._left_out.add("file", outcome, _advice(outcome, several=len(files) > 1))
                     elif not outcome.score.tokens:
                         empty.append(display_name(file))
                     else:
@@ -84,9 +84,9 @@ class _Evaluation:
             writer.finish()
         console.flush()
         if results:
-            self._warn(_total(results).score, "files")
-        elif self._fault is not None:
-            raise self._fault
+            self._warn(_total(results).score)
+        elif self._left_out.first is not None:
+            raise self._left_out.first
         if empty:
             raise InputError(", ".join(empty) + ": no tokens to score")
 
@@ -102,11 +102,10 @@ class _Evaluation:
         scorer, writer, total, scored = self.model.scorer(self.options), self._row_writer(), Score(), False
         with self._progress(files, not self.console.stdout_is_tty) as advance:
             for file in files:
-                blocks = open_blocks(file, advance)
-                for rows in read_rows(blocks, file, field=field, column=config.tsv, errors=config.errors):
+                for rows in self._read_rows(file, advance, field, several=len(files) > 1):
                     for row, outcome in zip(rows, scorer.line_outcomes(rows), strict=True):
                         if isinstance(outcome, InputError):
-                            self._leave_out(outcome)
+                            self._left_out.add("line", outcome, _advice(outcome))
                             continue
                         scored = True
                         total += outcome
@@ -114,9 +113,9 @@ class _Evaluation:
                             total += Score(replaced=row.replaced)
                         writer.row(Result(outcome, file, row))
                     self.console.flush()  # what comes next may be long in coming
-        if self._fault is not None and not scored:
-            raise self._fault
-        self._warn(total, "lines")
+        if self._left_out.first is not None and not scored:
+            raise self._left_out.first
+        self._warn(total)
         if field is not None:
             field.check()
             if field.missing:
@@ -125,13 +124,19 @@ class _Evaluation:
                     " string: their score is null"
                 )
 
-    def _leave_out(self, error: InputError, *, advise: bool = True) -> None:
-        """Count a text that cannot be used, with --errors skip; else raise what is wrong with it."""
-        if self.config.errors != "skip":
-            advice = "; {errors} skip leaves it out" if advise else ""
-            raise InputError(error.text + advice, (*error.fields, "errors"))
-        self._num_left_out += 1
-        self._fault = self._fault or error
+    def _read_rows(
+        self, file: str, advance: Callable[[int], None], field: Field | None, *, several: bool
+    ) -> Iterator[list[Row]]:
+        """Return the rows of a file; one that cannot be read any further is left out from there on."""
+        found = False
+        try:
+            for rows in read_rows(
+                open_blocks(file, advance), file, field=field, column=self.config.tsv, errors=self.config.errors
+            ):
+                yield rows
+                found = True
+        except InputError as error:
+            self._left_out.add("rest of a file" if found else "file", error, _advice(error, several=several))
 
     def _file_writer(self) -> Writer:
         config, console = self.config, self.console
@@ -176,13 +181,13 @@ class _Evaluation:
             [adapted] = adaptive.texts([whole_text(file, _small_chunks(read(), advance))])
             yield file, Result(outcome, file, adapted=adapted)
 
-    def _warn(self, total: Score, units: str) -> None:
+    def _warn(self, total: Score) -> None:
         if total.oov > 0.01 * total.tokens:
             self.console.warn(f"{total.oov:,} of {total.tokens:,} tokens are unknown to the model")
         if total.replaced:
             self.console.warn(f"places with invalid UTF-8, read as U+FFFD: {total.replaced:,}")
-        if self._fault is not None:
-            self.console.warn(f"{units} left out: {self._num_left_out:,}; the first: {self._fault}")
+        if self._left_out.warning:
+            self.console.warn(self._left_out.warning)
 
     @contextlib.contextmanager
     def _progress(self, files: list[str], wanted: bool) -> Iterator[Callable[[int], None]]:
@@ -194,6 +199,13 @@ class _Evaluation:
         total = sum(map(os.path.getsize, files)) if plain else None
         with progress_bar(self.console, "scoring", total) as advance:
             yield advance
+
+
+def _advice(error: InputError, *, several: bool = True) -> str | None:
+    """Return what to do about a text that cannot be used; None: leave it out, unless it is the only one."""
+    if "invalid UTF-8" in error.text:
+        return LATIN1_ADVICE
+    return None if several else ""
 
 
 def _total(results: list[Result]) -> Result:

@@ -7,7 +7,7 @@ from charrnn.files import quote
 from charrnn.tokenizers.utf8 import Errors, count_newlines
 
 LATIN1_ADVICE = "; if it is Latin-1, iconv -f LATIN1 -t UTF-8 converts it; else {errors} replace or skip"
-"""What to do about invalid UTF-8 in a text to train on."""
+"""What to do about invalid UTF-8 in a text."""
 
 BYTE_ADVICE = ", or {tokenizer} byte"
 
@@ -21,12 +21,16 @@ _CONVERSIONS = {
 
 
 class LeftOut:
-    """Counts what cannot be used and is left out with `errors` "skip"; otherwise it is raised."""
+    """Counts what cannot be used and is left out with `errors` "skip"; otherwise it is raised.
+
+    Attributes:
+        first: what is wrong with the first that was left out; None: none was.
+    """
 
     def __init__(self, errors: Errors) -> None:
         self.skips = errors == "skip"
         self._counts: Counter[str] = Counter()
-        self._first: InputError | None = None
+        self.first: InputError | None = None
 
     def add(self, unit: str, error: InputError, advice: str | None = None) -> None:
         """Leave a unit out, such as a line, or raise what is wrong with it, with advice; None: how it is left out."""
@@ -34,15 +38,15 @@ class LeftOut:
             advice = f"; {{errors}} skip leaves the {unit} out" if advice is None else advice
             raise InputError(error.text + advice, (*error.fields, *ADVICE_FIELDS)) from None
         self._counts[unit] += 1
-        self._first = self._first or error
+        self.first = self.first or error
 
     @property
     def warning(self) -> str:
         """A sentence for the user; empty: nothing was left out."""
-        if self._first is None:
+        if self.first is None:
             return ""
         counts = " and ".join(f"{count:,} {unit}{'s' if count > 1 else ''}" for unit, count in self._counts.items())
-        return f"left out: {counts}; the first: {self._first}"
+        return f"left out: {counts}; the first: {self.first}"
 
 
 class LineEnds:

@@ -144,7 +144,7 @@ class Row(NamedTuple):
         value: the JSON object that the line is; None of other formats.
         replaced: places of the object with invalid UTF-8 that became U+FFFD.
         heading: whether the line has the names of a table's columns.
-        fault: why the line, or all from here on, cannot be used; None: it can.
+        fault: why the line cannot be used; None: it can.
     """
 
     text: bytes | None
@@ -173,27 +173,23 @@ def read_rows(
         errors: as for `json_object`.
 
     Raises:
-        Nothing: a line that cannot be used has a fault; of a source that cannot be read any further, or has no such
-            column, there is one more row with a fault.
+        InputError: the source cannot be read any further, or has no such column. Other faults are those of their rows.
     """
     wanted = Column(column) if column is not None else None
     number = 0
-    try:
-        for lines in split_lines(chunks, None if field is None else MAX_JSON_LINE):
-            rows = []
-            for line in lines:
-                number += 1
-                place = Place(file, number)
-                try:
-                    rows.append(_row(line, place, field, wanted, errors))
-                except InputError as error:
-                    rows.append(Row(None, b"", place, fault=error))
-                    if wanted is not None and not wanted.number:
-                        yield rows
-                        return
-            yield rows
-    except InputError as error:
-        yield [Row(None, b"", Place(file, number + 1), fault=error)]
+    for lines in split_lines(chunks, None if field is None else MAX_JSON_LINE):
+        rows = []
+        for line in lines:
+            number += 1
+            place = Place(file, number)
+            try:
+                row = _row(line, place, field, wanted, errors)
+            except InputError as error:
+                if wanted is not None and not wanted.number:
+                    raise
+                row = Row(None, b"", place, fault=error)
+            rows.append(row)
+        yield rows
 
 
 def _row(line: bytes, place: Place, field: Field | None, column: Column | None, errors: Errors) -> Row:

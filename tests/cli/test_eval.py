@@ -284,7 +284,7 @@ def test_bad_json(line: bytes, complaint: str, run: tiny.Program) -> None:
     assert [each["text"] for each in objects(ran.out)] == ["a", "b"]
     assert ran.complaint.startswith("Error: 'f.jsonl', line 3: ")
     assert complaint in ran.complaint
-    assert ran.complaint.endswith("; --errors skip leaves it out")
+    assert ran.complaint.endswith(("; --errors skip leaves the line out", "; else --errors replace or skip"))
     assert len(ran.complaint) < 200
 
 
@@ -399,7 +399,10 @@ def test_invalid_utf8(more: list[str], run: tiny.Program) -> None:
     where = (
         "'bad', line 2: invalid UTF-8 at byte 1" if more == ["--lines"] else "'bad': invalid UTF-8 at byte 4 (line 2)"
     )
-    assert ran.complaint == f"Error: {where}; --errors skip leaves it out"
+    assert (
+        ran.complaint
+        == f"Error: {where}; if it is Latin-1, iconv -f LATIN1 -t UTF-8 converts it; else --errors replace or skip"
+    )
     assert ran.out.count(b"\n") == (3 if more == ["--lines"] else 1)  # what came before has been written
     ran = run("eval", "-m", "char", "--errors", "replace", *more, "bad")
     assert ran.code == 0
@@ -460,9 +463,14 @@ def test_a_missing_file(more: list[str], run: tiny.Program) -> None:
     ran = run("eval", "-m", "char", *more, "good", "gone\x1b[31m\n")
     assert ran.code == 4
     assert ran.complaint == (
-        "Error: cannot read 'gone\\x1b[31m\\n': No such file or directory; --errors skip leaves it out"
+        "Error: cannot read 'gone\\x1b[31m\\n': No such file or directory; --errors skip leaves the file out"
     )
     assert ran.out.count(b"\n") == 1
+    ran = run("eval", "-m", "char", *more, "--errors", "skip", "good", "gone")
+    assert (ran.code, ran.out.count(b"\n")) == (0, 1)
+    assert ran.err == b"Warning: left out: 1 file; the first: cannot read 'gone': No such file or directory\n"
+    ran = run("eval", "-m", "char", *more, "--errors", "skip", "gone")
+    assert (ran.code, ran.error) == (4, "Error: cannot read 'gone': No such file or directory")
 
 
 def test_many_files_are_not_open_at_once() -> None:
