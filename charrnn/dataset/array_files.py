@@ -52,8 +52,11 @@ def read_array(path: Path, dtype: np.dtype[Any], size: int, checksums: Sequence[
         if found != checksum:
             raise ValueError(f"{path.name} is damaged")
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(check, block_starts, checksums))
+    try:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(check, block_starts, checksums))
+    except RuntimeError:  # there may be no more threads
+        list(map(check, block_starts, checksums))
     return np.memmap(path, dtype, mode="r", shape=(size,)) if size else np.zeros(0, dtype)
 
 

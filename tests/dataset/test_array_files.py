@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from charrnn.dataset import array_files as module
-from charrnn.dataset.array_files import ArrayWriter
+from charrnn.dataset.array_files import ArrayWriter, read_array
 
 
 def test_a_writer_keeps_one_type() -> None:
@@ -43,3 +43,21 @@ def test_values_are_replaced(
     assert np.fromfile(tmp_path / "a", new).tolist() == [*table.tolist(), 199]
     with pytest.raises(AssertionError):
         ArrayWriter().remap(np.zeros(3, np.uint16))
+
+
+def test_no_more_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the number of processes is limited: one does the work of several."""
+
+    def fail(*args: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    path = tmp_path / "a"
+    writer = ArrayWriter(path.open("w+b"))
+    writer.add(np.arange(100))
+    writer.array()
+    writer.close()
+    monkeypatch.setattr("threading.Thread.start", fail)
+    found = read_array(path, np.dtype(np.int64), 100, writer.checksums, 100)
+    assert found.tolist() == list(range(100))
+    with pytest.raises(ValueError, match="out of range"):
+        read_array(path, np.dtype(np.int64), 100, writer.checksums, 99)
