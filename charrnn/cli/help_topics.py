@@ -33,6 +33,10 @@ TEXTS: Topic = [
     ("--lines", "eval: each line is a text, scored from its start to its end."),
     ("--jsonl FIELD", "Both: a field of each JSON line; a.b is b of the object a, unless a key is named a.b."),
     ("--tsv COLUMN", "Both: a column of tab-separated lines, by its name in the first line or its number."),
+    (
+        "--csv COLUMN",
+        "train: the same of CSV (RFC 4180), whose cells in quotes may have commas and newlines in them.",
+    ),
     "",
     "A model that was trained on records ends each with its separator; where the last one of a file has none, it is"
     " added. eval scores a line, field or cell with its end, the separator or a newline, added where it is missing; a"

@@ -73,6 +73,11 @@ def tsv_option() -> Any:
     )
 
 
+def csv_option() -> Any:
+    """The column of a table in CSV that is text."""
+    return option(Text(), "The same of CSV (RFC 4180).", metavar="COLUMN", group="Text")
+
+
 def errors_option() -> Any:
     """What happens to bytes that are not UTF-8."""
     return option(

@@ -7,6 +7,7 @@ from typing import Any
 from charrnn.config.groups import (
     MAX_SEED,
     PRECISIONS,
+    csv_option,
     device_option,
     engine_option,
     errors_option,
@@ -196,6 +197,7 @@ class TrainConfig:
         group="Text",
     )
     tsv: str | None = tsv_option()
+    csv: str | None = csv_option()
     errors: str = errors_option()
 
     auto_resume: bool = option(
@@ -213,7 +215,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_together(self, "jsonl", "tsv", "counts")
+        check_together(self, "jsonl", "tsv", "csv", "counts")
         check_together(self, "resume", "auto_resume", "overwrite")
         for name in ("time", "epochs"):
             check_together(self, name, "replans")

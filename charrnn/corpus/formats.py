@@ -86,13 +86,14 @@ class TextFormat:
 
     Attributes:
         separator: ends each record; empty: the texts are not records.
-        jsonl: the field of each JSON object that is text. tsv: the column of a table that is.
+        jsonl: the field of each JSON object that is text. tsv, csv: the column of a table that is.
         weights: whether each line is a count and a record.
     """
 
     separator: bytes = b""
     jsonl: str | None = None
     tsv: str | None = None
+    csv: str | None = None
     weights: bool = False
 
 
@@ -201,5 +202,5 @@ def _row(line: bytes, place: Place, field: Field | None, column: Column | None, 
     if field is not None:
         value, replaced = json_object(content, place, errors)
         return Row(field.of(value), line, place, value, replaced)
-    cell = column.of(content, place) if column is not None else None
+    cell = column.of(content.split(b"\t"), place) if column is not None else None
     return Row(cell, line, place, heading=cell is None)

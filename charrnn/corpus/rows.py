@@ -36,6 +36,7 @@ class TextRows:
             text_format.weights
             or text_format.jsonl is not None
             or text_format.tsv is not None
+            or text_format.csv is not None
             or formats.is_fasta(name)
             or bool(text_format.separator and self._left_out.skips and self._is_utf8)
         )
@@ -73,6 +74,8 @@ class TextRows:
             return formats.read_json_lines(chunks, self.field, quoted, self._errors, fault)
         if text_format.tsv is not None:
             return tables.table(chunks, text_format.tsv, quoted, fault)
+        if text_format.csv is not None:
+            return tables.table(chunks, text_format.csv, quoted, fault, is_csv=True)
         if text_format.weights:
             return formats.counted_lines(chunks, quoted, fault)
         if formats.is_fasta(name):

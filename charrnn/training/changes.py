@@ -28,6 +28,7 @@ FIXED = (
     "counts",
     "jsonl",
     "tsv",
+    "csv",
     "batch",
     "seq_len",
     "optimizer",

@@ -50,7 +50,7 @@ def read_corpora(
     Raises:
         InputError: a source cannot be read or is not of that format, or there is no text in any.
     """
-    text_format = TextFormat(config.record_separator, config.jsonl, config.tsv, config.counts)
+    text_format = TextFormat(config.record_separator, config.jsonl, config.tsv, config.csv, config.counts)
 
     def read(sources: Sources) -> Corpus:
         corpus = reader.read_corpus(

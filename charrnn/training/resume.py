@@ -27,7 +27,7 @@ COMPLETED = (
 )  # fmt: skip
 """Options that a plan leaves open nowhere."""
 
-TEXT_OPTIONS = ("corpus", "val", "records", "separator", "counts", "jsonl", "tsv")
+TEXT_OPTIONS = ("corpus", "val", "records", "separator", "counts", "jsonl", "tsv", "csv")
 """Options that say what the text of a run is."""
 
 

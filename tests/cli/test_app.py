@@ -601,7 +601,8 @@ OPTIONS = {
     "train": "--cell --hidden --time --tokenizer --records --jsonl --val --resume --out --seed --dry-run --json "
     "--layers --embedding --vocab-size --batch --seq-len --optimizer --lr --schedule --dropout --weight-drop "
     "--weight-decay --clip --epochs --steps --patience --split-seed --eval-every --sample-every --separator --counts "
-    f"--tsv --errors --auto-resume --overwrite --save-every --config --device --engine --precision --threads {COMMON}",
+    "--tsv --csv --errors --auto-resume --overwrite --save-every --config "
+    f"--device --engine --precision --threads {COMMON}",
     "sample": "--model --temp --length --num --prompt --stop --seed --json --top-k --top-p --min-p --precision "
     f"--prompt-file --unknown {COMMON}",
     "eval": "--model --lines --jsonl --fields --json --tsv --errors --adapt --window --streams --device --engine "

@@ -93,6 +93,7 @@ Text:
   --separator TEXT        What ends a record, '\\n\\n': a blank line. Implies --records. [\\n]
   --counts                Lines of COUNT<TAB>RECORD, as uniq -c writes. Implies --records.
   --tsv COLUMN            Texts are this column of tab-separated lines, a name or a number.
+  --csv COLUMN            The same of CSV (RFC 4180).
   --errors HOW            Bad UTF-8 or JSON: strict (exit 4), replace (U+FFFD) or skip. [strict]
 
 Run:

@@ -364,6 +364,7 @@ FORMS = {
         b"id\tname\n" + b"".join(b"1\t%s\n" % name for name in NAMES.split()),
         ["--tsv", "name", "--records"],
     ),
+    "names.csv": (b"".join(b'%d,"%s"\r\n' % (n, name) for n, name in enumerate(NAMES.split())), ["--csv", "2"]),
     "names.fa": (b"".join(b">%s\n%s\n" % (name, name) for name in NAMES.split()), ["--records"]),
 }
 

@@ -409,6 +409,7 @@ def test_a_variable_is_named_in_its_refusal() -> None:
         (TrainConfig, {"vocab_size": 99, "tokenizer": "byte"}, "vocab_size cannot be used with tokenizer byte"),
         (TrainConfig, {"jsonl": "text", "tsv": "2"}, "jsonl and tsv cannot be used together"),
         (TrainConfig, {"counts": True, "tsv": "2"}, "tsv and counts cannot be used together"),
+        (TrainConfig, {"csv": "text", "tsv": "2"}, "tsv and csv cannot be used together"),
         (TrainConfig, {"tokenizer": "sentencepiece", "separator": "|"}, "separator can only be made of newlines"),
     ],
 )

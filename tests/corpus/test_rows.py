@@ -50,6 +50,14 @@ BAD: list[tuple[str, TextFormat, bytes, list[bytes], str, str]] = [
         "2 lines; the first: 'a.fa', line 1: not valid FASTA: a sequence begins with a line that begins with >",
     ),
     (
+        "a.csv",
+        TextFormat(csv="2"),
+        b'1,"a\r\nb"\n2\n3,"c"d\n4,e\n5,caf\xe9\n6,"f',
+        [b"a\r\nb", b"e"],
+        "line 3: there is no column 2, only 1; errors skip leaves the line out",
+        "3 lines and 1 rest of a file; the first: 'a.csv', line 3: there is no column 2, only 1",
+    ),
+    (
         "a.jsonl",
         TextFormat(jsonl="a.b"),
         b'{"a": {"b": "x"}}\n\n{"a": {"b": "\\ud800"}}\n[1]\n{"a.b": "y"}\n',
@@ -180,8 +188,13 @@ def test_lines_that_end_with_cr() -> None:
     """IN-08: of a file whose lines are found, none of them can be, and what converts them is named."""
     Path("a.jsonl").write_bytes(b'{"t": "x"}\r{"t": "y"}\r')
     Path("a.tsv").write_bytes(b"id\ttext\r1\tx\r")
+    Path("a.csv").write_bytes(b"id,text\r1,x\r")
     advice = r"; lines of 'NAME' end with CR, which ends no line here: tr '\r' '\n' < FILE > NEW converts it"
-    for name, text_format in (("a.jsonl", TextFormat(jsonl="t")), ("a.tsv", TextFormat(tsv="text"))):
+    for name, text_format in (
+        ("a.jsonl", TextFormat(jsonl="t")),
+        ("a.tsv", TextFormat(tsv="text")),
+        ("a.csv", TextFormat(csv="1")),
+    ):
         with pytest.raises(InputError) as error:
             read_corpus([name], text_format)
         assert str(error.value).endswith(advice.replace("NAME", name))

@@ -1,5 +1,6 @@
 """What is read of the texts that the command line names, and what is said of the rest."""
 
+import csv
 import json
 import os
 import re
@@ -91,6 +92,18 @@ def test_lines_that_end_as_elsewhere(data: bytes, kind: bytes, tmp_path: Path) -
     [line] = [line for line in ran.err.splitlines() if b"'a.txt'" in line]
     assert b"lines of 'a.txt' and 1 more end with " + kind in line
     assert command in line
+
+
+def test_csv(tmp_path: Path) -> None:
+    """Cells may have commas, quotes and newlines in them."""
+    rows = [("id", "text"), *((number, f'a cell, "{number}"\r\nwith\nlines') for number in range(10, 30))]
+    with (tmp_path / "a.csv").open("w", encoding="utf-8-sig", newline="") as file:
+        csv.writer(file).writerows(rows)
+    for column in ("text", "2"):
+        ran, chars = train(tmp_path, "a.csv", "--csv", column)
+        assert (ran.code, chars) == (0, 20 * 24 + 4 * (column == "2")), ran.err
+    done = charrnn("train", "--resume", "--out", "run", "--steps", "2", cwd=tmp_path)
+    assert done.code == 0, done.err
 
 
 def test_marks_inside_a_text(tmp_path: Path) -> None:
