@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := pyproject.toml constraints.txt $(wildcard native/*.cpp native/*.h native/CMakeLists.txt)
 
-.PHONY: demo test test-slow bench scoreboard scoreboard-full cells lint clean
+.PHONY: demo test test-slow campaign bench scoreboard scoreboard-full cells lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/charrnn train --time 75s --overwrite --out checkpoints/demo
@@ -22,6 +22,12 @@ test: lint
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
+
+# half an hour: wrong files and kills, by the thousand and the hundred; test-slow has a part of it
+SEED ?= 1
+campaign: $(READY)
+	$(BIN)/python -m tests.campaign.mutants --count 50000 --seed $(SEED)
+	$(BIN)/python -m tests.campaign.kills --count 200 --seed $(SEED)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py

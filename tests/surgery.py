@@ -25,6 +25,9 @@ DTYPES: dict[str, Any] = {
     "BOOL": np.bool_,
 }
 
+PLACE = hashlib.sha256(b"the place of the digest").hexdigest()
+"""Stands nowhere else in a file."""
+
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -40,20 +43,31 @@ def take_apart(data: bytes) -> tuple[dict[str, Any], dict[str, Array]]:
     return document, tensors
 
 
-def sealed(document: dict[str, Any], tensors: dict[str, Array], extra: str = "") -> bytes:
-    """Return the file of an object and tensors. `extra`: JSON at the end of the header's."""
-    place = hashlib.sha256(json.dumps(document).encode()).hexdigest()  # digits that stand nowhere else
-    header: dict[str, Any] = {"__metadata__": {"charrnn": json.dumps(document | {"sha256": place})}}
+def header_of(document: dict[str, Any], tensors: dict[str, Array]) -> tuple[dict[str, Any], bytes]:
+    """Return the header of a file, with `PLACE` where its digest is to be, and what comes after the header."""
+    header: dict[str, Any] = {"__metadata__": {"charrnn": json.dumps(document | {"sha256": PLACE})}}
     end = 0
     for name, tensor in tensors.items():
         begin, end = end, end + tensor.nbytes
-        header[name] = {
-            "dtype": NAMES[tensor.dtype.type], "shape": list(tensor.shape), "data_offsets": [begin, end],
-        }  # fmt: skip
-    text = (json.dumps(header)[:-1] + extra + "}").encode()
-    data = len(text).to_bytes(8, "little") + text + b"".join(tensor.tobytes() for tensor in tensors.values())
-    before, after = data.split(place.encode())
-    return before + hashlib.sha256(before + b"0" * 64 + after).hexdigest().encode() + after
+        dtype = NAMES[tensor.dtype.type]
+        header[name] = {"dtype": dtype, "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    return header, b"".join(tensor.tobytes() for tensor in tensors.values())
+
+
+def seal(header: str, payload: bytes) -> bytes:
+    """Return the file of a header's JSON, its digest where the header has a place for it."""
+    text = header.encode()
+    data = len(text).to_bytes(8, "little") + text + payload
+    place = PLACE.encode()
+    if data.count(place) != 1:
+        return data
+    return data.replace(place, hashlib.sha256(data.replace(place, b"0" * 64)).hexdigest().encode())
+
+
+def sealed(document: dict[str, Any], tensors: dict[str, Array], extra: str = "") -> bytes:
+    """Return the file of an object and tensors. `extra`: JSON at the end of the header's."""
+    header, payload = header_of(document, tensors)
+    return seal(json.dumps(header)[:-1] + extra + "}", payload)
 
 
 def operate(path: Path, change: Callable[[dict[str, Any], dict[str, Array]], None]) -> None:

@@ -138,8 +138,12 @@ def snapshot(folder: Path) -> dict[str, bytes]:
     }
 
 
+PRELOADED = ["pytest", "charrnn.cli.app", "charrnn.cli.train", "charrnn.training.session"]
+"""What a `Child` has imported when it starts."""
+
+
 class Child:
-    """A command in a process of its own, which has torch imported already.
+    """A command in a process of its own, which has most of the program imported already.
 
     Args:
         command: arguments of `charrnn`.
@@ -205,7 +209,7 @@ def children() -> Iterator[Callable[..., Child]]:
 
 def _servers() -> multiprocessing.context.ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pytest", "charrnn.cli.app", "charrnn.cli.train", "charrnn.training.session"])
+    context.set_forkserver_preload(PRELOADED)
     return context
 
 
