@@ -96,6 +96,10 @@ class FieldList(ParamType):
         return "fields separated by commas, of " + ", ".join(self.choices)
 
 
+MAX_REPLANS = 300
+"""Changes under way that a run's files hold; one that has had more cannot be repeated."""
+
+
 @dataclass(frozen=True)
 class ReplanList(ParamType):
     """What was changed under way in a run, in order: tables of a `step` and of what was changed then.
@@ -115,6 +119,8 @@ class ReplanList(ParamType):
 
     def check(self, value: Value) -> tuple[dict[str, Any], ...]:
         if not isinstance(value, list | tuple) or not all(isinstance(each, Mapping) for each in value):
+            raise ValueError
+        if len(value) > MAX_REPLANS:
             raise ValueError
         before = 0
         for each in value:

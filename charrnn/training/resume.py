@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.checkpoint.format import Checkpoint, check_can_be_saved
-from charrnn.config.lists import ReplanList
+from charrnn.config.lists import MAX_REPLANS, ReplanList
 from charrnn.config.options import param_types, read_toml
 from charrnn.config.params import Choice, Float, Int, Text, stored_value
 from charrnn.config.renamed import upgrade
@@ -44,7 +44,7 @@ class TrainerState:
         evals_beyond_recovery: evaluations since the best one that the rest of the schedule could not win back.
         reason: what ended the training: "steps", "patience"; "" while it goes on.
         replans: what was changed under way, as `TrainConfig.replans`, and in a run that repeats another what is still
-            to come; None: it is not known, as an earlier version did not store it.
+            to come; None: it is not known, as an earlier version did not store it, or it was too much.
         num_replanned: how many of them have been made.
     """
 
@@ -66,6 +66,8 @@ class TrainerState:
             later = [] if "steps" in entry else self.replans[self.num_replanned :]
             self.replans = [*self.replans[: self.num_replanned], entry, *later]
             self.num_replanned += 1
+            if len(self.replans) > MAX_REPLANS:
+                self.replans, self.num_replanned = None, 0
 
     def next_replan(self, *, is_evaluated: bool) -> dict[str, Any] | None:
         """Return the next of `replans` that is due, and count it as made; None: none is.

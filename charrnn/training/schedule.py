@@ -16,7 +16,7 @@ class ScheduleProgress:
 
     Attributes:
         steps: the last step.
-        breakpoints: (step, progress) pairs at which the last step was changed.
+        breakpoints: (step, progress) pairs at which the last step was changed; the last hundred of them.
     """
 
     steps: int
@@ -31,7 +31,7 @@ class ScheduleProgress:
 
     def revise(self, step: int, steps: int) -> "ScheduleProgress":
         """Return the same progress up to `step`, and from there on one that ends at `steps`."""
-        return ScheduleProgress(max(steps, step), (*self.breakpoints, (step, self.progress(step))))
+        return ScheduleProgress(max(steps, step), (*self.breakpoints[-99:], (step, self.progress(step))))
 
 
 def learning_rate(schedule: str, peak: float, progress: float) -> float:

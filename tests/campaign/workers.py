@@ -36,8 +36,6 @@ def run_campaign(trial: Trial, description: str, *, count: int, max_memory: int)
     numbers = range(options.count) if options.only is None else [options.only]
     start = time.monotonic()
     counts, failures = run_trials(trial, options.seed, numbers, jobs=options.jobs, max_memory=max_memory)
-    for failure in failures[:20]:
-        print(failure)
     for word, number in counts.most_common():
         print(f"{number:>8}  {word}")
     seconds = time.monotonic() - start
@@ -51,6 +49,7 @@ def run_trials(
     """Return how many trials came to what, and what is known of each that failed: a process that died failed, too."""
     counts: Counter[str] = Counter()
     failures: list[str] = []
+    shown = time.monotonic()
     context = multiprocessing.get_context("spawn")
     left = {job: list(numbers[job::jobs]) for job in range(jobs)}
     readers: dict[Connection, int] = {}
@@ -81,6 +80,10 @@ def run_trials(
             counts[word] += 1
             if failure:
                 failures.append(failure)
+                print(failure, flush=True)
+            if time.monotonic() > shown + 30:
+                shown = time.monotonic()
+                print(f"{counts.total()} of {len(numbers)} trials, {len(failures)} failed", flush=True)
     return counts, failures
 
 

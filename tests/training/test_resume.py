@@ -1,6 +1,7 @@
 """A run that is stopped and resumed gives what it would have given without a stop; its checkpoints are always valid."""
 
 import itertools
+import json
 import os
 import random
 import resource
@@ -19,7 +20,7 @@ from charrnn import files
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.options import param_types, read_toml
-from charrnn.config.train import TrainConfig
+from charrnn.config.train import RESUMABLE, TrainConfig
 from charrnn.corpus.reader import read_corpus
 from charrnn.dataset.dataset import Dataset
 from charrnn.dataset.prepare import PrepareOptions, prepare
@@ -29,7 +30,8 @@ from charrnn.runs.events import DoneEvent, EvalEvent, Event, SampleEvent, SaveEv
 from charrnn.runs.run_dir import RunDir
 from charrnn.training.changes import describe, resume_plan
 from charrnn.training.learner import Learner
-from charrnn.training.resume import check_resumable, stored_config
+from charrnn.training.resume import TrainerState, check_resumable, stored_config
+from charrnn.training.schedule import ScheduleProgress
 from charrnn.training.trainer import Trainer
 from tests.trainings import (
     SMALL,
@@ -953,6 +955,21 @@ def test_an_event_is_logged_whole_or_not_at_all(tmp_path: Path) -> None:
     run.log({"event": "step", "step": 3})
     assert [event["step"] for event in run.events()] == [1, 3]
     assert [f"cannot write {str(run.metrics)!r}" in warning for warning in warnings] == [True]
+
+
+def test_what_grows_under_way_has_a_limit() -> None:
+    """However often a run is re-planned or changed, there is room for it in its checkpoints."""
+    state = TrainerState(ScheduleProgress(10**9), 10**9)
+    options = {name: getattr(TrainConfig(), name) for name in RESUMABLE}
+    sizes = []
+    for number in range(1000):
+        state.step = 10**8 + number
+        state.schedule = state.schedule.revise(state.step, 10**9 - number)
+        state.record({"step": state.step, "steps": 10**9 - number, "resumed": True, "evaluated": True, **options})
+        sizes.append(len(json.dumps(json.dumps(state.to_json()))))
+    assert max(sizes) < checkpoint.MAX_LATER_INFO - 10_000
+    assert state.replans is None
+    assert TrainerState.from_json(json.loads(json.dumps(state.to_json()))) == state
 
 
 def test_a_plan_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
