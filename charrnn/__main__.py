@@ -1,16 +1,10 @@
 """`python -m charrnn` and the `charrnn` command: from arguments to an exit code."""
 
 import os
-import re
 import signal
 import sys
 import time
 from collections.abc import Sequence
-
-_NO_MEMORY = re.compile(
-    "can't allocate memory|cannot allocate memory|out of memory|not enough memory|failed to map segment|bad_alloc", re.I
-)
-"""How PyTorch, the dynamic linker and C++ say it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,10 +71,11 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
 
 def _outside_cause(error: Exception) -> str:
     """Return a sentence where the system refused something: memory, a thread, a file; else nothing."""
+    from charrnn.errors import is_out_of_memory
+
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return "no thread can be started: too many processes, or not enough memory (ulimit -u, ulimit -v)"
-    said = isinstance(error, RuntimeError | ImportError | OSError) and _NO_MEMORY.search(str(error))
-    if isinstance(error, MemoryError) or said:
+    if is_out_of_memory(error):
         return "not enough memory: a smaller model, and in training a smaller --batch, needs less (see ulimit -v)"
     if isinstance(error, OSError) and error.filename is not None:
         return f"cannot use {os.fspath(error.filename)!r}: {error.strerror}"

@@ -3,6 +3,7 @@
 A fault of ours is an `assert`, never one of these.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Self
 
@@ -81,6 +82,17 @@ class Interrupted(CharRNNError):  # noqa: N818 (it is no error)
         super().__init__(text)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether memory ended, whoever says so: Python, PyTorch, the dynamic linker or C++."""
+    said = isinstance(error, RuntimeError | ImportError | OSError) and _NO_MEMORY.search(str(error))
+    return isinstance(error, MemoryError) or bool(said)
+
+
+_NO_MEMORY = re.compile(
+    "can't allocate memory|cannot allocate memory|out of memory|not enough memory|failed to map segment|bad_alloc", re.I
+)
 
 
 _LONGEST = 60

@@ -121,6 +121,7 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
     Raises:
         NonFiniteError: a weight or a training tensor holds NaN or infinity.
         ValueError: a limit of the format is exceeded, or `info` is not JSON or holds NaN.
+        MemoryError: there is not enough.
     """
     architecture, tokenizer = checkpoint.architecture, checkpoint.tokenizer
     tensors = dict(checkpoint.weights)
@@ -144,6 +145,8 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
     placeholder = hashlib.sha256(_json(metadata).encode()).hexdigest()
     # safetensors takes an array's memory as it lies, whatever its strides are.
     packed = {name: np.asarray(tensor, order="C") for name, tensor in tensors.items()}
+    # It ends the process where it gets no memory for them, or for their copy: NumPy raises MemoryError.
+    np.empty(2 * sum(tensor.nbytes for tensor in packed.values()) + (1 << 24), np.uint8)
     data: bytes = safetensors.numpy.save(packed, {METADATA_KEY: _json(metadata | {"sha256": placeholder})})
     header = data[: 8 + int.from_bytes(data[:8], "little")]
     if len(header) > 8 + MAX_HEADER:

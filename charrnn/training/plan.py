@@ -37,6 +37,7 @@ from charrnn.training.autoconfig import (
     tokens_per_step,
 )
 from charrnn.training.budget import affordable_steps, measure_baselines, share_scoring
+from charrnn.training.memory import check_memory, training_memory
 from charrnn.training.throughput import SpeedMeter
 
 UNPLANNED = frozenset(("corpus", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "device", "replans"))
@@ -130,11 +131,8 @@ class Plan:
 
     @property
     def memory(self) -> int:
-        """Bytes that training needs, roughly: weights, gradients and moments, and the activations of a batch."""
-        architecture = self.architecture
-        units = sum(architecture.hidden) * (3 * architecture.num_gates + 2) + 3 * architecture.embedding
-        per_token = units + 3 * architecture.vocabulary
-        return 4 * (4 * architecture.num_parameters + tokens_per_step(self.config) * per_token)
+        """Bytes that training needs, roughly."""
+        return training_memory(self.architecture, self.config)
 
 
 def repeat_command(config: TrainConfig) -> str:
@@ -211,6 +209,7 @@ def make_plan(
 
     Raises:
         InputError: the text is too short for a batch. UsageError: such a model could not be saved.
+        CharRNNError: there is not enough memory.
     """
     reasons: list[str] = []
     facts, meter = _facts(dataset, spec), SpeedMeter(dataset, spec, check)
@@ -220,6 +219,7 @@ def make_plan(
     config = complete_model(config, facts, reasons)
     architecture = architecture_of(config, facts.vocabulary)
     _check_can_be_saved(Plan(config, architecture, dataset.exact_tokens), dataset)
+    check_memory(architecture, config, spec)
 
     loader = batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
     steps = config.steps or (math.ceil(config.epochs * loader.steps_per_epoch) if config.epochs else None)

@@ -36,6 +36,7 @@ from charrnn.training.ingest import (
     read_corpora,
 )
 from charrnn.training.learner import training_spec
+from charrnn.training.memory import memory_errors
 from charrnn.training.plan import Plan, make_plan, plan_fields
 from charrnn.training.resume import (
     TrainerState,
@@ -135,7 +136,9 @@ class TrainingSession:
                 return done
             with run_dir.lock():
                 self._check_writable(run_dir)  # another process may have created it since
-                return self._train(run_dir, self._prepare(run_dir, spool=run_dir.folder))
+                ready = self._prepare(run_dir, spool=run_dir.folder)
+                with memory_errors(ready.plan.architecture, ready.plan.config):
+                    return self._train(run_dir, ready)
 
     def _train(self, run_dir: RunDir, ready: _Prepared) -> DoneEvent:
         trainer = Trainer(

@@ -14,6 +14,7 @@ from charrnn.engines.select import EngineSpec, inference_engine
 from charrnn.network.architecture import Architecture
 from charrnn.training.evaluation import VAL_STREAMS
 from charrnn.training.learner import Learner
+from charrnn.training.memory import memory_errors
 
 TRAINING_SECONDS, TRAINING_SHARE = 0.5, 0.01
 """Seconds of training steps measured for each number of threads; of a short run this share of its time."""
@@ -56,6 +57,10 @@ class SpeedMeter:
         Args:
             config: complete but for what does not change the speed.
         """
+        with memory_errors(architecture, config):
+            return self._training(config, architecture, threads)
+
+    def _training(self, config: TrainConfig, architecture: Architecture, threads: Sequence[int]) -> dict[int, float]:
         learner = self._learner
         if learner is None or (learner.architecture, learner.config.batch) != (architecture, config.batch):
             learner = self._learner = Learner(architecture, config, self.spec)

@@ -1,7 +1,9 @@
 """What the machine lends the program: threads, memory, time."""
 
+import functools
 import json
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +60,28 @@ def test_quotas_of_nested_cgroups(tmp_path: Path) -> None:
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         assert re.search(rb"--threads 3\b", done.stdout + done.stderr)
+
+
+def test_rs_02_a_model_too_large_for_memory(tmp_path: Path) -> None:
+    """RS-02: one line with an estimate, before anything is allocated, or where the system has no more."""
+    (tmp_path / "text.txt").write_bytes(TEXT)
+    sizes = r"\d[\d,]* parameters and batches of 4 x 16 tokens: needs about [\d.,]+ [GM]B"
+    most = r", and there is at most [\d.,]+ [GM]B"
+    for hidden, limit, there in (("65000", None, most), ("1500", 500_000_000, most), ("1500", 650_000_000, "")):
+        words = command("train", "text.txt", *TINY, "--hidden", hidden, "--val", "0", "-q", "--out", hidden)
+        done = subprocess.run(
+            words, env=environment(), cwd=tmp_path, capture_output=True, timeout=120, check=False,
+            preexec_fn=functools.partial(_limit_memory, limit),
+        )  # fmt: skip
+        error = done.stderr.decode()
+        assert done.returncode == 1, error
+        assert re.fullmatch(f"Error: not enough memory for {sizes}{there}; lower --hidden or --batch\n", error), error
+
+
+def _limit_memory(count: int | None) -> None:
+    """As `ulimit -v`, in bytes."""
+    if count is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (count, count))
 
 
 GPU = """
