@@ -34,7 +34,6 @@ from charrnn.training.autoconfig import (
     complete_model,
     complete_time,
     thread_counts,
-    tokens_per_step,
 )
 from charrnn.training.budget import affordable_steps, measure_baselines, share_scoring
 from charrnn.training.memory import check_memory, training_memory

@@ -118,10 +118,7 @@ class TrainingSession:
             return PlanEvent(step=0, epoch=0.0, seconds=self._seconds(), **fields)
 
     def run(self) -> DoneEvent:
-        """Train to the end.
-
-        Returns:
-            The metrics of the finished model, and its path.
+        """Train to the end; return the metrics of the finished model, and its path.
 
         Raises:
             UsageError: an option cannot be used. InputError: the text cannot be used.
