@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from charrnn.config.params import Escaped, ParamType, Value
 from charrnn.errors import did_you_mean
@@ -113,6 +113,7 @@ class ReplanList(ParamType):
     """
 
     options: tuple[str, ...]
+    _flags: ClassVar[tuple[str, ...]] = ("realign", "resumed", "evaluated")
 
     def parse(self, text: str) -> Value:
         raise ValueError
@@ -127,14 +128,14 @@ class ReplanList(ParamType):
             step, steps = each.get("step"), each.get("steps")
             if type(step) is not int or step < before or (steps is not None and not self._is_after(steps, step)):
                 raise ValueError
-            flags = ("realign", "resumed", "evaluated")
             options = self.options if each.get("resumed") else ()
-            if not all(name in ("step", "steps", *flags, *options) for name in each):
+            if not each.keys() <= {"step", "steps", *self._flags, *options}:
                 raise ValueError
-            if not all(each.get(name, True) is True for name in flags):
+            if not all(each.get(name, True) is True for name in self._flags):
                 raise ValueError
             before = step
-        return tuple(dict(each) for each in value)
+        names = dict.fromkeys(("step", *self._flags, "steps", *self.options))
+        return tuple({name: each[name] for name in names if name in each} for each in value)
 
     @staticmethod
     def _is_after(steps: Value, step: int) -> bool:

@@ -115,7 +115,7 @@ def share_scoring(
         if config.time is not None and scoring.exact_tokens < dataset.exact_tokens:
             why = f"{dataset.exact_tokens:,} would take {seconds(scoring.whole_seconds)} of {seconds(config.time)}"
         head = counted(scoring.exact_tokens, "validation token")
-        reasons.append(f"exact score of the first {head}, of the baselines too: {why}")
+        reasons.append(f"exact score, and baselines, on the first {head}: {why}")
     return scoring
 
 

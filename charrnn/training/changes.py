@@ -164,11 +164,10 @@ def apply_changes(
     return replace(plan, exact_tokens=tokens).changed(changes)
 
 
-def describe(changes: Mapping[str, Any], plan: Plan) -> list[str]:
-    """Return a sentence for each option that is changed, by the plan as it was."""
-    return [
-        f"{name} {_shown(getattr(plan.config, name), name)} -> {_shown(after, name)}" for name, after in changes.items()
-    ]
+def describe(changes: Mapping[str, Any], plan: Plan, state: TrainerState) -> list[str]:
+    """Return a sentence for each option that is changed, by the plan and the state as they were."""
+    before = {**{name: getattr(plan.config, name) for name in changes}, "steps": state.schedule.steps}
+    return [f"{name} {_shown(before[name], name)} -> {_shown(after, name)}" for name, after in changes.items()]
 
 
 def _shown(value: object, name: str) -> str:

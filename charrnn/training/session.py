@@ -243,7 +243,7 @@ class TrainingSession:
             assert resumed is not None
             state, before, check = TrainerState.from_json(resumed.info["progress"]), plan, self.signals.check
             plan = apply_changes(plan, changes, state, dataset, spec=spec, elapsed=self._elapsed, check=check)
-            for change in describe(changes, before):
+            for change in describe(changes, before, state):
                 self._note(f"changed: {change}")
         spec = replace(spec, threads=plan.config.threads or spec.threads)  # as measured
         return _Prepared(plan, dataset, spec, digest, resumed, changes)

@@ -43,7 +43,7 @@ def test_model_and_baselines_are_scored_on_the_same_text(time: str, tmp_path: Pa
     lines = ran.err.decode()
     assert f"all of these on {card['tokens']}\n" in lines
     assert ("all exactly at the end" in lines) == (time == "5s")
-    assert ("exact score of the first" in lines) == (time == "3s")
+    assert ("exact score, and baselines, on the first" in lines) == (time == "3s")
     compared = next(line for line in lines.splitlines() if line.startswith("to compare with"))
     assert card["to"] == compared.removeprefix("to ").replace("with:", "with")
 

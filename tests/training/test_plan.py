@@ -169,6 +169,30 @@ def test_many_epochs_have_dropout(speed: list[float]) -> None:
     assert dropout(time=300.0) == dropout(steps=plan_of(hidden=(16,), time=300.0).config.steps)
 
 
+def test_the_reason_of_a_dropout_names_the_epochs_of_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where drawing its masks makes training slower than was measured at first."""
+
+    def training(self: SpeedMeter, config: TrainConfig, architecture: Architecture, threads: Any) -> dict[int, float]:
+        return dict.fromkeys(threads, 30_000.0 if config.dropout else 60_000.0)
+
+    monkeypatch.setattr(SpeedMeter, "training", training)
+    monkeypatch.setattr(SpeedMeter, "scoring", lambda self, architecture: ScoringSpeed(1e6, 1e6))
+    plan = plan_of(time=12.0, hidden=(16,))
+    epochs = plan_fields(plan, DATASET, training_spec(plan.config, device="cpu"))["epochs"]
+    assert plan.config.dropout
+    assert f"dropout {plan.config.dropout:g}: for {epochs:.1f} epochs" in plan.reasons
+    repeated = plan_of(steps=plan.config.steps, hidden=(16,))
+    assert repeated.config.dropout == plan.config.dropout
+
+
+def test_threads_have_a_reason(monkeypatch: pytest.MonkeyPatch, speed: list[float]) -> None:
+    monkeypatch.setattr("charrnn.training.plan.thread_counts", lambda config, facts: [1, 4])
+    monkeypatch.setattr(SpeedMeter, "training", lambda self, *args: {count: 1e5 * count**0.5 for count in args[2]})
+    plan = plan_of(time=10.0, hidden=(16,))
+    assert plan.config.threads == 4
+    assert "threads 4: 4 are 2.00 times as fast as 1" in plan.reasons
+
+
 def test_a_large_vocabulary_has_more_dropout() -> None:
     """Most of such a model's weights are theirs, and weight drop leaves those alone."""
     many = dataset_of("".join(chr(0x4E00 + n * n % 1999) for n in range(10_000)).encode())
@@ -248,6 +272,28 @@ def test_all_of_the_validation_text_is_scored_at_the_end() -> None:
     plan = plan_of(steps=5, eval_tokens=10)
     values = plan_fields(plan, DATASET, training_spec(plan.config, device="cpu"))
     assert (values["eval_tokens"], values["exact_tokens"]) == (10, len(DATASET.val))
+
+
+def test_baselines_are_of_what_is_scored_at_the_end(speed: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of characters, tokens or records, and where there are more than can be scored."""
+    records = dataset_of(TEXT * 1500, separator=b"\n")
+    for dataset in (dataset_of(TEXT * 2000), dataset_of(TEXT * 300, tokenizer="sentencepiece"), records):
+        for options in ({"time": 2.0}, {"time": 60.0}, {"steps": 1}):
+            plan = plan_of(dataset, hidden=(16,), **options)
+            part = b"".join(dataset.val_head(plan.exact_tokens))
+            assert plan.baselines is not None
+            assert plan.baselines["val_bytes"] == len(part)
+            reasons = [
+                reason for reason in plan.reasons if reason.startswith("exact score, and baselines, on the first ")
+            ]
+            assert bool(reasons) == (plan.exact_tokens < len(dataset.val))
+            assert (len(part) < dataset.val_counts.bytes) == bool(reasons)
+    monkeypatch.setattr("charrnn.dataset.dataset.MAX_EXACT_CHARS", 500)
+    plan = plan_of(steps=1, hidden=(16,))
+    assert plan.exact_tokens == 500
+    assert plan.baselines is not None
+    assert plan.baselines["val_bytes"] == 500
+    assert "exact score, and baselines, on the first 500 validation tokens: more than 500 take too long" in plan.reasons
 
 
 def test_memory_grows_with_the_model() -> None:

@@ -390,7 +390,11 @@ def test_ck_16_epochs_are_turned_into_steps(straight: Callable[..., tuple[Path, 
     stored = checkpoint.read(folder / LAST, training=True)
     plan, changes = resume_plan(stored, TrainConfig(epochs=10.0), frozenset({"epochs"}))
     assert changes == {"epochs": 10.0, "steps": 80}
-    assert describe(changes, plan) == ["epochs not given -> 10.0", "steps 40 -> 80"]
+    state = TrainerState.from_json(stored.info["progress"])
+    assert describe(changes, plan, state) == [
+        "epochs not given -> 10.0",
+        "steps 40 -> 80",
+    ]
     assert plan.config.hidden == (8,)
     with pytest.raises(UsageError, match="hidden is 8 in the run and 9 in the command; it cannot change when resuming"):
         resume_plan(stored, TrainConfig(hidden=(9,)), frozenset({"hidden"}))
