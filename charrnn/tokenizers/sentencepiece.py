@@ -95,6 +95,8 @@ class SentencePieceTokenizer:
             raise UsageError(f"{{vocab_size}} must be from {limits} with {{tokenizer}} sentencepiece", _OPTIONS)
         whole = "".join(text)
         pieces = _train(whole, vocab_size or DEFAULT_SIZE, kind)
+        if vocab_size is not None and FIXED + len(pieces) < vocab_size:  # too few characters may have been chosen
+            pieces = max(pieces, _train(whole, vocab_size, kind, share=1), key=len)
         largest = FIXED + len(pieces)
         if vocab_size is not None and largest < vocab_size:
             # how many characters have pieces depends on the size asked for, so what was found may be too large yet
@@ -175,11 +177,11 @@ def _string(points: CodePoints) -> str:
     return points.astype("<u4", copy=False).tobytes().decode("utf-32-le")
 
 
-def _train(text: str, size: int, kind: str) -> list[tuple[str, float]]:
-    """Return pieces and their scores, at most as many as asked for."""
+def _train(text: str, size: int, kind: str, share: float = 0.75) -> list[tuple[str, float]]:
+    """Return pieces and their scores, at most as many as asked for; `share` as for `_lines`."""
     import sentencepiece
 
-    lines = _lines(text, size)
+    lines = _lines(text, size, share)
     if not lines:
         return []
     model = io.BytesIO()
@@ -209,20 +211,20 @@ def _train(text: str, size: int, kind: str) -> list[tuple[str, float]]:
         largest = re.search(r"value <= ([0-9]+)", str(error))
         if largest is None or int(largest[1]) >= size:
             raise
-        return _train(text, int(largest[1]), kind)
+        return _train(text, int(largest[1]), kind, share)
     found = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     return [(found.id_to_piece(each), found.get_score(each)) for each in range(FIXED, found.get_piece_size())]
 
 
-def _lines(text: str, size: int) -> list[str]:
+def _lines(text: str, size: int, share: float) -> list[str]:
     """Return what the library learns from: lines, cut where they are too long for it, without rare characters.
 
-    It gives every character that it sees a piece; those that get none are written as bytes.
+    It gives every character that it sees a piece, a `share` of all at most; those that get none are written as bytes.
     """
     counts = Counter(text)
     for char in ("\n", "\0", SPACE):
         del counts[char]
-    common = counts.most_common(max(1, (size - FIXED) * 3 // 4))
+    common = counts.most_common(max(1, int((size - FIXED) * share)))
     left = sum(counts.values())
     rare = _RARE_SHARE * left
     chosen = set()

@@ -162,6 +162,13 @@ def test_in_20_sizes(kind: str) -> None:
     assert SentencePieceTokenizer.train([PROSE], FIXED + 1, kind).size == FIXED + 1
 
 
+@pytest.mark.parametrize("kind", MADE)
+def test_in_20_sizes_that_hardly_hold_the_characters(kind: str) -> None:
+    """IN-20: each of them is possible."""
+    for size in range(FIXED + 1, FIXED + 8):
+        assert SentencePieceTokenizer.train([PROSE[:600]], size, kind).size == size
+
+
 @pytest.mark.parametrize("kind", ["sentencepiece", "sentencepiece-bpe"])
 def test_in_20_through_the_command(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
     """IN-20: one line, exit 2, no run; nothing of the library's own on stderr."""
