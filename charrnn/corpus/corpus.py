@@ -29,11 +29,13 @@ class CorpusStats:
     Attributes:
         faults: the first document that cannot be decoded, and where it cannot, as a message: under "strict" because of
             invalid UTF-8, under "strict" and "replace" because it is UTF-16 or UTF-32. No entry where all can be.
-        inner_mark: the first document with a byte order mark that is not at its start; empty: there is none.
+        marks: how many documents begin with a byte order mark.
+        inner_mark: the first document with one that is not at its start; empty: there is none.
     """
 
     def __init__(self, separator: bytes = b"") -> None:
         self.faults: dict[Errors, str] = {}
+        self.marks = 0
         self.inner_mark = ""
         self._occurs = np.zeros(0x110000, np.bool_)
         self._ascii = b""  # the characters of ASCII that occur
@@ -100,6 +102,7 @@ class CorpusStats:
         self._decode(b"", final=True)
         for errors in self._refused:
             self.faults.setdefault(errors, f"{name}: {self._fault}")
+        self.marks += self._decoder is not None and self._decoder.bom
         if not self.inner_mark and self._occurs[BOM]:
             self.inner_mark = name
         self._digest.update(self._size.to_bytes(8, "little"))

@@ -77,6 +77,8 @@ def read_corpus(
         for kind, count in sorted(reader.skipped.items())
         if count
     ]
+    if is_utf8 and reader.stats.marks:
+        notes.append(f"dropped {reader.stats.marks:,} byte order mark{'s' if reader.stats.marks > 1 else ''}")
     warnings = reader.warnings()
     if not reader.parts:
         reader.rows.field.check()

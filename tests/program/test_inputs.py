@@ -107,11 +107,12 @@ def test_csv(tmp_path: Path) -> None:
 
 
 def test_marks_inside_a_text(tmp_path: Path) -> None:
-    """IN-05: they stay, with a warning that names what takes them out."""
+    """IN-05: they stay, with a warning that names what takes them out; the one at the start is dropped with a note."""
     (tmp_path / "joined.txt").write_bytes(b"\xef\xbb\xbf" + b"first\n" * 20 + b"\xef\xbb\xbf" + b"second\n" * 20)
     ran, chars = train(tmp_path, "joined.txt")
     assert (ran.code, chars) == (0, 261)
     assert b"'joined.txt' has byte order marks, U+FEFF, inside" in ran.err
+    assert b"dropped 1 byte order mark\n" in ran.err
 
 
 def test_archives(tmp_path: Path) -> None:
