@@ -49,15 +49,22 @@ class LeftOut:
         return f"left out: {counts}; the first: {self.first}"
 
 
+_MAX_COUNTED = 16 << 20  # bytes of a source by which the ends of its lines are judged
+
+
 class LineEnds:
     """Finds out how the lines of a source end, of which `add` takes the chunks."""
 
     def __init__(self) -> None:
+        self._size = 0
         self._returns = self._pairs = self._newlines = 0
         self._held = False  # whether the last chunk ended with CR
 
     def add(self, chunk: bytes) -> None:
         """Count on."""
+        if self._size > _MAX_COUNTED:
+            return
+        self._size += len(chunk)
         self._newlines += count_newlines(chunk)
         if b"\r" in chunk or self._held:
             self._returns += chunk.count(b"\r")
