@@ -38,6 +38,9 @@ TEXTS: Topic = [
         "train: the same of CSV (RFC 4180), whose cells in quotes may have commas and newlines in them.",
     ),
     "",
+    "--errors skip leaves out a line, an object or a file that cannot be used, and counts it; replace reads invalid"
+    " UTF-8 as U+FFFD.",
+    "",
     "A model that was trained on records ends each with its separator; where the last one of a file has none, it is"
     " added. eval scores a line, field or cell with its end, the separator or a newline, added where it is missing; a"
     " whole file of any other model as it is.",

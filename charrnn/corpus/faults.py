@@ -76,7 +76,7 @@ class LineEnds:
         """ "CRLF" or "CR", if most lines end so; empty: they end with a newline."""
         if 2 * self._pairs > self._newlines:
             return "CRLF"
-        return "CR" if self._returns - self._pairs > self._newlines else ""
+        return "CR" if self._returns - self._pairs > 2 * self._newlines else ""
 
 
 def line_end_warning(kind: str, names: list[str]) -> str:
