@@ -283,7 +283,7 @@ def _options(errors: str) -> "ScoringOptions":
     from charrnn.scoring.scorer import ScoringOptions
 
     if EvalConfig(errors=errors).errors == "skip":
-        raise UsageError("{errors} can be 'strict' or 'replace' here: every text has a score", ("errors",))
+        raise UsageError("{errors} must be one of strict, replace, not 'skip': every text has a score", ("errors",))
     return ScoringOptions(errors)
 
 

@@ -109,7 +109,7 @@ def test_many_texts() -> None:
     """EV-08: as lines; every text has a score, so none can be left out."""
     model = Model.load(saved("m"))
     assert [each.tokens for each in model.score_many(["the", "", "the\n", "a\nb"])] == [4, 1, 4, 4]
-    with pytest.raises(UsageError, match="errors can be 'strict' or 'replace' here"):
+    with pytest.raises(UsageError, match=r"^errors must be one of strict, replace, not 'skip'"):
         model.score_many(["a"], errors="skip")
 
 

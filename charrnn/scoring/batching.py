@@ -93,7 +93,7 @@ def score_ids(
             nats = nats + tokenizer.unknown_cost * oov
             is_bos = ids == bos
             for row, text, begin, end in segments:
-                score = _score(nats[row, begin:end], oov[row, begin:end], int(is_bos[row, begin:end].sum()))
+                score = _score(nats[row, begin:end], oov[row, begin:end], is_bos[row, begin:end])
                 scores[text] = scores[text] + score if text in scores else score
         unfinished = [row for row, slot in enumerate(rows) if slot.chunks is not None]
         if len(unfinished) < len(rows):
@@ -145,13 +145,13 @@ def _fill(
     return place
 
 
-def _score(nats: Array, oov: Array, num_bos: int) -> Score:
+def _score(nats: Array, oov: Array, is_bos: Array) -> Score:
     """Return the score of a segment, (N,) each."""
     total = float(nats.sum())
     if not math.isfinite(total):
         raise NonFiniteError
-    unknown = int(oov.sum())
-    return Score(total, len(nats) - num_bos, unknown, float(nats[oov].sum()))
+    unknown, num_bos = int(np.count_nonzero(oov)), int(np.count_nonzero(is_bos))
+    return Score(total, len(nats) - num_bos, unknown, float(nats[oov].sum()) if unknown else 0.0)
 
 
 class Prefix(NamedTuple):

@@ -153,7 +153,7 @@ class Scorer:
         for score in score_ids(engine, self.tokenizer, sequences(), slots=slots, check=self._check):
             progress = owners.popleft()
             progress.open -= 1
-            progress.score += score
+            progress.score = progress.score + score if progress.score.tokens else score
             while waiting and waiting[0].complete and not waiting[0].open:
                 yield waiting.popleft().result()
         while waiting:  # texts without tokens
@@ -195,9 +195,8 @@ class Scorer:
                     yield _feed(encoder, data, name)
                 data = chunk[begin : begin + STEP]
         ids = _feed(encoder, data, name, final=True)
-        progress.lengths += Score(
-            chars=encoder.chars, bytes=encoder.bytes, words=encoder.words, replaced=encoder.replaced
-        )
+        lengths = Score(0.0, 0, 0, 0.0, encoder.chars, encoder.bytes, encoder.words, encoder.replaced)
+        progress.lengths = progress.lengths + lengths if progress.lengths.bytes else lengths
         yield ids
 
 
