@@ -325,14 +325,13 @@ def test_in_12_a_large_vocabulary_is_announced(
     assert model.architecture.vocabulary == count + 1
     weights = sum(weight.nbytes for weight in model.weights.values())
     memory = int(out.split(b'"memory": ')[1].split(b",")[0])
-    assert 4 * weights < memory < 8 * weights  # weights, gradients, two moments; and the logits of 32 places
+    assert 15 * weights < memory < 20 * weights  # as many copies while a checkpoint is written; the logits of 32 places
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no peak of memory")
 def test_in_12_memory_follows_from_what_was_announced(tmp_path: Path) -> None:
-    """IN-12: training takes about that, and saving, which holds several copies of what it writes, at most five times
-    as much."""
+    """IN-12: it takes about that, most of it while a checkpoint is written."""
     peaks, announced = [], []
     for count in (60, 60_000):
         corpus = tmp_path / f"{count}.txt"
@@ -347,5 +346,4 @@ def test_in_12_memory_follows_from_what_was_announced(tmp_path: Path) -> None:
             process.returncode = os.waitstatus_to_exitcode(status)
         assert process.returncode == 0
         peaks.append(usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
-    assert announced[1] > 200e6
-    assert announced[1] < peaks[1] - peaks[0] < 5 * announced[1]
+    assert 0.7 < (peaks[1] - peaks[0]) / (announced[1] - announced[0]) < 1.4
