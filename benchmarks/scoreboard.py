@@ -3,8 +3,8 @@
     python benchmarks/scoreboard.py SHARED [--rows shakespeare-60s,names-60s] [--seeds 3] [--full]
 
 SHARED is a folder with tinyshakespeare.txt and names.txt; the other texts are Python's own. Everything counts as
-time, from the start of the command to the saved model. A row alone is `charrnn train` as the table names it, but that
-here the whole validation text is scored, afterwards; the command itself scores as much of it as its time allows.
+time, from the start of the command to the scored and saved model. A row is `charrnn train` as the table names it, with
+the command's own figures: of all of the validation text, unless the row says of how much.
 """
 
 import argparse
@@ -12,19 +12,10 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import training
 from contest import contest
 from trained import trained
-
-from charrnn.checkpoint import format as checkpoint
-from charrnn.corpus.formats import TextFormat
-from charrnn.corpus.reader import read_corpus
-from charrnn.corpus.sources import resolve_sources
-from charrnn.dataset.prepare import PrepareOptions, prepare
-from charrnn.engines.select import inference_engine, resolve
-from charrnn.training.evaluation import evaluate_exact
 
 ROWS = {
     "shakespeare-15s": ("tinyshakespeare.txt", "--time", "15s"),
@@ -41,24 +32,12 @@ LONG = {"shakespeare-15m": ("tinyshakespeare.txt", "--time", "15m")}
 
 COLUMNS = (
     "row", "seed", "seconds", "characters read", "hidden", "parameters", "carried", "window-256", "bits/char",
-    "5-gram", "xz",
+    "5-gram", "xz", "validation tokens",
 )  # fmt: skip
 
 
-def measure(command: tuple[str, ...], shared: Path, seed: int, out: Path) -> dict[str, Any]:
-    """What a row's training tells, and the figures of its model on the whole validation text."""
-    text, *rest = command
-    corpus = str(shared / text) if text.endswith(".txt") else text
-    done = trained(corpus, *rest, "--seed", str(seed), "--out", str(out))
-    separator = b"\n" if "--records" in rest else b""
-    split = prepare(read_corpus(resolve_sources([corpus]), TextFormat(separator)), None, PrepareOptions())
-    model = checkpoint.read(done["model"])
-    engine = inference_engine(resolve(cell=model.architecture.cell), model.architecture, model.weights)
-    return {**done, **evaluate_exact(engine, split, split.exact_tokens, "strict", lambda tokens: None)}
-
-
 def yardstick() -> float:
-    """Symbols a second that `nn.GRU` 1x256 learns from here, in rows of 16 times 64."""
+    """Tokens a second that `nn.GRU` 1x256 learns from here, in rows of 16 times 64."""
     speeds = contest({"torch": ("torch", "float32", "gru", 16, 256, 64, 1)}, training.__file__, rounds=5)
     return statistics.median(speeds["torch"])
 
@@ -82,7 +61,9 @@ def main() -> None:
         for name in chosen:
             carried = []
             for seed in range(options.seeds):
-                done = measure(rows[name], options.shared, seed, Path(folder) / f"{name}-{seed}")
+                text, *rest = rows[name]
+                corpus = str(options.shared / text) if text.endswith(".txt") else text
+                done = trained(corpus, *rest, "--seed", str(seed), "--out", str(Path(folder) / f"{name}-{seed}"))
                 simple = done["baselines"] or {}
                 read = done["step"] * done["batch"] * done["seq_len"]
                 shown = (
@@ -90,6 +71,7 @@ def main() -> None:
                     "x".join(map(str, done["hidden"])), f"{done['parameters'] / 1e3:.0f}k", f"{done['carried']:.4f}",
                     f"{done['window_256']:.4f}", f"{done['bits_per_char']:.3f}",
                     *(f"{simple[key]:.3f}" if simple.get(key) else "" for key in ("ngram", "xz")),
+                    f"{done['tokens']:,}" + f" of {done['val_tokens']:,}" * (done["tokens"] < done["val_tokens"]),
                 )  # fmt: skip
                 carried.append(done["carried"])
                 print("|", " | ".join(map(str, shown)), "|", flush=True)

@@ -2,7 +2,7 @@
 
 model.safetensors     the best model so far
 last.safetensors      the newest checkpoint to resume from
-previous.safetensors  the checkpoint before it
+previous.safetensors  the checkpoint before it, until the run is finished
 metrics.jsonl         all events, as JSON Lines
 config.toml           the plan: all options, and the paths of the corpus
 """

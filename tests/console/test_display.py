@@ -107,7 +107,8 @@ def test_the_end_in_words(capfdbinary: Capture) -> None:
     assert not any("again" in line for line in bare)
     part = "\n".join(summary_lines(replace(DONE, val_tokens=5678, command="charrnn train y", resume_bytes=44_000)))
     assert "all of these on the first 1,234 of 5,678 validation tokens\n" in part
-    assert "\ngo on           charrnn train --resume --steps 2000 --out 'checkpoints/a b'   (44kB in last." in part
+    assert "\ngo on           charrnn train --resume --steps 2000 --out 'checkpoints/a b'\n" in part
+    assert "\n                from last.safetensors, 44kB\n" in part
     assert part.endswith("\nthe same again  charrnn train y")
 
 

@@ -75,5 +75,5 @@ def test_it_keeps_what_it_can_go_on_from_and_no_more(run: Path, tmp_path: Path) 
     }  # fmt: skip
     ran = charrnn("train", "--resume", "--steps", "31", "--out", "run", cwd=tmp_path)
     size = (run / "last.safetensors").stat().st_size
-    assert f"({size / 1000:.3g}kB in last.safetensors)" in ran.err.decode()
+    assert f"from last.safetensors, {size / 1000:.3g}kB\n" in ran.err.decode()
     assert not (run / "previous.safetensors").exists()
