@@ -132,7 +132,8 @@ def summary_lines(event: DoneEvent) -> list[str]:
             f"bits per char   {_figure(event.bits_per_char)}   (per byte {_figure(event.bits_per_byte)})",
             *([f"to compare with {baselines(event.baselines)}"] if event.baselines else []),
             f"nats per token  {event.carried:.4f} carried, {event.window_256:.4f} in windows of 256",
-            f"all of these on {scored_tokens(event.tokens, event.val_tokens)}",
+            f"{'the model' if event.val_tokens is None else 'all of these'} on"
+            f" {scored_tokens(event.tokens, event.val_tokens)}",
         ]
         best = f"; the best after step {event.best_step:,}"
     why = {"steps": "", "patience": ", as validation no longer improved"}.get(event.reason, "")

@@ -96,7 +96,7 @@ def test_the_end_in_words(capfdbinary: Capture) -> None:
     for part in (
         "to compare with guessing 6.000, frequencies 4.800, 5-gram 2.250, xz 2.500\n",
         "perplexity      5.0000", "bits per char   2.3219   (per byte -)", "1.6094 carried, 1.7000 in windows of 256",
-        "all of these on 1,234 validation tokens\n",
+        "the model on 1,234 validation tokens\n",
         "1,000 steps in 1m1s, as validation no longer improved; the best after step 950",
         "charrnn sample -m 'checkpoints/a b' --temp 0.8", "charrnn eval -m 'checkpoints/a b' FILE",
     ):  # fmt: skip
@@ -105,6 +105,7 @@ def test_the_end_in_words(capfdbinary: Capture) -> None:
     bare = summary_lines(DoneEvent(step=1000, epoch=1.0, seconds=61.0, best_step=950, model="m", reason="steps"))
     assert bare[0] == "1,000 steps in 1m1s"
     assert not any("again" in line for line in bare)
+    assert "all of these on 1,234 validation tokens" in summary_lines(replace(DONE, val_tokens=1234))
     part = "\n".join(summary_lines(replace(DONE, val_tokens=5678, command="charrnn train y", resume_bytes=44_000)))
     assert "all of these on the first 1,234 of 5,678 validation tokens\n" in part
     assert "\ngo on           charrnn train --resume --steps 2000 --out 'checkpoints/a b'\n" in part

@@ -37,9 +37,10 @@ def assert_repeated(folder: Path) -> None:
 
 
 def steps(run: Path) -> int:
-    """Return how many steps a finished run has taken."""
+    """Return how many steps a finished run has taken; its figures are of one text, however slow the machine became."""
     done = json.loads((run / "metrics.jsonl").read_bytes().splitlines()[-1])
     assert done["event"] == "done"
+    assert done["tokens"] == done["baselines"]["val_bytes"]
     return int(done["step"])
 
 

@@ -99,6 +99,19 @@ def test_what_an_earlier_version_did_not_list_is_not_claimed(tmp_path: Path) -> 
     assert "replans" not in (tmp_path / "config.toml").read_text()
 
 
+def test_baselines_of_another_text_are_measured_again(tmp_path: Path) -> None:
+    """An earlier version's could be of more text than the model was scored on."""
+    train(tmp_path, **EVERY, stop_at=(StepEvent, 13))
+    stored = checkpoint.read(tmp_path / "last.safetensors", training=True)
+    stored.info["plan"] |= {"exact_tokens": 10, "baselines": {**stored.info["plan"]["baselines"], "ngram": 0.5}}
+    checkpoint.write(tmp_path / "last.safetensors", stored)
+    [done] = train(tmp_path, **EVERY, resume=True).of(DoneEvent)
+    assert done.baselines is not None
+    assert done.tokens == done.baselines["val_bytes"] == 10
+    assert done.val_tokens == 30
+    assert done.baselines["ngram"] != 0.5
+
+
 # --- whether a change acts -----------------------------------------------------------------------
 
 
