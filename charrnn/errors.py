@@ -95,6 +95,12 @@ _NO_MEMORY = re.compile(
 )
 
 
+def counted(number: float, noun: str, form: str = ",") -> str:
+    """Return a number of things as people write it: `1 token`, `2,000 tokens`; `form` is the number's format."""
+    text = format(number, form)
+    return f"{text} {noun}" + "s" * (text != "1")
+
+
 _LONGEST = 60
 """Characters of a word that may have been mistyped."""
 

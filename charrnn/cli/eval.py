@@ -15,7 +15,7 @@ from charrnn.corpus.faults import LATIN1_ADVICE, LeftOut
 from charrnn.corpus.formats import Row, read_rows, whole_text
 from charrnn.corpus.inputs import PACKED, Chunks, display_name, open_blocks, open_chunks
 from charrnn.corpus.json_lines import Field
-from charrnn.errors import InputError, UsageError
+from charrnn.errors import InputError, UsageError, counted
 from charrnn.model import Model
 from charrnn.scoring.score import Score
 from charrnn.scoring.scorer import ScoringOptions
@@ -183,7 +183,7 @@ class _Evaluation:
 
     def _warn(self, total: Score) -> None:
         if total.oov > 0.01 * total.tokens:
-            self.console.warn(f"{total.oov:,} of {total.tokens:,} tokens are unknown to the model")
+            self.console.warn(f"unknown to the model: {total.oov:,} of {counted(total.tokens, 'token')}")
         if total.replaced:
             self.console.warn(f"places with invalid UTF-8, read as U+FFFD: {total.replaced:,}")
         if self._left_out.warning:

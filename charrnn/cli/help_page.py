@@ -10,6 +10,7 @@ from typing import NamedTuple
 from charrnn.config.lists import StrList
 from charrnn.config.options import flag
 from charrnn.config.params import Flag
+from charrnn.errors import counted
 
 WIDEST = 100
 """Columns that help takes at most."""
@@ -69,7 +70,7 @@ class Page(NamedTuple):
         if self.closing:
             lines += ["", self.closing]
         if left_out:
-            lines += ["", f"{left_out} more options: {self.command} --help"]
+            lines += ["", f"{counted(left_out, 'more option')}: {self.command} --help"]
         return "\n".join(lines) + "\n"
 
 

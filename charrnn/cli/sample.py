@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from charrnn.config.options import merge
+from charrnn.config.params import typed_bytes
 from charrnn.config.sample import RECORD_LENGTH, SampleConfig
 from charrnn.console.streams import Console
 from charrnn.corpus.inputs import display_name, open_chunks
@@ -26,7 +27,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     prompt, prompt_name = _read_prompt(config)
     seed = secrets.randbelow(1 << 32) if config.seed is None else config.seed
     try:
-        stops = [os.fsencode(text) for text in config.stop]  # as the prompt: the bytes as they were typed
+        stops = [typed_bytes(text) for text in config.stop]
         chunks = model.generate(prompt, config, seed=seed, stop=stops, unknown=config.unknown)
     except InputError as error:
         raise error.prefixed(prompt_name) from None
@@ -45,7 +46,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
 def _read_prompt(config: SampleConfig) -> tuple[bytes, str]:
     """Return the prompt, and what it is called in messages."""
     if config.prompt_file is None:
-        return os.fsencode(config.prompt or ""), "--prompt"  # the bytes as they were typed, whatever the locale
+        return typed_bytes(config.prompt or ""), "--prompt"
     data = b"".join(open_chunks(config.prompt_file))
     return re.sub(rb"\r?\n\Z", b"", data), display_name(config.prompt_file)  # as a shell drops it of a command's output
 

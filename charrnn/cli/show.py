@@ -8,9 +8,9 @@ from typing import Any, TypeGuard
 
 from charrnn.config.manage import ShowConfig
 from charrnn.config.options import merge
-from charrnn.config.params import counted
 from charrnn.console.format import baselines, count, curve, scored_tokens
 from charrnn.console.streams import Console
+from charrnn.errors import counted
 from charrnn.model import Model
 from charrnn.runs.locate import find_model
 from charrnn.runs.run_dir import RunDir
@@ -57,9 +57,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         high, low = (math.exp(pick(y for _, y in points)) for pick in (max, min))
         page += "\n" + "\n".join(curve(points, min(60, console.size.columns), 8))
         page += f"\nvalidation perplexity from {high:.3f} to {low:.3f}\n"
-    data = os.fsencode(page)
-    terminal = console.terminal_text()
-    console.write(terminal.feed(data, final=True) if terminal else data)
+    console.write_text(page)
     return 0
 
 

@@ -62,6 +62,4 @@ def _print_plan(console: Console, session: TrainingSession, again: str, *, json:
     if json:
         console.write_json(to_json(plan))
         return
-    data = os.fsencode("\n".join([*plan_lines(plan, before_command=""), ""]))
-    terminal = console.terminal_text()
-    console.write(terminal.feed(data, final=True) if terminal else data)
+    console.write_text("\n".join([*plan_lines(plan, before_command=""), ""]))

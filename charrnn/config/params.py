@@ -12,6 +12,14 @@ from charrnn.errors import did_you_mean
 Value = Any
 
 
+def typed_bytes(text: str) -> bytes:
+    """Return the bytes of an argument as they were typed, whatever the locale; of text from elsewhere UTF-8."""
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
 class ParamType:
     """The values an option takes. `parse` reads text, `check` takes a value of the right type.
 
@@ -248,9 +256,3 @@ def seconds(value: float) -> str:
     whole = math.ceil(value)
     parts = [(whole // 3600, "h"), (whole // 60 % 60, "m"), (whole % 60, "s")]
     return "".join(f"{count}{unit}" for count, unit in parts if count) or "0s"
-
-
-def counted(number: float, noun: str, form: str = ",") -> str:
-    """Return a number of things as people write it: `1 token`, `2,000 tokens`; `form` is the number's format."""
-    text = format(number, form)
-    return f"{text} {noun}" + "s" * (text != "1")

@@ -1,6 +1,5 @@
 """How a model is trained: the options of `charrnn train`, with their defaults."""
 
-import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +16,7 @@ from charrnn.config.groups import (
 )
 from charrnn.config.lists import IntList, ReplanList, StrList
 from charrnn.config.options import argument, check_fields, check_together, option
-from charrnn.config.params import Choice, Duration, Escaped, FileOrShare, Flag, Float, Int, PathName
+from charrnn.config.params import Choice, Duration, Escaped, FileOrShare, Flag, Float, Int, PathName, typed_bytes
 from charrnn.errors import UsageError
 from charrnn.network.architecture import MAX_LAYERS, MAX_SIZE
 from charrnn.network.cells import CELL_NAMES, CELLS, cell_and_activation
@@ -274,7 +273,7 @@ class TrainConfig:
     @property
     def record_separator(self) -> bytes:
         """What ends a record; empty: the text is not records."""
-        return os.fsencode(self.separator or "\n") if self.records else b""
+        return typed_bytes(self.separator or "\n") if self.records else b""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from charrnn.config.params import counted, seconds
+from charrnn.config.params import seconds
+from charrnn.errors import counted
 from charrnn.runs.events import DoneEvent, EvalEvent, PlanEvent, ReplanEvent
 
 _DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a braille cell: by column, then row

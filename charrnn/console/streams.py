@@ -20,6 +20,9 @@ FLUSH_INTERVAL = 0.02
 """Seconds between flushes of stdout."""
 
 
+_LONGEST_ERROR = 2000  # characters
+
+
 MAX_COLUMNS = 500
 """Of a terminal that are made use of."""
 
@@ -99,6 +102,12 @@ class Console:
         text = escape_json(json.dumps(value, ensure_ascii=False, allow_nan=False))
         self.write(text.encode("utf-8") + b"\n", flush=flush)
 
+    def write_text(self, text: str) -> None:
+        """Write text to stdout as UTF-8 whatever the locale, the bytes of names as they are; on a terminal control
+        characters are escaped. Raise as `write`."""
+        data, terminal = text.encode("utf-8", "surrogateescape"), self.terminal_text()
+        self.write(terminal.feed(data, final=True) if terminal else data)
+
     def terminal_text(self, *, raw: bool = False) -> TerminalText | None:
         """Return an escaper of control characters if stdout is a terminal; None if it is not, or with `raw`."""
         return None if raw or not self.stdout_is_tty else TerminalText()
@@ -123,7 +132,9 @@ class Console:
         self.info(f"Warning: {message}")
 
     def error(self, message: str) -> None:
-        """Print an error to stderr."""
+        """Print an error to stderr; the middle of one that quotes a long value is left out."""
+        if len(message) > _LONGEST_ERROR:
+            message = f"{message[: _LONGEST_ERROR // 2]} ... {message[-_LONGEST_ERROR // 2 :]}"
         self._write_stderr(f"Error: {message}")
 
     def print_traceback(self) -> None:

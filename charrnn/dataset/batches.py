@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.dataset.dataset import Dataset, Ids, TokenStream
-from charrnn.errors import InputError
+from charrnn.errors import InputError, counted
 from charrnn.rng import RngStream, generator
 
 BOS_AFTER_NEWLINE = 0.25
@@ -64,7 +64,7 @@ class BatchLoader:
         self.steps_per_epoch = size // (batch_size * seq_len)
         if self.steps_per_epoch == 0:
             raise InputError(
-                f"the text to train on has {size:,} tokens, and {{batch}} {batch_size} times"
+                f"the text to train on has {counted(size, 'token')}, and {{batch}} {batch_size} times"
                 f" {{seq_len}} {seq_len} needs {batch_size * seq_len:,}; lower either",
                 ("batch", "seq_len"),
             )

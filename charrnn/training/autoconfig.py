@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from charrnn.config.params import seconds
 from charrnn.config.train import DEFAULT_TIME, TrainConfig
-from charrnn.errors import InputError
+from charrnn.errors import InputError, counted
 from charrnn.network.architecture import Architecture
 from charrnn.network.cells import CELLS
 
@@ -102,12 +102,12 @@ def complete_batch(config: TrainConfig, facts: Facts, reasons: list[str]) -> Tra
     batch = config.batch or max(1, min(max_batch, size // (8 * seq_len)))
     if batch * seq_len > size:
         raise InputError(
-            f"the text to train on has {size:,} tokens, and {{batch}} {batch} times {{seq_len}} {seq_len}"
+            f"the text to train on has {counted(size, 'token')}, and {{batch}} {batch} times {{seq_len}} {seq_len}"
             f" needs {batch * seq_len:,}; lower either",
             ("batch", "seq_len"),
         )
     if config.batch is None and batch < max_batch:
-        reasons.append(f"batch {batch}: the text has only {size:,} tokens")
+        reasons.append(f"batch {batch}: the text has only {counted(size, 'token')}")
     return replace(config, batch=batch, seq_len=seq_len)
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
-from charrnn.config.params import counted, seconds
+from charrnn.config.params import seconds
+from charrnn.errors import counted
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.dataset import Dataset
 from charrnn.network.architecture import Architecture

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from charrnn.checkpoint.format import Checkpoint
-from charrnn.config.params import counted, seconds
+from charrnn.config.params import seconds
+from charrnn.errors import counted
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.select import EngineSpec

@@ -298,7 +298,7 @@ def test_unknown_characters(run: tiny.Program) -> None:
     assert isinstance(found["perplexity"], float)
     assert isinstance(found["perplexity_without_oov"], float)
     assert found["perplexity"] > 100 * found["perplexity_without_oov"]
-    assert ran.err == b"Warning: 2 of 5 tokens are unknown to the model\n"
+    assert ran.err == b"Warning: unknown to the model: 2 of 5 tokens\n"
     [only] = objects(run("eval", "-m", "char", "--json", stdin="ÜÖ".encode()).out)
     assert only["perplexity_without_oov"] is None
     without = run("eval", "-m", "char", "-f", "perplexity_without_oov", stdin=text)

@@ -77,3 +77,25 @@ def test_too_little_memory(megabytes: int, stream_run: Path) -> None:
         timeout=60, check=False,
     )  # fmt: skip
     assert "memory" in sentence(Ran(done.returncode, done.stdout, done.stderr), 1)
+
+
+LATIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+
+def test_a_locale_without_unicode(stream_run: Path, tmp_path: Path) -> None:
+    """CL-20: a learning curve, a plan that names a text, and a separator from a file are UTF-8 all the same."""
+    (tmp_path / "é.txt").write_bytes(TEXT.replace(b" ", "é".encode()))
+    (tmp_path / "a.toml").write_text('separator = "é"\n', encoding="utf-8")
+    for words in (("show", stream_run), ("train", "é.txt", "--config", "a.toml", "--dry-run", "--seed", "3", *TINY)):
+        plain, without = (charrnn(*words, cwd=tmp_path, env=env) for env in ({}, LATIN))
+        assert plain == without
+        assert plain.code == 0
+        assert not plain.out.isascii()
+
+
+def test_a_value_that_is_very_long() -> None:
+    """Its middle is left out of the message."""
+    [(code, text)] = complaints("train --hidden " + "9," * 5000)
+    assert code == 2
+    assert text.startswith("Error: --hidden must be whole numbers")
+    assert len(text) < 3000
