@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 
 from charrnn.config.params import seconds
-from charrnn.errors import counted
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.dataset import Dataset
+from charrnn.errors import counted
 from charrnn.network.architecture import Architecture
 from charrnn.scoring.baselines import MAX_TRAIN, measure
 from charrnn.tokenizers.utf8 import tail_bytes

@@ -7,11 +7,10 @@ from typing import Any
 
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.params import seconds
-from charrnn.errors import counted
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.select import EngineSpec
-from charrnn.errors import UsageError
+from charrnn.errors import UsageError, counted
 from charrnn.training.budget import affordable_steps, measure_baselines, share_scoring
 from charrnn.training.plan import UNPLANNED, Plan
 from charrnn.training.resume import TrainerState, stored_config

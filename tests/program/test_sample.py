@@ -55,7 +55,7 @@ def test_several_stop_strings(stream_run: Path) -> None:
 
 def test_a_record_comes_to_its_end(tmp_path: Path) -> None:
     """500 tokens are a text's limit; a record has 10,000, and those that are longer are counted."""
-    (tmp_path / "text.txt").write_bytes((b"ab" * 700 + b"\n") * 4)
+    (tmp_path / "text.txt").write_bytes(b"".join(b"ab" * (700 + number) + b"\n" for number in range(4)))
     assert charrnn("train", "text.txt", "--records", "--out", "run", *TINY, cwd=tmp_path).code == 0
     for options, length, end in ((("--temp", "0"), 10_000, "length"), (("--temp", "9"), None, "end")):
         line = ("sample", "--model", "run", "--seed", "3", "--num", "9", "--json", *options)
