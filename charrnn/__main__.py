@@ -78,7 +78,7 @@ def _outside_cause(error: Exception) -> str:
     if is_out_of_memory(error):
         return "not enough memory: a smaller model, and in training a smaller --batch, needs less (see ulimit -v)"
     if isinstance(error, OSError) and error.filename is not None:
-        return f"cannot use {os.fspath(error.filename)!r}: {error.strerror}"
+        return f"cannot use {error.filename!r}: {error.strerror}"
     return ""
 
 

@@ -41,6 +41,7 @@ OPTIONS = {
     ],
 )
 def test_only_what_is_likely(command: str, word: str, meant: str | None) -> None:
+    """CL-15."""
     assert nearest(word, OPTIONS[command].split()) == meant
 
 

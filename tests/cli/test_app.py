@@ -291,6 +291,8 @@ def test_an_interruption_while_starting(where: str, run: Program, monkeypatch: p
     ids=str,
 )
 def test_too_little_memory_is_no_bug(error: Exception, run: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CL-12."""
+
     def fail(*_: Any) -> Any:
         raise error
 
@@ -301,6 +303,7 @@ def test_too_little_memory_is_no_bug(error: Exception, run: Program, monkeypatch
 
 
 def test_what_the_system_refuses_is_no_bug(run: Program, text: str) -> None:
+    """CL-12."""
     done = run(*TRAIN, "--out", "a" * 300)
     assert done.code == 1
     assert "File name too long" in done.error

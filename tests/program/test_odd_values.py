@@ -19,6 +19,7 @@ def sentence(ran: Ran, code: int) -> str:
 
 
 def test_nested_toml(tmp_path: Path) -> None:
+    """CL-12."""
     (tmp_path / "text.txt").write_bytes(TEXT)
     (tmp_path / "a.toml").write_text("[model]\nhidden = 5\n")
     (tmp_path / "b.toml").write_text("hidden = " + "[" * 9999 + "]" * 9999)
@@ -28,6 +29,7 @@ def test_nested_toml(tmp_path: Path) -> None:
 
 
 def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    """CL-12."""
     (tmp_path / "text.txt").write_bytes(TEXT)
     ran = charrnn("train", "text.txt", "--out", "a" * 300, *TINY, cwd=tmp_path)
     assert "File name too long" in sentence(ran, 1)
@@ -67,7 +69,7 @@ def test_completion_that_cannot_be_installed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("megabytes", [60])
 def test_too_little_memory(megabytes: int, stream_run: Path) -> None:
-    """Less than what loading NumPy takes; the limit is set between fork and start."""
+    """CL-12: less than what loading NumPy takes; the limit is set between fork and start."""
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))

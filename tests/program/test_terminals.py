@@ -45,7 +45,7 @@ def on_terminal(columns: int, *words: str | Path, cwd: Path, env: dict[str, str]
     ("columns", "variables"), [(0, {}), (10, {}), (30, {}), (100, {"COLUMNS": "0"}), (100, {"COLUMNS": "10"})], ids=str
 )
 def test_figures_are_shown(columns: int, variables: dict[str, str], stream_run: Path, tmp_path: Path) -> None:
-    """Bars, frames and curves go where there is no room; figures stay."""
+    """CL-05: bars, frames and curves go where there is no room; figures stay."""
     text = stream_run.parent / "text.txt"
     table = on_terminal(columns, "eval", "--model", stream_run, text, cwd=tmp_path, env=variables)
     assert re.search(r"perplexity.*\d+\.\d{4}", table)

@@ -7,6 +7,7 @@ from tests.program.program import charrnn, complaints
 
 
 def test_no_guess_where_none_is_likely() -> None:
+    """CL-15."""
     lines = (
         "sample --html",
         "eval --records",
@@ -21,6 +22,7 @@ def test_no_guess_where_none_is_likely() -> None:
 
 
 def test_one_way_to_say_what_was_meant() -> None:
+    """CL-15."""
     meant = {
         "trian": "'train'",
         "train --hiden 5": "--hidden",
@@ -35,6 +37,7 @@ def test_one_way_to_say_what_was_meant() -> None:
 
 
 def test_words_that_people_try() -> None:
+    """CL-15."""
     use = {
         "sample --temperature 1": "use --temp",
         "sample --between |": "use | tr",
@@ -49,6 +52,7 @@ def test_words_that_people_try() -> None:
 
 
 def test_variables_that_nothing_reads(stream_run: Path) -> None:
+    """CL-21."""
     variables = {"CHARRNN_SED": "1", "CHARRNN_ISA": "baseline", "CHARRNN_ZZZ": "1", "_CHARRNN_COMPLETES": "1"}
     line = ("sample", "--model", stream_run, "--length", "3", "--seed", "1")
     ran = charrnn(*line, env=variables)
@@ -61,7 +65,7 @@ def test_variables_that_nothing_reads(stream_run: Path) -> None:
 
 
 def test_one_seed_for_all_commands(stream_run: Path, tmp_path: Path) -> None:
-    """CHARRNN_SEED serves sample as it serves train, and help says so."""
+    """CL-21: CHARRNN_SEED serves sample as it serves train, and help says so."""
     line = ("sample", "--model", stream_run, "--length", "30")
     seeded = charrnn(*line, env={"CHARRNN_SEED": "5"})
     assert (seeded.err, seeded.out) == (b"", charrnn(*line, "--seed", "5").out)
