@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import resource
 import shutil
+import signal
 import tempfile
 import time
 import traceback
@@ -89,6 +90,7 @@ def run_trials(
 
 def _work(trial: Trial, seed: int, numbers: list[int], max_memory: int, results: Connection) -> None:
     """Make trials in this process."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background ignores
     resource.setrlimit(resource.RLIMIT_AS, (max_memory, max_memory))
     folder = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None))  # noqa: S108 (for speed)
     try:
