@@ -35,9 +35,9 @@ def mode(path: Path) -> int:
 class Recorder:
     """Records the system calls of a writer and makes the k-th fail."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, failing: int = -1, code: int = 0) -> None:
+    def __init__(self, patch: pytest.MonkeyPatch, failing: int = -1, code: int = 0, also: tuple[str, ...] = ()) -> None:
         self.calls: list[tuple[str, Any]] = []
-        for name in STEPS:
+        for name in (*STEPS, *also):
             patch.setattr(os, name, self.recorded(name, getattr(os, name), failing, code))
 
     def recorded(self, name: str, call: Callable[..., Any], failing: int, code: int) -> Callable[..., Any]:
