@@ -626,3 +626,23 @@ def test_bfloat16(run: tiny.Program) -> None:
     ran = run("eval", "-m", "char", "--precision", "bfloat16", "--engine", "numpy", stdin=TEXT)
     assert ran.code == 2
     assert ran.error == "Error: --precision bfloat16: the engine is numpy on cpu, which has float32"
+
+
+@pytest.mark.parametrize("in_memory", [3, 1 << 20])
+def test_a_pipe_is_read_twice_to_adapt(in_memory: int, run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EV-16: what can be read only once is kept on disk where it is long; the figures are a file's."""
+    monkeypatch.setattr("charrnn.cli.eval._MAX_IN_MEMORY", in_memory)
+    data = b"the cat sat on the mat.\n" * 20
+    Path("a").write_bytes(data)
+    Path("b.fa").write_bytes(b">x\nthe\ncat\n>y\nsat\n")
+    expected = objects(run("eval", "-m", "char", "--adapt", "weights", "--json", "a").out)
+    assert objects(run("eval", "-m", "char", "--adapt", "weights", "--json", stdin=data).out) == [
+        {**each, "file": "-"} for each in expected
+    ]
+    [sequences] = objects(run("eval", "-m", "char", "--adapt", "weights", "--json", "b.fa").out)
+    assert sequences["tokens"] == 9
+    ran = run("eval", "-m", "char", "--adapt", "weights", "--errors", "skip", "a", stdin=b"")
+    assert (ran.code, ran.err) == (0, b"")
+    Path("bad").write_bytes(b"\xff")
+    ran = run("eval", "-m", "char", "--adapt", "weights", "--errors", "skip", "bad", "a")
+    assert (ran.code, ran.out.count(b"\n")) == (0, 1)
