@@ -54,6 +54,11 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# are there known holes in what constraints.txt pins? needs the network
+audit: $(READY)
+	$(PIP) pip-audit
+	$(BIN)/pip-audit --disable-pip --no-deps -r constraints.txt
+
 # installed once; again only when what is to be installed has changed: for the demo what charrnn runs with, for the
 # rest what its developers use besides
 $(INSTALLED): $(SOURCES)

@@ -4,6 +4,7 @@ import math
 import os
 import sys
 import time
+from collections import deque
 from typing import IO, Any, cast
 
 from rich.console import Console as Rich
@@ -62,8 +63,8 @@ class LiveDisplay:
         self.training: list[tuple[float, float]] = []
         self.sample = ""
         self.title = "starting"
-        self.started = self.drawn = time.monotonic()
-        self.first_step: int | None = None
+        self.drawn = time.monotonic()
+        self.marks: deque[tuple[int, float]] = deque(maxlen=20)  # steps and their times: the first, then logged ones
         self.live = Live(
             console=self.rich, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
         )
@@ -104,8 +105,8 @@ class LiveDisplay:
             self.console.info(line)
 
     def _step(self, event: StepEvent) -> None:
-        if self.first_step is None:
-            self.first_step, self.started = event.step, time.monotonic()
+        if not self.marks or event.logged:
+            self.marks.append((event.step, time.monotonic()))
         self.loss.add(event.loss)
         self.now |= {"rate": event.learning_rate, "norm": event.gradient_norm}
         if event.logged:
@@ -134,10 +135,11 @@ class LiveDisplay:
         self.live.update(Group(*self._parts()), refresh=True)
 
     def _left(self) -> str:
-        done = self.now["step"] - (self.first_step or 0)
-        if self.first_step is None or done <= 0:
+        """Return the time to the last step, at the speed since two evaluations ago or so: a pause is soon forgotten."""
+        step, since = self.marks[0] if self.marks else (0, 0.0)
+        if not self.marks or (done := self.now["step"] - step) <= 0:
             return "-"
-        return seconds((time.monotonic() - self.started) / done * max(0, self.steps - self.now["step"]))
+        return seconds((time.monotonic() - since) / done * max(0, self.steps - self.now["step"]))
 
     def _parts(self) -> list[Any]:
         wide = self.rich.width >= _WIDE

@@ -129,9 +129,8 @@ def _opened(session: Any, url: str) -> Any:
 
 def _cause(error: Exception) -> str:
     """Return the message of the innermost error: libraries wrap what the system said."""
-    seen = [error]
+    seen: list[BaseException] = [error]
     while (inner := seen[-1].__cause__ or seen[-1].__context__) is not None and inner not in seen and len(seen) < 20:
-        assert isinstance(inner, Exception)
         seen.append(inner)
     last = seen[-1]
     return (

@@ -28,7 +28,8 @@ class ByteTokenizer:
     def decode(self, ids: npt.ArrayLike) -> bytes:
         """See `Tokenizer.decode`."""
         wide = np.asarray(ids)
-        assert wide.size == 0 or (wide.min() >= 0 and wide.max() < 256), "an id is not a byte"
+        if wide.size and (wide.min() < 0 or wide.max() >= 256):
+            raise ValueError("an id is not a byte")
         return wide.astype(np.uint8).tobytes()
 
     def encoder(self, errors: Errors = "strict") -> "ByteEncoder":

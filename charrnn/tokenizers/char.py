@@ -101,7 +101,8 @@ class CharTokenizer:
     def decode(self, ids: npt.ArrayLike) -> bytes:
         """See `Tokenizer.decode`."""
         wide = np.asarray(ids, np.int64)
-        assert wide.size == 0 or (wide.min() >= 0 and wide.max() < self.table.size), "an id is not a character"
+        if wide.size and (wide.min() < 0 or wide.max() >= self.table.size):
+            raise ValueError("an id is not a character")
         points = self.table.take(wide)
         return points.astype("<u4", copy=False).tobytes().decode("utf-32-le").encode()
 

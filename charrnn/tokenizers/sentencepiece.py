@@ -121,7 +121,8 @@ class SentencePieceTokenizer:
     def decode(self, ids: npt.ArrayLike) -> bytes:
         """See `Tokenizer.decode`."""
         wide = np.asarray(ids)
-        assert wide.size == 0 or (wide.min() >= 0 and wide.max() < self.size), "an id is not a piece"
+        if wide.size and (wide.min() < 0 or wide.max() >= self.size):
+            raise ValueError("an id is not a piece")
         return b"".join([self.token_bytes[each] for each in wide.tolist()])
 
     def encoder(self, errors: Errors = "strict") -> "SentencePieceEncoder":

@@ -96,7 +96,11 @@ class Tokenizer(Protocol):
         """
 
     def decode(self, ids: npt.ArrayLike) -> bytes:
-        """Return the text of the ids, none of which may be `<unk>` or `<s>`; the inverse of `encode`."""
+        """Return the text of the ids; the inverse of `encode`.
+
+        Raises:
+            ValueError: an id is `<unk>`, `<s>`, or out of range.
+        """
 
     def encoder(self, errors: Errors = "strict") -> Encoder:
         """Return a new encoder for one text; with "replace", invalid UTF-8 becomes U+FFFD."""

@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ import pytest
 
 from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
+from charrnn.console import live
+from charrnn.console.streams import Console
 from charrnn.errors import NonFiniteError
+from charrnn.runs.events import StepEvent
 from charrnn.training.learner import Learner
 
 if sys.platform == "win32":
@@ -302,3 +306,24 @@ def test_a_terminal_that_is_closed(spawn: Callable[..., Any]) -> None:
     child.closed = child.ptyproc.closed = child.terminated = child.ptyproc.terminated = True
     assert code == 129
     assert checkpoint.read(Path("run/last.safetensors"), training=True).info["step"] > 0
+
+
+def test_rs_05_the_time_left_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RS-05: after a pause of an hour in a run of 15 minutes."""
+    now = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    display = live.LiveDisplay(Console())
+    display.steps, left = 1000, {}
+    for step in range(1, 600):
+        now += 3600.0 if step == 200 else 1.0
+        display.now["step"] = step
+        display._step(
+            StepEvent(
+                step=step, epoch=0.0, seconds=now, loss=1.0, perplexity=1.0, learning_rate=0.1, gradient_norm=1.0,
+                chars_per_second=1.0, logged=step % 10 == 0,
+            )
+        )  # fmt: skip
+        left[step] = display._left()
+    assert left[1] == "-"
+    assert (left[199], left[599]) == ("13m21s", "6m41s")
+    assert "h" in left[210]

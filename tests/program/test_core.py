@@ -80,6 +80,7 @@ for call in (
     lambda: engine.score(np.zeros((1, 0), np.int64), one),
     lambda: engine.step(np.array([-far]), one),
     lambda: engine.step(np.array([1]), tuple(layer[:, :, :1] for layer in one)),
+    lambda: model.tokenizer.decode([-1]),
 ):
     try:
         call()
@@ -90,7 +91,8 @@ for call in (
 
 
 def test_optimized_python_checks_too(stream_run: Path, tmp_path: Path) -> None:
-    """2.2: what guards memory was an assert, and `python -O` has none: the process died of a bad address."""
+    """2.1, 2.2: what guards memory, or what a user gives, was an assert, and `python -O` has none: the process died of a
+    bad address."""
     words = [sys.executable, "-O", "-c", MISUSE, str(stream_run / "model.safetensors")]
     done = subprocess.run(words, env=environment(), cwd=tmp_path, capture_output=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
