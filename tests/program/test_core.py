@@ -91,8 +91,8 @@ for call in (
 
 
 def test_optimized_python_checks_too(stream_run: Path, tmp_path: Path) -> None:
-    """2.1, 2.2: what guards memory, or what a user gives, was an assert, and `python -O` has none: the process died of a
-    bad address."""
+    """2.1, 2.2: what guards memory, or what a user gives, was an assert; `python -O` has none, and the process died of
+    a bad address."""
     words = [sys.executable, "-O", "-c", MISUSE, str(stream_run / "model.safetensors")]
     done = subprocess.run(words, env=environment(), cwd=tmp_path, capture_output=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
