@@ -45,7 +45,8 @@ TEXTS: Topic = [
     " added. eval scores a line, field or cell with its end, the separator or a newline, added where it is missing; a"
     " whole file of any other model as it is.",
     "",
-    "In --separator, \\n \\t \\r \\0 and \\\\ are escapes; other backslashes stay.",
+    "In --separator, --prompt and --stop, \\n \\t \\r \\0 and \\\\ are escapes; other backslashes stay."
+    " --prompt-file is read as it is, but for one final newline.",
 ]
 
 
