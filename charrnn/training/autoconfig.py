@@ -25,6 +25,9 @@ WEIGHTS_PER_TOKEN = 10.0
 TOKENS_PER_WEIGHT = 3.5
 """Tokens that training should take for each weight: a small model that has seen much beats a large one that has not."""
 
+STEPS_SHARE = 0.8
+"""Of the time that is left when sizes are chosen: for steps; the rest is for baselines, evaluations, the exact score."""
+
 MAX_UNTIMED_HIDDEN = 256
 """The largest hidden size where there is no time budget."""
 
@@ -135,7 +138,7 @@ def complete_hidden(
         reference = min(largest, 128 if config.time < 30 else 256)  # near to what will be chosen
         model, threads = with_size(reference, layers), config.threads or facts.threads
         speed = measure(model, architecture_of(model, facts.vocabulary), [threads])[threads]
-        measured, left = trained(reference, layers), 0.85 * (config.time - elapsed())
+        measured, left = trained(reference, layers), STEPS_SHARE * (config.time - elapsed())
 
         def is_affordable(size: int, layers: int | None) -> bool:
             weights = trained(size, layers)
