@@ -26,7 +26,7 @@ TOKENS_PER_WEIGHT = 3.5
 """Tokens that training should take for each weight: a small model that has seen much beats a large one that has not."""
 
 STEPS_SHARE = 0.8
-"""Of the time that is left when sizes are chosen: for steps; the rest is for baselines, evaluations, the exact score."""
+"""Of the time that is left when sizes are chosen: for steps, before baselines, evaluations and the exact score."""
 
 MAX_UNTIMED_HIDDEN = 256
 """The largest hidden size where there is no time budget."""
