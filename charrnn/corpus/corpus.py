@@ -25,6 +25,7 @@ class CorpusStats:
 
     Args:
         separator: what ends each record; empty: the texts are not records.
+        is_utf8: whether they are to be decoded; else nothing is known of faults, marks and code points.
 
     Attributes:
         faults: the first document that cannot be decoded, and where it cannot, as a message: under "strict" because of
@@ -33,7 +34,8 @@ class CorpusStats:
         inner_mark: the first document with one that is not at its start; empty: there is none.
     """
 
-    def __init__(self, separator: bytes = b"") -> None:
+    def __init__(self, separator: bytes = b"", *, is_utf8: bool = True) -> None:
+        self._is_utf8 = is_utf8
         self.faults: dict[Errors, str] = {}
         self.marks = 0
         self.inner_mark = ""
@@ -51,7 +53,8 @@ class CorpusStats:
         self._size = self._char_count = self._record_count = 0
         self._scanner = SeparatorScanner(self._separator) if len(self._separator) else None
         self._hasher = RecordHasher()
-        self._decoder: Utf8Decoder | None = Utf8Decoder()  # None: the document cannot be decoded
+        # None: the document cannot be decoded, or need not be
+        self._decoder: Utf8Decoder | None = Utf8Decoder() if self._is_utf8 else None
         self._fault = ""
         self._refused: tuple[Errors, ...] = ()  # where the fault counts
 

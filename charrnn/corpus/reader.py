@@ -121,7 +121,7 @@ class _Reader:
         self.is_utf8, self.left_out, self.advice = is_utf8, LeftOut(errors), None if several else ""
         self.rows = TextRows(text_format, errors, is_utf8, self.left_out)
         self.spool = Spool(limit, folder)
-        self.stats = CorpusStats(text_format.separator)
+        self.stats = CorpusStats(text_format.separator, is_utf8=is_utf8)
         self.parts: list[Document | DocumentList] = []
         self.fingerprints: dict[str, Any] = {}
         self.line_ends: dict[str, list[str]] = {"CRLF": [], "CR": []}  # names of sources
