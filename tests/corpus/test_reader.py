@@ -114,7 +114,6 @@ def test_cl_18_pipes(script: str, code: int) -> None:
             "last.safetensors",
             "metrics.jsonl",
             "model.safetensors",
-            "previous.safetensors",
         }
         assert {path.name for path in Path("run").iterdir()} == left
 
