@@ -124,8 +124,8 @@ def read_header(path: PathLike, file: FileIO) -> Header:
     try:
         if len(raw) < 8 + length:
             raise ValueError("it ends within its header")
-        entries = _parse(raw[8:])
-        metadata = _parse(entries.pop("__metadata__")[METADATA_KEY])
+        entries = parse_object(raw[8:])
+        metadata = parse_object(entries.pop("__metadata__")[METADATA_KEY])
         tensors = {name: _tensor_spec(entry) for name, entry in entries.items()}
         size = len(raw) + max((_end(entry) for entry in entries.values()), default=0)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -212,7 +212,7 @@ def _not_ours(path: PathLike, head: bytes, why: str) -> CheckpointError:
     return CheckpointError(f"{quote(path)} is not a charrnn checkpoint, or is corrupt: {why}")
 
 
-def _parse(text: bytes | str) -> dict[str, Any]:
+def parse_object(text: bytes | str) -> dict[str, Any]:
     """Return a JSON object. Raise ValueError for anything that two parsers might read differently."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ and the steps between two logged ones, are for callbacks only.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,7 +230,7 @@ def from_json(values: Mapping[str, Any]) -> Event:
     """Read an event that `to_json` wrote, of this or an earlier version; keys that it does not know are left out.
 
     Raises:
-        ValueError: it is no event, or lacks a key.
+        ValueError: it is no event, lacks a key, or has a value of the wrong type.
     """
     words = {word: kind for kind, (word, _) in STORED.items() if kind is not ReplanEvent}
     kind = words.get(str(values.get("event")))
@@ -239,7 +240,22 @@ def from_json(values: Mapping[str, Any]) -> Event:
         raise ValueError(f"not an event: {values.get('event')!r}")
     given = {name: values[key] for key, name in STORED[kind][1].items() if key in values}
     arguments: dict[str, Any] = {name: tuple(each) if isinstance(each, list) else each for name, each in given.items()}
+    types = get_type_hints(kind)
+    if wrong := [name for name, value in arguments.items() if not _is_a(value, types[name])]:
+        raise ValueError(f"{wrong[0]} of a {values['event']} event cannot be {str(arguments[wrong[0]])[:80]!r}")
     try:
         return kind(**arguments, **({"logged": True} if kind is StepEvent else {}))
     except TypeError as error:
         raise ValueError(f"not a whole {values['event']} event: {error}") from None
+
+
+def _is_a(value: Any, annotation: Any) -> bool:
+    """Return whether JSON is of the type that a field of an event is annotated with."""
+    kind, of = get_origin(annotation), get_args(annotation)
+    if kind is UnionType:
+        return any(_is_a(value, each) for each in of)
+    if kind is tuple:
+        return isinstance(value, tuple) and all(_is_a(each, of[0]) for each in value)
+    if kind is Mapping:
+        return isinstance(value, dict) and all(_is_a(each, of[1]) for each in value.values())
+    return type(value) is annotation or (annotation is float and type(value) is int and abs(value) < 1e300)

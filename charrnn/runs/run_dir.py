@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
+from charrnn.checkpoint.header import parse_object
 from charrnn.config.options import PLAN_COMMENT
 from charrnn.config.params import Float, Int, Text, stored_value
 from charrnn.config.train import TrainConfig
@@ -258,13 +259,7 @@ class RunDir:
 
 def _event(line: bytes) -> dict[str, Any]:
     """Return the event of a line. Raise ValueError for anything else."""
-
-    def refuse(constant: str) -> float:
-        raise ValueError(f"{constant} is not JSON")
-
-    event = json.loads(line.decode("utf-8"), parse_constant=refuse)
-    if not isinstance(event, dict):
-        raise ValueError("not an object")
+    event = parse_object(line)
     for name, kind, optional in _CHECKED_KEYS:
         if name in event:
             stored_value(event, name, kind, optional=optional)

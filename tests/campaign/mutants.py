@@ -7,6 +7,7 @@ import contextlib
 import functools
 import io
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -29,8 +30,11 @@ from tests.trainings import PROSE, SMALL, TEXT
 MAX_SECONDS = 20.0
 """Of one mutant, on a busy machine; most take a hundredth of a second."""
 
-MAX_MEMORY = 4 << 30
-"""Bytes of a process that reads mutants, code included."""
+MAX_MEMORY = 64 << 30
+"""Bytes of addresses of a process that reads mutants; a file may ask for a thousand threads."""
+
+MAX_RESIDENT = 1.5e9
+"""Bytes of memory that such a process may have used, PyTorch included."""
 
 PROGRAM_EVERY = 400
 """One mutant in so many is read by the program too, as a process."""
@@ -217,7 +221,10 @@ def read_mutant(seed: int, number: int, folder: Path) -> tuple[str, str]:
 def trial(seed: int, number: int) -> str:
     """Read a mutant; return what came of it."""
     with tempfile.TemporaryDirectory(dir=".") as folder:
-        return read_mutant(seed, number, Path(folder))[1]
+        outcome = read_mutant(seed, number, Path(folder))[1]
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    assert used < MAX_RESIDENT, f"{used / 1e9:.1f} GB of memory, until mutant {number}"
+    return outcome
 
 
 def main() -> None:

@@ -202,4 +202,5 @@ def mutate_text(data: bytes, rng: random.Random) -> Mutant:
             key = line.partition(b" = ")[0]
             value = json.dumps(rng.choice(VALUES)).encode() if rng.random() < 0.8 else rng.randbytes(5)
             lines[number] = key + b" = " + value
-    return Mutant(b"\n".join([*lines, b""]), f"line {number + 1}: {lines[number][:60] if lines else b''!r}", True)
+    now = b"".join(lines[number : number + 1])[:60]
+    return Mutant(b"\n".join([*lines, b""]), f"line {number + 1}: {now!r}", True)

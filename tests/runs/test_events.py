@@ -103,6 +103,21 @@ def test_what_is_no_event(values: dict[str, Any]) -> None:
         from_json(values)
 
 
+@pytest.mark.parametrize(
+    ("kind", "wrong"),
+    [
+        (DoneEvent, {"carried": "x", "perplexity": True, "best": 1.5, "baselines": {"xz": "x"}, "model": None}),
+        (DoneEvent, {"carried": 10**400, "baselines": [1], "step": None, "seconds": "1", "reason": 5}),
+        (PlanEvent, {"hidden": 5, "reasons": [5], "command": 1, "time": [1]}),
+    ],
+)
+def test_values_of_the_wrong_type(kind: type[Event], wrong: dict[str, Any]) -> None:
+    event = next(event for event in EXAMPLES.values() if type(event) is kind)
+    for key, value in wrong.items():
+        with pytest.raises(ValueError, match="cannot be"):
+            from_json({**to_json(event), key: value})
+
+
 def test_keys_of_later_versions_are_left_out() -> None:
     assert from_json({"event": "save", **AT, "path": "a", "bytes": 5}) == SaveEvent(**AT, path="a")
 

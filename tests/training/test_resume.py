@@ -926,7 +926,7 @@ def test_metrics_that_are_none_are_refused(tmp_path: Path) -> None:
     run = RunDir(tmp_path)
     for line in (
         b"[]", b"1", b"", b"\xff", b'{"step": "x"}', b'{"step": -1}', b'{"step": true}', b'{"seconds": null}',
-        b'{"seconds": NaN}', b'{"seconds": 1e999}', b'{"event": 5}', b'{"tokens": ' + b"9" * 400 + b".5}",
+        b'{"seconds": NaN}', b'{"loss": 1e999}', b'{"event": 5}', b'{"tokens": ' + b"9" * 400 + b".5}",
         b"[" * 100_000,
     ):  # fmt: skip
         data = b'{"event": "step", "step": 1, "seconds": 0.5, "more": null}\n' + line + b'\n{"event": "eval"}\n'
