@@ -80,7 +80,8 @@ class CorpusStats:
                 return
             try:
                 block = chunk[begin : begin + STEP]
-                points = self._decoder.decode(block, final)
+                is_ascii = self._decoder.skip(block)
+                points = np.frombuffer(block, np.uint8) if is_ascii else self._decoder.decode(block, final)
             except InputError as error:
                 self._fault = str(error)
                 self._refused = ("strict",) if self._decoder.fault else ("strict", "replace")
@@ -88,7 +89,7 @@ class CorpusStats:
             else:
                 self._note(block, points)
 
-    def _note(self, block: bytes, points: CodePoints) -> None:
+    def _note(self, block: bytes, points: npt.NDArray[Any]) -> None:
         """Note the code points of a block: mostly none is new, and that is found out faster than they are counted."""
         if block.isascii() and not block.translate(None, self._ascii):
             return

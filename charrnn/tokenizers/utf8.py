@@ -128,6 +128,16 @@ class Utf8Decoder:
         self.chars += points.size
         return points
 
+    def skip(self, data: bytes) -> bool:
+        """Count a chunk whose bytes are its code points; return False where it is not one, and is to be decoded."""
+        if self._held or len(self._head) < HEAD_BYTES or not data.isascii():
+            return False
+        self.bytes += len(data)
+        self.chars += len(data)
+        if self.fault is None:
+            self._newlines += count_newlines(data, len(data))
+        return True
+
     def _refuse_wide(self, final: bool) -> None:
         if b"\0" not in self._head and self._head[:1] < b"\xfe":
             return  # most texts, many of which are short

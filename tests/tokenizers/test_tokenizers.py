@@ -14,7 +14,7 @@ from charrnn.generation.prompts import encode_prompt
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.tokenizer import Encoder, Tokenizer, tokenizer_from_table
-from charrnn.tokenizers.utf8 import SPACES, Utf8Splitter, decode_utf8
+from charrnn.tokenizers.utf8 import SPACES, Utf8Decoder, Utf8Splitter, decode_utf8
 
 MANY = settings(max_examples=1000, deadline=None, database=None)
 FEW = settings(max_examples=200, deadline=None, database=None)
@@ -144,6 +144,28 @@ def test_chunks_of_anything(data: bytes, size: int) -> None:
             except InputError as error:
                 results.append(str(error))
         assert results[0] == results[1]
+
+
+PARTS = [b"ab\n" * 30, b"a", "é".encode(), b"\xc3", b"\xa9", b"\xff"]
+
+
+def decoded(chunks: list[bytes], errors: str, *, skip: bool) -> tuple[list[int], str, tuple[object, ...]]:
+    """The code points of chunks, what was raised, and all counts; ASCII is skipped or decoded."""
+    decoder, points, raised = Utf8Decoder(errors), list[int](), ""
+    try:
+        for chunk in [*chunks, b""]:
+            skipped = skip and decoder.skip(chunk)
+            points += list(chunk) if skipped else decoder.decode(chunk, not chunk).tolist()
+    except InputError as error:
+        raised = str(error)
+    return points, raised, (decoder.bytes, decoder.chars, decoder.replaced, decoder.bom, decoder.fault)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from(PARTS), max_size=8), st.sampled_from(["strict", "replace"]))
+def test_ascii_need_not_be_decoded(chunks: list[bytes], errors: str) -> None:
+    """The same code points, counts and faults."""
+    assert decoded(chunks, errors, skip=True) == decoded(chunks, errors, skip=False)
 
 
 def test_word_spaces_are_those_of_str() -> None:
