@@ -133,7 +133,7 @@ def complete_hidden(
         return [size for size in sizes if trained(size, layers) <= WEIGHTS_PER_TOKEN * facts.train_tokens] or sizes[:1]
 
     layers, largest = config.layers, fillable(config.layers)[-1]
-    hidden, why = min(largest, MAX_UNTIMED_HIDDEN), f"the text has {facts.train_tokens:,} tokens"
+    hidden, why = min(largest, MAX_UNTIMED_HIDDEN), f"the text has {counted(facts.train_tokens, 'token')}"
     if config.time is not None:
         reference = min(largest, 128 if config.time < 30 else 256)  # near to what will be chosen
         model, threads = with_size(reference, layers), config.threads or facts.threads

@@ -56,25 +56,19 @@ def repeated(run: Path, out: Path, *, stop_at: Stop | None = None) -> Outcome:
 
 @pytest.mark.parametrize("name", ROUNDS)
 def test_a_runs_file_repeats_what_was_changed(name: str, tmp_path: Path) -> None:
-    """The finished model, all to go on from, and the file itself; whether or not the repetition is interrupted."""
+    """The finished model, all to go on from, and the file itself; also where the repetition is interrupted."""
     options, rounds = ROUNDS[name]
     run = tmp_path / "run"
     for number, (stop_at, given) in enumerate(rounds):
         outcome = train(run, stop_at=stop_at, resume=number > 0, given=given, **{**EVERY, **options})
         assert outcome.interrupted == (stop_at is not None)
-    again, interrupted = tmp_path / "again", tmp_path / "interrupted"
-    repeated(run, again)
-    repeated(run, interrupted, stop_at=(StepEvent, 15))
-    for each in (again, interrupted):
-        assert tensors(each / "last.safetensors") == tensors(run / "last.safetensors")
-        assert checkpoint.read(each / "model.safetensors").info["step"] == best_step(run)
-        ours, theirs = (checkpoint.read(one / "model.safetensors").weights for one in (each, run))
-        assert all((ours[weight] == theirs[weight]).all() for weight in theirs)
-        assert (each / "config.toml").read_bytes() == (run / "config.toml").read_bytes()
-
-
-def best_step(run: Path) -> int:
-    return int(checkpoint.read(run / "model.safetensors").info["step"])
+    again = tmp_path / "again"
+    repeated(run, again, stop_at=(StepEvent, 15) if len(name) % 2 else None)
+    assert tensors(again / "last.safetensors") == tensors(run / "last.safetensors")
+    ours, theirs = (checkpoint.read(each / "model.safetensors") for each in (again, run))
+    assert ours.info["step"] == theirs.info["step"]
+    assert all((ours.weights[weight] == theirs.weights[weight]).all() for weight in theirs.weights)
+    assert (again / "config.toml").read_bytes() == (run / "config.toml").read_bytes()
 
 
 @pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
