@@ -1,6 +1,6 @@
 // Self-test: calls all of the core with small odd sizes, in memory of exactly the sizes asked for, and prints hashes of all
 // results. Built with sanitizers it finds reads and writes out of bounds; built for another processor it must print the
-// same. Needs nothing but this folder: see tests/test_native_build.py.
+// same. Needs nothing but this folder: see tests/engines/native/test_build.py.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -4,8 +4,10 @@ that it would read or write beyond an array reaches it."""
 import ctypes
 import os
 import re
+import resource
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -246,3 +248,48 @@ def test_training_refuses_what_would_be_read_beyond(
     wide[:, :, ::2] = features
     assert model.loss(wide[:, :, ::2], ids)[0] == loss
     model.backward(grad.astype(np.float64))
+
+
+# --- where the system gives no more -------------------------------------------------------------------
+
+SHORT = """
+import resource
+import numpy as np
+from charrnn.engines.native.inference import NativeInference
+from charrnn.network.architecture import Architecture
+from charrnn.network.init import initial_weights
+
+architecture = Architecture("gru", 5, (256,), 4)
+weights = initial_weights(architecture, 1)
+ids = np.arange(400).reshape(8, 50) % 6
+one, many = (NativeInference(architecture, weights, threads) for threads in (1, 8))
+expected = one.score(ids, one.zero_state(8))[0]
+assert np.array_equal(many.score(ids, many.zero_state(8))[0], expected)
+status = open("/proc/self/status").read()
+assert "Threads:\\t1\\n" in status, status
+used = 1024 * int(status.split("VmSize:")[1].split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (used + (128 << 20), resource.RLIM_INFINITY))
+try:
+    many.score(np.zeros((1 << 16, 1), np.int64), many.zero_state(1 << 16))
+except MemoryError:
+    assert np.array_equal(many.score(ids, many.zero_state(8))[0], expected)
+    print("no memory")
+"""
+
+
+@needs_core
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no Linux")
+def test_without_threads_or_memory() -> None:
+    """Where no thread can be started one does the work; where there is no memory, MemoryError says so."""
+
+    def limit() -> None:
+        """A stack of a thread that has no place in memory."""
+        resource.setrlimit(resource.RLIMIT_STACK, (8 << 30, resource.getrlimit(resource.RLIMIT_STACK)[1]))
+        resource.setrlimit(resource.RLIMIT_AS, (4 << 30, resource.RLIM_INFINITY))
+
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(NATIVE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", SHORT],
+        env=environment, capture_output=True, text=True, timeout=120, check=False, preexec_fn=limit,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("no memory\n", "")
