@@ -21,9 +21,9 @@ def test_the_end_of_a_prompt_s_last_line_is_not_part_of_it(record_run: Path, tmp
     for file, ending in zip(files, (b"", b"\n", b"\n\n", b"\r\n"), strict=True):
         file.write_bytes(b"the" + ending)
     read = [("--prompt-file", file) for file in files]
-    prompted, plain, whole, ended, twice = samples(record_run, ("--prompt", "the"), (), *read[:3])
+    prompted, plain, bare, once, twice = samples(record_run, ("--prompt", "the"), (), *read[:3])
     assert prompted != plain
-    assert (whole, ended, twice) == (prompted, prompted, plain)  # one newline alone
+    assert (bare, once, twice) == (prompted, prompted, plain)  # one newline alone
     assert samples(record_run, read[3]) == [prompted]
     piped = charrnn(
         "sample", "--model", record_run, "--seed", "3", "--length", "40", "--prompt-file", "-", stdin=b"the\n"
