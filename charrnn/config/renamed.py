@@ -58,7 +58,6 @@ _TRIED: dict[str, dict[str, Advice]] = {
         "forever": Advice("use {num} 0", ("num",)),
     },
     "eval": {
-        "html": Advice("use {json}", ("json",)),
         "threshold": Advice("use | awk '$1 < 50'"),
         "max_perplexity": Advice("use | awk '$1 < 50'"),
         "fail_above": Advice("use {fields} perplexity, and compare in the shell", ("fields",)),
