@@ -30,11 +30,12 @@ def run_campaign(trial: Trial, description: str, *, count: int, max_memory: int)
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--count", type=int, default=count)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first one")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--only", type=int, help="the one trial of this number")
     options = parser.parse_args()
-    numbers = range(options.count) if options.only is None else [options.only]
+    numbers = range(options.first, options.count) if options.only is None else [options.only]
     start = time.monotonic()
     counts, failures = run_trials(trial, options.seed, numbers, jobs=options.jobs, max_memory=max_memory)
     for word, number in counts.most_common():
