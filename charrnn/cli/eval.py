@@ -10,7 +10,6 @@ from charrnn.config.eval import ADAPTED, METRICS, EvalConfig
 from charrnn.config.options import merge
 from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
-from charrnn.corpus.documents import Spool, SpooledDocument
 from charrnn.corpus.faults import LATIN1_ADVICE, LeftOut
 from charrnn.corpus.formats import Row, read_rows, whole_text
 from charrnn.corpus.inputs import PACKED, Chunks, display_name, open_blocks, open_chunks
@@ -220,6 +219,8 @@ def _read_again(file: str) -> Callable[[], Chunks]:
     text in a file without a name, not in memory."""
     if os.path.isfile(file):
         return lambda: open_chunks(file)
+    from charrnn.corpus.documents import Spool, SpooledDocument  # its import takes a while
+
     spool = Spool(_MAX_IN_MEMORY)
 
     def read() -> Iterator[bytes]:
