@@ -46,8 +46,24 @@ def charrnn(
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-_EACH_LINE = """
-import json, os, sys
+_HERE = """
+import sys
+sys.meta_path[:] = [each for each in sys.meta_path if not getattr(each, "__module__", "").startswith("_editable")]
+"""
+"""Begins each process: PYTHONPATH says what is run, which an editable installation would overrule."""
+
+_START = (
+    _HERE
+    + """
+import runpy
+runpy.run_module("charrnn", run_name="__main__", alter_sys=True)
+"""
+)
+
+_EACH_LINE = (
+    _HERE
+    + """
+import json, os
 from charrnn.__main__ import main
 for line in json.loads(sys.argv[1]):
     sys.stdin = open(os.devnull)
@@ -56,6 +72,7 @@ for line in json.loads(sys.argv[1]):
         stream.buffer.write(b"\\n\\0%d\\n" % code)
         stream.flush()
 """
+)
 
 
 def charrnn_each(*lines: Sequence[str | Path], cwd: Path | None = None, env: dict[str, str] | None = None) -> list[Ran]:
@@ -76,7 +93,7 @@ def command(*arguments: str | Path, python: tuple[str, ...] = ()) -> list[str]:
     words = [str(argument) for argument in arguments]
     if TREE is not None:
         words = [old for word in words for old in OLD_NAMES.get(word, [word])]
-    return [sys.executable, *python, "-m", "charrnn", *words]
+    return [sys.executable, *python, "-c", _START, *words]
 
 
 def environment(more: dict[str, str] | None = None) -> dict[str, str]:

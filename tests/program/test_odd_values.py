@@ -50,7 +50,7 @@ def test_a_share_of_probability_that_is_hardly_there(stream_run: Path) -> None:
 
 def test_help_for_a_reader_who_has_gone() -> None:
     """CL-06."""
-    for words in (("--help",), ("train", "-h"), ("--show-completion", "bash")):
+    for words in (("--help",), ("train", "-h"), ("help", "fields")):
         with subprocess.Popen(
             command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
         ) as run:
