@@ -10,10 +10,10 @@ import stat
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from charrnn.console.terminal_text import TerminalText, escape_json, escape_line
+from charrnn.console.terminal_text import TerminalText, colored, escape_json, escape_line
 from charrnn.errors import OutputError
 
 FLUSH_INTERVAL = 0.02
@@ -122,6 +122,16 @@ class Console:
         if not self.quiet:
             self._write_stderr(message)
 
+    def info_colored(self, spans: Iterable[tuple[str, str]]) -> None:
+        """Print a message to stderr, unless `quiet`; in colours if stderr is a terminal.
+
+        Args:
+            spans: parts of the message, and the colour of each as `colored` takes it.
+        """
+        plain = not (self.color and _is_terminal(sys.stderr))
+        if not self.quiet:
+            self._write_escaped("".join(colored(escape_line(text), "" if plain else sgr) for text, sgr in spans))
+
     def debug(self, message: str) -> None:
         """Print a message to stderr if `verbose`."""
         if self.verbose:
@@ -143,7 +153,9 @@ class Console:
             self._write_stderr(line)
 
     def _write_stderr(self, line: str) -> None:
-        line = escape_line(line)
+        self._write_escaped(escape_line(line))
+
+    def _write_escaped(self, line: str) -> None:
         if self.print_above is not None:
             self.print_above(line)
             return

@@ -28,6 +28,11 @@ def escape_json(text: str) -> str:
     return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
+def colored(text: str, sgr: str) -> str:
+    """Return the text escaped as by `escape`, in a colour: the parameters of an SGR sequence, "" for none."""
+    return f"\x1b[{sgr}m{escape(text)}\x1b[0m" if sgr else escape(text)
+
+
 def _escape_match(match: re.Match[str]) -> str:
     code = ord(match[0])
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, by Python's surrogateescape

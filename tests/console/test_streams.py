@@ -144,6 +144,26 @@ def test_messages(
         assert capfdbinary.readouterr() == (b"", b"")
 
 
+@pytest.mark.parametrize(
+    ("terminal", "options", "printed"),
+    [
+        (True, {}, b"a\\nb\x1b[4mc\\x1b[0m\x1b[0m\n"),
+        (False, {}, b"a\\nbc\\x1b[0m\n"),
+        (True, {"color": False}, b"a\\nbc\\x1b[0m\n"),
+        (True, {"quiet": True}, b""),
+    ],
+)
+def test_a_message_in_colours(
+    terminal: bool, options: dict[str, bool], printed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CL-03, CL-23, SE-03: on a terminal; no sequences but the colours'."""
+    err = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", Stream(err, terminal))
+    monkeypatch.setenv("TERM", "xterm")
+    Console(**options).info_colored([("a\nb", ""), ("c\x1b[0m", "4")])
+    assert err.getvalue() == printed
+
+
 def test_surrogates_in_messages(capfdbinary: Capture) -> None:
     """CL-20: a name that is not UTF-8."""
     Console().error(os.fsdecode(b"caf\xe9 \xed\xa0\x80"))

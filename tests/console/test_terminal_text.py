@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from charrnn.console.terminal_text import TerminalText, escape, escape_json, escape_line
+from charrnn.console.terminal_text import TerminalText, colored, escape, escape_json, escape_line
 
 PAIRS = [
     ("plain, é 日😀 text\n\t", "plain, é 日😀 text\n\t"),
@@ -52,6 +52,12 @@ def test_escape(text: str, shown: str) -> None:
 def test_lone_surrogates(text: str, shown: str) -> None:
     """SE-03: the name of a file may be any bytes."""
     assert escape(text) == shown
+
+
+def test_a_colour_is_all_that_gets_through() -> None:
+    """SE-01."""
+    assert colored("a\x1b[0m", "4;31") == "\x1b[4;31ma\\x1b[0m\x1b[0m"
+    assert colored("a\x1b[0m", "") == r"a\x1b[0m"
 
 
 @pytest.mark.parametrize(
