@@ -4,14 +4,18 @@ import csv
 import re
 from collections.abc import Iterator
 
-from charrnn.corpus.inputs import BOM, Chunks, TakeFault, numbered_lines, raise_fault, split_lines
+from charrnn.corpus.inputs import BOM, Chunks, TakeFault, raise_fault, split_lines
 from charrnn.errors import InputError, nearest
 
 Located = tuple[int, bytes]
 """The line (from 1) on which a text begins, and the text."""
 
-MAX_CELL = 64 << 20
-"""Bytes of a cell of CSV, which may have newlines in it: more are most likely a quote that is never closed."""
+TableRow = tuple[int, bytes, list[bytes] | InputError]
+"""The line on which a row of a table begins, the row as it came without the newline that ends it, and its cells, none
+of a blank row; or why it is not valid."""
+
+MAX_ROW = 64 << 20
+"""Bytes of a row of CSV, whose cells may have newlines in them: more are most likely a quote that is never closed."""
 
 
 class Column:
@@ -58,55 +62,136 @@ def table(
         InputError: no column has that name, or the rest of the table cannot be read.
     """
     wanted = Column(column)
-    for number, cells in csv_rows(chunks, name, fault) if is_csv else _tsv_rows(chunks):
-        try:
-            text = wanted.of(cells, f"{name}, line {number}")
-        except InputError as error:
-            if not wanted.number:
-                raise
-            fault(error)
-            continue
-        if text:
-            yield number, text
+    for rows in read_csv(chunks, name) if is_csv else read_tsv(chunks):
+        for number, _, cells in rows:
+            if isinstance(cells, InputError):
+                fault(cells)
+                continue
+            if not cells:
+                continue
+            try:
+                text = wanted.of(cells, f"{name}, line {number}")
+            except InputError as error:
+                if not wanted.number:
+                    raise
+                fault(error)
+                continue
+            if text:
+                yield number, text
 
 
-def _tsv_rows(chunks: Chunks) -> Iterator[tuple[int, list[bytes]]]:
-    return ((number, line.split(b"\t")) for number, line in numbered_lines(chunks) if line)
+def read_tsv(chunks: Chunks) -> Iterator[list[TableRow]]:
+    """Return the rows of tab-separated lines, those that a chunk completes together."""
+    number = 1
+    for lines in split_lines(chunks):
+        rows: list[TableRow] = []
+        for number, line in enumerate(lines, number):  # noqa: B020
+            content = line.removeprefix(BOM).removesuffix(b"\r")  # files with marks may have been joined
+            rows.append((number, line, content.split(b"\t") if content else []))
+        number += 1
+        yield rows
 
 
-def csv_rows(chunks: Chunks, name: str, fault: TakeFault = raise_fault) -> Iterator[tuple[int, list[bytes]]]:
-    """Return the rows of CSV that are not blank, each with the line on which it begins.
-
-    Args:
-        fault: takes the rows that are not valid.
+def read_csv(chunks: Chunks, name: str) -> Iterator[list[TableRow]]:
+    """Return the rows of CSV, those that a chunk completes together. A byte order mark may begin any row.
 
     Raises:
-        InputError: a quote is never closed.
+        InputError: a quote is never closed, or not within `MAX_ROW`, or a line is longer; it begins with `name`.
     """
-    at_start = True  # whether the next line begins a row, perhaps with a byte order mark: within a cell it is text
+    return _CsvReader(name).rows(chunks)
 
-    def lines() -> Iterator[str]:
-        nonlocal at_start
-        for block in split_lines(chunks, MAX_CELL):
-            for line in block:
-                text = line.removeprefix(BOM) if at_start else line
-                at_start = False
-                yield text.decode("latin-1") + "\n"
 
-    csv.field_size_limit(MAX_CELL)  # the only one in this process
-    rows = csv.reader(lines(), strict=True)
-    while True:
-        at_start, number = True, rows.line_num + 1
-        place = f"{name}, line {number}"
-        try:
-            cells = next(rows)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            what = str(error).partition(" - ")[0]
-            if "field larger" in what or "end of data" in what:
-                raise InputError(f"{place}: not valid CSV: a quote that is never closed") from None
-            fault(InputError(f"{place}: not valid CSV: {what}"))
-            continue
-        if cells:
-            yield number, [cell.encode("latin-1") for cell in cells]
+class _CsvReader:
+    """Reads CSV a block of lines at a time, each by `csv.reader`.
+
+    A row that a block does not complete ends within quotes: what there is of it is kept as cells, and the next block is
+    read as if it began with a quote.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._next = 1  # the line after those that have been read
+        self._at_start = True  # whether the next line begins a row, perhaps with a mark: within a cell that is text
+        self._begin = self._quote = 0  # lines on which the row that has not ended begins, and where it is within quotes
+        self._raw: list[bytes] = []  # that row, by block; nothing between rows
+        self._cells: list[str] = []  # its cells that have ended
+        self._cell: list[str] = []  # the one that has not, by block
+
+    def rows(self, chunks: Chunks) -> Iterator[list[TableRow]]:
+        """See `read_csv`."""
+        csv.field_size_limit((1 << 31) - 1)  # the only one in this process: what is too long is found here
+        for lines in split_lines(self._checked(chunks)):
+            yield self._read(lines)
+        if self._raw:
+            raise self._fault(self._quote, "a quote that is never closed")
+
+    def _checked(self, chunks: Chunks) -> Iterator[bytes]:
+        """Return the chunks for as long as the row that has not ended is within `MAX_ROW`."""
+        size = 0  # of the line that has not ended
+        for chunk in chunks:
+            yield chunk
+            newline = chunk.rfind(b"\n")
+            size = size + len(chunk) if newline < 0 else len(chunk) - newline - 1
+            if size + sum(map(len, self._raw)) > MAX_ROW:
+                if self._raw:
+                    raise self._fault(self._quote, f"a quote that is not closed within {MAX_ROW >> 20} MB")
+                raise self._fault(self._next, f"a line longer than {MAX_ROW >> 20} MB")
+
+    def _fault(self, line: int, what: str) -> InputError:
+        return InputError(f"{self._name}, line {line}: not valid CSV: {what}")
+
+    def _read(self, lines: list[bytes]) -> list[TableRow]:
+        """Return the rows that the next lines complete."""
+        rows: list[TableRow] = []
+        reader, end = csv.reader(self._texts(lines), strict=True), 0
+        while True:
+            begin = end
+            try:
+                cells, fault = next(reader), ""
+            except StopIteration:
+                break
+            except csv.Error as error:
+                cells, fault = [], str(error).partition(" - ")[0]
+                if fault == "unexpected end of data":  # within quotes
+                    self._keep(lines[begin:], self._next + begin)
+                    break
+            end, self._at_start = reader.line_num, True
+            number, raw = self._next + begin, b"\n".join(lines[begin:end])
+            if self._raw:
+                number, raw = self._begin, b"\n".join((*self._raw, raw))
+                if cells:
+                    self._add(cells)
+                    cells = [*self._cells, "".join(self._cell)]
+                self._raw, self._cells, self._cell = [], [], []
+            if fault:
+                rows.append((number, raw, self._fault(number, fault)))
+            else:
+                rows.append((number, raw, [cell.encode("latin-1") for cell in cells]))
+        self._next += len(lines)
+        return rows
+
+    def _texts(self, lines: list[bytes]) -> Iterator[str]:
+        quote = '"' if self._raw else ""
+        for line in lines:
+            text = line.removeprefix(BOM) if self._at_start else line
+            self._at_start = False
+            yield f"{quote}{text.decode('latin-1')}\n"
+            quote = ""
+
+    def _keep(self, lines: list[bytes], number: int) -> None:
+        """Keep the last lines of a block, from `number` on, which do not complete their row."""
+        if not self._raw:
+            self._begin, self._at_start = number, True
+        cells = next(csv.reader([*self._texts(lines), '"'], strict=True))
+        if len(cells) > 1 or not self._raw:
+            self._quote = number + len(lines) - cells[-1].count("\n")
+        self._add(cells)
+        self._raw.append(b"\n".join(lines))
+
+    def _add(self, cells: list[str]) -> None:
+        """Add the cells that a block has of the row: the first continues the one that has not ended."""
+        first, *others = cells
+        self._cell.append(first)
+        if others:
+            self._cells += ["".join(self._cell), *others[:-1]]
+            self._cell = [others[-1]]
