@@ -6,7 +6,7 @@ from typing import Any
 
 from charrnn.config.lists import StrList
 from charrnn.config.options import option
-from charrnn.config.params import Choice, Device, Flag, PathName, Text
+from charrnn.config.params import Choice, Device, Escaped, Flag, PathName, Text
 
 MAX_SEED = 2**63 - 1
 
@@ -76,6 +76,16 @@ def tsv_option() -> Any:
 def csv_option() -> Any:
     """The column of a table in CSV that is text."""
     return option(Text(), "The same of CSV (RFC 4180).", metavar="COLUMN", group="Text")
+
+
+def records_option(sentence: str, group: str = "Options") -> Any:
+    """Whether a text has records."""
+    return option(Flag(), sentence, default=False, group=group)
+
+
+def separator_option(sentence: str, shown: str = r"\n") -> Any:
+    """What ends a record, so that a text has records."""
+    return option(Escaped(), f"{sentence} Implies --records.", shown=shown, group="Text")
 
 
 def errors_option() -> Any:

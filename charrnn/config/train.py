@@ -12,11 +12,13 @@ from charrnn.config.groups import (
     errors_option,
     jsonl_option,
     precision_option,
+    records_option,
+    separator_option,
     tsv_option,
 )
 from charrnn.config.lists import IntList, ReplanList, StrList
 from charrnn.config.options import argument, check_fields, check_together, option
-from charrnn.config.params import Choice, Duration, Escaped, FileOrShare, Flag, Float, Int, PathName, typed_bytes
+from charrnn.config.params import Choice, Duration, FileOrShare, Flag, Float, Int, PathName, typed_bytes
 from charrnn.errors import UsageError
 from charrnn.network.architecture import MAX_LAYERS, MAX_SIZE
 from charrnn.network.cells import CELL_NAMES, CELLS, cell_and_activation
@@ -80,9 +82,7 @@ class TrainConfig:
         "Tokens: char, byte, sentencepiece or sentencepiece-bpe.",
         default="char",
     )
-    records: bool = option(
-        Flag(), "Records: each line is learnt from its start to its end, such as names.", default=False
-    )
+    records: bool = records_option("Records: each line is learnt from its start to its end, such as names.")
     jsonl: str | None = jsonl_option()
     val: float | str = option(
         FileOrShare(), "Validate on FILE, or hold out this share of CORPUS; 0: nothing.", default=0.1
@@ -183,12 +183,7 @@ class TrainConfig:
         unless=("steps", "epochs", "time"),
     )
 
-    separator: str | None = option(
-        Escaped(),
-        r"What ends a record, '\n\n': a blank line. Implies --records.",
-        shown=r"\n",
-        group="Text",
-    )
+    separator: str | None = separator_option(r"What ends a record, '\n\n': a blank line.")
     counts: bool = option(
         Flag(),
         "Lines of COUNT<TAB>RECORD, as uniq -c writes. Implies --records.",
