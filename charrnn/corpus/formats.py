@@ -9,9 +9,19 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from charrnn.corpus.inputs import BOM, PACKED, Chunks, TakeFault, display_name, numbered_lines, raise_fault, split_lines
+from charrnn.corpus.inputs import (
+    BOM,
+    PACKED,
+    Chunks,
+    TakeFault,
+    display_name,
+    numbered_lines,
+    raise_fault,
+    split_at,
+    split_lines,
+)
 from charrnn.corpus.json_lines import MAX_JSON_LINE, Field, json_object
-from charrnn.corpus.tables import Column, Located
+from charrnn.corpus.tables import Column, Located, TableRow, read_csv, read_tsv
 from charrnn.errors import InputError
 from charrnn.tokenizers.utf8 import Errors
 
@@ -25,27 +35,6 @@ def is_fasta(path: str) -> bool:
     if ending.lower() in PACKED:
         ending = os.path.splitext(stem)[1]
     return ending.lower() in FASTA
-
-
-def read_json_lines(
-    chunks: Chunks, field: Field, name: str, errors: Errors = "strict", fault: TakeFault = raise_fault
-) -> Iterator[Located]:
-    """Return the field of each object that has text there; blank lines are left out.
-
-    Args:
-        errors: as for `json_object`. fault: takes the lines that are no JSON objects.
-    """
-    for number, line in numbered_lines(chunks, MAX_JSON_LINE):
-        if not line.strip():
-            continue
-        try:
-            value, replaced = json_object(line, f"{name}, line {number}", errors)
-        except InputError as error:
-            fault(error)
-            continue
-        field.replaced += replaced
-        if text := field.of(value):
-            yield number, text
 
 
 def fasta(chunks: Chunks, name: str, fault: TakeFault = raise_fault) -> Iterator[Located]:
@@ -163,44 +152,121 @@ class Row(NamedTuple):
 
 
 def read_rows(
-    chunks: Chunks, file: str, *, field: Field | None = None, column: str | None = None, errors: Errors = "strict"
+    chunks: Chunks,
+    file: str,
+    *,
+    field: Field | None = None,
+    column: str | None = None,
+    is_csv: bool = False,
+    separator: bytes | None = None,
+    errors: Errors = "strict",
 ) -> Iterator[list[Row]]:
     """Return the rows of a source: those that a chunk completes together, so that none waits for a line to come.
 
     Args:
         chunks: of the source. file: its name, as in `Place`.
-        field: the text of a row is this field of a JSON object. column: it is this column of a table. With neither it
-            is the line.
+        field: the text of a row is this field of a JSON object.
+        column: it is this column of a table, of CSV where `is_csv`.
+        separator: it is a record, which this ends; of a FASTA file it is a sequence. With none of these it is the line.
         errors: as for `json_object`.
 
     Raises:
         InputError: the source cannot be read any further, or has no such column. Other faults are those of their rows.
     """
-    wanted = Column(column) if column is not None else None
+    if field is not None:
+        return _objects(chunks, file, field, errors)
+    if column is not None:
+        tables = read_csv(chunks, display_name(file)) if is_csv else read_tsv(chunks)
+        return _table_rows(tables, file, Column(column))
+    if separator is not None and is_fasta(file):
+        return _sequences(chunks, file)
+    return _lines(chunks, file) if separator in (None, b"\n") else _records(chunks, file, separator)
+
+
+def _lines(chunks: Chunks, file: str) -> Iterator[list[Row]]:
+    number = 1
+    for lines in split_lines(chunks):
+        yield [Row(line, line, Place(file, n)) for n, line in enumerate(lines, number)]
+        number += len(lines)
+
+
+def _records(chunks: Chunks, file: str, separator: bytes) -> Iterator[list[Row]]:
+    number = 1
+    newlines = separator.count(b"\n")
+    for records in split_at(chunks, separator):
+        rows = []
+        for record in records:
+            rows.append(Row(record, record, Place(file, number)))
+            number += record.count(b"\n") + newlines
+        yield rows
+
+
+def _objects(chunks: Chunks, file: str, field: Field, errors: Errors) -> Iterator[list[Row]]:
     number = 0
-    for lines in split_lines(chunks, None if field is None else MAX_JSON_LINE):
+    for lines in split_lines(chunks, MAX_JSON_LINE):
         rows = []
         for line in lines:
             number += 1
             place = Place(file, number)
+            content = line.removeprefix(BOM).removesuffix(b"\r")  # files with marks may have been joined
+            if not content.strip():
+                rows.append(Row(None, line, place))
+                continue
             try:
-                row = _row(line, place, field, wanted, errors)
+                value, replaced = json_object(content, place, errors)
             except InputError as error:
-                if wanted is not None and not wanted.number:
-                    raise
-                row = Row(None, b"", place, fault=error)
-            rows.append(row)
+                rows.append(Row(None, line, place, fault=error))
+            else:
+                rows.append(Row(field.of(value), line, place, value, replaced))
         yield rows
 
 
-def _row(line: bytes, place: Place, field: Field | None, column: Column | None, errors: Errors) -> Row:
-    if field is None and column is None:
-        return Row(line, line, place)
-    content = line.removeprefix(BOM).removesuffix(b"\r")  # files with marks may have been joined
-    if not (content.strip() if column is None else content):
-        return Row(None, line, place)
-    if field is not None:
-        value, replaced = json_object(content, place, errors)
-        return Row(field.of(value), line, place, value, replaced)
-    cell = column.of(content.split(b"\t"), place) if column is not None else None
-    return Row(cell, line, place, heading=cell is None)
+def _table_rows(tables: Iterable[list[TableRow]], file: str, column: Column) -> Iterator[list[Row]]:
+    for found in tables:
+        rows = []
+        for number, raw, cells in found:
+            place = Place(file, number)
+            text, fault = None, None
+            if isinstance(cells, InputError):
+                fault = cells
+            elif cells:
+                try:
+                    text = column.of(cells, place)
+                except InputError as error:
+                    if not column.number:
+                        raise
+                    fault = error
+            is_heading = bool(cells) and text is None and fault is None
+            rows.append(Row(text, raw, place, heading=is_heading, fault=fault))
+        yield rows
+
+
+def _sequences(chunks: Chunks, file: str) -> Iterator[list[Row]]:
+    """Return the sequences of a FASTA file, each with its header as it came; what is before the first header is a row
+    of its own."""
+    number = begin = 1
+    raw = bytearray()  # of the sequence that has not ended
+    for lines in split_lines(chunks):
+        rows = []
+        for line in lines:
+            if _is_header(line) and raw:
+                rows.append(_sequence(bytes(raw[:-1]), Place(file, begin)))
+                raw, begin = bytearray(), number
+            raw += line + b"\n"
+            number += 1
+        yield rows
+    if raw:
+        yield [_sequence(bytes(raw[:-1]), Place(file, begin))]
+
+
+def _sequence(raw: bytes, place: Place) -> Row:
+    """Return the row of a FASTA sequence; it has no text where nothing follows the header."""
+    try:
+        found = [sequence for _, sequence in fasta([raw], display_name(place.file))]
+    except InputError as error:  # it is before the first header, where lines have the numbers of the file
+        return Row(None, raw, place, fault=error)
+    return Row(found[0] if found else None, raw, place)
+
+
+def _is_header(line: bytes) -> bool:
+    return line.removeprefix(BOM).lstrip().startswith(b">")

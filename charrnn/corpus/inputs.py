@@ -158,8 +158,13 @@ def display_name(file: str) -> str:
     return "stdin" if file == "-" else quote(file)
 
 
+_MOST_LINES = 1 << 12  # or other pieces, given at a time
+
+
 def split_lines(chunks: Chunks, limit: int | None = None) -> Iterator[list[bytes]]:
     """Return the lines that each chunk completes, without their newlines; at the end a last one that has none.
+
+    They come in lists of at most `_MOST_LINES`, so that what is made of them takes little memory.
 
     Args:
         limit: what comes after more bytes of a line than this is dropped once a chunk has ended; None: nothing.
@@ -167,17 +172,40 @@ def split_lines(chunks: Chunks, limit: int | None = None) -> Iterator[list[bytes
     held: list[bytes] = []
     size = 0
     for chunk in chunks:
-        first, newline, rest = chunk.partition(b"\n")
+        found = chunk.split(b"\n")
         if limit is None or size <= limit:
-            held.append(first)
-            size += len(first)
-        if newline:
-            found = [b"".join(held), *rest.split(b"\n")]
+            held.append(found[0])
+            size += len(found[0])
+        if len(found) > 1:
+            found[0] = b"".join(held)
             held = [found.pop()]
             size = len(held[0])
-            yield found
+            for begin in range(0, len(found), _MOST_LINES):
+                yield found[begin : begin + _MOST_LINES]
     if last := b"".join(held):
         yield [last]
+
+
+def split_at(chunks: Chunks, separator: bytes) -> Iterator[list[bytes]]:
+    """Return what each chunk completes up to a separator, without it; at the end a last piece that has none, or only
+    the beginning of one. Separators are found from left to right and do not overlap, as `bytes.split` finds them.
+    They come in lists as those of `split_lines`."""
+    held: list[bytes] = []
+    tail = b""  # the last bytes of the piece, which may begin a separator
+    for chunk in chunks:
+        found = (tail + chunk).split(separator)
+        rest = found.pop()
+        if found:
+            found[0] = b"".join((*held, found[0]))
+            held = []
+            for begin in range(0, len(found), _MOST_LINES):
+                yield found[begin : begin + _MOST_LINES]
+        cut = max(0, len(rest) - len(separator) + 1)
+        held.append(rest[:cut])
+        tail = rest[cut:]
+    if last := b"".join((*held, tail)):
+        begun = next(size for size in range(len(separator) - 1, -1, -1) if last.endswith(separator[:size]))
+        yield [last[: len(last) - begun]]
 
 
 def numbered_lines(chunks: Chunks, limit: int | None = None) -> Iterator[tuple[int, bytes]]:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from charrnn.corpus.inputs import Chunks, TakeFault, numbered_lines, raise_fault
 from charrnn.errors import InputError, nearest
 from charrnn.tokenizers.utf8 import Errors
 
@@ -12,6 +13,16 @@ MAX_JSON_LINE = 64 << 20
 """Bytes of a line of JSON Lines."""
 
 _ARRAY_ADVICE = "jq -c '.[]' writes each object of an array on a line"
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is out of range")
+    return value
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def json_object(line: bytes, place: object, errors: Errors = "strict") -> tuple[dict[str, Any], int]:
@@ -34,14 +45,8 @@ def json_object(line: bytes, place: object, errors: Errors = "strict") -> tuple[
         text = line.decode("utf-8", "replace")
         replaced = text.count("\ufffd") - line.count(b"\xef\xbf\xbd")
 
-    def finite(text: str) -> float:
-        value = float(text)
-        if not math.isfinite(value):
-            raise ValueError(f"{text} is out of range")
-        return value
-
     try:
-        value = json.loads(text, parse_float=finite, parse_constant=finite)
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{place}: not valid JSON at column {error.colno}: {error.msg}") from None
     except ValueError as error:
@@ -92,6 +97,27 @@ class Field:
         hint = f"did you mean {near!r}? " if near else ""
         there = f"there is text in {', '.join(map(repr, names))[:200]}" if names else "no field of theirs is text"
         raise InputError(f"no object has text in the field {self.name!r}; {hint}{there}")
+
+
+def read_json_lines(
+    chunks: Chunks, field: Field, name: str, errors: Errors = "strict", fault: TakeFault = raise_fault
+) -> Iterator[tuple[int, bytes]]:
+    """Return the field of each object that has text there; blank lines are left out.
+
+    Args:
+        errors: as for `json_object`. fault: takes the lines that are no JSON objects.
+    """
+    for number, line in numbered_lines(chunks, MAX_JSON_LINE):
+        if not line.strip():
+            continue
+        try:
+            value, replaced = json_object(line, f"{name}, line {number}", errors)
+        except InputError as error:
+            fault(error)
+            continue
+        field.replaced += replaced
+        if text := field.of(value):
+            yield number, text
 
 
 _MAX_NAMES = 100

@@ -4,7 +4,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from charrnn.corpus import formats, tables
+from charrnn.corpus import formats, json_lines, tables
 from charrnn.corpus.faults import BYTE_ADVICE, LATIN1_ADVICE, LeftOut, shown_name
 from charrnn.corpus.formats import TextFormat
 from charrnn.corpus.json_lines import Field
@@ -71,7 +71,7 @@ class TextRows:
             self._left_out.add("line", error, LATIN1_ADVICE if "invalid UTF-8" in error.text else None)
 
         if text_format.jsonl is not None:
-            return formats.read_json_lines(chunks, self.field, quoted, self._errors, fault)
+            return json_lines.read_json_lines(chunks, self.field, quoted, self._errors, fault)
         if text_format.tsv is not None:
             return tables.table(chunks, text_format.tsv, quoted, fault)
         if text_format.csv is not None:

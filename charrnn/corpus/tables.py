@@ -114,6 +114,7 @@ class _CsvReader:
         self._at_start = True  # whether the next line begins a row, perhaps with a mark: within a cell that is text
         self._begin = self._quote = 0  # lines on which the row that has not ended begins, and where it is within quotes
         self._raw: list[bytes] = []  # that row, by block; nothing between rows
+        self._size = 0  # its bytes
         self._cells: list[str] = []  # its cells that have ended
         self._cell: list[str] = []  # the one that has not, by block
 
@@ -132,7 +133,7 @@ class _CsvReader:
             yield chunk
             newline = chunk.rfind(b"\n")
             size = size + len(chunk) if newline < 0 else len(chunk) - newline - 1
-            if size + sum(map(len, self._raw)) > MAX_ROW:
+            if size + self._size > MAX_ROW:
                 if self._raw:
                     raise self._fault(self._quote, f"a quote that is not closed within {MAX_ROW >> 20} MB")
                 raise self._fault(self._next, f"a line longer than {MAX_ROW >> 20} MB")
@@ -162,7 +163,7 @@ class _CsvReader:
                 if cells:
                     self._add(cells)
                     cells = [*self._cells, "".join(self._cell)]
-                self._raw, self._cells, self._cell = [], [], []
+                self._raw, self._size, self._cells, self._cell = [], 0, [], []
             if fault:
                 rows.append((number, raw, self._fault(number, fault)))
             else:
@@ -187,6 +188,7 @@ class _CsvReader:
             self._quote = number + len(lines) - cells[-1].count("\n")
         self._add(cells)
         self._raw.append(b"\n".join(lines))
+        self._size += len(self._raw[-1])
 
     def _add(self, cells: list[str]) -> None:
         """Add the cells that a block has of the row: the first continues the one that has not ended."""

@@ -1,14 +1,16 @@
 """Texts inside structured files: the right ones, wherever the bytes are cut, and every fault by its line."""
 
+import random
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 
-from charrnn.corpus.formats import Row, counted_lines, fasta, is_fasta, read_json_lines, read_rows
+from charrnn.corpus.formats import Row, counted_lines, fasta, is_fasta, read_rows
 from charrnn.corpus.inputs import split_lines
-from charrnn.corpus.json_lines import MAX_JSON_LINE, Field
+from charrnn.corpus.json_lines import MAX_JSON_LINE, Field, read_json_lines
+from charrnn.corpus.records import split_records
 from charrnn.corpus.tables import table
 from charrnn.errors import InputError
 
@@ -192,6 +194,81 @@ def test_rows() -> None:
     assert [row.raw for row in rows if row.fault is None] == [line for line in data.split(b"\n")[:-1] if line != b"2"]
     with pytest.raises(InputError, match=r"'f', line 1: no column is called 'texts'; did you mean 'text'\?"):
         rows_of([b"id\ttext\n1\ta\n"], column="texts")
+
+
+def test_rows_of_csv() -> None:
+    """A row is its bytes, with the newlines in its cells; blank rows pass, a fault is its row's."""
+    data = BOM + b'id,text\r\n1,"a ""b""\r\nc"\r\n\r\n2\n"3"x,y\n4,\n'
+    expected = [
+        (BOM + b"id,text\r", None, 1, ""),
+        (b'1,"a ""b""\r\nc"\r', b'a "b"\r\nc', 2, ""),
+        (b"\r", None, 4, ""),
+        (b"2", None, 5, "'f', line 5: there is no column 2, only 1"),
+        (b'"3"x,y', None, 6, "'f', line 6: not valid CSV: ',' expected after '\"'"),
+        (b"4,", b"", 7, ""),
+    ]
+    for size in (1, 2, 7, 1000):
+        rows = rows_of(cut(data, size), column="text", is_csv=True)
+        assert [(row.raw, row.text, row.place.line, str(row.fault or "")) for row in rows] == expected
+        assert [row.heading for row in rows] == [True] + [False] * 5
+        assert [row.is_blank for row in rows] == [False, False, True, False, False, False]
+    assert [row.text for row in rows_of([data], column="1", is_csv=True)] == [b"id", b"1", None, b"2", None, b"4"]
+    with pytest.raises(InputError, match=r"'f', line 1: no column is called 'texts'; did you mean 'text'\?"):
+        rows_of([data], column="texts", is_csv=True)
+
+
+@pytest.mark.parametrize("separator", [b"\n", b"\n\n", b"aba", b"--\n", b"aab"])
+def test_rows_that_are_records(separator: bytes) -> None:
+    """Those of `split_records` without their separators, wherever the bytes are cut."""
+    rng = random.Random(0)  # noqa: S311
+    for _ in range(60):
+        data = b"".join(rng.choices([separator, b"a", b"b", b"\n", b"-"], k=rng.randrange(12)))
+        records = [record[: -len(separator)] for record in split_records([data], separator)]
+        lines, at = [], 0
+        for record in records:
+            lines.append(data[:at].count(b"\n") + 1)
+            at += len(record) + len(separator)
+        for size in (1, 2, 3, 1000):
+            rows = rows_of(cut(data, size), separator=separator)
+            assert [row.text for row in rows] == [row.raw for row in rows] == records
+            assert [row.place.line for row in rows] == lines
+
+
+def test_rows_of_fasta() -> None:
+    """Sequences are records; a sequence without letters is no text."""
+    data = b">one\nAC\nGT\r\n;x\n>two\n\n" + BOM + b">three\nA"
+    for size in (1, 4, 1000):
+        found = [row for rows in read_rows(cut(data, size), "a.fa", separator=b"\n") for row in rows]
+        assert [(row.text, row.raw, row.place.line) for row in found] == [
+            (b"ACGT", b">one\nAC\nGT\r\n;x", 1),
+            (None, b">two\n", 5),
+            (b"A", BOM + b">three\nA", 7),
+        ]
+        assert [row.is_blank for row in found] == [False, True, False]
+    [fault, row] = [row for rows in read_rows([b"\nAC\n>x\nA\n"], "a.fa", separator=b"\n\n") for row in rows]
+    assert str(fault.fault).startswith("'a.fa', line 2: not valid FASTA: ")
+    assert (row.text, row.place.line) == (b"A", 3)
+    assert [row.text for rows in read_rows([data], "a.fa") for row in rows] == data.split(b"\n")  # --lines
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"field": Field("t")}, {"column": "1"}, {"column": "1", "is_csv": True}, {"separator": b"\n\n"}]
+)
+def test_rows_do_not_wait(more: dict[str, Any]) -> None:
+    """Those that a chunk completes are given before the next is read; many short lines not in one list."""
+    given = 0
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal given
+        for given in (1, 2):  # noqa: B007
+            yield b'{"t":1}\n\n{"t":2}\n\n{'
+
+    rows = read_rows(chunks(), "f", **more)
+    assert [row.raw for row in next(rows) if row.raw] == [b'{"t":1}', b'{"t":2}']
+    assert given == 1
+    sizes = [len(found) for found in read_rows([b'{"t":1}\n\n' * 10_000], "f", **more)]
+    assert sum(sizes) in (10_000, 20_000)
+    assert max(sizes) < 5000
 
 
 def test_names_of_fasta_files() -> None:
