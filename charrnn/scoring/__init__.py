@@ -2,4 +2,5 @@
 
 `score` has the definitions, `batching` scores many texts side by side, `scorer` takes bytes and knows what suits a
 model; `baselines` and `kneser_ney` are what a figure is compared with.
+`compare` has standard errors and intervals; `expression` and `quantiles` are for choosing among texts by their figures.
 """
