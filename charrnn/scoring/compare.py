@@ -84,8 +84,8 @@ class RatioError:
         if M < 2 or not self._bytes:
             return math.nan
         shift = self._rest / self._bytes  # r - s
-        squares = self._rest_rest - 2 * shift * self._rest_bytes + shift * shift * self._bytes_bytes
-        return math.sqrt(max(0.0, M / (M - 1) * squares)) / self._bytes
+        rest_rest = self._rest_rest - 2 * shift * self._rest_bytes + shift * shift * self._bytes_bytes
+        return math.sqrt(max(0.0, M / (M - 1) * rest_rest)) / self._bytes
 
 
 @dataclass(frozen=True)
