@@ -46,7 +46,9 @@ def json_object(line: bytes, place: object, errors: Errors = "strict") -> tuple[
         replaced = text.count("\ufffd") - line.count(b"\xef\xbf\xbd")
 
     try:
-        value = _DECODER.decode(text)
+        value, end = _DECODER.raw_decode(text) if text.startswith("{") else (None, -1)
+        if end != len(text):  # there is white space around it, which takes longer to read, or more
+            value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise InputError(f"{place}: not valid JSON at column {error.colno}: {error.msg}") from None
     except ValueError as error:

@@ -64,6 +64,8 @@ def test_texts(read: Callable[..., Iterator[object]], data: bytes, expected: lis
 BAD: list[tuple[Callable[..., Iterator[object]], bytes, int, str]] = [
     (partial(read_json_lines, field=Field("t")), b'{"t": "a"}\n{"t": \n', 2, "not valid JSON at column 7: "),
     (partial(read_json_lines, field=Field("t")), b'["t"]\n', 1, "not a JSON object"),
+    (partial(read_json_lines, field=Field("t")), b' {"t": "a"} \n{"t": "a"} {}\n', 2, "at column 12: Extra data"),
+    (partial(read_json_lines, field=Field("t")), b'{"t": "a"}\n{"t": 1e999}\n', 2, "1e999 is out of range"),
     (partial(read_json_lines, field=Field("t")), b'{"t": NaN}\n', 1, "not valid JSON: "),
     (partial(read_json_lines, field=Field("t")), b"[" * 100_000, 1, "nested too deeply"),
     (partial(read_json_lines, field=Field("t")), b'{"t": "\xff"}\n', 1, "invalid UTF-8 at byte 7"),
