@@ -1,6 +1,6 @@
 """Frequencies and n-grams with Kneser-Ney smoothing: the models that a recurrent one has to beat."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,54 +47,110 @@ def kneser_ney(
     N(c s) is how often c s occurs in `train`, and for all but the longest c how many different tokens are seen
     before it; N(c) is its sum over s, and G(c) that of the discounts D. Under the shortest c lies 1 / size.
 
-    Args: as `frequencies`.
+    Args: as `unigram_probabilities`.
         check: called before each length of c; may raise.
 
-    Returns: as `frequencies`.
+    Returns: as `unigram_probabilities`.
     """
-    grams = _grams(train, val, size, order, check)
-    counts = grams[-1].counts
-    probabilities = np.full(len(val), 1 / size)
-    levels = []
-    for gram in reversed(grams):
-        levels.append((gram, counts))
-        counts = np.bincount(gram.shorter[counts > 0], minlength=gram.num_shorter)
-    for gram, counts in reversed(levels):
-        discounts = _discounts(counts)[np.minimum(counts, 3)]
-        contexts = max(int(gram.context.max()), int(gram.val_context.max())) + 1
-        total = np.bincount(gram.context, counts, contexts)[gram.val_context]  # N(c)
-        discounted = np.bincount(gram.context, discounts, contexts)[gram.val_context]  # G(c)
-        numerator = (counts - discounts)[gram.val] + discounted * probabilities
-        np.divide(numerator, total, out=probabilities, where=total > 0)
-    return probabilities
+    return kneser_ney_texts([train], [val], size, order, check)
+
+
+def kneser_ney_texts(
+    train: Sequence[Array],
+    val: Sequence[Array],
+    size: int,
+    order: int = ORDER,
+    check: Callable[[], None] = lambda: None,
+) -> Array:
+    """Return what `kneser_ney` does for several texts, such as lines: `<s>` stands before the first token of each.
+
+    Returns:
+        float64 (M,), M being the tokens of all texts of `val`, one text after another.
+    """
+    tables, numbers = _tables(train, val, size, order, check)
+    return tables[-1].probabilities[numbers]
+
+
+def ngram_tables(train: Sequence[Array], size: int, order: int = ORDER) -> "list[NgramTable]":
+    """Return the n-grams of length 1 to `order` of several texts, with what `kneser_ney_texts` takes from them."""
+    return _tables(train, [], size, order, lambda: None)[0]
+
+
+@dataclass(frozen=True)
+class NgramTable:
+    """The different n-grams of one length n, numbered; `order - 1` times `<s>` is before each text.
+
+    Attributes:
+        token: the last token of each; `<s>` is the size of the vocabulary.
+        context, shorter: the number, among those of length n - 1, of each one without its last token; its first.
+        counts: N(c s) of each; 0 where it does not end at a token of the training texts.
+        probabilities: p(s | c) of each.
+        backoffs: of each n-gram c of length n - 1, G(c) / N(c): p(s | c) / p(s | c') where c s has not been seen.
+    """
+
+    token: Array
+    context: Array
+    shorter: Array
+    counts: Array
+    probabilities: Array
+    backoffs: Array
 
 
 @dataclass(frozen=True)
 class _Grams:
-    """The different n-grams of one length n, numbered, of two texts with `<s>` before each.
+    """The different n-grams of one length of the training texts and the others. See `NgramTable`.
 
     Attributes:
-        counts: how often each occurs in the training text.
-        context, shorter: the number, among those of length n - 1, of each one without its last token; its first.
+        occurrences: how often each ends at a token of the training texts.
         num_shorter: how many there are of length n - 1.
-        val, val_context: the number of the n-gram that ends at each token to predict; of the tokens before it.
     """
 
-    counts: Array
+    token: Array
     context: Array
     shorter: Array
+    occurrences: Array
     num_shorter: int
-    val: Array
-    val_context: Array
 
 
-def _grams(train: Array, val: Array, size: int, order: int, check: Callable[[], None]) -> list[_Grams]:
-    """Return those of length 1 to `order`; each takes the time of a sort, however large the vocabulary."""
+def _tables(
+    train: Sequence[Array], val: Sequence[Array], size: int, order: int, check: Callable[[], None]
+) -> tuple[list[NgramTable], Array]:
+    """Return the n-grams of both, and of each token of `val` the number of the longest that ends there."""
+    grams, numbers = _grams(train, val, size, order, check)
+    counts = grams[-1].occurrences
+    levels = []
+    for gram in reversed(grams):
+        levels.append((gram, counts))
+        counts = np.bincount(gram.shorter[counts > 0], minlength=gram.num_shorter)
+    probabilities = np.full(1, 1 / size)
+    tables = []
+    for gram, counts in reversed(levels):
+        discounts = _discounts(counts)[np.minimum(counts, 3)]
+        total = np.bincount(gram.context, counts, gram.num_shorter)  # N(c)
+        discounted = np.bincount(gram.context, discounts, gram.num_shorter)  # G(c)
+        seen = total > 0
+        lower = probabilities[gram.shorter]
+        numerator = counts - discounts + discounted[gram.context] * lower
+        probabilities = np.divide(numerator, total[gram.context], out=lower, where=seen[gram.context])
+        backoffs = np.divide(discounted, total, out=np.ones(gram.num_shorter), where=seen)
+        tables.append(NgramTable(gram.token, gram.context, gram.shorter, counts, probabilities, backoffs))
+    return tables, numbers
+
+
+def _grams(
+    train: Sequence[Array], val: Sequence[Array], size: int, order: int, check: Callable[[], None]
+) -> tuple[list[_Grams], Array]:
+    """Return those of length 1 to `order`, and the numbers of the longest that end at each token of `val`.
+
+    Each length takes the time of a sort, however large the vocabulary.
+    """
     bos = np.full(order - 1, size)  # <s>
-    ids = np.concatenate([bos, train, bos, val]).astype(np.int64)
-    train_part = slice(len(bos), len(bos) + len(train))
-    val_part = slice(len(ids) - len(val), None)
+    padded = [[part for text in texts for part in (bos, text)] for texts in (train, val)]
+    ids = np.concatenate([*padded[0], *padded[1]]).astype(np.int64)
+    middle = sum(map(len, padded[0]))
+    is_token = ids != size
     before = np.zeros(len(ids), np.int32)  # of each place, the number of the shorter n-gram that ends there
+    num_shorter = 1
     found = []
     for _ in range(order):
         check()
@@ -103,18 +159,11 @@ def _grams(train: Array, val: Array, size: int, order: int, check: Callable[[], 
         different, numbers = _numbered(keys)
         shorter = np.empty(len(different), np.int32)
         shorter[numbers] = before
-        found.append(
-            _Grams(
-                np.bincount(numbers[train_part], minlength=len(different)),
-                different // (size + 1),
-                shorter,
-                int(before.max()) + 1,
-                numbers[val_part].copy(),
-                before[val_part.start - 1 : -1].copy() if val_part.start else np.zeros(len(val), np.int32),
-            )
-        )
-        before = numbers
-    return found
+        occurrences = np.bincount(numbers[:middle][is_token[:middle]], minlength=len(different))
+        context, token = np.divmod(different, size + 1)
+        found.append(_Grams(token, context, shorter, occurrences, num_shorter))
+        before, num_shorter = numbers, len(different)
+    return found, before[middle:][is_token[middle:]]
 
 
 def _numbered(keys: Array) -> tuple[Array, Array]:
