@@ -29,11 +29,14 @@ campaign: $(READY)
 	$(BIN)/python -m tests.campaign.mutants --count 50000 --seed $(SEED)
 	$(BIN)/python -m tests.campaign.kills --count 200 --seed $(SEED)
 
+# the last part compiles KenLM, and says so where it could not
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/sampling.py
+	-$(PIP) -e '.[bench]'
+	$(BIN)/python benchmarks/versus_kenlm.py
 
 # half an hour; TEXTS is a folder with tinyshakespeare.txt and names.txt
 TEXTS ?= ../shared/data
