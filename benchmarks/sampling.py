@@ -49,9 +49,9 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
     from charrnn.engines.base import GenerationRequest
     from charrnn.engines.select import inference_engine, resolve
     from charrnn.generation.constraints import token_dfa
+    from charrnn.generation.prompts import read_prefix
     from charrnn.generation.sampling import make_sampler
     from charrnn.network.architecture import Architecture
-    from charrnn.scoring.batching import read_prefix
 
     architecture = Architecture("gru", V, (hidden,), hidden)
     draw = np.random.default_rng(0)

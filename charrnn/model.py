@@ -1,5 +1,7 @@
 """A trained model: what scores and generates text, for the command line, the library and training alike.
 
+This file is long: the signatures are what a user of the library reads.
+
 What only scoring needs is imported when a text is scored: a sample's first character does not wait for it.
 """
 
@@ -26,7 +28,8 @@ from charrnn.scoring.score import Score
 from charrnn.tokenizers.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from charrnn.scoring.scorer import Scorer, ScoringOptions
+    from charrnn.scoring.options import ScoringOptions
+    from charrnn.scoring.scorer import Scorer
 
 Network = tuple[Architecture, Mapping[str, Array]]
 """A network's sizes, and its weights: float32, named and shaped as `Architecture.shapes`."""
@@ -268,19 +271,20 @@ class Model:
         Raises:
             UsageError: several models cannot adapt.
         """
-        from charrnn.scoring.scorer import Scorer, ScoringOptions
+        from charrnn.scoring.options import DEFAULT_OPTIONS
+        from charrnn.scoring.scorer import Scorer
 
         engine = self.engine
         if adapt:
             if len(self.networks) != 1:
                 raise UsageError("dynamic evaluation is of one model, not of several")
             engine = dynamic_engine(*self.networks[0], rate=adapt_rate)
-        return Scorer(engine, self.tokenizer, self.separator, options or ScoringOptions(), check=check)
+        return Scorer(engine, self.tokenizer, self.separator, options or DEFAULT_OPTIONS, check=check)
 
 
 def _options(errors: str) -> "ScoringOptions":
     """Return how texts are scored that all have a score."""
-    from charrnn.scoring.scorer import ScoringOptions
+    from charrnn.scoring.options import ScoringOptions
 
     if EvalConfig(errors=errors).errors == "skip":
         raise UsageError("{errors} must be one of strict, replace, not 'skip': every text has a score", ("errors",))

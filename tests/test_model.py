@@ -10,8 +10,8 @@ from charrnn.config.sample import SampleConfig
 from charrnn.corpus.formats import NamedText
 from charrnn.errors import CheckpointError, InputError, UsageError
 from charrnn.model import Model
+from charrnn.scoring.options import ScoringOptions
 from charrnn.scoring.score import Score
-from charrnn.scoring.scorer import ScoringOptions
 from tests import tiny
 
 TEXT = b"the cat sat on the mat.\n" * 20

@@ -16,8 +16,8 @@ from charrnn.corpus.inputs import PACKED, Chunks, display_name, open_blocks, ope
 from charrnn.corpus.json_lines import Field
 from charrnn.errors import InputError, UsageError, counted
 from charrnn.model import Model
+from charrnn.scoring.options import ScoringOptions
 from charrnn.scoring.score import Score
-from charrnn.scoring.scorer import ScoringOptions
 
 _MAX_IN_MEMORY = 8 << 20  # bytes of a text that is read twice, from where it can be read only once
 

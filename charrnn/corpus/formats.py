@@ -135,6 +135,7 @@ class Row(NamedTuple):
         replaced: places of the object with invalid UTF-8 that became U+FFFD.
         heading: whether the line has the names of a table's columns.
         fault: why the line cannot be used; None: it can.
+        prompt: what its text continues; None: what all texts do.
     """
 
     text: bytes | None
@@ -144,6 +145,7 @@ class Row(NamedTuple):
     replaced: int = 0
     heading: bool = False
     fault: InputError | None = None
+    prompt: bytes | None = None
 
     @property
     def is_blank(self) -> bool:
@@ -159,6 +161,7 @@ def read_rows(
     column: str | None = None,
     is_csv: bool = False,
     separator: bytes | None = None,
+    prompt: Field | None = None,
     errors: Errors = "strict",
 ) -> Iterator[list[Row]]:
     """Return the rows of a source: those that a chunk completes together, so that none waits for a line to come.
@@ -168,16 +171,18 @@ def read_rows(
         field: the text of a row is this field of a JSON object.
         column: it is this column of a table, of CSV where `is_csv`.
         separator: it is a record, which this ends; of a FASTA file it is a sequence. With none of these it is the line.
+        prompt: a further field of the object, or column of the table: what the text continues. A row without has no
+            text.
         errors: as for `json_object`.
 
     Raises:
         InputError: the source cannot be read any further, or has no such column. Other faults are those of their rows.
     """
     if field is not None:
-        return _objects(chunks, file, field, errors)
+        return _objects(chunks, file, field, prompt, errors)
     if column is not None:
         tables = read_csv(chunks, display_name(file)) if is_csv else read_tsv(chunks)
-        return _table_rows(tables, file, Column(column))
+        return _table_rows(tables, file, Column(column), Column(prompt.name) if prompt else None)
     if separator is not None and is_fasta(file):
         return _sequences(chunks, file)
     return _lines(chunks, file) if separator in (None, b"\n") else _records(chunks, file, separator)
@@ -201,7 +206,7 @@ def _records(chunks: Chunks, file: str, separator: bytes) -> Iterator[list[Row]]
         yield rows
 
 
-def _objects(chunks: Chunks, file: str, field: Field, errors: Errors) -> Iterator[list[Row]]:
+def _objects(chunks: Chunks, file: str, field: Field, prompt: Field | None, errors: Errors) -> Iterator[list[Row]]:
     number = 0
     for lines in split_lines(chunks, MAX_JSON_LINE):
         rows = []
@@ -217,27 +222,35 @@ def _objects(chunks: Chunks, file: str, field: Field, errors: Errors) -> Iterato
             except InputError as error:
                 rows.append(Row(None, line, place, fault=error))
             else:
-                rows.append(Row(field.of(value), line, place, value, replaced))
+                before = prompt.of(value) if prompt is not None else None
+                text = field.of(value) if prompt is None or before is not None else None
+                rows.append(Row(text, line, place, value, replaced, prompt=before))
         yield rows
 
 
-def _table_rows(tables: Iterable[list[TableRow]], file: str, column: Column) -> Iterator[list[Row]]:
+def _table_rows(
+    tables: Iterable[list[TableRow]], file: str, column: Column, prompt: Column | None
+) -> Iterator[list[Row]]:
     for found in tables:
         rows = []
         for number, raw, cells in found:
             place = Place(file, number)
-            text, fault = None, None
+            text, before, fault = None, None, None
             if isinstance(cells, InputError):
                 fault = cells
             elif cells:
+                is_first = not column.number or (prompt is not None and not prompt.number)
                 try:
+                    before = prompt.of(cells, place) if prompt is not None else None
                     text = column.of(cells, place)
                 except InputError as error:
-                    if not column.number:
+                    if is_first:
                         raise
                     fault = error
+                if is_first:  # it has names; a column that goes by its number has the other one's name there
+                    text = before = None
             is_heading = bool(cells) and text is None and fault is None
-            rows.append(Row(text, raw, place, heading=is_heading, fault=fault))
+            rows.append(Row(text, raw, place, heading=is_heading, fault=fault, prompt=before))
         yield rows
 
 

@@ -9,8 +9,8 @@ from charrnn.config.sample import DEFAULT_LENGTH, RECORD_LENGTH, SamplingParams
 from charrnn.corpus.records import SeparatorScanner, insert_bos
 from charrnn.engines.base import GenerationRequest, Ids, InferenceEngine, SampledTokens
 from charrnn.generation.constraints import token_dfa
+from charrnn.generation.prompts import read_prefix
 from charrnn.generation.sampling import make_sampler
-from charrnn.scoring.batching import read_prefix
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import Utf8Splitter
 

@@ -1,14 +1,20 @@
-"""Prompts: the text that a model continues, as ids."""
+"""Prompts: the text that a model continues, as ids, and what a model knows after it."""
+
+from typing import NamedTuple
 
 import numpy as np
 
+from charrnn.engines.base import Array, Ids, InferenceEngine, State
 from charrnn.errors import InputError
 from charrnn.tokenizers.char import CharTokenizer, describe
-from charrnn.tokenizers.tokenizer import Ids, Tokenizer
+from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import decode_utf8
 
 MAX_LISTED = 16
 """Unknown characters that a message names."""
+
+
+_PREFIX_IDS = 4096  # of a prompt, in one call
 
 
 def encode_prompt(tokenizer: Tokenizer, data: bytes, unknown: str = "error") -> Ids:
@@ -46,3 +52,27 @@ def encode_prompt(tokenizer: Tokenizer, data: bytes, unknown: str = "error") -> 
         " {unknown} nearest takes the nearest that it knows",
         ("unknown",),
     )
+
+
+class Prefix(NamedTuple):
+    """What a model knows after it has read a prompt.
+
+    Attributes:
+        logits: (1, V), of the next token. state: of one row.
+    """
+
+    logits: Array
+    state: State
+
+
+def read_prefix(engine: InferenceEngine, prompt: Ids) -> Prefix:
+    """Read `<s>` and a prompt.
+
+    Args:
+        prompt: ids (T,) in [0, V]; T may be 0.
+    """
+    state = engine.zero_state(1)
+    ids = np.concatenate([[engine.vocabulary], prompt]).astype(np.int64)
+    for begin in range(0, len(ids) - 1, _PREFIX_IDS):  # many in a call, as a call for each would be slow
+        _, state = engine.score(ids[None, begin : min(begin + _PREFIX_IDS, len(ids) - 1)], state)
+    return Prefix(*engine.step(ids[-1:], state))

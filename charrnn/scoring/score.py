@@ -8,17 +8,26 @@ Definitions. `nats` is the sum over all N tokens of -ln p, the first included (p
     bits_per_byte   = nats / (ln 2 * input bytes)
     byte_perplexity = 2 ** bits_per_byte
     word_perplexity = exp(nats / words), words being separated by white space
+    bits_per_byte_se = the standard error of bits_per_byte over lines or blocks of them
 
 The nats of an unknown character are -ln p(`<unk>`) plus the tokenizer's `unknown_cost`.
 """
 
 import math
-from dataclasses import dataclass, fields
-from operator import add, attrgetter
+from operator import add
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Score:
+class Units(NamedTuple):
+    """What the bits b and bytes n of separate units come to: the lines of a text, or blocks of them."""
+
+    num: int = 0
+    squared_bits: float = 0.0
+    squared_bytes: float = 0.0
+    bits_times_bytes: float = 0.0
+
+
+class Score(NamedTuple):
     """The nats of a text, and how long it is. Scores of separate texts add up."""
 
     nats: float = 0.0
@@ -32,9 +41,29 @@ class Score:
     words: int = 0
     replaced: int = 0
     """Places with invalid UTF-8 that were read as U+FFFD."""
+    parts: Units | None = None
+    """Of the units that it consists of; None: it is one, if it has tokens."""
 
-    def __add__(self, other: "Score") -> "Score":
-        return Score(*map(add, _values(self), _values(other)))
+    def __add__(self, other: "Score") -> "Score":  # type: ignore[override]  # as numbers do, not as tuples
+        return Score(*map(add, self[:-1], other[:-1]))._replace(parts=Units(*map(add, self.units, other.units)))
+
+    @property
+    def units(self) -> Units:
+        """Of its units."""
+        if self.parts is not None:
+            return self.parts
+        bits = self.bits
+        return Units(1, bits**2, self.bytes**2, bits * self.bytes) if self.tokens else Units()
+
+    @property
+    def bits_per_byte_se(self) -> float:
+        """The standard error of `bits_per_byte`, a ratio of sums over m units (Cochran 1977, 6.4): the root of
+        m / (m - 1) times the sum of (b - bits_per_byte * n)**2, over the bytes; nan of fewer than two units."""
+        m, bb, nn, bn = self.units
+        if m < 2 or not self.bytes:
+            return math.nan
+        ratio = self.bits_per_byte
+        return math.sqrt(max(0.0, bb - 2 * ratio * bn + ratio**2 * nn) * m / (m - 1)) / self.bytes
 
     @property
     def perplexity(self) -> float:
@@ -70,9 +99,6 @@ class Score:
     def word_perplexity(self) -> float:
         """exp(nats / words)."""
         return _exp(self.nats, self.words)
-
-
-_values = attrgetter(*(each.name for each in fields(Score)))
 
 
 def _ratio(value: float, count: int) -> float:

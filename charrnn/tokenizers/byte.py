@@ -1,9 +1,12 @@
 """Every byte is an id: any file at all, V = 256, nothing ever unknown."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.tokenizers.utf8 import Errors, WordCounter, count_chars
+from charrnn.tokenizers.texts import EncodedTexts, count_words
+from charrnn.tokenizers.utf8 import Errors, WordCounter, count_chars, starts_char
 
 
 class ByteTokenizer:
@@ -24,6 +27,14 @@ class ByteTokenizer:
     def encode(self, data: bytes, errors: Errors = "strict") -> npt.NDArray[np.uint8]:
         """Return the bytes as a read-only array, not copied. No byte is an error."""
         return np.frombuffer(data, np.uint8)
+
+    def encode_texts(self, texts: Sequence[bytes]) -> EncodedTexts:
+        """See `Tokenizer.encode_texts`. There is no text that is not plain."""
+        data = b"".join(texts)
+        ids, sizes = np.frombuffer(data, np.uint8), np.fromiter(map(len, texts), np.int64, len(texts))
+        starts = np.append(0, np.cumsum(starts_char(data)))
+        ends = np.cumsum(sizes)
+        return EncodedTexts(ids, sizes, starts[ends] - starts[ends - sizes], count_words(is_space(ids), sizes))
 
     def decode(self, ids: npt.ArrayLike) -> bytes:
         """See `Tokenizer.decode`."""
@@ -59,6 +70,11 @@ class ByteEncoder:
         ids = np.frombuffer(data, np.uint8)
         self.bytes += ids.size
         self.chars += count_chars(data)
-        # uint8 wraps around, so one comparison finds 9..13: tab, \n, \v, \f and \r.
-        self._words.feed((ids - np.uint8(9) < 5) | (ids == 32))
+        self._words.feed(is_space(ids))
         return ids
+
+
+def is_space(ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    """Return of each byte whether it is ASCII whitespace."""
+    # uint8 wraps around, so one comparison finds 9..13: tab, \n, \v, \f and \r
+    return np.asarray((ids - np.uint8(9) < 5) | (ids == 32))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from charrnn.errors import InputError
+from charrnn.tokenizers.texts import EncodedTexts, decode_texts
 from charrnn.tokenizers.utf8 import STEP, CodePoints, CountingDecoder, Errors, decode_utf8
 
 SCALARS = 0x110000 - 0x800
@@ -109,6 +110,13 @@ class CharTokenizer:
     def encoder(self, errors: Errors = "strict") -> "CharEncoder":
         """See `Tokenizer.encoder`."""
         return CharEncoder(self, errors)
+
+    def encode_texts(self, texts: Sequence[bytes]) -> EncodedTexts | None:
+        """See `Tokenizer.encode_texts`."""
+        if (decoded := decode_texts(texts)) is None:
+            return None
+        points, chars, words = decoded
+        return EncodedTexts(self.ids_of(points), chars, chars, words)
 
     def ids_of(self, points: CodePoints) -> npt.NDArray[np.unsignedinteger[Any]]:
         """Return the id of each code point, `<unk>` where it is not known."""

@@ -28,6 +28,7 @@ from charrnn.tokenizers.sentencepiece_model import (
     read_model,
     write_model,
 )
+from charrnn.tokenizers.texts import EncodedTexts, decode_texts
 from charrnn.tokenizers.utf8 import STEP, CodePoints, CountingDecoder, Errors
 
 Ids = npt.NDArray[np.unsignedinteger[Any]]
@@ -129,8 +130,20 @@ class SentencePieceTokenizer:
         """See `Tokenizer.encoder`."""
         return SentencePieceEncoder(self, errors)
 
-    def encode_blocks(self, blocks: list[str]) -> Ids:
-        """Return the ids of strings of at most `LINE` characters, each encoded on its own; "\\n" is the newline."""
+    def encode_texts(self, texts: Sequence[bytes]) -> EncodedTexts | None:
+        """See `Tokenizer.encode_texts`."""
+        if (decoded := decode_texts(texts)) is None:
+            return None
+        _, chars, words = decoded
+        blocks = [list(_blocks(text.decode())) for text in texts]
+        found = self.encode_blocks(list(chain.from_iterable(blocks)))
+        sizes = np.append(0, np.cumsum(np.fromiter(map(len, found), np.int64, len(found))))
+        ends = np.cumsum(np.fromiter(map(len, blocks), np.int64, len(blocks)))
+        tokens = np.diff(sizes[ends], prepend=0)
+        return EncodedTexts(np.array(list(chain.from_iterable(found)), self.dtype), tokens, chars, words)
+
+    def encode_blocks(self, blocks: list[str]) -> list[list[int]]:
+        """Return the ids of each of strings of at most `LINE` characters, encoded on its own; "\\n" is the newline."""
         texts = [block.removesuffix("\n") for block in blocks]
         escaped = [at for at, text in enumerate(texts) if SPACE in text]
         for at in escaped:
@@ -142,7 +155,7 @@ class SentencePieceTokenizer:
         for ids, block in zip(found, blocks, strict=True):
             if block.endswith("\n"):
                 ids.append(NEWLINE)
-        return np.array(list(chain.from_iterable(found)), self.dtype)
+        return found
 
 
 _SPACE_IDS = [FIRST_BYTE + byte for byte in SPACE.encode()]
@@ -164,7 +177,8 @@ class SentencePieceEncoder(CountingDecoder):
         text = self._line + _string(self.decode(data, final))
         blocks = list(_blocks(text))
         self._line = "" if final or not blocks or blocks[-1].endswith("\n") or len(blocks[-1]) == LINE else blocks.pop()
-        return self._tokenizer.encode_blocks(blocks)
+        found = self._tokenizer.encode_blocks(blocks)
+        return np.array(list(chain.from_iterable(found)), self._tokenizer.dtype)
 
 
 def _blocks(text: str) -> Iterator[str]:

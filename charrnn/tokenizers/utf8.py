@@ -241,19 +241,19 @@ def count_newlines(data: bytes, end: int | None = None) -> int:
     return int(np.count_nonzero(np.frombuffer(data, np.uint8, end) == 10))  # faster, once it has begun
 
 
-def _starts_char(data: bytes) -> npt.NDArray[np.bool_]:
+def starts_char(data: bytes) -> npt.NDArray[np.bool_]:
     """Return for each byte whether a character begins there: 0x80 to 0xBF, below -64 as int8, continue one."""
     return np.frombuffer(data, np.int8) >= -64
 
 
 def count_chars(data: bytes) -> int:
     """Return how many characters begin in some bytes."""
-    return int(np.count_nonzero(_starts_char(data)))
+    return int(np.count_nonzero(starts_char(data)))
 
 
 def char_starts(data: bytes) -> npt.NDArray[Any]:
     """Return where characters begin in some bytes: wherever no continuation byte stands."""
-    return np.flatnonzero(_starts_char(data))
+    return np.flatnonzero(starts_char(data))
 
 
 def head_bytes(text: bytes, limit: int) -> bytes:

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from charrnn.corpus.formats import NamedText
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.base import InferenceEngine
 from charrnn.model import Model
-from charrnn.scoring.batching import score_ids
+from charrnn.scoring.batching import Piece, score_ids
+from charrnn.scoring.options import ScoringOptions
 from charrnn.scoring.score import Score
-from charrnn.scoring.scorer import ScoringOptions
 
 VAL_STREAMS = 64
 """Pieces of the validation text that `evaluate_streams` scores side by side."""
@@ -30,9 +29,10 @@ def evaluate_streams(engine: InferenceEngine, dataset: Dataset, limit: int, chec
     Its characters and bytes are estimated: the text's, in the proportion of the tokens.
     """
     pieces = dataset.val.segments(VAL_STREAMS, limit, engine.vocabulary)
-    score = sum(score_ids(engine, dataset.tokenizer, ([piece] for piece in pieces), check=check), Score())
+    found = score_ids(engine, dataset.tokenizer, ([Piece(piece)] for piece in pieces), check=check)
+    score = sum((spans.total() for spans in found), Score())
     share, counts = score.tokens / len(dataset.val), dataset.val_counts
-    return replace(score, chars=round(counts.chars * share), bytes=round(counts.bytes * share))
+    return score._replace(chars=round(counts.chars * share), bytes=round(counts.bytes * share))
 
 
 def evaluate_exact(engine: InferenceEngine, dataset: Dataset, tokens: int, errors: str, check: Check) -> dict[str, Any]:

@@ -12,8 +12,7 @@ from charrnn.engines.base import END, FORBIDDEN, InferenceEngine
 from charrnn.engines.native import lib as core
 from charrnn.generation.constraints import token_dfa
 from charrnn.generation.generate import TextChunk, generate
-from charrnn.generation.prompts import encode_prompt
-from charrnn.scoring.batching import read_prefix
+from charrnn.generation.prompts import encode_prompt, read_prefix
 from charrnn.tokenizers.byte import ByteTokenizer
 from tests import tiny
 

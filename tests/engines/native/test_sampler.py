@@ -15,10 +15,10 @@ from charrnn.engines.select import inference_engine, resolve
 from charrnn.errors import NonFiniteError, UsageError
 from charrnn.generation.constraints import end_distance, token_dfa
 from charrnn.generation.generate import generate
+from charrnn.generation.prompts import read_prefix
 from charrnn.generation.sampling import StepSampler, distribution, inverse_cdf, make_sampler
 from charrnn.network.architecture import Architecture
 from charrnn.rng import RngStream, generator
-from charrnn.scoring.batching import read_prefix
 from tests import tiny
 from tests.engines.native.test_training import V, large, native
 from tests.engines.test_engines import drawn, requested

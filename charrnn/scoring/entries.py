@@ -1,0 +1,171 @@
+"""What a `Scorer` reads at a time: a text of whatever length, or many short ones; and what came of each."""
+
+import itertools
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from charrnn.corpus.formats import NamedText
+from charrnn.engines.base import Array, Ids
+from charrnn.errors import InputError
+from charrnn.scoring.batching import BATCH_SLOTS, Piece, Spans
+from charrnn.scoring.score import Score, Units
+from charrnn.tokenizers.texts import EncodedTexts
+from charrnn.tokenizers.tokenizer import Encoder
+
+Outcome = Score | InputError
+"""The score of a text, or why it has none."""
+
+
+NO_IDS: Ids = np.zeros(0, np.int64)
+"""No prompt."""
+
+
+class Entry(Protocol):
+    """A text, or several that are read together, and what has been scored of it.
+
+    Attributes:
+        open: how many sequences have begun and are not finished.
+        complete: whether all its sequences have begun.
+        failure: why it could not be read to its end.
+    """
+
+    open: int
+    complete: bool
+    failure: InputError | None
+
+    def sequences(self) -> Iterator[Iterable[Piece]]:
+        """Return its sequences, each to be read from `<s>`."""
+
+    def add(self, spans: Spans) -> None:
+        """Add what its sequences cost, in order."""
+
+    def outcomes(self) -> Iterable[Outcome]:
+        """Return what came of each of its texts."""
+
+
+Cut = Callable[[NamedText, "TextEntry"], Iterator[Iterable[Piece]]]
+"""Makes the sequences of a text."""
+
+
+@dataclass(eq=False, slots=True)
+class TextEntry:
+    """An `Entry`: one text, of whatever length.
+
+    Attributes:
+        prompt: what its first sequence continues.
+        block_sizes: bytes of the blocks that have been read and not been scored.
+    """
+
+    text: NamedText
+    cut: Cut
+    prompt: Ids
+    open: int = 0
+    complete: bool = False
+    failure: InputError | None = None
+    block_sizes: deque[int] = field(default_factory=deque)
+    _prompts: int = 0  # spans of prompts that have not been scored
+    _nats: float = 0.0
+    _oov_nats: float = 0.0
+    _tokens: int = 0
+    _oov: int = 0
+    _lengths: tuple[int, int, int, int] = (0, 0, 0, 0)
+    _units: Array = field(default_factory=lambda: np.zeros(4))
+
+    def sequences(self) -> Iterator[Iterable[Piece]]:
+        """See `Entry`."""
+        for sequence in self.cut(self.text, self):
+            if len(self.prompt):
+                self._prompts += 1
+                sequence = itertools.chain([Piece(self.prompt, np.array([len(self.prompt)]))], sequence)
+                self.prompt = NO_IDS
+            yield sequence
+
+    def count(self, encoder: Encoder) -> None:
+        """Add how long a part of the text is."""
+        found = encoder.chars, encoder.bytes, encoder.words, encoder.replaced
+        a, b, c, d = self._lengths
+        self._lengths = a + found[0], b + found[1], c + found[2], d + found[3]
+
+    def add(self, spans: Spans) -> None:
+        """See `Entry`."""
+        first = self._prompts if len(spans.nats) else 0
+        self._prompts -= first
+        nats = spans.nats[first:]
+        self._nats += float(nats.sum())
+        self._oov_nats += float(spans.oov_nats[first:].sum())
+        self._tokens += int(spans.tokens[first:].sum())
+        self._oov += int(spans.oov[first:].sum())
+        if len(self.block_sizes) >= len(nats):
+            bits = nats / math.log(2)
+            sizes = np.array([self.block_sizes.popleft() for _ in range(len(nats))], np.float64)
+            self._units += len(nats), bits @ bits, sizes @ sizes, bits @ sizes
+
+    def outcomes(self) -> Iterable[Outcome]:
+        """See `Entry`."""
+        if self.failure is not None:
+            return [self.failure]
+        num, *sums = self._units.tolist()
+        units = Units(int(num), *sums) if num > 1 else None
+        return [Score(self._nats, self._tokens, self._oov, self._oov_nats, *self._lengths, units)]
+
+
+class PackedEntry:
+    """An `Entry`: short texts, many in a sequence.
+
+    Args:
+        encoded: N texts. sizes: of each, in bytes. prompt: what each continues. bos: the id of `<s>`.
+    """
+
+    def __init__(self, encoded: EncodedTexts, sizes: Array, prompt: Ids, bos: int) -> None:
+        self._encoded, self._sizes, self._prompt, self._bos = encoded, sizes, prompt, bos
+        self._spans: list[Spans] = []
+        self.open = 0
+        self.complete = False
+        self.failure: InputError | None = None
+
+    def sequences(self) -> Iterator[Iterable[Piece]]:
+        """See `Entry`. The texts are shared out evenly."""
+        ids, tokens = self._encoded.ids, self._encoded.tokens[self._encoded.tokens > 0]
+        ends = np.cumsum(tokens)
+        if not len(ends):
+            return
+        sequences = min(len(ends), BATCH_SLOTS)
+        share = (np.arange(1, sequences) * (ids.size / sequences)).astype(np.int64)
+        cuts = [0, *np.unique(np.append(np.searchsorted(ends, share, "left") + 1, len(ends))).tolist()]
+        for first, last in itertools.pairwise(cuts):
+            begin = int(ends[first - 1]) if first else 0
+            yield [self._sequence(ids[begin : int(ends[last - 1])], ends[first:last] - begin)]
+
+    def _sequence(self, ids: Ids, ends: Ids) -> Piece:
+        """Return texts that end at `ends`, each after `<s>` and the prompt; the first `<s>` is not among them."""
+        starts = np.append(0, ends[:-1])
+        before = np.append(self._bos, self._prompt).astype(np.int64)
+        places = np.repeat(starts, len(before))
+        packed = np.insert(ids.astype(np.int64), places, np.tile(before, len(starts)))[1:]
+        shifted = ends + len(before) * np.arange(1, len(ends) + 1) - 1
+        if len(self._prompt):  # a span before each text
+            before_texts = shifted - (ends - starts)
+            shifted = np.stack([before_texts, shifted], axis=1).ravel()
+        return Piece(packed, shifted)
+
+    def add(self, spans: Spans) -> None:
+        """See `Entry`."""
+        self._spans.append(spans)
+
+    def outcomes(self) -> Iterable[Outcome]:
+        """See `Entry`."""
+        encoded, step = self._encoded, 2 if len(self._prompt) else 1
+        columns = []
+        for name in ("nats", "tokens", "oov", "oov_nats"):
+            found = [getattr(spans, name)[step - 1 :: step] for spans in self._spans]
+            values = np.zeros(len(encoded.tokens), found[0].dtype if found else np.float64)
+            if found:
+                values[encoded.tokens > 0] = np.concatenate(found)
+            columns.append(values.tolist())
+        lengths = (encoded.chars, self._sizes, encoded.words)
+        return map(Score, *columns, *(values.tolist() for values in lengths))

@@ -1,0 +1,149 @@
+"""Rows to be scored: short ones together, a long one or one that is not plain text on its own."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from charrnn.corpus.formats import NamedText, Row
+from charrnn.corpus.inputs import Chunks
+from charrnn.corpus.records import split_records
+from charrnn.engines.base import Ids
+from charrnn.errors import InputError
+from charrnn.scoring.batching import Piece
+from charrnn.scoring.entries import NO_IDS, Cut, Entry, PackedEntry, TextEntry
+from charrnn.scoring.options import ScoringOptions
+from charrnn.tokenizers.tokenizer import Tokenizer
+from charrnn.tokenizers.utf8 import STEP, without_line
+
+_SHORT = 1 << 14  # bytes of a row that is encoded and read together with others
+
+
+_GROUP_BYTES = 1 << 18  # of short rows that are encoded together
+
+
+class RowReader:
+    """Makes of rows what is scored.
+
+    Args:
+        tokenizer, separator, options: as of a `Scorer`.
+        bos: the id of `<s>`. sequences: makes the sequences of a text on its own. alone: whether no row is read
+            together with others.
+
+    Attributes:
+        prompt: ids of what the texts continue that have none of their own.
+
+    Raises:
+        InputError: the prompt cannot be used.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, separator: bytes, options: ScoringOptions, bos: int, sequences: Cut, *, alone: bool
+    ) -> None:
+        self._tokenizer, self._separator, self._options, self._bos = tokenizer, separator, options, bos
+        self._sequences, self._scores_alone = sequences, alone or options.window > 0 or options.streams > 1
+        self.prompt = self._encode_prompt(options.prompt)
+
+    def entries(self, rows: Iterable[Row]) -> Iterator[Entry]:
+        """Return rows to be scored, in order: short ones together, if they are plain text in which no record ends."""
+        group: list[tuple[Row, bytes]] = []
+        size = 0
+        for row in rows:
+            if self._is_short(row):
+                assert row.text is not None
+                group.append((row, self.with_end(row.text)))
+                size += len(row.text) + 1
+                if size < _GROUP_BYTES:
+                    continue
+            yield from self._packed(group)
+            group, size = [], 0
+            if not self._is_short(row):
+                yield self._alone(row)
+        yield from self._packed(group)
+
+    def _encode_prompt(self, prompt: bytes) -> Ids:
+        """Return the ids of a prompt; those of characters that are not known are `<unk>`.
+
+        Raises:
+            InputError: it cannot be decoded, or holds the separator of the model's records.
+        """
+        if not prompt:
+            return NO_IDS
+        if self._separator and self._separator in prompt:
+            raise InputError(
+                f"the prompt holds {self._separator!r}, which ends a record of this model: nothing continues after it"
+            )
+        return self._tokenizer.encode(prompt, "replace" if self._options.errors == "replace" else "strict")
+
+    def prompt_of(self, row: Row) -> Ids:
+        """Return the ids of what a row continues.
+
+        Raises:
+            InputError: as `_encode_prompt`; the message begins with the row's place.
+        """
+        if row.prompt is None:
+            return self.prompt
+        try:
+            return self._encode_prompt(row.prompt)
+        except InputError as error:
+            raise InputError(f"{row.place}: {without_line(error.text)}", error.fields) from None
+
+    def with_end(self, text: bytes) -> bytes:
+        """Return a row's text with its end, if that is scored."""
+        end = self._separator or b"\n"
+        if not self._options.end or (text.endswith(end) and not self._separator):
+            return text
+        return text + end
+
+    def _is_short(self, row: Row) -> bool:
+        """Return whether a row may be read together with others."""
+        text = row.text
+        return (
+            text is not None
+            and row.fault is None
+            and row.prompt is None
+            and len(text) < _SHORT
+            and not (self._separator and self._separator[:1] in text)
+            and not self._scores_alone
+        )
+
+    def _alone(self, row: Row) -> TextEntry:
+        """Return a row to be scored on its own."""
+
+        def cut(text: NamedText, progress: TextEntry) -> Iterator[Iterable[Piece]]:
+            progress.prompt = self.prompt_of(row)
+            return self._sequences(text, progress)
+
+        return TextEntry(NamedText(self._parts(row), row.place), cut, NO_IDS)
+
+    def _packed(self, group: list[tuple[Row, bytes]]) -> Iterator[Entry]:
+        """Return short rows, of which those that are plain text are scored together."""
+        if not group:
+            return
+        texts = [text for _, text in group]
+        if (encoded := self._tokenizer.encode_texts(texts)) is not None:
+            sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+            yield PackedEntry(encoded, sizes, self.prompt, self._bos)
+        elif len(group) == 1:
+            yield self._alone(group[0][0])
+        else:
+            for _, run in itertools.groupby(group, lambda each: self._tokenizer.encode_texts([each[1]]) is None):
+                part = list(run)
+                yield from self._packed(part) if len(part) < len(group) else (self._alone(row) for row, _ in part)
+
+    def _parts(self, row: Row) -> Iterator[Chunks]:
+        """Return the text of a row with its end, cut where records end. Raises the row's fault."""
+        text, end = row.text, self._separator or b"\n"
+        if row.fault is not None:
+            raise row.fault
+        if text is None:
+            return
+        if self._separator and (len(end) > 1 or end in text):
+            records = list(split_records([text], end)) or [end]
+            if not self._options.end:
+                records[-1] = text[sum(map(len, records[:-1])) :]
+            yield from ([record] for record in records)
+        elif text.endswith(end) or not self._options.end:
+            yield [text]
+        else:
+            yield [text + end] if len(text) < STEP else [text, end]  # a long one is not copied
