@@ -49,8 +49,8 @@ def _sections(tables: Sequence[NgramTable], words: list[str]) -> list[list[str]]
     for length, table in enumerate(tables, 1):
         tokens = np.column_stack([tokens[table.context], table.token])
         after = tables[length].backoffs if length < order else np.ones(len(tokens))
-        begins = tokens[:, 0] == bos
-        for at in np.flatnonzero((table.counts > 0) & ~begins):
+        is_start = tokens[:, 0] == bos
+        for at in np.flatnonzero((table.counts > 0) & ~is_start):
             add(tokens[at], table.probabilities[at], after[at])
         if length < order:
             more = tokens[:, 1] == bos if length > 1 else np.zeros(len(tokens), np.bool_)
@@ -59,7 +59,7 @@ def _sections(tables: Sequence[NgramTable], words: list[str]) -> list[list[str]]
                 (only_bos,) = np.flatnonzero((tokens == bos).all(1))
                 add(np.array([bos]), 0, from_bos[only_bos])
             continue
-        for at in np.flatnonzero((table.counts > 0) & begins):
+        for at in np.flatnonzero((table.counts > 0) & is_start):
             ids = tokens[at, np.count_nonzero(tokens[at] == bos) - 1 :]
             add(ids, table.probabilities[at], from_bos[table.shorter[at]])
     unseen = set(range(bos)) - set(tables[0].token[tables[0].counts > 0].tolist())

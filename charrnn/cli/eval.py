@@ -2,25 +2,29 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from charrnn.cli.eval_writers import JsonWriter, Result, RowWriter, TableWriter, TsvWriter, Writer, named
-from charrnn.config.eval import ADAPTED, METRICS, EvalConfig
+from charrnn.cli.eval_gate import Gate
+from charrnn.cli.eval_texts import Texts, read_again
+from charrnn.cli.eval_writers import (
+    JsonWriter,
+    RawWriter,
+    Result,
+    RowWriter,
+    TableWriter,
+    TsvWriter,
+    Writer,
+    named,
+)
+from charrnn.config.eval import ADAPTED, CLASSIFIED, METRICS, EvalConfig
 from charrnn.config.options import merge
-from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
-from charrnn.corpus.faults import LATIN1_ADVICE, LeftOut
-from charrnn.corpus.formats import Row, read_rows, whole_text
-from charrnn.corpus.inputs import PACKED, Chunks, display_name, open_blocks, open_chunks
-from charrnn.corpus.json_lines import Field
-from charrnn.errors import InputError, UsageError, counted
+from charrnn.corpus.formats import Row, whole_text
+from charrnn.corpus.inputs import Chunks, display_name, open_chunks
+from charrnn.errors import InputError, UsageError
 from charrnn.model import Model
-from charrnn.scoring.options import ScoringOptions
 from charrnn.scoring.score import Score
-
-_MAX_IN_MEMORY = 8 << 20  # bytes of a text that is read twice, from where it can be read only once
-
 
 _PROGRESS_BYTES = 1 << 12  # between two steps of the progress bar, of a text that is scored slowly
 
@@ -34,27 +38,43 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     config, _ = merge(EvalConfig, flags, os.environ)
     if not config.text and console.stdin_is_tty:
         raise UsageError("no text: name a file, or pipe one in: cat FILE | charrnn eval")
-    model = Model.load(*config.model, device=config.device, engine=config.engine, precision=config.precision)
-    if config.streams > 1 and model.separator:
-        raise UsageError("{streams} cannot be used with a model of records", ("streams",))
-    files = list(config.text or ("-",))
-    evaluation = _Evaluation(console, config, model)
-    if config.within_files:
-        evaluation.rows(files)
+    if config.heat and not console.color:
+        raise UsageError("{heat} needs colour, which NO_COLOR, {color} or TERM=dumb turns off", ("heat", "color"))
+    gate = Gate(console, config)
+    several = [[name] for name in config.model] if config.classify or config.compare else [list(config.model)]
+    machine = {"device": config.device, "engine": config.engine, "precision": config.precision}
+    models = [Model.load(*names, **machine) for names in several]
+    for option in ("streams", "carry"):
+        if (config.streams > 1 if option == "streams" else config.carry) and any(model.separator for model in models):
+            raise UsageError(f"{{{option}}} cannot be used with a model of records", (option,))
+    texts = Texts(console, config, models[0])
+    if config.compare:
+        from charrnn.cli.eval_compare import compare
+
+        compare(console, config, texts, models, gate)
+    elif config.by or config.heat:
+        from charrnn.cli.eval_units import print_units
+
+        print_units(console, config, texts, models[0], gate)
     else:
-        evaluation.files(files)
-    return 0
+        evaluation = _Evaluation(console, config, texts, models, gate)
+        if config.within_files:
+            evaluation.rows()
+        else:
+            evaluation.files()
+    return gate.finish()
 
 
 class _Evaluation:
     """Scores texts and writes their rows, each as soon as its score is known."""
 
-    def __init__(self, console: Console, config: EvalConfig, model: Model) -> None:
-        self.console, self.config, self.model = console, config, model
-        self.options = ScoringOptions(config.errors, config.window, config.streams)
-        self._left_out = LeftOut(config.errors)
+    def __init__(self, console: Console, config: EvalConfig, texts: Texts, models: Sequence[Model], gate: Gate) -> None:
+        self.console, self.config, self.texts, self.models, self.gate = console, config, texts, models, gate
+        self.options = texts.options()
+        self.scorers = [model.scorer(self.options) for model in models]
+        self._percentile = self._read_reference() if config.reference is not None else None
 
-    def files(self, files: list[str]) -> None:
+    def files(self) -> None:
         """Score whole files: a row each, and their total.
 
         Raises:
@@ -67,112 +87,172 @@ class _Evaluation:
         results: list[Result] = []
         empty = []
         try:
-            with self._progress(files, isinstance(writer, TableWriter) or not console.stdout_is_tty) as advance:
-                for file, outcome in self._score_files(files, advance):
+            with self._progress(writer) as advance:
+                for file, outcome in self._score_files(advance):
                     if isinstance(outcome, InputError):
-                        self._left_out.add("file", outcome, _advice(outcome, several=len(files) > 1))
+                        self.texts.leave_out("file", outcome)
                     elif not outcome.score.tokens:
                         empty.append(display_name(file))
                     else:
                         results.append(outcome)
-                        writer.row(outcome)
+                        if self.gate.passes(outcome):
+                            writer.row(outcome)
                         console.flush()  # what comes next may be long in coming
-            if len(results) > 1:
-                writer.row(_total(results))
+            if len(results) > 1 and not config.classify and self.gate.passes(total := _total(results)):
+                writer.row(total)
         finally:
             writer.finish()
         console.flush()
+        self.texts.check(scored=bool(results))
         if results:
             self._warn(_total(results).score)
-        elif self._left_out.first is not None:
-            raise self._left_out.first
         if empty:
             raise InputError(", ".join(empty) + ": no tokens to score")
 
-    def rows(self, files: list[str]) -> None:
-        """Score each line on its own, or of JSON Lines and tables what --jsonl or --tsv names: a row each.
+    def rows(self) -> None:
+        """Score each line, record, field or cell on its own, or as its share of the whole: a row each.
 
         Raises:
             InputError: a line cannot be used; the rows of those before it have been written. Or none can, or no object
                 has the field, which is known when all have been read.
         """
-        config = self.config
-        field = Field(config.jsonl) if config.jsonl is not None else None
-        scorer, writer, total, scored = self.model.scorer(self.options), self._row_writer(), Score(), False
-        with self._progress(files, not self.console.stdout_is_tty) as advance:
-            for file in files:
-                for rows in self._read_rows(file, advance, field, several=len(files) > 1):
-                    for row, outcome in zip(rows, scorer.line_outcomes(rows), strict=True):
+        writer, total, scored = self._row_writer(), Score(), False
+        with self._progress(writer) as advance:
+            for file in self.texts.files:
+                for found in self._score_rows(file, advance):
+                    for row, outcome, more in found:
                         if isinstance(outcome, InputError):
-                            self._left_out.add("line", outcome, _advice(outcome))
+                            self.texts.leave_out("line", outcome)
                             continue
                         scored = True
                         total += outcome
                         if row.replaced:
                             total += Score(replaced=row.replaced)
-                        writer.row(Result(outcome, file, row))
+                        result = Result(outcome, file, row, more=more)
+                        if self.gate.passes(result):
+                            writer.row(result)
                     self.console.flush()  # what comes next may be long in coming
-        if self._left_out.first is not None and not scored:
-            raise self._left_out.first
+        self.texts.check(scored=scored)
+        if self.console.verbose and total.tokens:
+            figures = f"perplexity {total.perplexity:.6f}, {total.bits_per_char:.6f} bits per character"
+            error = f" (standard error {total.bits_per_byte_se:.6f})" if total.units.num > 1 else ""
+            self.console.debug(f"all together: {figures}, {total.bits_per_byte:.6f} bits per byte{error}")
         self._warn(total)
-        if field is not None:
-            field.check()
-            if field.missing:
-                self.console.warn(
-                    f"{field.missing:,} of {field.objects:,} objects have no text in the field {field.name!r}, or no"
-                    " string: their score is null"
-                )
 
-    def _read_rows(
-        self, file: str, advance: Callable[[int], None], field: Field | None, *, several: bool
-    ) -> Iterator[list[Row]]:
-        """Return the rows of a file; one that cannot be read any further is left out from there on."""
-        found = False
-        try:
-            for rows in read_rows(
-                open_blocks(file, advance), file, field=field, column=self.config.tsv, errors=self.config.errors
-            ):
-                yield rows
-                found = True
-        except InputError as error:
-            self._left_out.add("rest of a file" if found else "file", error, _advice(error, several=several))
+    def _score_rows(self, file: str, advance: Callable[[int], None]) -> Iterator[Iterable["_Scored"]]:
+        """Return the rows of a file with what came of them, those together that are there."""
+        if self.config.carry:
+            from charrnn.cli.eval_units import carried_rows
+
+            yield from carried_rows(self.texts, self.scorers[0], file, advance)
+            return
+        for rows in self.texts.rows(file, advance):
+            if len(self.scorers) > 1:
+                found = [list(scorer.line_outcomes(rows)) for scorer in self.scorers]
+                yield ((row, *self._likeliest(outcomes)) for row, *outcomes in zip(rows, *found, strict=True))
+            else:
+                outcomes = self.scorers[0].line_outcomes(rows)
+                yield ((row, outcome, self._more(outcome)) for row, outcome in zip(rows, outcomes, strict=True))
+
+    def _likeliest(self, outcomes: Sequence[Score | InputError]) -> tuple[Score | InputError, dict[str, Any]]:
+        """Return the best of several models' scores of a text, and which model's it is."""
+        scores = []
+        for outcome in outcomes:
+            if isinstance(outcome, InputError):
+                return outcome, {}
+            scores.append(outcome)
+        best, second = sorted(range(len(scores)), key=lambda n: scores[n].bits_per_byte)[:2]
+        if not scores[best].tokens:
+            return scores[0], dict.fromkeys(CLASSIFIED)
+        margin = scores[second].bits_per_byte - scores[best].bits_per_byte
+        return scores[best], {"model": self.config.model[best], "margin": margin} | self._more(scores[best])
+
+    def _more(self, outcome: Score | InputError) -> dict[str, Any]:
+        """Return the further fields of a text's row."""
+        if self._percentile is None or isinstance(outcome, InputError):
+            return _NOTHING
+        return {"percentile": self._percentile(outcome)}
+
+    def _read_reference(self) -> Callable[[Score], float | None]:
+        """Score the texts of another file; return what compares one with them, by perplexity."""
+        from charrnn.scoring.quantiles import Quantiles
+
+        assert self.config.reference is not None
+        quantiles = Quantiles()
+        scorer = self.models[0].scorer(self.options)
+        for rows in self.texts.rows(self.config.reference, lambda count: None):
+            for outcome in scorer.line_outcomes(rows):
+                if isinstance(outcome, InputError):
+                    self.texts.leave_out("line", outcome)
+                elif outcome.tokens:
+                    quantiles.add(outcome.nats / outcome.tokens)
+        if not quantiles.count:
+            raise InputError(f"{display_name(self.config.reference)}: no texts to compare with")
+        return lambda score: quantiles.share_below(score.nats / score.tokens) if score.tokens else None
 
     def _file_writer(self) -> Writer:
         config, console = self.config, self.console
         adapted = ADAPTED if config.adapt else ()
         if config.json:
-            return JsonWriter(console, config.fields or named(["file", *METRICS, *adapted]))
-        if config.fields:
-            return TsvWriter(console, config.fields)
-        if console.stdout_is_tty:
+            fields = ["file", *CLASSIFIED, *METRICS] if config.classify else ["file", *METRICS, *adapted]
+            return JsonWriter(console, config.fields or named(fields))
+        if config.keep is not None and not config.fields:
+            return RawWriter(console, b"\n")
+        default = ["perplexity", "bits_per_char", "bits_per_byte", "tokens", "oov", *adapted, "file"]
+        if config.classify:
+            default = ["model", "bits_per_byte", "margin", "file"]
+        elif console.stdout_is_tty and not config.fields and config.header is None:
             return TableWriter(console)
-        return TsvWriter(
-            console, named(["perplexity", "bits_per_char", "bits_per_byte", "tokens", "oov", *adapted, "file"])
-        )
+        return TsvWriter(console, config.fields or named(default), header=self._has_header, verbatim=False)
 
     def _row_writer(self) -> Writer:
         config, console = self.config, self.console
+        more = ["percentile"] if config.reference is not None else []
         if config.json:
-            return JsonWriter(console, config.fields or named(["file", "line", *METRICS, "text"]))
+            classified = CLASSIFIED if config.classify else ()
+            return JsonWriter(console, config.fields or named(["file", "line", *classified, *METRICS, *more, "text"]))
+        if config.keep is not None and not config.fields:
+            return RawWriter(console, self.texts.separator or b"\n")
+        fields = config.fields or named(
+            ["model", "bits_per_byte", "margin", *more] if config.classify else ["perplexity", "tokens", "oov", *more]
+        )
         if config.jsonl is not None:
-            return RowWriter(console, config.fields or named(["perplexity"]))
-        if config.fields and config.lines:
-            return TsvWriter(console, config.fields)
-        return RowWriter(console, config.fields or named(["perplexity", "tokens", "oov"]))
+            default = named([*(CLASSIFIED if config.classify else ["perplexity"]), *more])
+            return RowWriter(console, config.fields or default)
+        if config.tsv is not None or config.csv is not None:
+            return RowWriter(console, fields, header=self._has_header, is_csv=config.csv is not None)
+        if not config.fields and config.lines:
+            return RowWriter(console, fields, header=self._has_header)
+        fields = fields if config.fields else [*fields, ("text", "text")]
+        return TsvWriter(console, fields, header=self._has_header, verbatim=config.lines)
 
-    def _score_files(
-        self, files: list[str], advance: Callable[[int], None]
-    ) -> Iterator[tuple[str, Result | InputError]]:
+    @property
+    def _has_header(self) -> bool:
+        header = self.config.header
+        return self.console.stdout_is_tty if header is None else header
+
+    def _progress(self, writer: Writer) -> contextlib.AbstractContextManager[Callable[[int], None]]:
+        return self.texts.progress(wanted=isinstance(writer, TableWriter) or not self.console.stdout_is_tty)
+
+    def _score_files(self, advance: Callable[[int], None]) -> Iterator[tuple[str, Result | InputError]]:
         """Score each file, with --adapt by the trained weights and by weights that learn."""
-        scorer = self.model.scorer(self.options)
+        files, scorer = self.texts.files, self.scorers[0]
+        if self.config.classify:
+            for file in files:
+                read = read_again(file)
+                outcomes = [next(each.text_outcomes([whole_text(file, read())])) for each in self.scorers]
+                advance(os.path.getsize(file) if os.path.isfile(file) else 0)
+                outcome, more = self._likeliest(outcomes)
+                yield file, outcome if isinstance(outcome, InputError) else Result(outcome, file, more=more)
+            return
         if not self.config.adapt:
             texts = (whole_text(file, open_chunks(file, advance)) for file in files)
             for file, outcome in zip(files, scorer.text_outcomes(texts), strict=False):  # it ends with an error
                 yield file, outcome if isinstance(outcome, InputError) else Result(outcome, file)
             return
-        adaptive = self.model.scorer(self.options, adapt=True)
+        adaptive = self.models[0].scorer(self.options, adapt=True)
         for file in files:
-            read = _read_again(file)
+            read = read_again(file)
             [outcome] = scorer.text_outcomes([whole_text(file, read())])
             if isinstance(outcome, InputError) or not outcome.tokens:
                 yield file, outcome if isinstance(outcome, InputError) else Result(outcome, file)
@@ -181,30 +261,14 @@ class _Evaluation:
             yield file, Result(outcome, file, adapted=adapted)
 
     def _warn(self, total: Score) -> None:
-        if total.oov > 0.01 * total.tokens:
-            self.console.warn(f"unknown to the model: {total.oov:,} of {counted(total.tokens, 'token')}")
-        if total.replaced:
-            self.console.warn(f"places with invalid UTF-8, read as U+FFFD: {total.replaced:,}")
-        if self._left_out.warning:
-            self.console.warn(self._left_out.warning)
-
-    @contextlib.contextmanager
-    def _progress(self, files: list[str], wanted: bool) -> Iterator[Callable[[int], None]]:
-        """Show a progress bar in bytes on a terminal."""
-        if not wanted:
-            yield lambda count: None
-            return
-        plain = all(os.path.isfile(file) and os.path.splitext(file)[1].lower() not in PACKED for file in files)
-        total = sum(map(os.path.getsize, files)) if plain else None
-        with progress_bar(self.console, "scoring", total) as advance:
-            yield advance
+        self.texts.warn(total, self.scorers[0].rows.unknown_chars)
 
 
-def _advice(error: InputError, *, several: bool = True) -> str | None:
-    """Return what to do about a text that cannot be used; None: leave it out, unless it is the only one."""
-    if "invalid UTF-8" in error.text:
-        return LATIN1_ADVICE
-    return None if several else ""
+_Scored = tuple[Row, Score | InputError, dict[str, Any]]
+"""A row, what came of it, and further fields."""
+
+
+_NOTHING: dict[str, Any] = {}
 
 
 def _total(results: list[Result]) -> Result:
@@ -212,26 +276,6 @@ def _total(results: list[Result]) -> Result:
     adapted = [result.adapted for result in results if result.adapted is not None]
     score = sum((result.score for result in results), Score())
     return Result(score, "total", adapted=sum(adapted, Score()) if adapted else None, is_total=True)
-
-
-def _read_again(file: str) -> Callable[[], Chunks]:
-    """Return what reads a file from its start, however often it is called. What can be read only once is kept: a long
-    text in a file without a name, not in memory."""
-    if os.path.isfile(file):
-        return lambda: open_chunks(file)
-    from charrnn.corpus.documents import Spool, SpooledDocument  # its import takes a while
-
-    spool = Spool(_MAX_IN_MEMORY)
-
-    def read() -> Iterator[bytes]:
-        if spool.size:
-            yield from SpooledDocument(file, spool, 0, spool.size).chunks()
-            return
-        for chunk in open_chunks(file):
-            spool.write(chunk)
-            yield chunk
-
-    return read
 
 
 def _small_chunks(chunks: Chunks, advance: Callable[[int], None]) -> Iterator[bytes]:

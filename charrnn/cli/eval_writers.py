@@ -2,13 +2,15 @@
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from charrnn.config.eval import ADAPTED
 from charrnn.console.streams import Console
 from charrnn.console.tables import print_table
 from charrnn.corpus.formats import Row
+from charrnn.corpus.inputs import display_name
 from charrnn.errors import InputError
 from charrnn.scoring.score import Score
 
@@ -21,6 +23,7 @@ class Result(NamedTuple):
         row: where the text is a row of the file.
         adapted: the score of a model that learns from what it has scored.
         is_total: of all files together.
+        more: further fields.
     """
 
     score: Score
@@ -28,6 +31,14 @@ class Result(NamedTuple):
     row: Row | None = None
     adapted: Score | None = None
     is_total: bool = False
+    more: Mapping[str, Any] = {}
+
+    @property
+    def place(self) -> str:
+        """Where it stands, in messages."""
+        if self.row is not None:
+            return str(self.row.place)
+        return "the total" if self.is_total else display_name(self.file)
 
     def value(self, field: str) -> Any:
         """Return a field of `charrnn help fields`: a number, a text (str or bytes), or None where it is missing."""
@@ -42,6 +53,8 @@ class Result(NamedTuple):
                 return self.is_total
         if self.row is not None and self.row.text is None:
             return None
+        if field in self.more:
+            return self.more[field]
         if field in ADAPTED:
             return self.adapted and getattr(self.adapted, ADAPTED[field])
         return getattr(self.score, field)
@@ -97,46 +110,75 @@ class TableWriter:
         return [*cells, f"{result.score.tokens:,}", f"{result.score.oov:,}"]
 
 
+class Values(Protocol):
+    """What a row has: a `Result`, a word or token, a pair of models."""
+
+    @property
+    def place(self) -> str:
+        """Where it stands, in messages."""
+        ...
+
+    def value(self, field: str) -> Any:
+        """Return a field of `charrnn help fields`: a number, a text (str or bytes), or None where it is missing."""
+        ...
+
+
 class TsvWriter:
-    """A line of tab-separated columns for each result; texts stand in them as they came.
+    """A line of tab-separated columns for each result.
 
     Args:
-        fields: the columns, in order.
+        fields: the columns, in order. header: whether their names come first.
+        verbatim: whether texts stand there as they came, which are lines; they are escaped otherwise.
     """
 
-    def __init__(self, console: Console, fields: Fields) -> None:
-        self._console, self._fields = console, fields
+    def __init__(self, console: Console, fields: Fields, *, header: bool = False, verbatim: bool = True) -> None:
+        self._console, self._fields, self._verbatim = console, fields, verbatim
         self._terminal = console.terminal_text()
+        if header:
+            self._write(self._names())
 
-    def row(self, result: Result) -> None:
+    def row(self, result: Values) -> None:
         """See `Writer`."""
         self._write(self._cells(result))
 
     def finish(self) -> None:
         """See `Writer`."""
 
-    def _cells(self, result: Result) -> list[bytes]:
-        """Return the columns; of a heading, their names."""
-        if result.row is not None and result.row.heading:
-            return [os.fsencode(name) for _, name in self._fields]
-        return [_to_cell(result.value(field)) for field, _ in self._fields]
+    def _names(self) -> list[bytes]:
+        return [os.fsencode(name) for _, name in self._fields]
 
-    def _write(self, cells: Sequence[bytes]) -> None:
-        line = b"\t".join(cells) + b"\n"
+    def _cells(self, result: Values) -> list[bytes]:
+        cells = [_to_cell(result.value(field)) for field, _ in self._fields]
+        return cells if self._verbatim else [escape_cell(cell) for cell in cells]
+
+    def _write(self, cells: Sequence[bytes], between: bytes = b"\t") -> None:
+        line = between.join(cells) + b"\n"
         self._console.write(self._terminal.feed(line, final=True) if self._terminal else line)
 
 
 class RowWriter(TsvWriter):
-    """The rows as they came, with the fields: as further keys of a JSON object, else as columns before the line."""
+    """The rows as they came, with the fields: as further keys of a JSON object, else as columns before the line.
 
-    def row(self, result: Result) -> None:
+    Args:
+        is_csv: whether they are CSV. Others as for `TsvWriter`.
+    """
+
+    def __init__(self, console: Console, fields: Fields, *, header: bool = False, is_csv: bool = False) -> None:
+        super().__init__(console, fields)
+        self._header, self._is_csv, self._between = header, is_csv, b"," if is_csv else b"\t"
+
+    def row(self, result: Result) -> None:  # type: ignore[override]  # of rows alone
         """See `Writer`."""
         row = result.row
         assert row is not None
         if row.is_blank:
             self._write([row.raw])
         elif row.value is None:
-            self._write([*self._cells(result), row.raw])
+            if self._header and not row.heading:
+                self._write([*self._names(), b"text"], self._between)
+            self._header = False
+            cells = self._names() if row.heading else self._cells(result)
+            self._write([*(map(_csv_cell, cells) if self._is_csv else cells), row.raw], self._between)
         else:
             for field, name in self._fields:
                 if name in row.value:
@@ -145,7 +187,7 @@ class RowWriter(TsvWriter):
                         " otherwise",
                         ("fields",),
                     )
-            self._console.write_json(row.value | _to_object(result, self._fields))
+            self._console.write_json(row.value | to_object(result, self._fields))
 
 
 class JsonWriter:
@@ -154,18 +196,35 @@ class JsonWriter:
     def __init__(self, console: Console, fields: Fields) -> None:
         self._console, self._fields = console, fields
 
-    def row(self, result: Result) -> None:
+    def row(self, result: Values) -> None:
         """See `Writer`."""
-        if result.row is None or not (result.row.heading or result.row.is_blank):
-            self._console.write_json(_to_object(result, self._fields))
+        row = result.row if isinstance(result, Result) else None
+        if row is None or not (row.heading or row.is_blank):
+            self._console.write_json(to_object(result, self._fields))
 
     def finish(self) -> None:
         """See `Writer`."""
 
 
-def _to_object(result: Result, fields: Fields) -> dict[str, Any]:
+class RawWriter:
+    """The texts as they came: rows of a file, or the names of files."""
+
+    def __init__(self, console: Console, separator: bytes) -> None:
+        self._console, self._separator = console, separator
+        self._terminal = console.terminal_text()
+
+    def row(self, result: Result) -> None:
+        """See `Writer`."""
+        data = os.fsencode(result.file) + b"\n" if result.row is None else result.row.raw + self._separator
+        self._console.write(self._terminal.feed(data, final=True) if self._terminal else data)
+
+    def finish(self) -> None:
+        """See `Writer`."""
+
+
+def to_object(result: Values, fields: Fields) -> dict[str, Any]:
     """Return the fields as the keys of an object; that of a total says so in the place of a file."""
-    if result.is_total:
+    if isinstance(result, Result) and result.is_total:
         fields = [("total", "total") if field == "file" else (field, name) for field, name in fields]
     return {name: _to_json(result.value(field)) for field, name in fields}
 
@@ -183,6 +242,23 @@ def _to_cell(value: Any) -> bytes:
             return str(value).encode()
         case _:
             return os.fsencode(value)
+
+
+def escape_cell(text: bytes) -> bytes:
+    """Return a text for a column: newlines, tabs, carriage returns and backslashes as escapes, and what is not UTF-8 as
+    `\\xNN`."""
+    if text.isalnum():
+        return text
+    shown = re.sub(rb"[\\\n\t\r]", lambda match: _ESCAPES[match[0]], text)
+    return shown.decode("utf-8", "backslashreplace").encode()
+
+
+_ESCAPES = {b"\\": b"\\\\", b"\n": b"\\n", b"\t": b"\\t", b"\r": b"\\r"}
+
+
+def _csv_cell(cell: bytes) -> bytes:
+    """Return a cell of CSV, in quotes where it needs them."""
+    return b'"' + cell.replace(b'"', b'""') + b'"' if re.search(rb'[",\r\n]', cell) else cell
 
 
 def _to_json(value: Any) -> Any:

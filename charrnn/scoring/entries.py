@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections import deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -57,24 +57,26 @@ class TextEntry:
     """An `Entry`: one text, of whatever length.
 
     Attributes:
+        unknown_chars: where unknown code points are counted.
         prompt: what its first sequence continues.
-        block_sizes: bytes of the blocks that have been read and not been scored.
+        block_sizes: bytes of the blocks that have been read.
     """
 
     text: NamedText
     cut: Cut
     prompt: Ids
+    unknown_chars: Counter[int]
     open: int = 0
     complete: bool = False
     failure: InputError | None = None
-    block_sizes: deque[int] = field(default_factory=deque)
+    block_sizes: list[int] = field(default_factory=list)
     _prompts: int = 0  # spans of prompts that have not been scored
     _nats: float = 0.0
     _oov_nats: float = 0.0
     _tokens: int = 0
     _oov: int = 0
     _lengths: tuple[int, int, int, int] = (0, 0, 0, 0)
-    _units: Array = field(default_factory=lambda: np.zeros(4))
+    _block_nats: list[Array] = field(default_factory=list)
 
     def sequences(self) -> Iterator[Iterable[Piece]]:
         """See `Entry`."""
@@ -87,9 +89,11 @@ class TextEntry:
 
     def count(self, encoder: Encoder) -> None:
         """Add how long a part of the text is."""
-        found = encoder.chars, encoder.bytes, encoder.words, encoder.replaced
-        a, b, c, d = self._lengths
-        self._lengths = a + found[0], b + found[1], c + found[2], d + found[3]
+        chars, size, words, replaced = self._lengths
+        self._lengths = (
+            chars + encoder.chars, size + encoder.bytes, words + encoder.words, replaced + encoder.replaced
+        )  # fmt: skip
+        self.unknown_chars.update(encoder.unknown_chars)
 
     def add(self, spans: Spans) -> None:
         """See `Entry`."""
@@ -100,18 +104,26 @@ class TextEntry:
         self._oov_nats += float(spans.oov_nats[first:].sum())
         self._tokens += int(spans.tokens[first:].sum())
         self._oov += int(spans.oov[first:].sum())
-        if len(self.block_sizes) >= len(nats):
-            bits = nats / math.log(2)
-            sizes = np.array([self.block_sizes.popleft() for _ in range(len(nats))], np.float64)
-            self._units += len(nats), bits @ bits, sizes @ sizes, bits @ sizes
+        self._block_nats.append(nats)
 
     def outcomes(self) -> Iterable[Outcome]:
         """See `Entry`."""
         if self.failure is not None:
             return [self.failure]
-        num, *sums = self._units.tolist()
-        units = Units(int(num), *sums) if num > 1 else None
-        return [Score(self._nats, self._tokens, self._oov, self._oov_nats, *self._lengths, units)]
+        nats, sizes = self.blocks()
+        bits = nats / math.log(2)
+        units = Units(len(bits), *(float(total) for total in (bits @ bits, sizes @ sizes, bits @ sizes)))
+        parts = units if len(bits) > 1 else None
+        return [Score(self._nats, self._tokens, self._oov, self._oov_nats, *self._lengths, parts)]
+
+    def blocks(self) -> tuple[Array, Array]:
+        """Return the nats of the blocks of its lines, and how many bytes they have, float64 (K,) each; where the text
+        was not cut so, of the whole."""
+        nats = np.concatenate([np.zeros(0), *self._block_nats])
+        sizes = np.array(self.block_sizes[: len(nats)], np.float64)
+        if len(sizes) == len(nats):
+            return nats, sizes
+        return np.array([self._nats]), np.array([self._lengths[1]], np.float64)
 
 
 class PackedEntry:

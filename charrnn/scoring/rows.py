@@ -1,6 +1,7 @@
 """Rows to be scored: short ones together, a long one or one that is not plain text on its own."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -32,6 +33,7 @@ class RowReader:
 
     Attributes:
         prompt: ids of what the texts continue that have none of their own.
+        unknown_chars: how often unknown code points have come.
 
     Raises:
         InputError: the prompt cannot be used.
@@ -43,6 +45,7 @@ class RowReader:
         self._tokenizer, self._separator, self._options, self._bos = tokenizer, separator, options, bos
         self._sequences, self._scores_alone = sequences, alone or options.window > 0 or options.streams > 1
         self.prompt = self._encode_prompt(options.prompt)
+        self.unknown_chars: Counter[int] = Counter()
 
     def entries(self, rows: Iterable[Row]) -> Iterator[Entry]:
         """Return rows to be scored, in order: short ones together, if they are plain text in which no record ends."""
@@ -114,7 +117,7 @@ class RowReader:
             progress.prompt = self.prompt_of(row)
             return self._sequences(text, progress)
 
-        return TextEntry(NamedText(self._parts(row), row.place), cut, NO_IDS)
+        return TextEntry(NamedText(self.parts(row), row.place), cut, NO_IDS, self.unknown_chars)
 
     def _packed(self, group: list[tuple[Row, bytes]]) -> Iterator[Entry]:
         """Return short rows, of which those that are plain text are scored together."""
@@ -122,6 +125,7 @@ class RowReader:
             return
         texts = [text for _, text in group]
         if (encoded := self._tokenizer.encode_texts(texts)) is not None:
+            self.unknown_chars.update(encoded.unknown_chars)
             sizes = np.fromiter(map(len, texts), np.int64, len(texts))
             yield PackedEntry(encoded, sizes, self.prompt, self._bos)
         elif len(group) == 1:
@@ -131,7 +135,7 @@ class RowReader:
                 part = list(run)
                 yield from self._packed(part) if len(part) < len(group) else (self._alone(row) for row, _ in part)
 
-    def _parts(self, row: Row) -> Iterator[Chunks]:
+    def parts(self, row: Row) -> Iterator[Chunks]:
         """Return the text of a row with its end, cut where records end. Raises the row's fault."""
         text, end = row.text, self._separator or b"\n"
         if row.fault is not None:

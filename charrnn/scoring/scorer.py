@@ -8,7 +8,7 @@ import numpy as np
 
 from charrnn.corpus.formats import NamedText, Place, Row
 from charrnn.corpus.records import SeparatorScanner, with_final_separator
-from charrnn.engines.base import Ids, InferenceEngine
+from charrnn.engines.base import Array, Ids, InferenceEngine
 from charrnn.errors import InputError
 from charrnn.scoring.batching import BATCH_SLOTS, Piece, score_ids
 from charrnn.scoring.blocks import cut_blocks, record_blocks, windows_of
@@ -66,7 +66,18 @@ class Scorer:
     def text_outcomes(self, texts: Iterable[NamedText]) -> Iterator["Outcome"]:
         """Return what `texts` returns or raises for each text; after an error there is more with `errors` "skip"."""
         cut = self._records if self.separator else self._whole
-        return self._outcomes(TextEntry(text, cut, self.rows.prompt) for text in texts)
+        return self._outcomes(TextEntry(text, cut, self.rows.prompt, self.rows.unknown_chars) for text in texts)
+
+    def blocks(self, text: NamedText) -> tuple[Array, Array]:
+        """Return the nats of the blocks of a text's lines, and how many bytes they have, float64 (K,) each: about a
+        thousand characters and the rest of the line, cut alike for every model of the same `ScoringOptions.boundary`.
+
+        Raises as `texts`.
+        """
+        cut = self._records if self.separator else self._whole
+        entry = TextEntry(text, cut, self.rows.prompt, self.rows.unknown_chars)
+        [_] = _scores(self._outcomes([entry]))
+        return entry.blocks()
 
     def lines(self, rows: Iterable[Row]) -> Iterator[Score]:
         """Return the score of each row, in order: its text is scored from `<s>` and with its end, the model's

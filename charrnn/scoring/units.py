@@ -2,12 +2,13 @@
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from charrnn.corpus.formats import Place
 from charrnn.corpus.inputs import Chunks
 from charrnn.engines.base import Array, Ids
 from charrnn.errors import InputError
@@ -18,7 +19,7 @@ from charrnn.scoring.scorer import Scorer
 from charrnn.tokenizers.byte import ByteTokenizer, is_space
 from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
-from charrnn.tokenizers.utf8 import SPACES, STEP, CodePoints, Utf8Decoder, char_starts, starts_char
+from charrnn.tokenizers.utf8 import SPACES, STEP, CodePoints, Utf8Decoder, char_starts, starts_char, without_line
 
 Where = TypeVar("Where")
 """What a caller knows a text by."""
@@ -29,14 +30,17 @@ class UnitText(NamedTuple, Generic[Where]):
 
     Attributes:
         where: what the units are returned with. chunks: its bytes, its end among them. name: of it, in messages.
-        prompt: returns the ids that it continues. line: of its first character.
+        prompt: ids that it continues. line, offset: of its first character.
+        is_part: whether more of the text follows, which is read from `<s>`.
     """
 
     where: Where
     chunks: Chunks
-    name: str = ""
-    prompt: Callable[[], Ids] = lambda: NO_IDS
+    name: object = ""
+    prompt: Ids = NO_IDS
     line: int = 1
+    offset: int = 0
+    is_part: bool = False
 
 
 @dataclass(slots=True)
@@ -44,7 +48,7 @@ class Unit(Generic[Where]):
     """A word or token, and what it costs.
 
     Attributes:
-        where: its text. index: its number there, from 0.
+        where: its text.
         text: its bytes; of a word without white space. offset: where these begin, in characters from 0. line: likewise.
         nats, tokens, oov: as of a `Score`.
         rank: 1: no token was likelier. entropy: of the distribution in its place, in bits.
@@ -52,7 +56,6 @@ class Unit(Generic[Where]):
     """
 
     where: Where
-    index: int
     text: bytes
     offset: int
     line: int
@@ -75,8 +78,12 @@ class TextEnd(NamedTuple, Generic[Where]):
     failure: InputError | None = None
 
 
+_Queue = deque[tuple[Where, bytes, int, int] | TextEnd[Where] | None]
+"""What the spans of a sequence are: a unit's `where`, `text`, `offset` and `line`; None: of a prompt."""
+
+
 def score_units(
-    scorer: Scorer, texts: Iterable[UnitText[Where]], by: str, *, top: int | None = None, carry: bool = False
+    scorer: Scorer, texts: Iterable[UnitText[Where] | None], by: str, *, top: int | None = None, carry: bool = False
 ) -> Iterator[Unit[Where] | TextEnd[Where]]:
     """Return the units of texts, in order, and after those of each text its end.
 
@@ -85,6 +92,7 @@ def score_units(
 
     Args:
         scorer: of the model; its options say how texts are decoded.
+        texts: None among them: what has come is to be scored before more is fetched, where the state is carried.
         by: "word" or "token".
         top: give ranks and entropies of tokens, and so many of the likeliest. None: without.
         carry: go on from text to text with the state, as if they were one text.
@@ -95,18 +103,23 @@ def score_units(
     waiting: deque[_Queue[Where]] = deque()  # of the sequences that are not finished, in order
 
     def sequences() -> Iterator[Iterable[Piece]]:
-        for count, text in enumerate(texts):
-            if count == 0 or not carry:
-                waiting.append(deque())
-            if not carry:
-                yield _chunks(scorer, text, by, waiting[-1])
-                continue
-            rest = itertools.chain([text], texts)  # an iterator: what comes after the first
-            yield itertools.chain.from_iterable(
-                _chunks(scorer, each, by, waiting[-1], keeps_bom=number > 0) for number, each in enumerate(rest)
-            )
+        if carry:
+            waiting.append(deque())
+            yield shares(waiting[-1])
+            return
+        for text in filter(None, texts):
+            waiting.append(deque())
+            yield _pieces(scorer, text, by, waiting[-1])
 
-    texts = iter(texts)
+    def shares(queue: _Queue[Where]) -> Iterator[Piece]:
+        keeps_bom = False
+        for text in texts:
+            if text is None:
+                yield Piece(NO_IDS)
+            else:
+                yield from _pieces(scorer, text, by, queue, keeps_bom=keeps_bom)
+                keeps_bom = True
+
     slots = 1 if carry else BATCH_SLOTS
     for spans in score_ids(scorer.engine, scorer.tokenizer, sequences(), slots=slots, top=top, check=scorer.check):
         queue = waiting[0]
@@ -121,11 +134,7 @@ def score_units(
             waiting.popleft()
 
 
-_Queue = deque["tuple[Where, int, bytes, int, int] | TextEnd[Where] | None"]
-"""What the spans of a sequence are: a unit's `where`, `index`, `text`, `offset` and `line`; None: of a prompt."""
-
-
-def _ends(queue: "_Queue[Where]") -> Iterator[TextEnd[Where]]:
+def _ends(queue: _Queue[Where]) -> Iterator[TextEnd[Where]]:
     """Return the texts that end before the next unit."""
     while queue and isinstance(queue[0], TextEnd):
         yield queue[0]
@@ -139,16 +148,16 @@ def _details_of(details: Details | None, nth: int) -> tuple[int, float, list[tup
     return int(details.ranks[nth]), float(details.entropies[nth]), list(top)
 
 
-def _chunks(
-    scorer: Scorer, text: UnitText[Where], by: str, queue: "_Queue[Where]", *, keeps_bom: bool = False
+def _pieces(
+    scorer: Scorer, text: UnitText[Where], by: str, queue: _Queue[Where], *, keeps_bom: bool = False
 ) -> Iterator[Piece]:
     """Return the ids of a text, and put what their spans are into the queue."""
-    cutter = _Cutter(scorer.tokenizer, by, scorer.options.errors, text.line, keeps_bom=keeps_bom)
+    cutter = _Cutter(scorer.tokenizer, by, scorer.options.errors, text, keeps_bom=keeps_bom)
     failure = None
+    if len(text.prompt):
+        queue.extend(itertools.repeat(None, len(text.prompt)))
+        yield Piece(text.prompt, np.arange(1, len(text.prompt) + 1))
     try:
-        if len(prompt := text.prompt()):
-            queue.extend(itertools.repeat(None, len(prompt)))
-            yield Piece(prompt, np.arange(1, len(prompt) + 1))
         data = b""
         for chunk in text.chunks:
             for begin in range(0, len(chunk), STEP):
@@ -157,32 +166,41 @@ def _chunks(
                 data = chunk[begin : begin + STEP]
         yield from _units(cutter.feed(data, final=True), text.where, queue)
     except InputError as error:
-        failure = error.prefixed(text.name) if text.name else error
-    queue.append(TextEnd(text.where, failure))
+        failure = _named(error, text.name)
+    scorer.rows.unknown_chars.update(cutter.unknown_chars)
+    if failure is not None or not text.is_part:
+        queue.append(TextEnd(text.where, failure))
 
 
-def _units(cut: "_Cut", where: Where, queue: "_Queue[Where]") -> Iterator[Piece]:
+def _named(error: InputError, name: object) -> InputError:
+    """Return an error that names the text."""
+    if isinstance(name, Place):  # of a line: its number is there already
+        error = InputError(without_line(error.text), error.fields)
+    return error.prefixed(str(name)) if str(name) else error
+
+
+def _units(cut: "_Cut", where: Where, queue: _Queue[Where]) -> Iterator[Piece]:
     queue.extend((where, *place) for place in cut.places)
     if len(cut.ids):
         yield Piece(cut.ids, cut.ends)
 
 
 class _Cut(NamedTuple):
-    """Ids, where units end among them, and each unit's index, text, offset and line."""
+    """Ids, where units end among them, and each unit's text, offset and line."""
 
     ids: Ids
     ends: Ids
-    places: list[tuple[int, bytes, int, int]]
+    places: list[tuple[bytes, int, int]]
 
 
 class _Cutter:
     """Cuts a text, which comes in chunks, in units.
 
     Args:
-        line: of its first character. keeps_bom: whether a byte order mark at its start is a character.
+        text: it, for its place. keeps_bom: whether a byte order mark at its start is a character.
     """
 
-    def __init__(self, tokenizer: Tokenizer, by: str, errors: str, line: int, *, keeps_bom: bool) -> None:
+    def __init__(self, tokenizer: Tokenizer, by: str, errors: str, text: UnitText[Any], *, keeps_bom: bool) -> None:
         self._tokenizer, self._by = tokenizer, by
         self._decoder = Utf8Decoder("replace" if errors == "replace" else "strict")
         self._decoder.bom = keeps_bom
@@ -191,8 +209,12 @@ class _Cutter:
             self._encoder.bom = True  # it was left out before
         self._sizes = np.array([len(each) for each in tokenizer.token_bytes])
         self._data, self._ids = b"", np.zeros(0, np.int64)  # what has come and is not in a unit that has ended
-        self._index = self._chars = 0
-        self._line = line
+        self._chars, self._line = text.offset, text.line
+
+    @property
+    def unknown_chars(self) -> Mapping[int, int]:
+        """How often each unknown code point has come."""
+        return self._encoder.unknown_chars
 
     def feed(self, data: bytes, final: bool = False) -> _Cut:
         """Return the units that have ended with these bytes; `final` says that the text ends here.
@@ -224,11 +246,10 @@ class _Cutter:
             offsets = (self._chars + chars[firsts] - 1).tolist()
             lines = (self._line + newlines[firsts] - (np.frombuffer(read, np.uint8)[firsts] == 10)).tolist()
         texts = [read[a:b] for a, b in zip(begins_at.tolist(), ends_at.tolist(), strict=True)]
-        places = list(zip(itertools.count(self._index), texts, offsets, lines, strict=False))
+        places = list(zip(texts, offsets, lines, strict=True))
         count = int(ends[-1]) if len(ends) else 0
         size = int(token_ends[count - 1]) if count else 0
         ids, self._ids, self._data = self._ids[:count], self._ids[count:], self._data[size:]
-        self._index += len(ends)
         if size:
             self._chars += int(chars[size - 1])
             self._line += int(newlines[size - 1])

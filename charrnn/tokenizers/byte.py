@@ -1,6 +1,6 @@
 """Every byte is an id: any file at all, V = 256, nothing ever unknown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,7 @@ class ByteEncoder:
     """See `Encoder`."""
 
     unknowns = 0
+    unknown_chars: Mapping[int, int] = {}
     replaced = 0
     bom = False  # a byte order mark is kept
 

@@ -1,6 +1,7 @@
 """Every code point of the training text is an id, and `<unk>` is one more."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -116,11 +117,19 @@ class CharTokenizer:
         if (decoded := decode_texts(texts)) is None:
             return None
         points, chars, words = decoded
-        return EncodedTexts(self.ids_of(points), chars, chars, words)
+        ids = self.ids_of(points)
+        return EncodedTexts(ids, chars, chars, words, self.count_unknown(points, ids))
 
     def ids_of(self, points: CodePoints) -> npt.NDArray[np.unsignedinteger[Any]]:
         """Return the id of each code point, `<unk>` where it is not known."""
         return self._ids.take(points, mode="clip")
+
+    def count_unknown(self, points: CodePoints, ids: npt.NDArray[Any]) -> dict[int, int]:
+        """Return how often each unknown code point occurs in a text, of which these are the ids."""
+        if not (is_unknown := ids == self.unknown).any():
+            return {}
+        found, counts = np.unique(points[is_unknown], return_counts=True)
+        return dict(zip(found.tolist(), counts.tolist(), strict=True))
 
     def explain(self, data: bytes) -> list[tuple[str, int]]:
         """Return the unknown characters of a text, each once, with the place where it first occurs.
@@ -162,14 +171,35 @@ class CharEncoder(CountingDecoder):
 
     def __init__(self, tokenizer: CharTokenizer, errors: Errors) -> None:
         super().__init__(errors)
-        self.unknowns = 0
+        self.unknown_chars: Counter[int] = Counter()
         self._tokenizer = tokenizer
+
+    @property
+    def unknowns(self) -> int:
+        """See `Encoder.unknowns`."""
+        return self.unknown_chars.total()
 
     def feed(self, data: bytes, final: bool = False) -> npt.NDArray[np.unsignedinteger[Any]]:
         """See `Encoder.feed`."""
-        ids = self._tokenizer.ids_of(self.decode(data, final))
-        self.unknowns += int(np.count_nonzero(ids == self._tokenizer.unknown))
+        points = self.decode(data, final)
+        ids = self._tokenizer.ids_of(points)
+        self.unknown_chars.update(self._tokenizer.count_unknown(points, ids))
         return ids
+
+
+def known_otherwise(tokenizer: CharTokenizer, code_point: int) -> str:
+    """Return what would make an unknown character known; empty: nothing that is easily done."""
+    import unicodedata
+
+    char, known = chr(code_point), set(tokenizer.table.tolist())
+    parts = unicodedata.normalize("NFD", char)
+    if char == "\r":
+        return r"is not in texts without carriage returns: tr -d '\r'"
+    if parts != char and known.issuperset(map(ord, parts)):
+        return "would be known in NFD: uconv -x any-nfd"
+    if unicodedata.combining(char) and any(char in unicodedata.normalize("NFD", chr(point)) for point in known):
+        return "would be known in NFC: uconv -x any-nfc"
+    return ""
 
 
 def describe(char: str) -> str:

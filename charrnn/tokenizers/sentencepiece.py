@@ -8,7 +8,7 @@ the library's pieces, reaches it only as one; in a text it is written as its thr
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import Any
@@ -166,6 +166,7 @@ class SentencePieceEncoder(CountingDecoder):
     """See `Encoder`. The ids of a line come when it has ended or is long; its characters are counted before."""
 
     unknowns = 0
+    unknown_chars: Mapping[int, int] = {}
 
     def __init__(self, tokenizer: SentencePieceTokenizer, errors: Errors) -> None:
         super().__init__(errors)

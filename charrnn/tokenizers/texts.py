@@ -1,6 +1,6 @@
 """Many short texts, encoded together: far faster than one after another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +12,14 @@ Lengths = npt.NDArray[np.int64]
 
 
 class EncodedTexts(NamedTuple):
-    """The ids of N texts, one after another, and how many ids, characters and words each text has, (N,)."""
+    """The ids of N texts, one after another; how many ids, characters and words each text has, (N,); and how often each
+    unknown code point occurs."""
 
     ids: npt.NDArray[np.unsignedinteger[Any]]
     tokens: Lengths
     chars: Lengths
     words: Lengths
+    unknown_chars: Mapping[int, int] = {}
 
 
 def decode_texts(texts: Sequence[bytes]) -> tuple[CodePoints, Lengths, Lengths] | None:

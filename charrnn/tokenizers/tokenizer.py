@@ -4,7 +4,7 @@ No text is changed: no newline is translated and nothing is normalised. Errors n
 the file: whoever opened the file puts its name in front.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -44,6 +44,10 @@ class Encoder(Protocol):
     @property
     def unknowns(self) -> int:
         """Ids that are `<unk>`."""
+
+    @property
+    def unknown_chars(self) -> Mapping[int, int]:
+        """How often each unknown code point has come."""
 
     @property
     def replaced(self) -> int:

@@ -1,0 +1,293 @@
+"""Rows within texts: `charrnn eval --by word` and `--by token`; the share of each line, --carry; and --heat."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+from charrnn.cli.eval_gate import Gate
+from charrnn.cli.eval_texts import Texts
+from charrnn.cli.eval_writers import JsonWriter, TsvWriter, named
+from charrnn.config.eval import PLACES, UNIT_METRICS, EvalConfig
+from charrnn.console.streams import Console
+from charrnn.corpus.formats import NamedText, Row, whole_text
+from charrnn.corpus.inputs import Chunks, display_name, open_blocks, open_chunks
+from charrnn.corpus.records import split_records
+from charrnn.errors import InputError
+from charrnn.model import Model
+from charrnn.scoring.carried import carried_outcomes
+from charrnn.scoring.entries import NO_IDS
+from charrnn.scoring.score import Score
+from charrnn.scoring.scorer import Scorer
+from charrnn.scoring.units import TextEnd, Unit, UnitText, score_units
+from charrnn.tokenizers.utf8 import count_chars
+
+
+class _Source:
+    """A text whose units are printed: a file, or a row of one.
+
+    Attributes:
+        units: how many have come.
+    """
+
+    def __init__(self, file: str, row: Row | None = None) -> None:
+        self.file, self.row, self.units = file, row, 0
+
+
+class _UnitRow:
+    """What the row of a word or token has; see `Values`."""
+
+    def __init__(self, unit: Unit[_Source]) -> None:
+        self._unit, self._index = unit, unit.where.units
+        unit.where.units += 1
+
+    def value(self, field: str) -> Any:
+        """See `Values`."""
+        unit = self._unit
+        match field:
+            case "file":
+                return unit.where.file
+            case "index":
+                return self._index
+            case "line":
+                return unit.line if unit.where.row is None else unit.where.row.place.line
+            case "bits":
+                return unit.nats / math.log(2)
+            case "perplexity":
+                return Score(unit.nats, unit.tokens).perplexity
+            case _:
+                return getattr(unit, field)
+
+    @property
+    def place(self) -> str:
+        """Where it stands, in messages."""
+        return f"{display_name(self._unit.where.file)}, line {self.value('line')}"
+
+
+def print_units(console: Console, config: EvalConfig, texts: Texts, model: Model, gate: Gate) -> None:
+    """Print a row for each word or token of the texts, or the texts themselves in colours.
+
+    Raises:
+        InputError: a text cannot be used; what comes before it has been written.
+    """
+    scorer = model.scorer(texts.options())
+    writer: _Writer = _HeatText(console) if config.heat else _unit_writer(console, config, model)
+    top = config.top_logprobs if config.by == "token" else None
+    total, scored = Score(), False
+    try:
+        with texts.progress(wanted=not (console.stdout_is_tty or config.heat)) as advance:
+            for file in texts.files:
+                for sources in _sources(texts, scorer, file, advance):
+                    units = score_units(scorer, sources, config.by or "token", top=top, carry=config.carry)
+                    for unit in units:
+                        if isinstance(unit, TextEnd):
+                            if unit.failure is not None:
+                                texts.leave_out("file" if unit.where.row is None else "line", unit.failure)
+                            else:
+                                writer.end(unit.where)
+                            continue
+                        scored = True
+                        total += Score(unit.nats, unit.tokens, unit.oov)
+                        writer.unit(unit, gate)
+                    console.flush()  # what comes next may be long in coming
+    finally:
+        writer.finish()
+    texts.check(scored=scored)
+    texts.warn(total, scorer.rows.unknown_chars)
+    if not scored and not config.within_files:
+        raise InputError(", ".join(map(display_name, texts.files)) + ": no tokens to score")
+
+
+def carried_rows(
+    texts: Texts, scorer: Scorer, file: str, advance: Callable[[int], None]
+) -> Iterator[Iterable[tuple[Row, Score | InputError, dict[str, Any]]]]:
+    """Return the rows of a file with their shares of the whole's score."""
+    found = carried_outcomes(scorer, (each for block in _with_ends(texts, file, advance) for each in (*block, None)))
+    for row, outcome in found:
+        yield [(row, outcome, {})]
+
+
+def _with_ends(texts: Texts, file: str, advance: Callable[[int], None]) -> Iterator[list[tuple[Row, bytes]]]:
+    """Return the rows of a file with what ends them there: nothing ends the last line of a file without a newline."""
+    is_read = False
+
+    def watched(chunks: Chunks) -> Iterator[bytes]:
+        nonlocal is_read
+        yield from chunks
+        is_read = True
+
+    end = texts.separator or b"\n"
+    of_lines = texts.config.lines or texts.config.records
+    for rows in texts.rows(file, advance, chunks=watched(open_blocks(file, advance))):
+        yield [(row, b"" if is_read and of_lines else end) for row in rows]
+
+
+def _sources(
+    texts: Texts, scorer: Scorer, file: str, advance: Callable[[int], None]
+) -> Iterator[Iterable[UnitText[_Source] | None]]:
+    """Return the texts of a file: those together that are there."""
+    if not texts.config.within_files:
+        yield _parts_of_file(_Source(file), whole_text(file, open_chunks(file, advance)), scorer)
+    elif texts.config.carry:
+        blocks = _with_ends(texts, file, advance)
+        yield itertools.chain.from_iterable((*(_share(file, *each) for each in block), None) for block in blocks)
+    else:
+        for rows in texts.rows(file, advance):
+            yield itertools.chain.from_iterable(_parts_of_row(_Source(file, row), row, scorer) for row in rows)
+
+
+def _parts_of_file(source: _Source, text: NamedText, scorer: Scorer) -> Iterator[UnitText[_Source]]:
+    """Return what of a file is read from `<s>` each: all of it, or its records."""
+    line, offset = 1, 0
+    parts = itertools.chain.from_iterable(split_records(part, scorer.separator) for part in text.parts)
+    for part in ([record] for record in parts) if scorer.separator else text.parts:
+        prompt = scorer.rows.prompt if not offset else NO_IDS
+        yield UnitText(source, part, text.name, prompt, line, offset, is_part=True)
+        if isinstance(part, list):
+            line += part[0].count(b"\n")
+            offset += count_chars(part[0])
+    yield UnitText(source, [], text.name)
+
+
+def _parts_of_row(source: _Source, row: Row, scorer: Scorer) -> Iterator[UnitText[_Source]]:
+    """Return what of a row is read from `<s>` each: all of it, or its records."""
+    if row.text is None and row.fault is None:
+        return
+    offset = 0
+    try:
+        prompt = scorer.rows.prompt_of(row)
+        for part in scorer.rows.parts(row):
+            data = b"".join(part)
+            yield UnitText(source, [data], row.place, prompt, row.place.line, offset, is_part=True)
+            offset += count_chars(data)
+            prompt = NO_IDS
+    except InputError as error:
+        yield UnitText(source, _failing(error))
+    else:
+        yield UnitText(source, [])
+
+
+def _share(file: str, row: Row, end: bytes) -> UnitText[_Source] | None:
+    """Return a row as a part of the whole."""
+    if row.fault is not None:
+        return UnitText(_Source(file, row), _failing(row.fault))
+    if row.text is None:
+        return None
+    return UnitText(_Source(file, row), [row.text + end], row.place, line=row.place.line)
+
+
+def _failing(error: InputError) -> Iterator[bytes]:
+    raise error
+    yield  # it is an iterator
+
+
+class _Writer(Protocol):
+    """Puts units on stdout, and what a text is that has come to its end."""
+
+    def unit(self, unit: Unit[_Source], gate: Gate) -> None:
+        """Write a unit, or keep it until its text ends."""
+
+    def end(self, source: _Source) -> None:
+        """Write what was kept of a text."""
+
+    def finish(self) -> None:
+        """Write what comes at the end, also when an error ends the texts."""
+
+
+def _unit_writer(console: Console, config: EvalConfig, model: Model) -> _Writer:
+    if config.json and config.by == "token" and not config.fields:
+        return _LogprobsWriter(console, config, model)
+    of_tokens = ("rank", "entropy") if config.by == "token" else ()
+    fields = config.fields or named(("bits", *of_tokens, "line", "index", "text"))
+    if config.json:
+        default = [*PLACES[:-1], *of_tokens, *UNIT_METRICS, "text"]
+        return _RowsWriter(JsonWriter(console, config.fields or named(default)))
+    header = console.stdout_is_tty if config.header is None else config.header
+    return _RowsWriter(TsvWriter(console, fields, header=header, verbatim=False))
+
+
+class _RowsWriter:
+    """See `_Writer`: a row for each unit."""
+
+    def __init__(self, writer: TsvWriter | JsonWriter) -> None:
+        self._writer = writer
+
+    def unit(self, unit: Unit[_Source], gate: Gate) -> None:
+        """See `_Writer`."""
+        row = _UnitRow(unit)
+        if gate.passes(row):
+            self._writer.row(row)
+
+    def end(self, source: _Source) -> None:
+        """See `_Writer`."""
+
+    def finish(self) -> None:
+        """See `_Writer`."""
+        self._writer.finish()
+
+
+class _LogprobsWriter:
+    """See `_Writer`: an object for each text, in the shape of the log-probabilities of OpenAI's completions."""
+
+    def __init__(self, console: Console, config: EvalConfig, model: Model) -> None:
+        self._console, self._top, self._tokenizer = console, config.top_logprobs, model.tokenizer
+        self._units: list[Unit[_Source]] = []
+
+    def unit(self, unit: Unit[_Source], gate: Gate) -> None:
+        """See `_Writer`."""
+        gate.passes(_UnitRow(unit))
+        self._units.append(unit)
+
+    def end(self, source: _Source) -> None:
+        """See `_Writer`."""
+        units, self._units = self._units, []
+        top = [{self._name(token): -nats for token, nats in unit.top or ()} for unit in units]
+        logprobs = {
+            "tokens": [token_name(unit.text) for unit in units],
+            "token_logprobs": [-unit.nats for unit in units],
+            "top_logprobs": top if self._top else None,
+            "text_offset": [unit.offset for unit in units],
+            "ranks": [unit.rank for unit in units],
+            "entropies": [unit.entropy for unit in units],
+        }
+        place = {"file": source.file, **({"line": source.row.place.line} if source.row is not None else {})}
+        self._console.write_json(place | {"logprobs": logprobs})
+
+    def _name(self, token: int) -> str:
+        return "<unk>" if token == self._tokenizer.unknown else token_name(self._tokenizer.token_bytes[token])
+
+    def finish(self) -> None:
+        """See `_Writer`."""
+
+
+def token_name(data: bytes) -> str:
+    """Return a token as OpenAI's log-probabilities name it: its text, or `bytes:\\xNN` where that is not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+
+
+class _HeatText:
+    """See `_Writer`: the text in colours."""
+
+    def __init__(self, console: Console) -> None:
+        from charrnn.console.heat import HeatWriter
+
+        self._writer = HeatWriter(console)
+        self._pieces: list[tuple[bytes, float]] = []
+        if console.stdin_is_tty:
+            self._writer.print_legend()
+
+    def unit(self, unit: Unit[_Source], gate: Gate) -> None:
+        """See `_Writer`."""
+        self._pieces.append((unit.text, unit.nats / math.log(2)))
+
+    def end(self, source: _Source) -> None:
+        """See `_Writer`."""
+        self._writer.write(self._pieces)
+        self._pieces = []
+
+    def finish(self) -> None:
+        """See `_Writer`."""
+        self._writer.finish()
