@@ -20,8 +20,10 @@ TEXT = ("ERROR 404 in a quiet log\n" + "\n".join(topics[topic] for topic in sort
 
 
 def commands() -> list[str]:
-    """The README's lines of shell that run the program; what takes long or another machine is left out."""
-    lines = re.findall(r"^    (\S.*)$", README.read_text(encoding="utf-8"), re.MULTILINE)
+    """The README's lines of shell that run the program; those of the section "Pipelines" are run by
+    tests/program/test_pipelines.py."""
+    text = re.sub(r"^### Pipelines$.*?^## ", "## ", README.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    lines = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
     return [line for line in lines if re.search(r"\bcharrnn [\w-]", line)]
 
 
@@ -36,6 +38,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "a.txt": TEXT[300:400],
         "b.txt": TEXT[400:600],
         "lines.txt": TEXT[:200],
+        "crawl.txt": TEXT[:900],
+        "wiki.txt": TEXT[900:2000],
+        "mixed.txt": TEXT[:300] + b"def one():\n    return 1\n",
+        "test.txt": TEXT[:3000],
+        "sentences.txt": TEXT[:200],
+        "poem.txt": b"roses are red\nviolets are blue\n",
         "src/one.py": b"def one():\n    return 1\n" * 20,
         "src/two/three.py": b"class Two:\n    pass\n" * 20,
         "app.log": TEXT,
@@ -53,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    for seed, name in enumerate(("first", "second")):
+    for seed, name in enumerate(("first", "second", "python", "english", "lstm", "gru")):
         run = folder / "checkpoints" / name
         run.mkdir(parents=True)
         saved(run / "model.safetensors", drawn(char(), seed=seed))
@@ -63,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("command", commands())
 def test_command(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CL-25. In the order of the README, as later commands use the models of earlier ones."""
-    command = re.sub(r"\| jq .*", "", command)  # not everywhere installed
+    command = re.sub(r"\| (jq .*|less -R)", "", command)  # not everywhere installed
     for long, short in (("tail -f", "cat"), ("-n 10000", "-n 20"), ("--steps 20000", "--steps 5")):
         command = command.replace(long, short)
     monkeypatch.chdir(folder)
@@ -74,5 +82,6 @@ def test_command(command: str, folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("CHARRNN_OVERWRITE", "1")
     done = shell(f"set -o pipefail\n{command}\n")
     assert done.code in ((0, 141) if "| head" in command else (0,)), done.err.decode()
-    assert done.out or command.startswith("p=")
+    written = re.search(r"> (\S+)$", command)
+    assert done.out or command.startswith("p=") or (written and (folder / written[1]).stat().st_size)
     assert b"Error" not in done.err
