@@ -20,10 +20,13 @@ BATCH_SLOTS = 64
 _CALL_IDS = 1 << 16  # in one call of an engine: bounds the memory
 
 
+_MIN_STEPS, _MAX_STEPS = 16, 1 << 12  # time steps of a call
+
+
 _CALL_PROBABILITIES = 1 << 23  # of the ids that could stand in the places of one call, where they are wanted
 
 
-_MAX_HELD = 1 << 20  # spans that wait for those of a sequence before theirs
+_MAX_HELD = 1 << 20  # spans, or ids in their details, that wait for those of a sequence before theirs: no more begin
 
 
 _NO_ENDS = np.zeros(0, np.int64)
@@ -181,7 +184,10 @@ class _Batch:
         slots: int,
         top: int | None,
     ) -> None:
-        self._engine, self._tokenizer, self._slots, self._top = engine, tokenizer, slots, top
+        self._engine, self._tokenizer, self._top = engine, tokenizer, top
+        self._call_ids = _CALL_IDS if top is None else min(_CALL_IDS, max(1, _CALL_PROBABILITIES // engine.vocabulary))
+        self._slots = max(1, min(slots, self._call_ids // _MIN_STEPS))
+        self._max_held = _MAX_HELD // (1 + (top or 0))
         self._waiting: Iterator[Iterable[Piece]] | None = waiting
         self._rows: list[_Slot] = []
         self._state: State = ()
@@ -202,7 +208,7 @@ class _Batch:
 
     def _next(self) -> _Slot | None:
         """Return the next sequence; None: there is none, or too much waits to be returned."""
-        if self._waiting is None or self._held > _MAX_HELD:
+        if self._waiting is None or self._held > self._max_held:
             return None
         chunks = next(self._waiting, None)
         if chunks is None:
@@ -213,9 +219,9 @@ class _Batch:
 
     def score(self, check: Callable[[int], None]) -> Iterator[Spans]:
         """Read on in all rows; return the spans that have ended and are due."""
-        limit = _CALL_IDS if self._top is None else min(_CALL_IDS, _CALL_PROBABILITIES // self._engine.vocabulary)
         B = len(self._rows)
-        ids = np.full((B, max(16, min(4096, limit // B))), self._engine.vocabulary, np.int64)  # (B, T), full of `<s>`
+        T = min(_MAX_STEPS, self._call_ids // B)
+        ids = np.full((B, T), self._engine.vocabulary, np.int64)  # full of `<s>`
         segments: list[_Segment] = []
         finished: list[_Sequence] = []
         used = max(self._fill(row, ids[row], segments, finished) for row in range(B))

@@ -44,7 +44,7 @@ def carried_outcomes(scorer: Scorer, rows: Iterable[tuple[Row, bytes] | None]) -
                 waiting.append((row, InputError(message, error.fields)))
                 continue
             is_first = False
-            waiting.append((row, lengths if len(ids) else Score()))
+            waiting.append((row, lengths if len(ids) else Score(0.0, 0, 0, 0.0, *lengths)))
             if len(ids):
                 yield Piece(ids, np.array([len(ids)]))
 

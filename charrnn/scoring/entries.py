@@ -120,9 +120,8 @@ class TextEntry:
         """Return the nats of the blocks of its lines, and how many bytes they have, float64 (K,) each; where the text
         was not cut so, of the whole."""
         nats = np.concatenate([np.zeros(0), *self._block_nats])
-        sizes = np.array(self.block_sizes[: len(nats)], np.float64)
-        if len(sizes) == len(nats):
-            return nats, sizes
+        if len(self.block_sizes) == len(nats):
+            return nats, np.array(self.block_sizes, np.float64)
         return np.array([self._nats]), np.array([self._lengths[1]], np.float64)
 
 
@@ -173,11 +172,11 @@ class PackedEntry:
         """See `Entry`."""
         encoded, step = self._encoded, 2 if len(self._prompt) else 1
         columns = []
-        for name in ("nats", "tokens", "oov", "oov_nats"):
-            found = [getattr(spans, name)[step - 1 :: step] for spans in self._spans]
-            values = np.zeros(len(encoded.tokens), found[0].dtype if found else np.float64)
-            if found:
-                values[encoded.tokens > 0] = np.concatenate(found)
+        for name, dtype in (("nats", np.float64), ("tokens", np.int64), ("oov", np.int64), ("oov_nats", np.float64)):
+            values = np.zeros(len(encoded.tokens), dtype)
+            if self._spans:  # a call of the engine may end between a prompt and its text
+                found = np.concatenate([getattr(spans, name) for spans in self._spans])
+                values[encoded.tokens > 0] = found[step - 1 :: step]
             columns.append(values.tolist())
         lengths = (encoded.chars, self._sizes, encoded.words)
         return map(Score, *columns, *(values.tolist() for values in lengths))

@@ -17,10 +17,10 @@ from charrnn.scoring.options import ScoringOptions
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import STEP, without_line
 
-_SHORT = 1 << 14  # bytes of a row that is encoded and read together with others
+_SHORT = 1 << 14  # bytes of a row, and tokens of a prompt, that are encoded and read together with others
 
 
-_GROUP_BYTES = 1 << 18  # of short rows that are encoded together
+_GROUP_BYTES = 1 << 18  # of short rows that are encoded together, each with its prompt
 
 
 class RowReader:
@@ -45,6 +45,7 @@ class RowReader:
         self._tokenizer, self._separator, self._options, self._bos = tokenizer, separator, options, bos
         self._sequences, self._scores_alone = sequences, alone or options.window > 0 or options.streams > 1
         self.prompt = self._encode_prompt(options.prompt)
+        self._scores_alone |= len(self.prompt) >= _SHORT
         self.unknown_chars: Counter[int] = Counter()
 
     def entries(self, rows: Iterable[Row]) -> Iterator[Entry]:
@@ -55,7 +56,7 @@ class RowReader:
             if self._is_short(row):
                 assert row.text is not None
                 group.append((row, self.with_end(row.text)))
-                size += len(row.text) + 1
+                size += len(row.text) + 1 + len(self.prompt)
                 if size < _GROUP_BYTES:
                     continue
             yield from self._packed(group)

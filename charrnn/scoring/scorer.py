@@ -112,7 +112,7 @@ class Scorer:
                         owners.append(entry)
                         yield until_failure(entry, sequence)
                 except InputError as error:
-                    entry.failure, failed = error, True
+                    entry.failure, failed = entry.failure or error, True
                 entry.complete = True
                 if failed and self.options.errors != "skip":
                     return
@@ -122,7 +122,7 @@ class Scorer:
             try:
                 yield from sequence
             except InputError as error:
-                entry.failure, failed = error, True
+                entry.failure, failed = entry.failure or error, True
 
         for spans in score_ids(engine, self.tokenizer, sequences(), slots=slots, check=self.check):
             owners[0].add(spans)
@@ -146,9 +146,10 @@ class Scorer:
             )
 
     def _boundary(self) -> bytes:
-        """Return what ends the lines of a whole text; empty: nothing that every tokenizer ends a token with."""
+        """Return what ends the lines of a whole text; empty: nothing that ends a token and a record of this model."""
         boundary = self.options.boundary or self.separator or b"\n"
-        return boundary if self.tokenizer.name != "sentencepiece" or boundary.endswith(b"\n") else b""
+        ends_token = self.tokenizer.name != "sentencepiece" or boundary.endswith(b"\n")
+        return boundary if ends_token and boundary.endswith(self.separator) else b""
 
     def _sequences(self, text: NamedText, progress: "TextEntry") -> Iterator[Iterable[Piece]]:
         """Return each part of a text whole, in windows, or, unless it is of records, in pieces of equal length."""
