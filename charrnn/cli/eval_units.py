@@ -10,17 +10,16 @@ from charrnn.cli.eval_texts import Texts
 from charrnn.cli.eval_writers import JsonWriter, TsvWriter, named
 from charrnn.config.eval import PLACES, UNIT_METRICS, EvalConfig
 from charrnn.console.streams import Console
-from charrnn.corpus.formats import NamedText, Row, whole_text
+from charrnn.corpus.formats import Row, whole_text
 from charrnn.corpus.inputs import Chunks, display_name, open_blocks, open_chunks
-from charrnn.corpus.records import split_records
 from charrnn.errors import InputError
 from charrnn.model import Model
 from charrnn.scoring.carried import carried_outcomes
-from charrnn.scoring.entries import NO_IDS
+from charrnn.scoring.parts import parts_of_row, parts_of_text, share_of_row
 from charrnn.scoring.score import Score
 from charrnn.scoring.scorer import Scorer
+from charrnn.scoring.tokens import token_name, token_names
 from charrnn.scoring.units import TextEnd, Unit, UnitText, score_units
-from charrnn.tokenizers.utf8 import count_chars
 
 
 class _Source:
@@ -127,58 +126,19 @@ def _sources(
 ) -> Iterator[Iterable[UnitText[_Source] | None]]:
     """Return the texts of a file: those together that are there."""
     if not texts.config.within_files:
-        yield _parts_of_file(_Source(file), whole_text(file, open_chunks(file, advance)), scorer)
+        yield parts_of_text(_Source(file), whole_text(file, open_chunks(file, advance)), scorer)
     elif texts.config.carry:
-        blocks = _with_ends(texts, file, advance)
-        yield itertools.chain.from_iterable((*(_share(file, *each) for each in block), None) for block in blocks)
+        yield _shares(file, _with_ends(texts, file, advance))
     else:
         for rows in texts.rows(file, advance):
-            yield itertools.chain.from_iterable(_parts_of_row(_Source(file, row), row, scorer) for row in rows)
+            yield itertools.chain.from_iterable(parts_of_row(_Source(file, row), row, scorer) for row in rows)
 
 
-def _parts_of_file(source: _Source, text: NamedText, scorer: Scorer) -> Iterator[UnitText[_Source]]:
-    """Return what of a file is read from `<s>` each: all of it, or its records."""
-    line, offset = 1, 0
-    parts = itertools.chain.from_iterable(split_records(part, scorer.separator) for part in text.parts)
-    for part in ([record] for record in parts) if scorer.separator else text.parts:
-        prompt = scorer.rows.prompt if not offset else NO_IDS
-        yield UnitText(source, part, text.name, prompt, line, offset, is_part=True)
-        if isinstance(part, list):
-            line += part[0].count(b"\n")
-            offset += count_chars(part[0])
-    yield UnitText(source, [], text.name)
-
-
-def _parts_of_row(source: _Source, row: Row, scorer: Scorer) -> Iterator[UnitText[_Source]]:
-    """Return what of a row is read from `<s>` each: all of it, or its records."""
-    if row.text is None and row.fault is None:
-        return
-    offset = 0
-    try:
-        prompt = scorer.rows.prompt_of(row)
-        for part in scorer.rows.parts(row):
-            data = b"".join(part)
-            yield UnitText(source, [data], row.place, prompt, row.place.line, offset, is_part=True)
-            offset += count_chars(data)
-            prompt = NO_IDS
-    except InputError as error:
-        yield UnitText(source, _failing(error))
-    else:
-        yield UnitText(source, [])
-
-
-def _share(file: str, row: Row, end: bytes) -> UnitText[_Source] | None:
-    """Return a row as a part of the whole."""
-    if row.fault is not None:
-        return UnitText(_Source(file, row), _failing(row.fault))
-    if row.text is None:
-        return None
-    return UnitText(_Source(file, row), [row.text + end], row.place, line=row.place.line)
-
-
-def _failing(error: InputError) -> Iterator[bytes]:
-    raise error
-    yield  # it is an iterator
+def _shares(file: str, blocks: Iterable[list[tuple[Row, bytes]]]) -> Iterator[UnitText[_Source] | None]:
+    """Return the rows of a file as parts of the whole, and None after those that are there together."""
+    for block in blocks:
+        yield from (share_of_row(_Source(file, row), row, end) for row, end in block)
+        yield None
 
 
 class _Writer(Protocol):
@@ -230,7 +190,7 @@ class _LogprobsWriter:
     """See `_Writer`: an object for each text, in the shape of the log-probabilities of OpenAI's completions."""
 
     def __init__(self, console: Console, config: EvalConfig, model: Model) -> None:
-        self._console, self._top, self._tokenizer = console, config.top_logprobs, model.tokenizer
+        self._console, self._top, self._names = console, config.top_logprobs, token_names(model.tokenizer)
         self._units: list[Unit[_Source]] = []
 
     def unit(self, unit: Unit[_Source], gate: Gate) -> None:
@@ -241,7 +201,7 @@ class _LogprobsWriter:
     def end(self, source: _Source) -> None:
         """See `_Writer`."""
         units, self._units = self._units, []
-        top = [{self._name(token): -nats for token, nats in unit.top or ()} for unit in units]
+        top = [self._likeliest(unit) for unit in units]
         logprobs = {
             "tokens": [token_name(unit.text) for unit in units],
             "token_logprobs": [-unit.nats for unit in units],
@@ -253,19 +213,14 @@ class _LogprobsWriter:
         place = {"file": source.file, **({"line": source.row.place.line} if source.row is not None else {})}
         self._console.write_json(place | {"logprobs": logprobs})
 
-    def _name(self, token: int) -> str:
-        return "<unk>" if token == self._tokenizer.unknown else token_name(self._tokenizer.token_bytes[token])
+    def _likeliest(self, unit: Unit[_Source]) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for token, nats in unit.top or ():
+            found.setdefault(self._names[token], -nats)  # of several of one name the likeliest
+        return found
 
     def finish(self) -> None:
         """See `_Writer`."""
-
-
-def token_name(data: bytes) -> str:
-    """Return a token as OpenAI's log-probabilities name it: its text, or `bytes:\\xNN` where that is not UTF-8."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
 
 
 class _HeatText:

@@ -32,6 +32,7 @@ class UnitText(NamedTuple, Generic[Where]):
         where: what the units are returned with. chunks: its bytes, its end among them. name: of it, in messages.
         prompt: ids that it continues. line, offset: of its first character.
         is_part: whether more of the text follows, which is read from `<s>`.
+        keeps_bom: whether a byte order mark at its start is a character, as the text has begun before.
     """
 
     where: Where
@@ -41,6 +42,7 @@ class UnitText(NamedTuple, Generic[Where]):
     line: int = 1
     offset: int = 0
     is_part: bool = False
+    keeps_bom: bool = False
 
 
 @dataclass(slots=True)
@@ -112,13 +114,13 @@ def score_units(
             yield _pieces(scorer, text, by, waiting[-1])
 
     def shares(queue: _Queue[Where]) -> Iterator[Piece]:
-        keeps_bom = False
+        begun = False
         for text in texts:
             if text is None:
                 yield Piece(NO_IDS)
             else:
-                yield from _pieces(scorer, text, by, queue, keeps_bom=keeps_bom)
-                keeps_bom = True
+                yield from _pieces(scorer, text._replace(keeps_bom=begun), by, queue)
+                begun = True
 
     slots = 1 if carry else BATCH_SLOTS
     for spans in score_ids(scorer.engine, scorer.tokenizer, sequences(), slots=slots, top=top, check=scorer.check):
@@ -148,11 +150,9 @@ def _details_of(details: Details | None, nth: int) -> tuple[int, float, list[tup
     return int(details.ranks[nth]), float(details.entropies[nth]), list(top)
 
 
-def _pieces(
-    scorer: Scorer, text: UnitText[Where], by: str, queue: _Queue[Where], *, keeps_bom: bool = False
-) -> Iterator[Piece]:
+def _pieces(scorer: Scorer, text: UnitText[Where], by: str, queue: _Queue[Where]) -> Iterator[Piece]:
     """Return the ids of a text, and put what their spans are into the queue."""
-    cutter = _Cutter(scorer.tokenizer, by, scorer.options.errors, text, keeps_bom=keeps_bom)
+    cutter = _Cutter(scorer.tokenizer, by, scorer.options.errors, text)
     failure = None
     if len(text.prompt):
         queue.extend(itertools.repeat(None, len(text.prompt)))
@@ -197,13 +197,13 @@ class _Cutter:
     """Cuts a text, which comes in chunks, in units.
 
     Args:
-        text: it, for its place. keeps_bom: whether a byte order mark at its start is a character.
+        text: it, for its place.
     """
 
-    def __init__(self, tokenizer: Tokenizer, by: str, errors: str, text: UnitText[Any], *, keeps_bom: bool) -> None:
+    def __init__(self, tokenizer: Tokenizer, by: str, errors: str, text: UnitText[Any]) -> None:
         self._tokenizer, self._by = tokenizer, by
         self._decoder = Utf8Decoder("replace" if errors == "replace" else "strict")
-        self._decoder.bom = keeps_bom
+        self._decoder.bom = text.keeps_bom
         self._encoder = tokenizer.encoder()
         if isinstance(self._encoder, Utf8Decoder):
             self._encoder.bom = True  # it was left out before
@@ -223,7 +223,9 @@ class _Cutter:
             InputError: the text is not what the tokenizer reads.
         """
         if not isinstance(self._tokenizer, ByteTokenizer):
+            begun = self._decoder.bom
             data = _utf8(self._decoder.decode(data, final))
+            self._chars += self._decoder.bom and not begun  # a byte order mark was left out
         self._ids = np.concatenate([self._ids, self._encoder.feed(data, final)])
         self._data += data
         sizes = self._sizes[self._ids]
