@@ -3,15 +3,16 @@
     model = charrnn.train("poems.txt", time="2m")
     model = charrnn.load("poems-lstm")
     print(model.sample(temp=0.8), model.score("A text").perplexity)
+    print(charrnn.compare(model, "poems-gru", ["A text", "Another"]).difference)
 
-Every error is a `CharRNNError`. See `charrnn.api` for `train` and `load`, and `charrnn.model` for `Model`.
+Every error is a `CharRNNError`. See `charrnn.api` for `train`, `load` and `compare`, and `charrnn.model` for `Model`.
 """
 
 from charrnn.version import __version__
 
 TYPE_CHECKING = False  # importing `typing` would take time
 if TYPE_CHECKING:
-    from charrnn.api import load, train
+    from charrnn.api import compare, load, train
     from charrnn.errors import (
         CharRNNError,
         CheckpointError,
@@ -35,11 +36,12 @@ __all__ = [
     "Score",
     "UsageError",
     "__version__",
+    "compare",
     "load",
     "train",
 ]
 
-_MODULES = {"load": "api", "train": "api", "Model": "model", "Score": "scoring.score"}
+_MODULES = {"compare": "api", "load": "api", "train": "api", "Model": "model", "Score": "scoring.score"}
 """Where the public names are defined; the others are errors. They are imported when first used."""
 
 

@@ -6,6 +6,7 @@ What only scoring needs is imported when a text is scored: a sample's first char
 """
 
 import codecs
+import itertools
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,10 +19,10 @@ from charrnn.config.eval import EvalConfig
 from charrnn.config.sample import SampleConfig, SamplingParams
 from charrnn.engines.base import Array, InferenceEngine
 from charrnn.engines.select import dynamic_engine, ensemble_engine
-from charrnn.errors import UsageError
+from charrnn.errors import NonFiniteError, UsageError
 from charrnn.files import quote
 from charrnn.generation.generate import TextChunk, generate
-from charrnn.generation.prompts import encode_prompt
+from charrnn.generation.prompts import encode_prompt, read_prefix
 from charrnn.network.architecture import Architecture
 from charrnn.runs.locate import find_model
 from charrnn.scoring.score import Score
@@ -30,6 +31,7 @@ from charrnn.tokenizers.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from charrnn.scoring.options import ScoringOptions
     from charrnn.scoring.scorer import Scorer
+    from charrnn.scoring.tokens import TokenScores
 
 Network = tuple[Architecture, Mapping[str, Array]]
 """A network's sizes, and its weights: float32, named and shaped as `Architecture.shapes`."""
@@ -226,31 +228,88 @@ class Model:
         if length == 0 and not any(stop) and not self.separator:
             raise UsageError("{length} 0 needs {stop} with this model: the text has no end", ("length", "stop"))
 
-    def score(self, text: str | bytes, *, errors: str = EvalConfig.errors) -> Score:
+    def score(self, text: str | bytes, *, prompt: str | bytes = "", errors: str = EvalConfig.errors) -> Score:
         """Return the score of a text: every token counts once, the first included.
 
         Args:
             text: it may be empty: then there are no tokens, and the perplexity is NaN. For a record model it is a
                 number of records, each scored on its own; the last one need not be ended.
+            prompt: what the text continues, tokenised apart from it and not scored: the score is of P(text | prompt).
+                Unknown characters in it are read as `<unk>`. Only the first of several records continues it.
             errors: what becomes of invalid UTF-8: "strict" refuses it, "replace" reads U+FFFD.
 
         Raises:
-            UsageError: `errors` is neither. InputError: the text cannot be used.
-            NonFiniteError: the model's arithmetic overflows.
+            UsageError: `errors` is neither. InputError: the text or the prompt cannot be used: invalid UTF-8, or a
+                prompt that ends a record. NonFiniteError: the model's arithmetic overflows.
         """
         from charrnn.corpus.formats import NamedText
 
-        return next(self.scorer(_options(errors)).texts([NamedText([[_to_bytes(text)]])]))
+        return next(self.scorer(_options(errors, prompt)).texts([NamedText([[_to_bytes(text)]])]))
 
-    def score_many(self, texts: Iterable[str | bytes], *, errors: str = EvalConfig.errors) -> list[Score]:
-        """Return the score of each text, as `charrnn eval --lines` does: each is scored on its own, with its end, the
-        model's separator or a newline, which is added where it is missing. Where a record model's separator stands in
-        a text a record ends. Side by side they are faster than one by one. Arguments and errors as `score`.
+    def score_many(
+        self,
+        texts: Iterable[str | bytes],
+        *,
+        prompt: str | bytes = "",
+        end: bool = True,
+        errors: str = EvalConfig.errors,
+    ) -> Iterator[Score]:
+        """Return the score of each text, in order, as `charrnn eval --lines` does: each is scored on its own, with its
+        end, the model's separator or a newline, which is added where it is missing. Where a record model's separator
+        stands in a text a record ends. Side by side they are faster than one by one.
+
+        Args:
+            texts: read as the scores are fetched, at most 4,096 ahead; there may be no end of them.
+            prompt: what each text continues, as in `score`.
+            end: whether the end is added and scored.
+            errors: as in `score`.
+
+        Raises:
+            TypeError: `texts` is a single text. UsageError, InputError: what is wrong with an argument is raised by the
+                call itself, and a text that cannot be used once the scores of those before it have been returned.
+                NonFiniteError: the model's arithmetic overflows.
         """
-        from charrnn.corpus.formats import Place, Row
+        if isinstance(texts, str | bytes):
+            raise TypeError("score_many() takes an iterable of texts, not a single text")
+        from charrnn.scoring.rows import row_blocks
 
-        rows = (Row(_to_bytes(text), b"", Place("", number)) for number, text in enumerate(texts, 1))
-        return list(self.scorer(_options(errors)).lines(rows))
+        scorer = self.scorer(_options(errors, prompt, end=end))
+        return itertools.chain.from_iterable(map(scorer.lines, row_blocks(map(_to_bytes, texts))))
+
+    def score_tokens(
+        self, text: str | bytes, *, prompt: str | bytes = "", errors: str = EvalConfig.errors
+    ) -> "TokenScores":
+        """Return what each token of a text costs, as arrays (N,): `nats`, which sum to those of `score`; `ranks`, from
+        1; `entropies` in bits; `offsets` in characters, from 0; and the N `tokens` as bytes. Arguments and errors as
+        `score`; an empty text has N = 0.
+        """
+        from charrnn.corpus.formats import NamedText
+        from charrnn.scoring.tokens import token_scores
+
+        return token_scores(self.scorer(_options(errors, prompt)), NamedText([[_to_bytes(text)]]))
+
+    def next_probabilities(self, prompt: str | bytes = "", *, errors: str = EvalConfig.errors) -> dict[str, float]:
+        """Return the probability of each token after a prompt, by the token's text, likeliest first; they sum to 1.
+
+        A token that is not UTF-8 is called `bytes:\\xNN`, with a `\\xNN` for each byte; `<unk>` is all characters
+        together that the model lacks. Tokens of the same text, as a letter and its byte, are one.
+
+        Args:
+            prompt: as in `score`; empty: the text, or record, begins here.
+            errors: as in `score`.
+
+        Raises: as `score`.
+        """
+        from charrnn.scoring.tokens import token_names
+
+        logits = read_prefix(self.engine, self.scorer(_options(errors, prompt)).rows.prompt).logits[0]  # (V,)
+        if not np.isfinite(logits).all():
+            raise NonFiniteError
+        weights = np.exp(logits.astype(np.float64) - logits.max())
+        found = dict.fromkeys(names := token_names(self.tokenizer), 0.0)
+        for name, probability in zip(names, (weights / weights.sum()).tolist(), strict=True):
+            found[name] += probability
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     def scorer(
         self,
@@ -282,13 +341,13 @@ class Model:
         return Scorer(engine, self.tokenizer, self.separator, options or DEFAULT_OPTIONS, check=check)
 
 
-def _options(errors: str) -> "ScoringOptions":
+def _options(errors: str, prompt: str | bytes = "", *, end: bool = True) -> "ScoringOptions":
     """Return how texts are scored that all have a score."""
     from charrnn.scoring.options import ScoringOptions
 
     if EvalConfig(errors=errors).errors == "skip":
         raise UsageError("{errors} must be one of strict, replace, not 'skip': every text has a score", ("errors",))
-    return ScoringOptions(errors)
+    return ScoringOptions(errors, prompt=_to_bytes(prompt), end=end)
 
 
 def _to_bytes(text: str | bytes) -> bytes:

@@ -82,7 +82,7 @@ def test_threads_take_turns() -> None:
             scores = pool.map(model.score, texts)
             sampled = pool.map(lambda seed: model.sample(seed=seed, length=20), range(20))  # noqa: B023
             learnt = [pool.submit(adapted, model) for _ in range(3)] if len(model.networks) == 1 else []
-            many = pool.submit(model.score_many, texts)
+            many = pool.submit(lambda: list(model.score_many(texts)))  # noqa: B023
             assert list(scores) == alone
             assert list(sampled) == samples
             assert len({each.result() for each in learnt}) < 2
@@ -134,6 +134,6 @@ def test_chunks_of_several_texts() -> None:
 def test_many_scores() -> None:
     """As those of `eval --lines`: each with its end."""
     model = Model.load(saved("m"))
-    found = model.score_many(line for line in ("a", b"b\n", ""))
+    found = list(model.score_many(line for line in ("a", b"b\n", "")))
     assert [score.tokens for score in found] == [2, 2, 1]
     assert sum(found, Score()).bytes == 5

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from charrnn.corpus.formats import NamedText, Row
+from charrnn.corpus.formats import NamedText, Place, Row
 from charrnn.corpus.inputs import Chunks
 from charrnn.corpus.records import split_records
 from charrnn.engines.base import Ids
 from charrnn.errors import InputError
-from charrnn.scoring.batching import Piece
+from charrnn.scoring.batching import BATCH_SLOTS, Piece
 from charrnn.scoring.entries import NO_IDS, Cut, Entry, PackedEntry, TextEntry
 from charrnn.scoring.options import ScoringOptions
 from charrnn.tokenizers.tokenizer import Tokenizer
@@ -21,6 +21,13 @@ _SHORT = 1 << 14  # bytes of a row, and tokens of a prompt, that are encoded and
 
 
 _GROUP_BYTES = 1 << 18  # of short rows that are encoded together, each with its prompt
+
+
+MAX_TEXTS = 1 << 12
+"""Texts of a caller's own that are fetched before those among them are scored."""
+
+
+_MAX_BYTES = 1 << 22  # of such texts, where they are enough to be scored side by side
 
 
 class RowReader:
@@ -152,3 +159,24 @@ class RowReader:
             yield [text]
         else:
             yield [text + end] if len(text) < STEP else [text, end]  # a long one is not copied
+
+
+def row_blocks(texts: Iterable[bytes]) -> Iterator[list[Row]]:
+    """Return texts that are in no file as rows: at most `MAX_TEXTS` together, which are to be scored before more are
+    fetched."""
+    rows: list[Row] = []
+    size = 0
+    for index, text in enumerate(texts):
+        rows.append(Row(text, b"", _Index("", index)))
+        size += len(text)
+        if len(rows) == MAX_TEXTS or (size >= _MAX_BYTES and len(rows) >= BATCH_SLOTS):
+            yield rows
+            rows, size = [], 0
+    yield rows
+
+
+class _Index(Place):
+    """Which of a caller's texts a row is."""
+
+    def __str__(self) -> str:
+        return f"texts[{self.line}]"
