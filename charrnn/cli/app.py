@@ -69,13 +69,15 @@ COMMANDS = {
         ),
     ),
     "eval": _Entry(
-        "Score text with a model: perplexity, bits per character.",
+        "Score text with a model: perplexity; rank, filter, classify, compare.",
         "Score text with a model, exactly: a row per text, in the order of the input.",
         ("eval.EvalConfig",),
         (
             "charrnn eval held-out.txt",
             "p=$(charrnn eval -f perplexity held-out.txt)",
             "charrnn eval --lines lines.txt | sort -g | head",
+            "charrnn eval --lines --keep 'bits_per_byte < 2.5 and chars > 20' < crawl.txt > clean.txt",
+            "charrnn eval -m french -m german --lines --classify < towns.txt",
         ),
     ),
     "show": _Entry(

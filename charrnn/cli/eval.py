@@ -39,7 +39,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     if not config.text and console.stdin_is_tty:
         raise UsageError("no text: name a file, or pipe one in: cat FILE | charrnn eval")
     if config.heat and not console.color:
-        raise UsageError("{heat} needs colour, which NO_COLOR, {color} or TERM=dumb turns off", ("heat", "color"))
+        raise UsageError("{heat} needs colour, which NO_COLOR, {no_color} or TERM=dumb turns off", ("heat", "no_color"))
     gate = Gate(console, config)
     several = [[name] for name in config.model] if config.classify or config.compare else [list(config.model)]
     machine = {"device": config.device, "engine": config.engine, "precision": config.precision}
@@ -134,9 +134,9 @@ class _Evaluation:
                     self.console.flush()  # what comes next may be long in coming
         self.texts.check(scored=scored)
         if self.console.verbose and total.tokens:
-            figures = f"perplexity {total.perplexity:.6f}, {total.bits_per_char:.6f} bits per character"
+            text = f"perplexity {total.perplexity:.6f}, {total.bits_per_char:.6f} bits per character"
             error = f" (standard error {total.bits_per_byte_se:.6f})" if total.units.num > 1 else ""
-            self.console.debug(f"all together: {figures}, {total.bits_per_byte:.6f} bits per byte{error}")
+            self.console.debug(f"all together: {text}, {total.bits_per_byte:.6f} bits per byte{error}")
         self._warn(total)
 
     def _score_rows(self, file: str, advance: Callable[[int], None]) -> Iterator[Iterable["_Scored"]]:
@@ -144,7 +144,8 @@ class _Evaluation:
         if self.config.carry:
             from charrnn.cli.eval_units import carried_rows
 
-            yield from carried_rows(self.texts, self.scorers[0], file, advance)
+            for row, outcome in carried_rows(self.texts, self.scorers[0], file, advance):
+                yield [(row, outcome, self._more(outcome))]
             return
         for rows in self.texts.rows(file, advance):
             if len(self.scorers) > 1:

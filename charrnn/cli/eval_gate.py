@@ -30,9 +30,9 @@ class Gate:
         )
         self._kept = self._dropped = self._unscored = self._failing = self._seen = 0
         self._first = ""  # row that makes it fail
-        figures = self._keep.fields - {"file", "line", "text", "model"} if self._keep is not None else ()
-        self._quantiles: dict[str, Any] = dict.fromkeys(sorted(figures))
-        if figures:
+        numbers = self._keep.fields - {"file", "line", "text", "model"} if self._keep is not None else ()
+        self._quantiles: dict[str, Any] = dict.fromkeys(sorted(numbers))
+        if numbers:
             from charrnn.scoring.quantiles import Quantiles
 
             self._quantiles = {name: Quantiles() for name in self._quantiles}

@@ -11,7 +11,7 @@ from charrnn.config.params import typed_bytes
 from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
 from charrnn.corpus.documents import ProgressFactory
-from charrnn.corpus.faults import LATIN1_ADVICE, LeftOut
+from charrnn.corpus.faults import LATIN1_ADVICE, LeftOut, unknown_chars_text
 from charrnn.corpus.formats import Row, read_rows
 from charrnn.corpus.inputs import PACKED, Chunks, display_name, is_archive, open_blocks, open_chunks
 from charrnn.corpus.json_lines import Field
@@ -20,15 +20,11 @@ from charrnn.files import quote
 from charrnn.model import Model
 from charrnn.scoring.options import ScoringOptions
 from charrnn.scoring.score import Score
-from charrnn.tokenizers.char import CharTokenizer, describe, known_otherwise
 
 MAX_PROMPT = 64 << 20
 """Bytes of a prompt."""
 
 _MAX_IN_MEMORY = 8 << 20  # bytes of a text that is read again, from where it can be read only once
-
-
-_NAMED = 3  # unknown characters that the warning names
 
 
 class Texts:
@@ -122,7 +118,7 @@ class Texts:
         """
         if total.oov > 0.01 * total.tokens:
             text = f"unknown to the model: {total.oov:,} of {counted(total.tokens, 'token')}"
-            self.console.warn(text + _unknown_chars(self._model, unknown))
+            self.console.warn(text + unknown_chars_text(self._model.tokenizer, unknown))
         if total.replaced:
             self.console.warn(f"places with invalid UTF-8, read as U+FFFD: {total.replaced:,}")
         if self.left_out.warning:
@@ -174,13 +170,21 @@ def _files(arguments: Sequence[str], progress: ProgressFactory) -> list[str]:
     from charrnn.corpus.sources import resolve_sources  # its import takes a while
 
     files = []
-    for source in resolve_sources(arguments).sources:
-        if source.recipe is None and not (source.found and _is_binary(source.name)):
-            files.append(source.name)
-        elif source.recipe is not None and source.recipe.kind == "download":
-            files.append(os.fspath(source.recipe.fetch(progress)))
-        elif source.recipe is not None:
-            raise InputError(f"{source.name} is built into Python: it is no file, and train alone reads it")
+    for argument in arguments:
+        try:
+            sources = resolve_sources([argument]).sources
+        except InputError:
+            if os.path.lexists(argument) or re.search(r"[*?]", argument):  # a folder, a pattern
+                raise
+            files.append(argument)
+            continue
+        for source in sources:
+            if source.recipe is None and not (source.found and _is_binary(source.name)):
+                files.append(source.name)
+            elif source.recipe is not None and source.recipe.kind == "download":
+                files.append(os.fspath(source.recipe.fetch(progress)))
+            elif source.recipe is not None:
+                raise InputError(f"{source.name} is built into Python: it is no file, and train alone reads it")
     if not files:
         raise InputError(f"no text in {', '.join(map(quote, arguments))}")
     return files
@@ -196,13 +200,3 @@ def _advice(error: InputError, *, several: bool = True) -> str | None:
     if "invalid UTF-8" in error.text:
         return LATIN1_ADVICE
     return None if several else ""
-
-
-def _unknown_chars(model: Model, unknown: Mapping[int, int]) -> str:
-    """Return which unknown characters are commonest, and what would make them known."""
-    if not unknown or not isinstance(model.tokenizer, CharTokenizer):
-        return ""
-    commonest = sorted(unknown, key=lambda point: (-unknown[point], point))[:_NAMED]
-    named = ", ".join(f"{describe(chr(point))} ({unknown[point]:,})" for point in commonest)
-    advice = known_otherwise(model.tokenizer, commonest[0])
-    return f"; the commonest: {named}" + (f"; {describe(chr(commonest[0]))} {advice}" if advice else "")

@@ -99,11 +99,9 @@ def print_units(console: Console, config: EvalConfig, texts: Texts, model: Model
 
 def carried_rows(
     texts: Texts, scorer: Scorer, file: str, advance: Callable[[int], None]
-) -> Iterator[Iterable[tuple[Row, Score | InputError, dict[str, Any]]]]:
+) -> Iterator[tuple[Row, Score | InputError]]:
     """Return the rows of a file with their shares of the whole's score."""
-    found = carried_outcomes(scorer, (each for block in _with_ends(texts, file, advance) for each in (*block, None)))
-    for row, outcome in found:
-        yield [(row, outcome, {})]
+    return carried_outcomes(scorer, (each for block in _with_ends(texts, file, advance) for each in (*block, None)))
 
 
 def _with_ends(texts: Texts, file: str, advance: Callable[[int], None]) -> Iterator[list[tuple[Row, bytes]]]:

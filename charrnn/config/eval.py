@@ -69,14 +69,15 @@ _TOGETHER = (
     ("classify", "compare"),
     ("streams", "window"),
     ("streams", "adapt"),
-    ("window", "adapt"),
     ("fields", "compare"),
     ("keep", "compare"),
     *((prompt, method) for prompt in _PROMPTS for method in ("carry", "adapt", "window", "streams")),
-    *(("by", other) for other in ("classify", "compare", "reference", "adapt", "streams", "keep", "heat")),
+    *(("carry", other) for other in ("classify", "compare")),
+    *(("by", other) for other in ("classify", "compare", "reference", "adapt", "window", "streams", "keep", "heat")),
     *(("classify", other) for other in ("heat", "adapt")),
     *(("compare", other) for other in ("heat", "adapt")),
-    *(("heat", other) for other in ("adapt", "json", "fields", "keep", "jsonl", "tsv", "csv", "fail_if", "reference")),
+    *(("heat", other) for other in ("adapt", "window", "streams", "json", "fields", "keep", "jsonl", "tsv", "csv")),
+    *(("heat", other) for other in ("fail_if", "reference")),
     *((method, within) for method in ("adapt", "window", "streams") for within in (*_WITHIN, "separator")),
 )
 """Options that cannot be used together."""
@@ -184,12 +185,12 @@ class EvalConfig(ModelOptions):
         for name in ("classify", "compare"):
             if getattr(self, name) and len(self.model) < 2:
                 raise UsageError(f"{{{name}}} needs two or more {{model}}", (name, "model"))
-        for name in ("carry", "reference") if self.end else ("carry", "end", "reference"):
-            if (name == "end" or is_given(self, name)) and not self.within_files:
-                what = "--no-end" if name == "end" else f"{{{name}}}"
-                raise UsageError(f"{what} needs {_named(_WITHIN)}", (name, *_WITHIN))
+        for name in ("carry", "end", "reference"):
+            if is_given(self, name) and not self.within_files:
+                what = "no_end" if name == "end" else name
+                raise UsageError(f"{{{what}}} needs {_named(_WITHIN)}", (what, *_WITHIN))
         if self.carry and not self.end:
-            raise UsageError("{carry} and --no-end cannot be used together", ("carry", "end"))
+            raise UsageError("{carry} and {no_end} cannot be used together", ("carry", "no_end"))
         if self.prompt_field is not None and not (self.jsonl or self.tsv or self.csv):
             raise UsageError("{prompt_field} needs {jsonl}, {tsv} or {csv}", ("prompt_field", "jsonl", "tsv", "csv"))
         if self.top_logprobs and not (self.by == "token" and self.json):

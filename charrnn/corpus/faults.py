@@ -1,9 +1,12 @@
 """What is wrong with sources: what of them cannot be used, and lines that end as no line does here."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from charrnn.errors import InputError
 from charrnn.files import quote
+from charrnn.tokenizers.char import CharTokenizer, describe, known_otherwise
+from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import Errors, count_newlines
 
 LATIN1_ADVICE = "; if it is Latin-1, iconv -f LATIN1 -t UTF-8 converts it; else {errors} replace or skip"
@@ -87,6 +90,24 @@ def line_end_warning(kind: str, names: list[str]) -> str:
     """
     more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
     return f"lines of {names[0]}{more} {_CONVERSIONS[kind]}"
+
+
+_NAMED = 3  # unknown characters that a warning names
+
+
+def unknown_chars_text(tokenizer: Tokenizer, unknown: Mapping[int, int]) -> str:
+    """Return what ends a warning about unknown characters: which are commonest, and what would make the first known;
+    empty: the tokenizer knows no characters.
+
+    Args:
+        unknown: how often each code point has come.
+    """
+    if not unknown or not isinstance(tokenizer, CharTokenizer):
+        return ""
+    commonest = sorted(unknown, key=lambda point: (-unknown[point], point))[:_NAMED]
+    named = ", ".join(f"{describe(chr(point))} ({unknown[point]:,})" for point in commonest)
+    advice = known_otherwise(tokenizer, commonest[0])
+    return f"; the commonest: {named}" + (f"; {describe(chr(commonest[0]))} {advice}" if advice else "")
 
 
 def shown_name(name: str) -> str:

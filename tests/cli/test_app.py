@@ -570,7 +570,7 @@ COMPLETIONS = [
     ("charrnn ", list(COMMANDS)),
     ("charrnn tr", ["train"]),
     ("charrnn train --hid", ["--hidden"]),
-    ("charrnn eval -f oov,bits_per_", ["oov,bits_per_char", "oov,bits_per_byte"]),
+    ("charrnn eval -f oov,bits_per_", [f"oov,bits_per_{each}" for each in ("char", "byte", "byte_se")]),
     ("charrnn sample -m ", ["first", "second"]),
     ("charrnn show s", ["second"]),
     ("charrnn eval ", []),  # nothing of ours, so that the shell offers files
@@ -608,8 +608,9 @@ OPTIONS = {
     f"--device --engine --precision --threads {COMMON}",
     "sample": "--model --temp --length --num --prompt --stop --seed --json --top-k --top-p --min-p --precision "
     f"--prompt-file --unknown {COMMON}",
-    "eval": "--model --lines --jsonl --fields --json --tsv --errors --adapt --window --streams --device --engine "
-    f"--precision {COMMON}",
+    "eval": "--model --lines --jsonl --by --prompt --fields --keep --fail-if --classify --compare --heat --json "
+    "--records --separator --tsv --csv --carry --no-end --prompt-file --prompt-field --errors --header --top-logprobs "
+    f"--reference --adapt --window --streams --device --engine --precision {COMMON}",
     "show": f"--json {COMMON}",
     "corpora": f"--json {COMMON}",
     "help": COMMON,
@@ -619,7 +620,7 @@ OPTIONS = {
 SHORT = {
     "train": "-o -q -v -h",
     "sample": "-m -l -n -p -q -v -h",
-    "eval": "-m -f -q -v -h",
+    "eval": "-m -p -f -q -v -h",
     "show": "-q -v -h",
     "corpora": "-q -v -h",
     "help": "-q -v -h",

@@ -25,7 +25,7 @@ from charrnn.tokenizers.tokenizer import Tokenizer
 from tests import tiny
 
 KEYS = ["file", "nats", "bits", "tokens", "oov", "chars", "bytes", "words", "perplexity", "perplexity_without_oov"]
-KEYS += ["bits_per_char", "bits_per_byte", "byte_perplexity", "word_perplexity"]
+KEYS += ["bits_per_char", "bits_per_byte", "bits_per_byte_se", "byte_perplexity", "word_perplexity"]
 NUMBER = re.compile(rb"[0-9.e+-]+|inf")
 
 LETTERS = {bytes([letter]): 4.0 for letter in b"the king\n"}
@@ -298,7 +298,10 @@ def test_unknown_characters(run: tiny.Program) -> None:
     assert isinstance(found["perplexity"], float)
     assert isinstance(found["perplexity_without_oov"], float)
     assert found["perplexity"] > 100 * found["perplexity_without_oov"]
-    assert ran.err == b"Warning: unknown to the model: 2 of 5 tokens\n"
+    assert ran.err.decode() == (
+        "Warning: unknown to the model: 2 of 5 tokens; the commonest: U+00D6 LATIN CAPITAL LETTER O WITH DIAERESIS (1),"
+        " U+00DC LATIN CAPITAL LETTER U WITH DIAERESIS (1)\n"
+    )
     [only] = objects(run("eval", "-m", "char", "--json", stdin="ÜÖ".encode()).out)
     assert only["perplexity_without_oov"] is None
     without = run("eval", "-m", "char", "-f", "perplexity_without_oov", stdin=text)
@@ -378,7 +381,7 @@ def test_windows_reset_the_state(run: tiny.Program) -> None:
         (["--streams", "0"], "--streams must be a whole number"),
         (["--unknown", "skip"], "--unknown is now the field perplexity_without_oov"),
         (["-f", "adapted_perplexity"], "--fields: adapted_perplexity needs --adapt"),
-        (["-f", "line"], "--fields: line needs --lines, --jsonl or --tsv"),
+        (["-f", "line"], "--fields: line needs --lines, --records, --jsonl, --tsv, --csv or --by"),
         (["--device", "tpu"], "--device must be auto, cpu, cuda or cuda:N"),
     ],
     ids=str,
@@ -595,7 +598,9 @@ def test_lines_on_a_terminal() -> None:
     """SE-01."""
     line = "a\x1b[2J\x9b31m\u202e\x07\t.\r".encode()
     ran = tiny.on_terminal("eval", "-m", "char", "--lines", stdin=line + b"\nb\n")
-    assert [row[3:] for row in rows(ran.out)] == [[b"a\\x1b[2J\\x9b31m<U+202E>\\x07", b".\r"], [b"b"]]
+    heading, *found = rows(ran.out)
+    assert heading == [b"perplexity", b"tokens", b"oov", b"text"]
+    assert [row[3:] for row in found] == [[b"a\\x1b[2J\\x9b31m<U+202E>\\x07", b".\r"], [b"b"]]
     piped = tiny.shell("printf 'a\\033[2J\\n' | charrnn eval -m char --lines | cut -f4")
     assert piped.out == b"a\x1b[2J\n"
 
@@ -631,7 +636,7 @@ def test_bfloat16(run: tiny.Program) -> None:
 @pytest.mark.parametrize("in_memory", [3, 1 << 20])
 def test_a_pipe_is_read_twice_to_adapt(in_memory: int, run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
     """EV-16: what can be read only once is kept on disk where it is long; the figures are a file's."""
-    monkeypatch.setattr("charrnn.cli.eval._MAX_IN_MEMORY", in_memory)
+    monkeypatch.setattr("charrnn.cli.eval_texts._MAX_IN_MEMORY", in_memory)
     data = b"the cat sat on the mat.\n" * 20
     Path("a").write_bytes(data)
     Path("b.fa").write_bytes(b">x\nthe\ncat\n>y\nsat\n")

@@ -10,9 +10,11 @@ from charrnn.cli.eval_writers import JsonWriter, Result, RowWriter, TableWriter,
 from charrnn.config.eval import ADAPTED, METRICS
 from charrnn.console.streams import Console
 from charrnn.corpus.formats import Place, Row
-from charrnn.scoring.score import Score
+from charrnn.scoring.score import Score, Units
 
-SCORE = Score(nats=2000 * math.log(2), tokens=1000, oov=3, chars=1000, bytes=1250, words=100)
+SCORE = Score(
+    nats=2000 * math.log(2), tokens=1000, oov=3, chars=1000, bytes=1250, words=100, parts=Units(2, 2e6, 781250, 1.25e6)
+)
 LINE = Row(b"a\xffb", b"1\ta\xffb\r", Place("f", 7))
 
 

@@ -8,7 +8,7 @@ import pytest
 from charrnn.cli.app import COMMANDS
 from charrnn.cli.help_page import Group, Page, row, wrap
 from charrnn.cli.help_topics import TOPICS
-from charrnn.config.eval import ADAPTED, METRICS, PLACES
+from charrnn.config.eval import ADAPTED, CLASSIFIED, COMPARED, METRICS, PLACES
 from charrnn.network.cells import CELL_NAMES
 from tests.tiny import Program
 
@@ -33,7 +33,7 @@ Usage: charrnn COMMAND [OPTIONS] [ARGS]...
 Commands:
   train                   Train a model on text; resume one.
   sample                  Generate text with a model.
-  eval                    Score text with a model: perplexity, bits per character.
+  eval                    Score text with a model: perplexity; rank, filter, classify, compare.
   show                    Show a model's card and learning curve.
   corpora                 List the corpora known by name; fetch one.
   help                    Help on a command or a topic: texts, fields, config, cells, exit-codes.
@@ -155,29 +155,75 @@ Examples:
   charrnn sample -m names -n 10000 | sort -u | head -50
 """
 
-EVAL_SHORT = f"""\
+EVAL_EXAMPLES = """\
+Examples:
+  charrnn eval held-out.txt
+  p=$(charrnn eval -f perplexity held-out.txt)
+  charrnn eval --lines lines.txt | sort -g | head
+  charrnn eval --lines --keep 'bits_per_byte < 2.5 and chars > 20' < crawl.txt > clean.txt
+  charrnn eval -m french -m german --lines --classify < towns.txt
+"""
+
+EVAL_OPTIONS = """\
 Usage: charrnn eval [OPTIONS] [TEXT]...
   Score text with a model, exactly: a row per text, in the order of the input.
 
 Arguments:
-  [TEXT]...               Files, or - for stdin. [stdin]
+  [TEXT]...               Files, folders, quoted globs, or - for stdin. [stdin]
 
 Options:
   -m, --model MODEL       File, run's folder or run's name; several: mean of their probabilities.
                           [$CHARRNN_MODEL, else the run saved last]
   --lines                 Each line is a text, scored from its start to its end.
   --jsonl FIELD           Each JSON line's FIELD is a text; the score is added to the object.
+  --by UNIT               Rows within each text, state carried: word or token. [text]
+  -p, --prompt TEXT       Score each text as the continuation of TEXT, itself not scored.
   -f, --fields NAME,...   Columns, in this order; NAME=AS renames one: charrnn help fields.
+  --keep EXPR             Print only the texts for which EXPR holds, as they came.
+  --fail-if EXPR          Exit with 10 if EXPR holds for a row, or for the total where printed.
+  --classify              Of several models, name the one with the fewest bits per byte.
+  --compare               Of several models, paired differences with 95 % intervals.
+  --heat                  Print the text coloured by surprise.
   --json                  One JSON object per row.
+"""
+
+EVAL_SHORT = f"""\
+{EVAL_OPTIONS}
+{COMMON}
+{EVAL_EXAMPLES}
+18 more options: charrnn eval --help
+"""
+
+EVAL = f"""\
+{EVAL_OPTIONS}
+Text:
+  --records               Each record is a text.
+  --separator TEXT        What ends a record. Implies --records. [the model's, else \\n]
+  --tsv COLUMN            Texts are this column of tab-separated lines, a name or a number.
+  --csv COLUMN            The same of CSV (RFC 4180).
+  --carry                 Carry the state from text to text: each row is its share of the whole.
+  --no-end                Leave the end of each line, record or field unscored.
+  --prompt-file FILE      The prompt from a file; - is stdin.
+  --prompt-field FIELD    Each text's own prompt from this JSON field or column.
+  --errors HOW            Bad UTF-8 or JSON: strict (exit 4), replace (U+FFFD) or skip. [strict]
+
+Output:
+  --header                Print column names. [on a terminal]
+  --top-logprobs K        With --by token --json: the K likeliest tokens at each place. [0]
+  --reference FILE        Add percentile: the share, in per cent, of FILE's texts that are likelier.
+
+Method:
+  --adapt WHAT            Score also while learning from what was scored: weights.
+  --window N              Reset the state every N tokens; 0: never. [0]
+  --streams K             Score K pieces of a text side by side: faster, approximate. [1]
+
+Machine:
+  --device NAME           auto, cpu, cuda or cuda:N. [cpu]
+  --engine NAME           auto, native, numpy or torch. [auto]
+  --precision NAME        auto, float32, tf32, bfloat16 or float16. [auto]
 
 {COMMON}
-Examples:
-  charrnn eval held-out.txt
-  p=$(charrnn eval -f perplexity held-out.txt)
-  charrnn eval --lines lines.txt | sort -g | head
-
-8 more options: charrnn eval --help
-"""
+{EVAL_EXAMPLES}"""
 
 CORPORA = f"""\
 Usage: charrnn corpora [OPTIONS] [NAME]...
@@ -205,6 +251,7 @@ Examples:
         ("train --help", 500, TRAIN),
         ("sample --help", 80, SAMPLE_AT_80),
         ("eval -h", 100, EVAL_SHORT),
+        ("eval --help", 100, EVAL),
         ("corpora --help", 100, CORPORA),
         ("corpora -h", 100, CORPORA),
     ],
@@ -247,7 +294,7 @@ def test_short_help_comes_whatever_else_is_wrong(run: Program) -> None:
 
 def test_fields_are_all_explained() -> None:
     page = " ".join(each if isinstance(each, str) else " ".join(each) for each in TOPICS["fields"])
-    for name in (*METRICS, *ADAPTED, *PLACES):
+    for name in (*METRICS, *ADAPTED, "percentile", *CLASSIFIED, *COMPARED, "other", "rank", "entropy", *PLACES):
         assert re.search(rf"\b{name}\b", page), name
 
 

@@ -246,6 +246,14 @@ def toml(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value).lower()
 
 
+NEEDS: dict[str, dict[str, Any]] = {
+    "prompt_field": {"jsonl": "text"},
+    "top_logprobs": {"by": "token", "json": True},
+    "reference": {"lines": True},
+}
+"""Options without which another cannot be used."""
+
+
 @pytest.mark.parametrize(
     ("config", "name"),
     [
@@ -271,8 +279,8 @@ def test_precedence(config: type, name: str) -> None:
         ({}, {variable: ""}, None, None),
         ({}, {}, None, None),
     ):
-        made: tuple[Any, frozenset[str]] = merge(config, flags, environ, path)
-        value, given = getattr(made[0], name), made[1]
+        made: tuple[Any, frozenset[str]] = merge(config, NEEDS.get(name, {}) | flags, environ, path)
+        value, given = getattr(made[0], name), made[1] - NEEDS.get(name, {}).keys()
         if expected is None:
             assert (value, given) == (getattr(config(), name), frozenset())
         else:
@@ -405,7 +413,7 @@ def test_a_variable_is_named_in_its_refusal() -> None:
         (EvalConfig, {"lines": True, "jsonl": "text"}, "lines and jsonl cannot be used together"),
         (EvalConfig, {"tsv": "text", "jsonl": "text"}, "jsonl and tsv cannot be used together"),
         (EvalConfig, {"fields": "adapted_perplexity"}, "fields: adapted_perplexity needs adapt"),
-        (EvalConfig, {"fields": ["text", "oov"]}, "fields: text needs lines, jsonl or tsv"),
+        (EvalConfig, {"fields": ["text", "oov"]}, "fields: text needs lines, records, jsonl, tsv, csv or by"),
         (TrainConfig, {"vocab_size": 99, "tokenizer": "byte"}, "vocab_size cannot be used with tokenizer byte"),
         (TrainConfig, {"jsonl": "text", "tsv": "2"}, "jsonl and tsv cannot be used together"),
         (TrainConfig, {"counts": True, "tsv": "2"}, "tsv and counts cannot be used together"),

@@ -106,7 +106,7 @@ def test_what_other_programs_call_it() -> None:
     words = {
         "sample": "temperature max_length max_tokens num_samples greedy min_length starts_with not_in between null"
         " forever",
-        "eval": "threshold max_perplexity fail_above cache best",
+        "eval": "threshold max_perplexity fail_above context chars words html cache best",
     }
     for command, names in words.items():
         for name in names.split():
