@@ -159,6 +159,7 @@ def read(folder: Path, name: str) -> list[str]:
 
 
 def test_the_noisy_half_is_dropped(folder: Path) -> None:
+    """CL-25: of a file; its good lines stay, in order."""
     bash(pipeline("clean.txt"), folder)
     clean = read(folder, "clean.txt")
     assert sum(line in NOISE for line in clean) <= 3
@@ -167,12 +168,14 @@ def test_the_noisy_half_is_dropped(folder: Path) -> None:
 
 
 def test_the_odd_lines_of_a_log_come_first(folder: Path) -> None:
+    """CL-25."""
     ranked = bash(pipeline("sort -rg"), folder).decode().splitlines()
     assert len(ranked) == 20
     assert {line.split("\t")[3] for line in ranked[:3]} == set(ODD)
 
 
 def test_python_from_english(folder: Path) -> None:
+    """CL-25."""
     bash(pipeline("--classify"), folder)
     rows = [line.split("\t", 1) for line in read(folder, "which.tsv")]
     assert [text for _, text in rows] == read(folder, "mixed.txt")
@@ -181,6 +184,7 @@ def test_python_from_english(folder: Path) -> None:
 
 
 def test_the_model_that_learnt_more_is_better(folder: Path) -> None:
+    """CL-25: by an interval far from 0, around the difference of the two models' own scores."""
     rows = list(csv.DictReader(bash(pipeline("--compare"), folder).decode().splitlines(), delimiter="\t"))
     assert [(row["model"], row["other"]) for row in rows] == [("lstm", "gru")]
     low, difference, high = (float(rows[0][name]) for name in ("low", "difference", "high"))
@@ -191,6 +195,7 @@ def test_the_model_that_learnt_more_is_better(folder: Path) -> None:
 
 
 def test_scores_are_added_to_objects(folder: Path) -> None:
+    """CL-25: their keys and values stay as they are; noise has the higher ones."""
     bash(pipeline("scored.jsonl"), folder)
     objects = [json.loads(line) for line in read(folder, "scored.jsonl")]
     given = [json.loads(line) for line in read(folder, "docs.jsonl")]
@@ -204,7 +209,7 @@ def test_scores_are_added_to_objects(folder: Path) -> None:
 
 @pytest.mark.serial
 def test_a_log_is_watched(folder: Path) -> None:
-    """CL-27: an odd line is printed within a second of its being appended, and no other."""
+    """CL-25, CL-27: an odd line is printed within a second of its being appended, and no other."""
     process = subprocess.Popen(
         ["bash", "-c", pipeline("tail -f")],  # noqa: S607
         cwd=folder, env=variables(folder), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True,
