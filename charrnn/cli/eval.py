@@ -181,7 +181,7 @@ class _Evaluation:
         assert self.config.reference is not None
         quantiles = Quantiles()
         scorer = self.models[0].scorer(self.options)
-        for rows in self.texts.rows(self.config.reference, lambda count: None):
+        for rows in self.texts.rows(self.config.reference, lambda count: None, is_reference=True):
             for outcome in scorer.line_outcomes(rows):
                 if isinstance(outcome, InputError):
                     self.texts.leave_out("line", outcome)

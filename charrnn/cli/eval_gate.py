@@ -58,9 +58,10 @@ class Gate:
             if value is not None and not math.isnan(value):
                 quantiles.add(value)
         keeps = self._keep(values.value)
+        is_unscored = row is not None and row.text is None
         self._kept += keeps
-        self._dropped += not keeps
-        self._unscored += row is not None and row.text is None
+        self._unscored += is_unscored and not keeps
+        self._dropped += not is_unscored and not keeps
         return keeps
 
     def _check(self, values: Values, fail_if: Expression) -> None:

@@ -40,9 +40,7 @@ class Texts:
         self.files = _files(config.text or ("-",), partial(progress_bar, console))
         self.separator = (config.record_separator or model.separator or b"\n") if config.records else None
         self.left_out = LeftOut(config.errors)
-        self._field, self._prompt = (
-            None if name is None else Field(name) for name in (config.jsonl, config.prompt_field)
-        )
+        self._field, self._prompt = _fields(config)
 
     def options(self, *, boundary: bytes = b"") -> ScoringOptions:
         """Return how the texts are scored.
@@ -68,19 +66,22 @@ class Texts:
                 )
         return re.sub(rb"\r?\n\Z", b"", bytes(data))  # as a shell drops it of a command's output
 
-    def rows(self, file: str, advance: Callable[[int], None], *, chunks: Chunks | None = None) -> Iterator[list[Row]]:
+    def rows(
+        self, file: str, advance: Callable[[int], None], *, chunks: Chunks | None = None, is_reference: bool = False
+    ) -> Iterator[list[Row]]:
         """Return the rows of a file, those together that are there; one that cannot be read any further is left out
-        from there on."""
+        from there on. What objects of a reference lack is not counted."""
         config, found = self.config, False
+        field, prompt = _fields(config) if is_reference else (self._field, self._prompt)
         try:
             for rows in read_rows(
                 open_blocks(file, advance) if chunks is None else chunks,
                 file,
-                field=self._field,
+                field=field,
                 column=config.tsv or config.csv,
                 is_csv=config.csv is not None,
                 separator=self.separator,
-                prompt=self._prompt,
+                prompt=prompt,
                 errors=config.errors,
             ):
                 yield rows
@@ -135,6 +136,12 @@ class Texts:
         total = sum(map(os.path.getsize, files)) if plain else None
         with progress_bar(self.console, title, total) as advance:
             yield advance
+
+
+def _fields(config: EvalConfig) -> tuple[Field | None, Field | None]:
+    """Return the fields that have the text and its prompt."""
+    field, prompt = (None if name is None else Field(name) for name in (config.jsonl, config.prompt_field))
+    return field, prompt
 
 
 def read_again(file: str) -> Callable[[], Chunks]:

@@ -118,3 +118,25 @@ def test_what_other_programs_call_it() -> None:
     assert COMMANDS.keys() == {
         *["generate", "score", "ppl", "compare", "classify", "list", "ls", "rm", "mv", "cache", "version"]
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("threshold", "use --keep 'perplexity < 50'"),
+        ("max_perplexity", "use --keep 'perplexity < 50'"),
+        ("fail_above", "use --fail-if 'perplexity > 50'"),
+        ("context", "use --prompt, which is read and not scored"),
+        ("chars", "use --by token"),
+        ("words", "use --by word"),
+        ("html", "use --heat"),
+    ],
+)
+def test_what_eval_has_instead(name: str, advice: str) -> None:
+    found = tried("eval", name)
+    assert found is not None
+    assert found.render(flag) == advice
+
+
+def test_commands_that_are_options_of_eval() -> None:
+    assert (COMMANDS["compare"], COMMANDS["classify"]) == ("charrnn eval --compare", "charrnn eval --classify")
