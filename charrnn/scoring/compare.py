@@ -1,9 +1,4 @@
-"""How sure a figure is: the standard error of bits per byte, and the interval of the difference of two models'.
-
-Both are ratios of sums over units, the texts that are scored, each with bits b and bytes n:
-
-    r = sum(b) / sum(n)
-"""
+"""The difference of two models' bits per byte on the same texts, and how sure it is."""
 
 import math
 from dataclasses import dataclass
@@ -20,72 +15,6 @@ MAX_GROUPS = 1 << 15
 
 
 _BLOCK = 1 << 18  # units drawn at once: bounds the memory
-
-
-def standard_error(bits: Array, byte_counts: Array) -> float:
-    """Return the standard error of the bits per byte of M units (M,).
-
-    The ratio estimator's (Cochran 1977, "Sampling techniques", section 6.4), which is the delta method's:
-
-        sqrt(M / (M - 1) * sum((b - r n)**2)) / sum(n)
-
-    It is nan of fewer than two units and of those without a byte.
-    """
-    error = RatioError()
-    error.extend(bits, byte_counts)
-    return error.value
-
-
-class RatioError:
-    """`standard_error` of units that come one after another, from six numbers.
-
-    The squares are of b - s n, where s is the first ratio seen: with s near r, little cancels in
-
-        sum((b - r n)**2) = sum((b - s n)**2) - 2 (r - s) sum((b - s n) n) + (r - s)**2 sum(n**2)
-    """
-
-    def __init__(self) -> None:
-        self._shift = 0.0  # s; b - s n does not depend on it as long as all n are 0
-        self._units = 0
-        self._bytes = 0.0
-        self._rest = 0.0  # sum(b - s n)
-        self._rest_rest = self._rest_bytes = self._bytes_bytes = 0.0
-
-    def add(self, bits: float, byte_count: float) -> None:
-        """Take a unit."""
-        if not self._bytes and byte_count:
-            self._shift = bits / byte_count
-        rest = bits - self._shift * byte_count
-        self._units += 1
-        self._bytes += byte_count
-        self._rest += rest
-        self._rest_rest += rest * rest
-        self._rest_bytes += rest * byte_count
-        self._bytes_bytes += byte_count * byte_count
-
-    def extend(self, bits: Array, byte_counts: Array) -> None:
-        """Take units (M,)."""
-        b, n = np.asarray(bits, np.float64), np.asarray(byte_counts, np.float64)
-        total = float(n.sum())
-        if not self._bytes and total:
-            self._shift = float(b.sum()) / total
-        rest = b - self._shift * n
-        self._units += len(n)
-        self._bytes += total
-        self._rest += float(rest.sum())
-        self._rest_rest += float((rest * rest).sum())
-        self._rest_bytes += float((rest * n).sum())
-        self._bytes_bytes += float((n * n).sum())
-
-    @property
-    def value(self) -> float:
-        """The standard error."""
-        M = self._units
-        if M < 2 or not self._bytes:
-            return math.nan
-        shift = self._rest / self._bytes  # r - s
-        rest_rest = self._rest_rest - 2 * shift * self._rest_bytes + shift * shift * self._bytes_bytes
-        return math.sqrt(max(0.0, M / (M - 1) * rest_rest)) / self._bytes
 
 
 @dataclass(frozen=True)

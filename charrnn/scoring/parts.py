@@ -14,12 +14,12 @@ from charrnn.tokenizers.utf8 import count_chars
 
 def parts_of_text(where: Where, text: NamedText, scorer: Scorer) -> Iterator[UnitText[Where]]:
     """Return a whole text, or its records."""
-    line, offset = 1, 0
+    line, offset, prompt = 1, 0, scorer.rows.prompt
     parts = itertools.chain.from_iterable(split_records(part, scorer.separator) for part in text.parts)
     for part in ([record] for record in parts) if scorer.separator else text.parts:
-        prompt = scorer.rows.prompt if not offset else NO_IDS
         begun = bool(scorer.separator and offset)
         yield UnitText(where, part, text.name, prompt, line, offset, is_part=True, keeps_bom=begun)
+        prompt = NO_IDS
         if isinstance(part, list):
             line += part[0].count(b"\n")
             offset += count_chars(part[0])

@@ -1,5 +1,6 @@
 """Words and tokens: the units within a text, their nats and their places. They add up to the text."""
 
+import functools
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -103,6 +104,7 @@ def score_units(
         NonFiniteError: the model's arithmetic overflows.
     """
     waiting: deque[_Queue[Where]] = deque()  # of the sequences that are not finished, in order
+    pieces = functools.partial(_pieces, scorer, by=by, has_details=top is not None)
 
     def sequences() -> Iterator[Iterable[Piece]]:
         if carry:
@@ -111,7 +113,7 @@ def score_units(
             return
         for text in filter(None, texts):
             waiting.append(deque())
-            yield _pieces(scorer, text, by, waiting[-1])
+            yield pieces(text, waiting[-1])
 
     def shares(queue: _Queue[Where]) -> Iterator[Piece]:
         begun = False
@@ -119,7 +121,7 @@ def score_units(
             if text is None:
                 yield Piece(NO_IDS)
             else:
-                yield from _pieces(scorer, text._replace(keeps_bom=begun), by, queue)
+                yield from pieces(text._replace(keeps_bom=begun), queue)
                 begun = True
 
     slots = 1 if carry else BATCH_SLOTS
@@ -150,13 +152,16 @@ def _details_of(details: Details | None, nth: int) -> tuple[int, float, list[tup
     return int(details.ranks[nth]), float(details.entropies[nth]), list(top)
 
 
-def _pieces(scorer: Scorer, text: UnitText[Where], by: str, queue: _Queue[Where]) -> Iterator[Piece]:
-    """Return the ids of a text, and put what their spans are into the queue."""
+def _pieces(
+    scorer: Scorer, text: UnitText[Where], queue: _Queue[Where], *, by: str, has_details: bool
+) -> Iterator[Piece]:
+    """Return the ids of a text, and put what their spans are into the queue; with details each is one token."""
     cutter = _Cutter(scorer.tokenizer, by, scorer.options.errors, text)
     failure = None
-    if len(text.prompt):
-        queue.extend(itertools.repeat(None, len(text.prompt)))
-        yield Piece(text.prompt, np.arange(1, len(text.prompt) + 1))
+    if size := len(text.prompt):
+        ends = np.arange(1, size + 1) if has_details else np.array([size])
+        queue.extend(itertools.repeat(None, len(ends)))
+        yield Piece(text.prompt, ends)
     try:
         data = b""
         for chunk in text.chunks:
@@ -209,7 +214,7 @@ class _Cutter:
             self._encoder.bom = True  # it was left out before
         self._sizes = np.array([len(each) for each in tokenizer.token_bytes])
         self._data, self._ids = b"", np.zeros(0, np.int64)  # what has come and is not in a unit that has ended
-        self._chars, self._line = text.offset, text.line
+        self._first, self._chars, self._line = text.offset, text.offset, text.line
 
     @property
     def unknown_chars(self) -> Mapping[int, int]:
@@ -245,7 +250,7 @@ class _Cutter:
         offsets, lines = [], []
         if len(ends):
             firsts = np.minimum(begins_at, len(read) - 1)
-            offsets = (self._chars + chars[firsts] - 1).tolist()
+            offsets = np.maximum(self._chars + chars[firsts] - 1, self._first).tolist()
             lines = (self._line + newlines[firsts] - (np.frombuffer(read, np.uint8)[firsts] == 10)).tolist()
         texts = [read[a:b] for a, b in zip(begins_at.tolist(), ends_at.tolist(), strict=True)]
         places = list(zip(texts, offsets, lines, strict=True))
