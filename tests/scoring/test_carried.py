@@ -27,7 +27,7 @@ def with_ends(lines: list[str], *, last: bool) -> list[tuple[Row, bytes]]:
 @engines
 @pytest.mark.parametrize("last", [True, False], ids=["newline", "none"])
 def test_shares_of_the_whole(tokenizer: str, cell: str, engine: str, last: bool) -> None:
-    """EV-09: those of a file add up to its score, and are the sums of their tokens' nats."""
+    """EV-02, EV-09: those of a file add up to its score, and are the sums of their tokens' nats."""
     model = drawn(tokenizer, cell)
     whole = "\n".join(LINES).encode() + b"\n" * last
     costs = oracle.nats_of(model, oracle.ids_of(model, whole))

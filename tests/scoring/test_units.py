@@ -43,7 +43,7 @@ def units_of(
 @cells
 @engines
 def test_tokens_one_by_one(tokenizer: str, cell: str, engine: str) -> None:
-    """Nats, ranks, entropies and the likeliest, by the distributions in float64."""
+    """EV-02: nats, ranks, entropies and the likeliest, by the distributions in float64."""
     model = drawn(tokenizer, cell)
     ids = oracle.ids_of(model, TEXT)
     ln_p, expected = oracle.ln_p(model, ids), oracle.nats_of(model, ids)
@@ -85,7 +85,7 @@ def test_places(tokenizer: str, size: int, by: str) -> None:
 
 @tokenizers
 def test_words_have_the_nats_of_their_tokens(tokenizer: str) -> None:
-    """White space belongs to the word after it, what ends the text to the last one."""
+    """EV-02: white space belongs to the word after it, what ends the text to the last one."""
     model = drawn(tokenizer)
     ids = oracle.ids_of(model, TEXT)
     costs = oracle.nats_of(model, ids)
