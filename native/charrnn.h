@@ -124,7 +124,8 @@ charrnn_model *charrnn_model_new(int32_t precision, int32_t cell, int32_t thread
                                  const charrnn_weights *weights, const float *head_weight, const float *head_bias);
 void charrnn_model_free(charrnn_model *model);
 
-/* Reads ids (B, T) in [0, V]; V is BOS, `<s>`, which zeroes its row's state. state: (S, B, H) of each layer, replaced by that
+/* Reads ids (B, T) in [0, 2 V]; V is BOS, `<s>`, which zeroes its row's state; V + 1 + t is t, in whose place BOS is read, once
+ * it is scored. state: (S, B, H) of each layer, replaced by that
  * after the last id. nats: (B, T), -ln p(id | what is before it). ln_p: (B, T, V), ln p of every id that could stand there,
  * which for the id itself is -nats as a float. Either may be NULL; both are 0 at BOS, which nothing predicts. */
 int32_t charrnn_model_score(charrnn_model *model, const int32_t *ids, int32_t batch, int32_t steps, float *const *state,

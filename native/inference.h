@@ -12,7 +12,7 @@ struct InferenceBuffers {
     float **h, **c;  // of each layer ((T + 1) * B, H'); c NULL but for LSTM
     float *projections, *features, *logits, *packed_lhs;
     unsigned char *resets;
-    int32_t *ids;
+    int32_t *ids, *targets;  // what is read, and what is scored before that
 
     template <typename Cell>
     InferenceBuffers(Cell, Arena &arena, const Model &model, int batch, int steps, int threads) {
@@ -34,6 +34,7 @@ struct InferenceBuffers {
         packed_lhs = arena.take<float>(packed_lhs_size(lhs_rows, inputs > model.F ? inputs : model.F));
         resets = arena.take<unsigned char>(rows);
         ids = arena.take<int32_t>(rows);
+        targets = arena.take<int32_t>(rows);
     }
 };
 
@@ -138,10 +139,11 @@ int score(Cell cell, Model &model, const int32_t *ids, int batch, int steps, flo
             bool any_reset = false;  // each thread finds out for itself
             for (int row = 0; row < rows; row++) {
                 const int id = ids[(int64_t)(row % batch) * steps + first + row / batch];
-                any_reset |= id == model.V;
+                any_reset |= id >= model.V;
                 if (row < range.begin || row >= range.end) continue;
-                buffers.ids[row] = id;
-                buffers.resets[row] = id == model.V;
+                buffers.resets[row] = id >= model.V;
+                buffers.ids[row] = id < model.V ? id : model.V;
+                buffers.targets[row] = id <= model.V ? id : id - model.V - 1;
             }
             if (first && team.rank == 0)  // from the state after the previous block
                 for (int layer = 0; layer < model.L; layer++) {
@@ -164,8 +166,9 @@ int score(Cell cell, Model &model, const int32_t *ids, int batch, int steps, flo
                     const int64_t place = (int64_t)(m % batch) * steps + first + m / batch;
                     double *const place_nats = nats ? nats + place : nullptr;
                     float *const place_ln_p = ln_p ? ln_p + place * model.V : nullptr;
-                    if (!buffers.resets[m]) {
-                        score_place(logits + (int64_t)(m - begin) * V, model.V, buffers.ids[m], place_nats, place_ln_p);
+                    const int target = buffers.targets[m];
+                    if (target < model.V) {
+                        score_place(logits + (int64_t)(m - begin) * V, model.V, target, place_nats, place_ln_p);
                     } else {  // nothing predicts BOS
                         if (nats) *place_nats = 0;
                         if (ln_p) memset(place_ln_p, 0, model.V * sizeof(float));

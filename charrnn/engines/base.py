@@ -54,6 +54,11 @@ LR_MULTIPLIERS = {"embedding": 2.0, "head.weight": 3.0}
 would become unstable first."""
 
 
+def tokens_of(ids: Ids, vocabulary: int) -> Ids:
+    """Return the token that each id is, of those that end a text too; V where it is `<s>` alone."""
+    return np.where(ids > vocabulary, ids - vocabulary - 1, ids)
+
+
 def take_rows(state: State, rows: Sequence[int]) -> State:
     """Return a copy of some rows of a state, in this order."""
     return tuple(array[:, rows] for array in state)
@@ -200,7 +205,8 @@ class InferenceEngine(ABC):
     """A model that reads token ids.
 
     An id equal to `vocabulary` is BOS, `<s>`: its row's state is zeroed before it is read, so that a text is scored by
-    putting `<s>` before it. A row's results do not depend on its neighbours: those of the native engine, and of the
+    putting `<s>` before it. An id V + 1 + t is a token t after which a text ends: t is scored, and `<s>` is read in its
+    place, as in training. A row's results do not depend on its neighbours: those of the native engine, and of the
     numpy engine's `step`, to the last bit. Calls from several threads take turns.
 
     Attributes:
@@ -222,11 +228,12 @@ class InferenceEngine(ABC):
         """Score ids, one after another.
 
         Args:
-            ids: integers (B, T) in [0, V], B and T at least 1.
+            ids: integers (B, T) in [0, 2 V], B and T at least 1.
             state: of B rows, after all that comes before `ids`.
 
         Returns:
-            nats, float64 (B, T): -ln p(ids[b, t] | everything before it), 0 at `<s>`; and the state after the last id.
+            nats, float64 (B, T): -ln p of each token, given everything before it; 0 at `<s>`; and the state after the
+            last id.
 
         Raises:
             ValueError: an id is out of range, or the state does not fit. So do `predict` and `step`.

@@ -11,7 +11,7 @@ import numpy as np
 
 from charrnn.config.eval import DYNAMIC_RATE
 from charrnn.engines.arrays import layer_features, zero_state
-from charrnn.engines.base import Array, Ids, InferenceEngine, State
+from charrnn.engines.base import Array, Ids, InferenceEngine, State, tokens_of
 from charrnn.engines.native import lib
 from charrnn.engines.native.training import NativeTraining
 from charrnn.machine import available_cpus
@@ -73,19 +73,21 @@ class DynamicEngine(InferenceEngine):
 
     def score(self, ids: Ids, state: State) -> tuple[Array, State]:
         """See `InferenceEngine`; B is 1."""
+        ids, places = self._without_ends(ids)
         nats = np.zeros(ids.shape)
         with self._lock:
             for begin, end in self._segments(ids):
                 nats[0, begin:end], _, state = self._learn(ids[:, begin:end], state)
-        return nats, state
+        return nats[:, places], state
 
     def predict(self, ids: Ids, state: State) -> tuple[Array, State]:
         """See `InferenceEngine`; B is 1."""
+        ids, places = self._without_ends(ids)
         ln_p = np.zeros((*ids.shape, self.vocabulary), np.float32)
         with self._lock:
             for begin, end in self._segments(ids):
                 _, ln_p[0, begin:end], state = self._learn(ids[:, begin:end], state)
-        return ln_p, state
+        return ln_p[:, places], state
 
     def step(self, ids: Ids, state: State) -> tuple[Array, State]:
         """See `InferenceEngine`; nothing is learnt."""
@@ -93,10 +95,16 @@ class DynamicEngine(InferenceEngine):
             features, after = self.model.forward(ids[:, None], state)
             return features[0] @ self.weights["head.weight"].T + self.weights["head.bias"], after
 
-    def _segments(self, ids: Ids) -> list[tuple[int, int]]:
-        """Where segments begin and end."""
+    def _without_ends(self, ids: Ids) -> tuple[Ids, Ids]:
+        """Return ids (1, N) in which `<s>` stands after each token that ends a text, and the places of the others."""
         if len(ids) != 1:
             raise ValueError(f"{len(ids)} rows of an engine that reads one at a time")
+        ends = np.flatnonzero(ids[0] > self.vocabulary)
+        plain = np.insert(tokens_of(ids[0], self.vocabulary), ends + 1, self.vocabulary)
+        return plain[None], np.delete(np.arange(len(plain)), ends + 1 + np.arange(len(ends)))
+
+    def _segments(self, ids: Ids) -> list[tuple[int, int]]:
+        """Where segments begin and end."""
         T = ids.shape[1]
         return [(begin, min(begin + SEGMENT, T)) for begin in range(0, T, SEGMENT)]
 

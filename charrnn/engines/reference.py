@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from charrnn.engines.arrays import layer_features, zero_state
-from charrnn.engines.base import Array, Ids, InferenceEngine, State
+from charrnn.engines.base import Array, Ids, InferenceEngine, State, tokens_of
 from charrnn.network.architecture import Architecture
 
 
@@ -265,7 +265,7 @@ class ReferenceEngine(InferenceEngine):
     def nats(self, ids: Ids, state: State) -> tuple[Array, State]:
         """Return what `score` does, with nats of the weights' own dtype, so that they can be differentiated."""
         ln_p, after = self._ln_p(ids, state)
-        targets = np.where(ids == self.vocabulary, 0, ids)
+        targets = np.where(ids == self.vocabulary, 0, tokens_of(ids, self.vocabulary))
         return -np.take_along_axis(ln_p, targets[..., None], axis=2)[..., 0], after
 
     def predict(self, ids: Ids, state: State) -> tuple[Array, State]:
@@ -282,7 +282,7 @@ class ReferenceEngine(InferenceEngine):
             for t, token in enumerate(text):
                 if token != self.vocabulary:
                     ln_p[row, t] = log_softmax(self._logits(vectors))
-                vectors = self._read(token, vectors)
+                vectors = self._read(min(token, self.vocabulary), vectors)
             for layer, vector in zip(after, vectors, strict=True):
                 layer[:, row] = vector
         return ln_p, after

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from charrnn.engines.base import Array, Ids, InferenceEngine, State, take_rows
+from charrnn.engines.base import Array, Ids, InferenceEngine, State, take_rows, tokens_of
 from charrnn.errors import NonFiniteError
 from charrnn.scoring.details import Details, details_of
 from charrnn.scoring.score import Score
@@ -36,8 +36,8 @@ class Piece(NamedTuple):
     """A part of a sequence.
 
     Attributes:
-        ids: (N,). `<s>` among them is read and not scored: it resets the state. A chunk without ids says that what
-            has come is to be scored before more is fetched.
+        ids: (N,), of tokens, those that end a text too: see `InferenceEngine`. `<s>` among them is read and not scored.
+            A chunk without ids says that what has come is to be scored before more is fetched.
         ends: (K,), where the spans that end in this chunk end, each after its last id, ascending. What follows the last
             end is a span that goes on; one at the end of a sequence ends with it.
     """
@@ -275,6 +275,8 @@ class _Batch:
             nats, self._state = self._engine.score(ids, self._state)  # (B, T)
         else:
             ln_p, self._state = self._engine.predict(ids, self._state)  # (B, T, V)
+        ids = tokens_of(ids, self._engine.vocabulary)
+        if self._top is not None:
             wanted = np.minimum(ids, self._engine.vocabulary - 1)[..., None]
             nats = np.where(ids == self._engine.vocabulary, 0, -np.take_along_axis(ln_p, wanted, 2)[..., 0])
         if not np.isfinite(nats).all():
@@ -289,3 +291,10 @@ class _Batch:
             sequence.add(values[:, row, begin:end], ends)
             self._held += len(ends)
         self._read += int(values[1].sum())
+
+
+def with_text_ends(ids: Ids, ends: Ids, bos: int) -> Ids:
+    """Return ids, as int64, with `<s>` to be read in the place of the token before each of `ends`."""
+    marked = ids.astype(np.int64)
+    marked[ends - 1] += bos + 1
+    return marked

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from charrnn.corpus.records import SeparatorScanner, insert_bos
+from charrnn.corpus.records import SeparatorScanner
 from charrnn.engines.base import Ids
+from charrnn.scoring.batching import with_text_ends
 from charrnn.tokenizers.utf8 import starts_char
 
 _BLOCK_IDS = 1 << 12  # of the records that a row of the batch reads at a time
@@ -67,8 +68,8 @@ def windows_of(chunks: Iterable[Ids], window: int) -> Iterator[Ids]:
 def record_blocks(
     chunks: Iterable[tuple[Ids, bool]], scanner: SeparatorScanner, bos: int, window: int
 ) -> Iterator[Ids]:
-    """Return whole records, with `<s>` before each but a block's first: those of the blocks that end in `chunks`, where
-    these say so, else about `_BLOCK_IDS` ids at a time."""
+    """Return whole records, with `<s>` to be read before each but a block's first: those of the blocks that end in
+    `chunks`, where these say so, else about `_BLOCK_IDS` ids at a time."""
     held: list[Ids] = []
     size = 0
     bounds = np.zeros(1, np.int64)  # where the records in `held` begin and end
@@ -88,10 +89,11 @@ def record_blocks(
 
 
 def _with_bos(ids: Ids, places: Ids, bos: int, window: int) -> Ids:
-    """Return records with `<s>` before each but the first, which begin at `places`, and before each further window."""
+    """Return records with `<s>` to be read before each but the first, which begin at `places`, and before each further
+    window."""
     if window:
         starts = np.append(0, places)
         more = (np.diff(starts, append=len(ids)) - 1) // window  # windows of each record after its first
         within = np.arange(more.sum()) - np.repeat(np.cumsum(more) - more, more)
         places = np.union1d(places, np.repeat(starts, more) + (within + 1) * window)
-    return insert_bos(ids, places, bos)
+    return with_text_ends(ids, places, bos)

@@ -12,7 +12,7 @@ import numpy as np
 from charrnn.corpus.formats import NamedText
 from charrnn.engines.base import Array, Ids
 from charrnn.errors import InputError
-from charrnn.scoring.batching import BATCH_SLOTS, Piece, Spans
+from charrnn.scoring.batching import BATCH_SLOTS, Piece, Spans, with_text_ends
 from charrnn.scoring.score import Score, Units
 from charrnn.tokenizers.texts import EncodedTexts
 from charrnn.tokenizers.tokenizer import Encoder
@@ -153,16 +153,14 @@ class PackedEntry:
             yield [self._sequence(ids[begin : int(ends[last - 1])], ends[first:last] - begin)]
 
     def _sequence(self, ids: Ids, ends: Ids) -> Piece:
-        """Return texts that end at `ends`, each after `<s>` and the prompt; the first `<s>` is not among them."""
-        starts = np.append(0, ends[:-1])
-        before = np.append(self._bos, self._prompt).astype(np.int64)
-        places = np.repeat(starts, len(before))
-        packed = np.insert(ids.astype(np.int64), places, np.tile(before, len(starts)))[1:]
-        shifted = ends + len(before) * np.arange(1, len(ends) + 1) - 1
-        if len(self._prompt):  # a span before each text
-            before_texts = shifted - (ends - starts)
-            shifted = np.stack([before_texts, shifted], axis=1).ravel()
-        return Piece(packed, shifted)
+        """Return texts that end at `ends`, each after the prompt, in whose last token's place `<s>` is read."""
+        packed = with_text_ends(ids, ends[:-1], self._bos)
+        if not len(self._prompt):
+            return Piece(packed, ends)
+        starts, size = np.append(0, ends[:-1]), len(self._prompt)
+        packed = np.insert(packed, np.repeat(starts, size), np.tile(self._prompt.astype(np.int64), len(starts)))
+        shifts = size * np.arange(1, len(ends) + 1)  # a span before each text is the prompt
+        return Piece(packed, np.stack([starts + shifts, ends + shifts], axis=1).ravel())
 
     def add(self, spans: Spans) -> None:
         """See `Entry`."""

@@ -59,7 +59,7 @@ def token_name(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in data)
+        return "bytes:" + "".join("\\x" + bytes([byte]).hex() for byte in data)
 
 
 def token_names(tokenizer: Tokenizer) -> list[str]:

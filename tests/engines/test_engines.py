@@ -274,7 +274,32 @@ def test_an_id_out_of_range_is_refused(wrong: int) -> None:
             engine.step(np.array([0, wrong]), engine.zero_state(2))
         for read in (engine.score, engine.predict):
             with pytest.raises(ValueError, match="out of range"):
-                read(np.array([[0, wrong]]), engine.zero_state(1))
+                read(np.array([[0, min(wrong, 0) or 2 * V + 1]]), engine.zero_state(1))
+
+
+@pytest.mark.parametrize("architecture", MODELS, ids=name)
+def test_a_token_that_ends_a_text_is_scored_and_bos_read_in_its_place(architecture: Architecture) -> None:
+    """As if `<s>` stood after it: in every engine, in any place of a call, and as its last id."""
+    V = architecture.vocabulary
+    weights, plain = drawn(architecture), np.random.default_rng(1).integers(0, V, (2, 12))
+    ends = np.zeros(plain.shape, bool)
+    ends[0, [0, 4, 5]] = ends[1, [7, 11]] = True
+    engines: list[InferenceEngine] = [NumpyInference(architecture, weights), TorchInference(architecture, weights)]
+    if core.is_fast() and core.supports(architecture.cell):
+        engines.append(NativeInference(architecture, weights, 2))
+    for engine in engines:
+        for row in range(2):
+            places = np.flatnonzero(ends[row]) + 1
+            spread = np.concatenate([[V], np.insert(plain[row], places, V)])[None]
+            marked = np.concatenate([[V], plain[row] + (V + 1) * ends[row]])[None]
+            scored = spread[0] != V
+            nats, state = engine.score(spread, engine.zero_state(1))
+            found, after = engine.score(marked, engine.zero_state(1))
+            assert np.allclose(found[0, 1:], nats[0, scored], atol=1e-5)
+            ln_p, _ = engine.predict(spread, engine.zero_state(1))
+            assert np.allclose(engine.predict(marked, engine.zero_state(1))[0][0, 1:], ln_p[0, scored], atol=1e-5)
+            for one, other in zip(state, after, strict=True):
+                assert np.allclose(one, other, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["native", "numpy", "torch"])

@@ -347,7 +347,7 @@ class _Counting(InferenceEngine):
     def score(self, ids: Ids, state: State) -> tuple[Array, State]:
         assert len(ids) == 1, "one row at a time"
         nats = np.zeros(ids.shape)
-        for t in np.flatnonzero(ids[0] < self.vocabulary):
+        for t in np.flatnonzero(ids[0] != self.vocabulary):
             self.read += 1
             nats[0, t] = self.read
         return nats, state

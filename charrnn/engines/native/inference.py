@@ -90,7 +90,7 @@ class NativeInference(InferenceEngine):
     def _score(self, ids: Ids, state: State, nats: int | None, ln_p: int | None) -> State:
         """Write nats or ln p, or both, to these addresses; return the state after the ids (B, T)."""
         B, T = ids.shape
-        read, after = self._checked(ids, state)
+        read, after = self._checked(ids, state, 2 * self.vocabulary)
         with self._lock:
             failed = self._core.charrnn_model_score(
                 self._model, read.ctypes.data, B, T, addresses(after), nats, ln_p
@@ -102,7 +102,7 @@ class NativeInference(InferenceEngine):
     def step(self, ids: Ids, state: State) -> tuple[Array, State]:
         """See `InferenceEngine`."""
         (B,) = ids.shape
-        read, after = self._checked(ids, state)
+        read, after = self._checked(ids, state, self.vocabulary)
         logits = np.empty((B, self.vocabulary), np.float32)
         with self._lock:
             failed = self._core.charrnn_model_step(
@@ -116,9 +116,9 @@ class NativeInference(InferenceEngine):
         """See `InferenceEngine`."""
         return NativeSampler(self, request)
 
-    def _checked(self, ids: Ids, state: State) -> tuple[Ids, State]:
+    def _checked(self, ids: Ids, state: State, largest: int) -> tuple[Ids, State]:
         """Return the ids as the core reads them, and a copy of the state for it to overwrite."""
-        return as_ids(ids, self.vocabulary), self._copy_state(state, len(ids))
+        return as_ids(ids, largest), self._copy_state(state, len(ids))
 
     def _copy_state(self, state: State, rows: int) -> State:
         copy = tuple(np.array(layer, np.float32, order="C") for layer in state)

@@ -12,7 +12,7 @@ from threading import Lock
 import numpy as np
 
 from charrnn.engines.arrays import layer_features, zero_state
-from charrnn.engines.base import Array, Ids, InferenceEngine, State
+from charrnn.engines.base import Array, Ids, InferenceEngine, State, tokens_of
 from charrnn.engines.numpy.cells import ZERO, Layer, Product
 from charrnn.network.architecture import Architecture
 
@@ -90,7 +90,7 @@ class NumpyInference(InferenceEngine):
         nats = np.empty(ids.shape, np.float64)
         after = state
         for t, end, features, bos, after in self._blocks(ids, state):  # noqa: B007
-            targets = np.where(bos, 0, ids[:, t:end].T)  # (T, B)
+            targets = np.where(bos, 0, tokens_of(ids[:, t:end], self.vocabulary).T)  # (T, B)
             nll = self._negative_log_likelihood(features, targets.ravel())
             nats[:, t:end] = np.where(bos, 0.0, nll.reshape(bos.shape)).T
         return nats, after
@@ -116,8 +116,8 @@ class NumpyInference(InferenceEngine):
             the id is BOS, (T, B); and the state after them.
         """
         B, T = ids.shape
-        if not ids.size or ids.min() < 0 or ids.max() > self.vocabulary:
-            raise ValueError(f"no ids, or one that is out of range 0 to {self.vocabulary}")
+        if not ids.size or ids.min() < 0 or ids.max() > 2 * self.vocabulary:
+            raise ValueError(f"no ids, or one that is out of range 0 to {2 * self.vocabulary}")
         shapes = [(self.architecture.num_states, B, H) for H in self.architecture.hidden]
         if [layer.shape for layer in state] != shapes:
             raise ValueError(f"a state of shapes {[layer.shape for layer in state]}, not {shapes}")
@@ -130,10 +130,10 @@ class NumpyInference(InferenceEngine):
 
     def _read(self, ids: Ids, state: State) -> tuple[Array, Array, State]:
         """Read few enough time steps to keep all layers' outputs of all of them."""
-        read = np.ascontiguousarray(ids.T)  # (T, B)
+        read = np.ascontiguousarray(np.minimum(ids, self.vocabulary).T)  # (T, B)
         T, B = read.shape
-        bos = read == self.vocabulary
-        resets = bos.any(axis=1)  # (T,)
+        is_reset = read == self.vocabulary
+        resets = is_reset.any(axis=1)  # (T,)
         table, rows = self._table, read
         if table is None:
             known, rows = np.unique(read, return_inverse=True)
@@ -150,21 +150,20 @@ class NumpyInference(InferenceEngine):
             if outputs:
                 input_projection = layer.inputs(outputs[-1][1:].reshape(T * B, -1)).reshape(T, B, -1)
             for t in range(T):
+                before = h[t]
                 if resets[t]:
-                    # h[t] was the output of step t - 1 too. Zeroing it there is seen only by what is
-                    # thrown away: the prediction of `<s>`, and states of the layers above that it resets.
-                    h[t, bos[t]] = 0
+                    before = np.where(is_reset[t, :, None], ZERO, before)
                     for vector in rest:
-                        vector[bos[t]] = 0
+                        vector[is_reset[t]] = 0
                 if input_projection is None:
                     np.take(table, rows[t], axis=0, out=cell.gates, mode="clip")
                 else:
                     np.copyto(cell.gates, input_projection[t])
-                cell.run(Product.together, [h[t], *rest], [h[t + 1], *rest])
+                cell.run(Product.together, [before, *rest], [h[t + 1], *rest])
             after.append(np.stack([h[T], *rest]))
             outputs.append(h)
         features = layer_features(self.architecture, [h[:T] for h in outputs]).reshape(T * B, -1)
-        return features, bos, tuple(after)
+        return features, np.equal(ids.T, self.vocabulary), tuple(after)
 
     def _negative_log_likelihood(self, features: Array, targets: Ids) -> Array:
         """Return -ln p of each target (N,), float64, given what the head reads, (N, F)."""

@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from threading import Lock
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from charrnn.engines.arrays import zero_state
-from charrnn.engines.base import Array, Ids, InferenceEngine, State
+from charrnn.engines.base import Array, Ids, InferenceEngine, State, tokens_of
 from charrnn.engines.torch.layers import matmul_precision, to_device
 from charrnn.engines.torch.model import LanguageModel
 from charrnn.network.architecture import Architecture
@@ -52,7 +53,8 @@ class TorchInference(InferenceEngine):
         rows = max(1, BLOCK // self.vocabulary)
         with self._lock, matmul_precision(self.precision, self.device):
             features, bos, after = self._read(ids, state)
-            targets = to_device(torch.tensor(ids, dtype=torch.int64), self.device).flatten().masked_fill(bos, 0)
+            tokens = torch.tensor(tokens_of(ids, self.vocabulary), dtype=torch.int64)
+            targets = to_device(tokens, self.device).flatten().masked_fill(bos, 0)
             losses = torch.cat(
                 [
                     nn.functional.cross_entropy(self.model.head(block), target, reduction="none")
@@ -79,11 +81,12 @@ class TorchInference(InferenceEngine):
 
     def _read(self, ids: Ids, state: State) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
         """Return what the head reads before each id, (B*T, F), whether it is BOS, (B*T,), and the state after them."""
-        read, before = self._given(ids, state)
+        read, before = self._given(np.where(ids > 2 * self.vocabulary, ids, np.minimum(ids, self.vocabulary)), state)
         outputs, after = self.model.outputs(read, before)
         first = self.model.features([h[0] for h in before])[:, None]
         features = torch.cat((first, outputs[:, :-1]), dim=1)
-        return features.flatten(0, 1), to_device(read.flatten() == self.vocabulary, self.device), after
+        bos = torch.from_numpy(np.ascontiguousarray(ids == self.vocabulary)).flatten()
+        return features.flatten(0, 1), to_device(bos, self.device), after
 
     def _given(self, ids: Array, state: State) -> tuple[Tensor, tuple[Tensor, ...]]:
         if not ids.size or ids.min() < 0 or ids.max() > self.vocabulary:

@@ -169,13 +169,15 @@ def test_every_instruction_that_the_compiler_may_use_is_asked_for(tmp_path: Path
 def test_inference_refuses_what_would_be_read_beyond() -> None:
     engine = NativeInference(GRU, drawn(GRU), 1)
     state = engine.zero_state(1)
-    wrong_ids: list[list[list[float]]] = [[[-1]], [[V + 1]], [[2**32 + 1]], [[1.5]], [[]], [[True]]]
+    wrong_ids: list[list[list[float]]] = [[[-1]], [[2 * V + 1]], [[2**32 + 1]], [[1.5]], [[]], [[True]]]
     for ids in wrong_ids:
         for read in (engine.score, engine.predict):
             with pytest.raises(ValueError, match="out of range"):
                 read(np.array(ids), state)
         with pytest.raises(ValueError, match="out of range"):
             engine.step(np.array(ids)[0], state)
+    with pytest.raises(ValueError, match="out of range"):
+        engine.step(np.array([V + 1]), state)
     for wrong in (engine.zero_state(2), state[:1], tuple(layer[:, :, :3] for layer in state)):
         with pytest.raises(ValueError, match="a state of shapes"):
             engine.score(np.array([[1]]), wrong)
