@@ -16,7 +16,7 @@
 #define CHARRNN_H
 #include <stdint.h>
 
-#define CHARRNN_ABI_VERSION 7
+#define CHARRNN_ABI_VERSION 8
 
 #pragma GCC visibility push(default)
 #ifdef __cplusplus

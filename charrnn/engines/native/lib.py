@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-ABI_VERSION = 7
+ABI_VERSION = 8
 
 MAX_THREADS = 1024
 
