@@ -1,6 +1,5 @@
 """What of a text is read from `<s>` each where it is cut in words or tokens: a file, a row, or the records in it."""
 
-import itertools
 from collections.abc import Iterator
 
 from charrnn.corpus.formats import NamedText, Row
@@ -9,20 +8,23 @@ from charrnn.errors import InputError
 from charrnn.scoring.entries import NO_IDS
 from charrnn.scoring.scorer import Scorer
 from charrnn.scoring.units import UnitText, Where
+from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.utf8 import count_chars
 
 
 def parts_of_text(where: Where, text: NamedText, scorer: Scorer) -> Iterator[UnitText[Where]]:
     """Return a whole text, or its records."""
     line, offset, prompt = 1, 0, scorer.rows.prompt
-    parts = itertools.chain.from_iterable(split_records(part, scorer.separator) for part in text.parts)
-    for part in ([record] for record in parts) if scorer.separator else text.parts:
-        begun = bool(scorer.separator and offset)
-        yield UnitText(where, part, text.name, prompt, line, offset, is_part=True, keeps_bom=begun)
-        prompt = NO_IDS
-        if isinstance(part, list):
-            line += part[0].count(b"\n")
-            offset += count_chars(part[0])
+    for part in text.parts:
+        if not scorer.separator:
+            yield UnitText(where, part, text.name, prompt, is_part=True)
+            prompt = NO_IDS
+            continue
+        for record in split_records(part, scorer.separator):
+            yield UnitText(where, [record], text.name, prompt, line, offset, is_part=True, keeps_bom=offset > 0)
+            line += record.count(b"\n")
+            offset += _count_chars(scorer, record)
+            prompt = NO_IDS
     yield UnitText(where, [], text.name)
 
 
@@ -36,7 +38,7 @@ def parts_of_row(where: Where, row: Row, scorer: Scorer) -> Iterator[UnitText[Wh
         for part in scorer.rows.parts(row):
             data = b"".join(part)
             yield UnitText(where, [data], row.place, prompt, row.place.line, offset, is_part=True)
-            offset += count_chars(data)
+            offset += _count_chars(scorer, data)
             prompt = NO_IDS
     except InputError as error:
         yield UnitText(where, _failing(error))
@@ -51,6 +53,13 @@ def share_of_row(where: Where, row: Row, end: bytes) -> UnitText[Where] | None:
     if row.text is None:
         return None
     return UnitText(where, [row.text + end], row.place, line=row.place.line)
+
+
+def _count_chars(scorer: Scorer, data: bytes) -> int:
+    """Return how many characters a model reads in some bytes: invalid UTF-8 may be replaced by some."""
+    if scorer.options.errors != "replace" or isinstance(scorer.tokenizer, ByteTokenizer):
+        return count_chars(data)
+    return len(data.decode("utf-8", "replace"))
 
 
 def _failing(error: InputError) -> Iterator[bytes]:

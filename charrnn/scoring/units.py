@@ -213,7 +213,9 @@ class _Cutter:
         if isinstance(self._encoder, Utf8Decoder):
             self._encoder.bom = True  # it was left out before
         self._sizes = np.array([len(each) for each in tokenizer.token_bytes])
-        self._data, self._ids = b"", np.zeros(0, np.int64)  # what has come and is not in a unit that has ended
+        self._data: list[bytes] = []  # what has come and is not in a unit that has ended
+        self._ids: list[Ids] = [NO_IDS]  # of it
+        self._after_space = False  # whether it ends with white space
         self._first, self._chars, self._line = text.offset, text.offset, text.line
 
     @property
@@ -231,13 +233,16 @@ class _Cutter:
             begun = self._decoder.bom
             data = _utf8(self._decoder.decode(data, final))
             self._chars += self._decoder.bom and not begun  # a byte order mark was left out
-        self._ids = np.concatenate([self._ids, self._encoder.feed(data, final)])
-        self._data += data
-        sizes = self._sizes[self._ids]
+        self._ids.append(self._encoder.feed(data, final))
+        self._data.append(data)
+        if self._by == "word" and not self._ends_word(data) and not final:
+            return _Cut(NO_IDS, NO_IDS, [])
+        ids, data = np.concatenate(self._ids), b"".join(self._data)
+        sizes = self._sizes[ids]
         if isinstance(self._tokenizer, CharTokenizer):  # one of them may be unknown
-            sizes = np.diff(char_starts(self._data), append=len(self._data))
+            sizes = np.diff(char_starts(data), append=len(data))
         token_ends = np.cumsum(sizes)  # in bytes
-        read = self._data[: int(token_ends[-1])] if len(sizes) else b""
+        read = data[: int(token_ends[-1])] if len(sizes) else b""
         if self._by == "token":
             ends = np.arange(1, len(sizes) + 1)
             begins_at, ends_at = token_ends - sizes, token_ends
@@ -256,11 +261,19 @@ class _Cutter:
         places = list(zip(texts, offsets, lines, strict=True))
         count = int(ends[-1]) if len(ends) else 0
         size = int(token_ends[count - 1]) if count else 0
-        ids, self._ids, self._data = self._ids[:count], self._ids[count:], self._data[size:]
+        self._ids, self._data = [ids[count:]], [data[size:]]
         if size:
             self._chars += int(chars[size - 1])
             self._line += int(newlines[size - 1])
-        return _Cut(ids, ends, places)
+        return _Cut(ids[:count], ends, places)
+
+    def _ends_word(self, data: bytes) -> bool:
+        """Return whether a word may end with these bytes: some follow white space. A long word is put together once."""
+        text = data if isinstance(self._tokenizer, ByteTokenizer) else data.decode()
+        follows = self._after_space or text[:1].isspace()
+        if text:
+            self._after_space = text[-1:].isspace()
+        return not text.isspace() and (follows or len(text.split(None, 1)) == 2)
 
     def _spaces(self, data: bytes) -> Array:
         """Return for each byte whether it is white space, or part of it."""

@@ -212,3 +212,13 @@ def test_parts_of_a_text_add_up_to_it(tokenizer: str, separator: bytes, prompt: 
     [score] = made.lines([row])
     units = list(score_units(made, parts_of_row(0, row, made), "word"))
     assert sum(each.nats for each in units if isinstance(each, Unit)) == close(score.nats)
+
+
+@pytest.mark.parametrize("tokenizer", ["char", "sentencepiece"])
+def test_offsets_of_records_in_which_invalid_utf_8_is_replaced(tokenizer: str) -> None:
+    made = scorer(drawn(tokenizer, separator=b"\n"), errors="replace")
+    data = b"a\x80\xff cat\nsat\n\xffmat"
+    text = data.decode("utf-8", "replace")
+    for parts in (parts_of_text(0, NamedText([[data]]), made), parts_of_row(0, rows_of([data])[0], made)):
+        units = [each for each in score_units(made, parts, "word") if isinstance(each, Unit)]
+        assert [unit.offset for unit in units] == [text.index(word) for word in text.split()]
