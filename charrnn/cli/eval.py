@@ -24,7 +24,7 @@ from charrnn.corpus.formats import Row, whole_text
 from charrnn.corpus.inputs import Chunks, display_name, open_chunks
 from charrnn.errors import InputError, UsageError
 from charrnn.model import Model
-from charrnn.scoring.score import Score
+from charrnn.scoring.score import Score, total_of
 
 _PROGRESS_BYTES = 1 << 12  # between two steps of the progress bar, of a text that is scored slowly
 
@@ -120,18 +120,20 @@ class _Evaluation:
         with self._progress(writer) as advance:
             for file in self.texts.files:
                 for found in self._score_rows(file, advance):
+                    scores: list[Score] = []
                     for row, outcome, more in found:
                         if isinstance(outcome, InputError):
                             self.texts.leave_out("line", outcome)
                             continue
                         scored = True
-                        total += outcome
+                        scores.append(outcome)
                         if row.replaced:
-                            total += Score(replaced=row.replaced)
+                            scores.append(Score(replaced=row.replaced))
                         result = Result(outcome, file, row, more=more)
                         if self.gate.passes(result):
                             writer.row(result)
                     self.console.flush()  # what comes next may be long in coming
+                    total += total_of(scores)
         self.texts.check(scored=scored)
         if self.console.verbose and total.tokens:
             text = f"perplexity {total.perplexity:.6f}, {total.bits_per_char:.6f} bits per character"

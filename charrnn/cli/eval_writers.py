@@ -3,7 +3,7 @@
 import math
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from charrnn.config.eval import ADAPTED
@@ -42,15 +42,8 @@ class Result(NamedTuple):
 
     def value(self, field: str) -> Any:
         """Return a field of `charrnn help fields`: a number, a text (str or bytes), or None where it is missing."""
-        match field:
-            case "file":
-                return self.file
-            case "line":
-                return self.row and self.row.place.line
-            case "text":
-                return self.row and self.row.text
-            case "total":
-                return self.is_total
+        if field in _PLACES:
+            return _PLACES[field](self)
         if self.row is not None and self.row.text is None:
             return None
         if field in self.more:
@@ -58,6 +51,15 @@ class Result(NamedTuple):
         if field in ADAPTED:
             return self.adapted and getattr(self.adapted, ADAPTED[field])
         return getattr(self.score, field)
+
+
+_PLACES: dict[str, Callable[[Result], Any]] = {
+    "file": lambda result: result.file,
+    "line": lambda result: result.row and result.row.place.line,
+    "text": lambda result: result.row and result.row.text,
+    "total": lambda result: result.is_total,
+}
+"""What fields are that say where a text stands."""
 
 
 Fields = Sequence[tuple[str, str]]
