@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from charrnn.cli.eval_gate import Gate
 from charrnn.cli.eval_texts import Texts, read_again
@@ -25,6 +25,9 @@ from charrnn.corpus.inputs import Chunks, display_name, open_chunks
 from charrnn.errors import InputError, UsageError
 from charrnn.model import Model
 from charrnn.scoring.score import Score, total_of
+
+if TYPE_CHECKING:
+    from charrnn.scoring.quantiles import Quantiles
 
 _PROGRESS_BYTES = 1 << 12  # between two steps of the progress bar, of a text that is scored slowly
 
@@ -72,7 +75,7 @@ class _Evaluation:
         self.console, self.config, self.texts, self.models, self.gate = console, config, texts, models, gate
         self.options = texts.options()
         self.scorers = [model.scorer(self.options) for model in models]
-        self._percentile = self._read_reference() if config.reference is not None else None
+        self._reference = [] if config.reference is None else self._read_reference(config.reference)
 
     def files(self) -> None:
         """Score whole files: a row each, and their total.
@@ -168,30 +171,30 @@ class _Evaluation:
         if not scores[best].tokens:
             return scores[0], dict.fromkeys(CLASSIFIED)
         margin = scores[second].bits_per_byte - scores[best].bits_per_byte
-        return scores[best], {"model": self.config.model[best], "margin": margin} | self._more(scores[best])
+        return scores[best], {"model": self.config.model[best], "margin": margin} | self._more(scores[best], best)
 
-    def _more(self, outcome: Score | InputError) -> dict[str, Any]:
-        """Return the further fields of a text's row."""
-        if self._percentile is None or isinstance(outcome, InputError):
+    def _more(self, outcome: Score | InputError, model: int = 0) -> dict[str, Any]:
+        """Return the further fields of a text's row, which a model has scored."""
+        if not self._reference or isinstance(outcome, InputError):
             return _NOTHING
-        return {"percentile": self._percentile(outcome)}
+        cost = outcome.nats / outcome.tokens if outcome.tokens else None
+        return {"percentile": None if cost is None else self._reference[model].share_below(cost)}
 
-    def _read_reference(self) -> Callable[[Score], float | None]:
-        """Score the texts of another file; return what compares one with them, by perplexity."""
+    def _read_reference(self, file: str) -> list["Quantiles"]:
+        """Score the texts of another file; return each model's nats per token."""
         from charrnn.scoring.quantiles import Quantiles
 
-        assert self.config.reference is not None
-        quantiles = Quantiles()
-        scorer = self.models[0].scorer(self.options)
-        for rows in self.texts.rows(self.config.reference, lambda count: None, is_reference=True):
-            for outcome in scorer.line_outcomes(rows):
-                if isinstance(outcome, InputError):
-                    self.texts.leave_out("line", outcome)
-                elif outcome.tokens:
-                    quantiles.add(outcome.nats / outcome.tokens)
-        if not quantiles.count:
-            raise InputError(f"{display_name(self.config.reference)}: no texts to compare with")
-        return lambda score: quantiles.share_below(score.nats / score.tokens) if score.tokens else None
+        found = [Quantiles() for _ in self.scorers]
+        for rows in self.texts.rows(file, lambda count: None, is_reference=True):
+            for scorer, quantiles in zip(self.scorers, found, strict=True):
+                for outcome in scorer.line_outcomes(rows):
+                    if isinstance(outcome, InputError):
+                        self.texts.leave_out("line", outcome)
+                    elif outcome.tokens:
+                        quantiles.add(outcome.nats / outcome.tokens)
+        if not all(quantiles.count for quantiles in found):
+            raise InputError(f"{display_name(file)}: no texts to compare with")
+        return found
 
     def _file_writer(self) -> Writer:
         config, console = self.config, self.console

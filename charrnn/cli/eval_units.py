@@ -228,18 +228,23 @@ class _HeatText:
         from charrnn.console.heat import HeatWriter
 
         self._writer = HeatWriter(console)
-        self._pieces: list[tuple[bytes, float]] = []
+        self._pieces: list[tuple[bytes, float]] = []  # of a line
+        self._has_lines = False  # whether lines of the text have been written
         if console.stdin_is_tty:
             self._writer.print_legend()
 
     def unit(self, unit: Unit[_Source], gate: Gate) -> None:
         """See `_Writer`."""
         self._pieces.append((unit.text, unit.nats / math.log(2)))
+        if unit.text.endswith(b"\n"):
+            self._writer.write(self._pieces)
+            self._pieces, self._has_lines = [], True
 
     def end(self, source: _Source) -> None:
         """See `_Writer`."""
-        self._writer.write(self._pieces)
-        self._pieces = []
+        if self._pieces or not self._has_lines:
+            self._writer.write(self._pieces)
+        self._pieces, self._has_lines = [], False
 
     def finish(self) -> None:
         """See `_Writer`."""

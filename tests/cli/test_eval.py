@@ -23,6 +23,7 @@ from charrnn.engines.native import lib as core
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
 from tests import tiny
+from tests.cli.evals import objects, rows
 
 KEYS = ["file", "nats", "bits", "tokens", "oov", "chars", "bytes", "words", "perplexity", "perplexity_without_oov"]
 KEYS += ["bits_per_char", "bits_per_byte", "bits_per_byte_se", "byte_perplexity", "word_perplexity"]
@@ -50,20 +51,6 @@ def _models(tmp_path: Path) -> None:
     for name, model in runs.items():
         (tmp_path / "checkpoints" / name).mkdir(parents=True)
         tiny.saved(tmp_path / "checkpoints" / name / "model.safetensors", model)
-
-
-def rows(data: bytes) -> list[list[bytes]]:
-    assert data.endswith(b"\n")
-    return [line.split(b"\t") for line in data[:-1].split(b"\n")]
-
-
-def objects(data: bytes) -> list[dict[str, object]]:
-    """JSON Lines; the standard's JSON, which knows neither NaN nor infinity."""
-
-    def refuse(name: str) -> float:
-        raise AssertionError(name)
-
-    return [json.loads(line, parse_constant=refuse) for line in data.decode().split("\n")[:-1]]
 
 
 TEXT = "\ufeffthe cat sat.\r\non the\tmat, né 日\n".encode()

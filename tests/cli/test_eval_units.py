@@ -1,26 +1,190 @@
-"""`charrnn eval --by`: what is printed of words and tokens."""
+"""`charrnn eval --by word`, `--by token`, `--carry` and `--heat`: rows within texts."""
 
-import json
 import math
+import os
+import pty
+import re
 from pathlib import Path
+from select import select
 
+import numpy as np
 import pytest
 
+from charrnn.console.heat import SGR, STEPS
 from tests import tiny
+from tests.cli.evals import bits, column, models, nats, objects, perplexity, rows, write_models
+from tests.scoring.oracle import ids_of, ln_p
+
+TEXT = b"the cat sat.\n\nqzx v\nthe end"
+
+WORDS = [b"the", b" cat", b" sat.", b"\n\nqzx", b" v", b"\nthe", b" end"]
+
+LINES = [[b"the", b" cat", b" sat.\n"], [b"\n"], [b"qzx", b" v\n"], [b"the", b" end\n"]]
 
 
-def test_of_two_tokens_of_one_text_the_likelier_is_shown(
-    capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A sentencepiece model has a newline, and the byte that is one."""
-    model = tiny.unigram(tiny.pieces(), {b"\n": 3.0})
-    tiny.saved(Path("m"), model)
-    flags = ["--by", "token", "--json", "--top-logprobs", "1000"]
-    ran = tiny.Program(capfdbinary, monkeypatch)("eval", "-m", "m", *flags, stdin=b"a\n")
-    assert ran.code == 0
-    rest = model.tokenizer.size - 1
-    logprobs = json.loads(ran.out)["logprobs"]
-    for top in logprobs["top_logprobs"]:
-        assert top["\n"] == pytest.approx(3 - math.log(math.exp(3) + rest), rel=1e-5)
-        assert next(iter(top)) == "\n"
-        assert top["a"] == pytest.approx(-math.log(math.exp(3) + rest), rel=1e-5)
+@pytest.fixture
+def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
+    """The program, in this process."""
+    write_models()
+    Path("a").write_bytes(TEXT)
+    return tiny.Program(capfdbinary, monkeypatch)
+
+
+@pytest.mark.parametrize("model", ["char", "byte"])
+def test_words(model: str, run: tiny.Program) -> None:
+    """White space counts with the word after it, what ends a text with its last word."""
+    ran = run("eval", "-m", model, "--by", "word", "a")
+    found = rows(ran.out)
+    assert (ran.code, ran.err) == (0, b"")
+    assert [float(row[0]) for row in found] == pytest.approx(bits(model, *WORDS), abs=2e-6)
+    assert [b" ".join(row[1:]).decode() for row in found] == [
+        *("1 0 the", "1 1 cat", "1 2 sat.", "3 3 qzx", "3 4 v", "4 5 the", "4 6 end")
+    ]
+    fields = "file,line,index,offset,text,bits"
+    heading, *of_lines = rows(run("eval", "-m", model, "--by", "word", "--lines", "--header", "-f", fields, "a").out)
+    assert b",".join(heading).decode() == fields
+    expected = [bit for line in LINES for bit in bits(model, *line)]
+    assert [float(row[5]) for row in of_lines] == pytest.approx(expected, abs=2e-6)
+    assert [b" ".join(row[:5]).decode() for row in of_lines] == [
+        *("a 1 0 0 the", "a 1 1 4 cat", "a 1 2 8 sat.", "a 2 0 0 ", "a 3 0 0 qzx", "a 3 1 4 v", "a 4 0 0 the"),
+        "a 4 1 4 end",
+    ]
+
+
+def test_words_as_objects(run: tiny.Program) -> None:
+    keys = ["file", "line", "index", "offset", "nats", "bits", "tokens", "oov", "perplexity", "text"]
+    found = objects(run("eval", "-m", "char", "--by", "word", "--lines", "--json", "a").out)
+    assert [list(each) for each in found] == [keys] * 8
+    expected = nats("char", b"the end\n")
+    assert found[7] == {
+        "file": "a",
+        "line": 4,
+        "index": 1,
+        "offset": 4,
+        "tokens": 5,
+        "oov": 0,
+        "text": "end",
+        "nats": pytest.approx(sum(expected[3:])),
+        "bits": pytest.approx(sum(expected[3:]) / math.log(2)),
+        "perplexity": pytest.approx(math.exp(sum(expected[3:]) / 5)),
+    }
+    renamed = objects(run("eval", "-m", "char", "--by", "word", "--json", "-f", "text=word,bits", "a").out)
+    assert [(*each, each["word"]) for each in renamed[:2]] == [("word", "bits", "the"), ("word", "bits", "cat")]
+
+
+@pytest.mark.parametrize("model", ["char", "byte", "pieces", "records"])
+@pytest.mark.parametrize("within", [[], ["--lines"]], ids=str)
+def test_rows_add_up_to_the_text(model: str, within: list[str], run: tiny.Program) -> None:
+    """Whatever the tokens are, and characters that the model does not know among them."""
+    Path("t").write_bytes("\ufeffthe cat Ü\r\n sat on\n\nthe  mat".encode())
+    total = sum(column(run("eval", "-m", model, *within, "-f", "nats", "t").out))
+    for unit in ("word", "token"):
+        assert sum(column(run("eval", "-m", model, *within, "--by", unit, "-f", "nats", "t").out)) == pytest.approx(
+            total, abs=1e-4
+        )
+    given = objects(run("eval", "-m", model, *within, "--by", "token", "--json", "t").out)
+    assert -sum(sum(each["logprobs"]["token_logprobs"]) for each in given) == pytest.approx(total, abs=1e-4)
+
+
+def test_tokens(run: tiny.Program) -> None:
+    """Rank and entropy, of the distribution in each place."""
+    model = models()["char"]
+    ids = ids_of(model, b"a b\n")
+    expected = ln_p(model, ids)
+    found = rows(run("eval", "-m", "char", "--by", "token", stdin=b"a b\n").out)
+    assert [b" ".join(row[3:]).decode() for row in found] == ["1 0 a", "1 1  ", "1 2 b", r"1 3 \n"]
+    for row, token, each in zip(found, ids, expected, strict=True):
+        entropy = -(np.exp(each) @ each) / math.log(2)
+        assert [float(cell) for cell in row[:3]] == pytest.approx(
+            [-each[token] / math.log(2), 1 + (each > each[token]).sum(), entropy], abs=1e-5
+        )
+
+
+def test_log_probabilities_as_openai_has_them(run: tiny.Program) -> None:
+    """Natural logarithms, the first token's too; bytes that are no UTF-8 are named; an object a text."""
+    options = ("--by", "token", "--json", "--top-logprobs", "2")
+    [found] = objects(run("eval", "-m", "byte", *options, stdin=b"\xc3\xa9b").out)
+    assert list(found) == ["file", "logprobs"]
+    given = found["logprobs"]
+    assert list(given) == ["tokens", "token_logprobs", "top_logprobs", "text_offset", "ranks", "entropies"]
+    assert given["tokens"] == [r"bytes:\xc3", r"bytes:\xa9", "b"]
+    assert given["text_offset"] == [0, 0, 1]
+    assert given["token_logprobs"] == pytest.approx([-each for each in nats("byte", b"\xc3\xa9b")], abs=1e-5)
+    for each, expected in zip(given["top_logprobs"], ln_p(models()["byte"], [0xC3, 0xA9, 0x62]), strict=True):
+        likeliest = np.argsort(-expected)[:2].tolist()
+        names = [chr(byte) if byte < 128 else rf"bytes:\x{byte:02x}" for byte in likeliest]
+        assert list(each) == names
+        assert list(each.values()) == pytest.approx(expected[likeliest], abs=1e-5)
+    lines = objects(run("eval", "-m", "char", "--by", "token", "--lines", "--json", stdin="é\n\nÜ".encode()).out)
+    assert [(each["file"], each["line"], each["logprobs"]["tokens"]) for each in lines] == [
+        ("-", 1, ["é", "\n"]), ("-", 2, ["\n"]), ("-", 3, ["Ü", "\n"])
+    ]  # fmt: skip
+    assert [each["logprobs"]["top_logprobs"] for each in lines] == [None] * 3
+
+
+def test_a_prompt_before_words(run: tiny.Program) -> None:
+    """It has no row, and offsets are the text's own."""
+    found = rows(run("eval", "-m", "char", "--by", "word", "-p", "the ", "-f", "text,offset,nats", stdin=b"cat").out)
+    assert [row[:2] for row in found] == [[b"cat", b"0"]]
+    assert float(found[0][2]) == pytest.approx(sum(nats("char", b"cat", b"the ")), abs=2e-6)
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_shares_of_a_whole(end: bytes, run: tiny.Program) -> None:
+    """--carry: rows add up to the file, whose last line is scored as it is."""
+    Path("t").write_bytes(TEXT + end)
+    [whole] = column(run("eval", "-m", "char", "-f", "nats", "t").out)
+    found = rows(run("eval", "-m", "char", "--lines", "--carry", "-f", "nats,tokens,text", "t").out)
+    lines = [line + b"\n" for line in TEXT.split(b"\n")]
+    lines[-1] = lines[-1][:-1] + end
+    assert [float(row[0]) / math.log(2) for row in found] == pytest.approx(bits("char", *lines), abs=2e-6)
+    assert [int(row[1]) for row in found] == [13, 1, 6, 7 + len(end)]
+    assert sum(float(row[0]) for row in found) == pytest.approx(whole, abs=4e-6)
+    words = column(run("eval", "-m", "char", "--lines", "--carry", "--by", "word", "-f", "nats", "t").out)
+    assert len(words) == 8
+    assert sum(words) == pytest.approx(whole, abs=1e-5)
+    compared = rows(run("eval", "-m", "char", "--lines", "--carry", "--reference", "a", "t").out)
+    alone = [perplexity("char", line + b"\n") for line in TEXT.split(b"\n")]
+    for row in compared[1:]:  # the first one's is as that of the same line alone
+        assert float(row[3]) == 25 * sum(each < float(row[0]) for each in alone)
+
+
+def test_state_is_not_carried_through_a_model_of_records(run: tiny.Program) -> None:
+    ran = run("eval", "-m", "records", "--lines", "--carry", "a")
+    assert (ran.code, ran.error) == (2, "Error: --carry cannot be used with a model of records")
+
+
+def test_heat(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colours go into a pipe, their legend to stderr; without the colours it is the text."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    ran = run("eval", "-m", "letters", "--heat", stdin=b"the\nzz")
+    colors = [SGR[256][np.searchsorted(STEPS, cost / math.log(2), "right")] for cost in nats("letters", b"the\nzz")]
+    assert ran.out.decode() == (f"\x1b[{colors[0]}mthe\x1b[0m\x1b[{colors[3]}m \x1b[0m\n\x1b[{colors[4]}mzz\x1b[0m\n")
+    assert ran.err == b"surprise in bits per token:  <1  1-2  2-4  4-6  6-9  9+ \n"
+    lines = run("eval", "-m", "char", "--heat", "--lines", "a", "a")
+    assert re.sub(rb" ?\x1b\[[0-9;]*m ?", b"", lines.out).replace(b" ", b"") == (TEXT + b"\n").replace(b" ", b"") * 2
+    monkeypatch.setenv("NO_COLOR", "1")
+    ran = run("eval", "-m", "char", "--heat", "a")
+    assert (ran.code, ran.error) == (2, "Error: --heat needs colour, which NO_COLOR, --no-color or TERM=dumb turns off")
+
+
+def test_heat_at_a_terminal(run: tiny.Program) -> None:
+    """Each typed line is answered, and the legend comes first."""
+    master, slave = pty.openpty()
+    command = ("eval", "-m", "char", "--lines", "--heat", "-")
+    with tiny.start(*command, stdin=slave, env=os.environ | {"TERM": "xterm"}) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        os.close(slave)
+        for line in (b"the cat\n", b"sat\n"):
+            os.write(master, line)
+            answer = b""
+            while b"\n" not in answer:
+                assert select([process.stdout], [], [], 20)[0]
+                answer += os.read(process.stdout.fileno(), 1 << 16)
+            assert re.sub(rb"\x1b\[[0-9;]*m", b"", answer).split() == line.split()
+        assert select([process.stderr], [], [], 0)[0]
+        os.write(master, b"\x04")
+        assert process.stderr.read().startswith(b"surprise in bits per token: ")
+        assert process.wait(20) == 0
+    os.close(master)
