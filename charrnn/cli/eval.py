@@ -177,8 +177,8 @@ class _Evaluation:
         """Return the further fields of a text's row, which a model has scored."""
         if not self._reference or isinstance(outcome, InputError):
             return _NOTHING
-        cost = outcome.nats / outcome.tokens if outcome.tokens else None
-        return {"percentile": None if cost is None else self._reference[model].share_below(cost)}
+        nats = outcome.nats / outcome.tokens if outcome.tokens else None
+        return {"percentile": None if nats is None else self._reference[model].share_below(nats)}
 
     def _read_reference(self, file: str) -> list["Quantiles"]:
         """Score the texts of another file; return each model's nats per token."""

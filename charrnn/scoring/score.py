@@ -16,7 +16,7 @@ The nats of an unknown character are -ln p(`<unk>`) plus the tokenizer's `unknow
 import math
 from collections.abc import Sequence
 from operator import add, mul
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Units(NamedTuple):
@@ -107,7 +107,8 @@ def total_of(scores: Sequence[Score]) -> Score:
     if not scores:
         return Score()
     *columns, parts = zip(*scores, strict=True)
-    total = Score()._replace(**dict(zip(Score._fields, map(sum, columns), strict=False)))
+    sums: Any = map(sum, columns)
+    total = Score(*sums)
     if any(each is not None for each in parts):
         return total._replace(parts=Units(*map(sum, zip(*(score.units for score in scores), strict=True))))
     nats, tokens, size = columns[0], columns[1], columns[_BYTES]

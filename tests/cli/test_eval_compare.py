@@ -67,8 +67,9 @@ def test_which_model_is_likeliest(run: tiny.Program) -> None:
     for line, (model, percentile) in zip(LINES, of_own, strict=True):  # of the model's own scores of the reference
         costs = [np.mean(nats(model.decode(), each + b"\n")) for each in LINES]
         assert float(percentile) == 20 * sum(each < costs[LINES.index(line)] - 1e-5 for each in costs)
-    kept = run("eval", *named, "--classify", "--lines", "--keep", "model == 'letters' and margin > 0", "-q", "a").out
-    assert kept.splitlines() == [line for line, (model, _) in zip(LINES, expected, strict=True) if model == "letters"]
+    ran = run("eval", *named, "--classify", "--lines", "--keep", "model == 'letters' and margin > 0", "-q", "a")
+    of_letters = [line for line, (model, _) in zip(LINES, expected, strict=True) if model == "letters"]
+    assert ran.out.splitlines() == of_letters
     ran = run("eval", *named, "--classify", "--lines", "--errors", "skip", stdin=b"a\xff\nthe\n")
     assert (ran.code, ran.out.count(b"\n")) == (0, 1)
 
@@ -117,29 +118,29 @@ def test_whole_files_are_compared_by_blocks_of_lines(run: tiny.Program) -> None:
     assert (short["texts"], short["low"], short["high"]) == (1, None, None)
 
 
-FIGURES = "nats bits tokens oov chars bytes words perplexity perplexity_without_oov bits_per_char bits_per_byte"
-FIGURES += " bits_per_byte_se byte_perplexity word_perplexity"
+OF_TEXTS = "nats bits tokens oov chars bytes words perplexity perplexity_without_oov bits_per_char bits_per_byte"
+OF_TEXTS += " bits_per_byte_se byte_perplexity word_perplexity"
 
 ADAPTED = "adapted_perplexity adapted_bits_per_char adapted_bits_per_byte"
 
 KEYS = [
-    ("a", f"file {FIGURES}"),
-    ("a b", f"total {FIGURES}"),
-    ("a --adapt weights", f"file {FIGURES} {ADAPTED}"),
-    ("a -m byte --classify", f"file model margin {FIGURES}"),
-    ("--lines a", f"file line {FIGURES} text"),
-    ("--records a", f"file line {FIGURES} text"),
-    ("--tsv 1 a", f"file line {FIGURES} text"),
-    ("--csv 1 a", f"file line {FIGURES} text"),
-    ("--lines --carry a", f"file line {FIGURES} text"),
-    ("--lines --no-end --reference b a", f"file line {FIGURES} percentile text"),
-    ("--lines -m byte --classify a", f"file line model margin {FIGURES} text"),
+    ("a", f"file {OF_TEXTS}"),
+    ("a b", f"total {OF_TEXTS}"),
+    ("a --adapt weights", f"file {OF_TEXTS} {ADAPTED}"),
+    ("a -m byte --classify", f"file model margin {OF_TEXTS}"),
+    ("--lines a", f"file line {OF_TEXTS} text"),
+    ("--records a", f"file line {OF_TEXTS} text"),
+    ("--tsv 1 a", f"file line {OF_TEXTS} text"),
+    ("--csv 1 a", f"file line {OF_TEXTS} text"),
+    ("--lines --carry a", f"file line {OF_TEXTS} text"),
+    ("--lines --no-end --reference b a", f"file line {OF_TEXTS} percentile text"),
+    ("--lines -m byte --classify a", f"file line model margin {OF_TEXTS} text"),
     ("-m byte --compare a", "model other bits_per_byte other_bits_per_byte difference low high texts"),
     ("--by word a", "file line index offset nats bits tokens oov perplexity text"),
     ("--by token a", "file logprobs"),
     ("--by token --lines a", "file line logprobs"),
     ("--by token -f text,rank=r a", "text r"),
-    ("--jsonl t j", f"file line {FIGURES} text"),
+    ("--jsonl t j", f"file line {OF_TEXTS} text"),
 ]
 
 

@@ -117,8 +117,8 @@ def test_the_share_of_a_reference_that_is_likelier(run: tiny.Program) -> None:
     own = [perplexity("char", line + b"\n") for line in (*LINES, b"sat")]
     assert [float(row[3]) for row in found] == [25 * sum(each < one - 1e-4 for each in reference) for one in own]
     assert texts(found) == [*LINES, b"sat"]
-    kept = run("eval", "-m", "char", "--lines", "--reference", "a", "--keep", "percentile < 30", "a")
-    assert kept.out.splitlines() == [line for line, one in zip(LINES, own, strict=False) if one < reference[2] - 1e-4]
+    ran = run("eval", "-m", "char", "--lines", "--reference", "a", "--keep", "percentile < 30", "a")
+    assert ran.out.splitlines() == [line for line, one in zip(LINES, own, strict=False) if one < reference[2] - 1e-4]
     given = objects(run("eval", "-m", "char", "--lines", "--reference", "a", "--json", "-f", "percentile", "b").out)
     assert [each["percentile"] for each in given] == [float(found[4][3])]
     without = run("eval", "-m", "char", "--lines", "--no-end", "--reference", "a", "-f", "percentile", stdin=b"\n")

@@ -27,8 +27,8 @@ def test_records(run: tiny.Program) -> None:
     assert texts(rows(run("eval", "-m", "char", "--records", "t").out)) == [b"the cat", rb"sat\\", b"", rb"on\tthe"]
     given = objects(run("eval", "-m", "char", "--separator", "|", "--json", "-f", "line,text", stdin=b"a\nb|c").out)
     assert given == [{"line": 1, "text": "a\nb"}, {"line": 2, "text": "c"}]
-    kept = run("eval", "-m", "char", "--separator", "|", "--keep", "chars > 2", "-q", stdin=b"a\nb|c").out
-    assert kept == b"a\nb|"
+    ran = run("eval", "-m", "char", "--separator", "|", "--keep", "chars > 2", "-q", stdin=b"a\nb|c").out
+    assert ran == b"a\nb|"
 
 
 CSV = b'id,text\n1,"the\ncat, ""sat"""\n\n2,on\n'

@@ -158,7 +158,7 @@ def test_heat(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
     """Colours go into a pipe, their legend to stderr; without the colours it is the text."""
     monkeypatch.setenv("TERM", "xterm-256color")
     ran = run("eval", "-m", "letters", "--heat", stdin=b"the\nzz")
-    colors = [SGR[256][np.searchsorted(STEPS, cost / math.log(2), "right")] for cost in nats("letters", b"the\nzz")]
+    colors = [SGR[256][np.searchsorted(STEPS, nat / math.log(2), "right")] for nat in nats("letters", b"the\nzz")]
     assert ran.out.decode() == (f"\x1b[{colors[0]}mthe\x1b[0m\x1b[{colors[3]}m \x1b[0m\n\x1b[{colors[4]}mzz\x1b[0m\n")
     assert ran.err == b"surprise in bits per token:  <1  1-2  2-4  4-6  6-9  9+ \n"
     lines = run("eval", "-m", "char", "--heat", "--lines", "a", "a")

@@ -29,10 +29,10 @@ def unit(bits: float, n: float) -> Score:
 def test_the_formula(M: int) -> None:
     bits, n = units(M, M)
     ratio = math.fsum(bits) / math.fsum(n)
-    squares = math.fsum((b - ratio * k) ** 2 for b, k in zip(bits, n, strict=True))
+    squared = math.fsum((b - ratio * k) ** 2 for b, k in zip(bits, n, strict=True))
     found = total(bits, n)
     assert found.units.num == M
-    assert found.bits_per_byte_se == pytest.approx(math.sqrt(M / (M - 1) * squares) / math.fsum(n), rel=1e-9)
+    assert found.bits_per_byte_se == pytest.approx(math.sqrt(M / (M - 1) * squared) / math.fsum(n), rel=1e-9)
 
 
 def test_by_hand() -> None:

@@ -92,14 +92,14 @@ def test_words_have_the_nats_of_their_tokens(tokenizer: str) -> None:
     sizes = [len(model.tokenizer.token_bytes[token]) for token in ids]
     if tokenizer == "char":  # `<unk>` stands for some
         sizes = [len(char.encode()) for char in TEXT.decode()]
-    begins = np.cumsum(sizes) - sizes
+    starts = np.cumsum(sizes) - sizes
     [units] = units_of(model, [UnitText(0, [TEXT])], "word")
     ends, at = [], 0
     for unit in units:
         at = TEXT.index(unit.text, at) + len(unit.text)
         ends.append(at)
     ends[-1] = len(TEXT)
-    firsts = np.searchsorted(begins, [0, *ends])
+    firsts = np.searchsorted(starts, [0, *ends])
     expected = [costs[a:b].sum() for a, b in itertools.pairwise(firsts)]
     assert [unit.nats for unit in units] == pytest.approx(expected, rel=1e-6)
 
