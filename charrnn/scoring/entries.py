@@ -59,6 +59,7 @@ class TextEntry:
     Attributes:
         unknown_chars: where unknown code points are counted.
         prompt: what its first sequence continues.
+        has_blocks: whether the spans of its sequences are blocks of its lines, which are kept.
         block_sizes: bytes of the blocks that have been read.
     """
 
@@ -69,6 +70,7 @@ class TextEntry:
     open: int = 0
     complete: bool = False
     failure: InputError | None = None
+    has_blocks: bool = True
     block_sizes: list[int] = field(default_factory=list)
     _prompts: int = 0  # spans of prompts that have not been scored
     _nats: float = 0.0
@@ -104,7 +106,8 @@ class TextEntry:
         self._oov_nats += float(spans.oov_nats[first:].sum())
         self._tokens += int(spans.tokens[first:].sum())
         self._oov += int(spans.oov[first:].sum())
-        self._block_nats.append(nats)
+        if self.has_blocks:
+            self._block_nats.append(nats)
 
     def outcomes(self) -> Iterable[Outcome]:
         """See `Entry`."""

@@ -154,6 +154,7 @@ class Scorer:
     def _sequences(self, text: NamedText, progress: "TextEntry") -> Iterator[Iterable[Piece]]:
         """Return each part of a text whole, in windows, or, unless it is of records, in pieces of equal length."""
         window, streams = self.options.window, 1 if self.separator else self.options.streams
+        progress.has_blocks = False
         for part in text.parts:
             sequence = (ids for ids, _ in self._encode(((chunk, False) for chunk in part), text.name, progress))
             if streams > 1:
