@@ -111,19 +111,10 @@ def total_of(scores: Sequence[Score]) -> Score:
     total = Score(*sums)
     if any(each is not None for each in parts):
         return total._replace(parts=Units(*map(sum, zip(*(score.units for score in scores), strict=True))))
-    nats, tokens, size = columns[0], columns[1], columns[_BYTES]
-    bits = [each / math.log(2) for each in nats]
-    return total._replace(
-        parts=Units(
-            sum(map(bool, tokens)),
-            sum(each * each for each in bits),
-            sum(n * n for n, N in zip(size, tokens, strict=True) if N),
-            sum(map(mul, bits, size)),
-        )
-    )
-
-
-_BYTES = Score._fields.index("bytes")
+    bits = [score.nats / math.log(2) for score in scores]
+    sizes = [score.bytes if score.tokens else 0 for score in scores]
+    squares = sum(map(mul, bits, bits)), sum(map(mul, sizes, sizes)), sum(map(mul, bits, sizes))
+    return total._replace(parts=Units(sum(score.tokens > 0 for score in scores), *squares))
 
 
 def _ratio(value: float, count: int) -> float:
