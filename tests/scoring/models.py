@@ -9,6 +9,7 @@ import pytest
 
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.corpus.formats import Place, Row
+from charrnn.engines.base import Array
 from charrnn.engines.native import lib
 from charrnn.scoring.options import ScoringOptions
 from charrnn.scoring.scorer import Scorer
@@ -33,6 +34,18 @@ engines = pytest.mark.parametrize("engine", [pytest.param("native", marks=needs_
 def drawn(tokenizer: str, cell: str = "gru", hidden: tuple[int, ...] = (12,), separator: bytes = b"") -> Checkpoint:
     """Return a small model with weights at random."""
     return tiny.drawn(TOKENIZERS[tokenizer], cell, hidden, separator=separator)
+
+
+@functools.cache
+def ln_p(model: Checkpoint, text: bytes) -> Array:
+    """Return what the oracle does, once for each text."""
+    return oracle.ln_p(model, oracle.ids_of(model, text))
+
+
+@functools.cache
+def token_nats(model: Checkpoint, text: bytes) -> Array:
+    """Return what the oracle does, once for each text."""
+    return oracle.nats_of(model, oracle.ids_of(model, text))
 
 
 @functools.cache

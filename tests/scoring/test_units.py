@@ -9,12 +9,15 @@ import pytest
 
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.corpus.formats import NamedText
+from charrnn.engines.select import ensemble_engine
 from charrnn.errors import InputError
 from charrnn.scoring import batching
+from charrnn.scoring.options import ScoringOptions
 from charrnn.scoring.parts import parts_of_row, parts_of_text
+from charrnn.scoring.scorer import Scorer
 from charrnn.scoring.units import TextEnd, Unit, UnitText, score_units
 from tests.scoring import oracle
-from tests.scoring.models import cells, close, drawn, engines, nats, rows_of, scorer, tokenizers
+from tests.scoring.models import cells, close, drawn, engines, ln_p, nats, rows_of, scorer, token_nats, tokenizers
 
 TEXT = "the cat\u2028 sat;\n\n on  the Uß\u00a0mat\tnear né 日\r\n\x1cthat there ran\n ".encode()
 
@@ -46,19 +49,19 @@ def test_tokens_one_by_one(tokenizer: str, cell: str, engine: str) -> None:
     """EV-02: nats, ranks, entropies and the likeliest, by the distributions in float64."""
     model = drawn(tokenizer, cell)
     ids = oracle.ids_of(model, TEXT)
-    ln_p, expected = oracle.ln_p(model, ids), oracle.nats_of(model, ids)
+    distributions, expected = ln_p(model, TEXT), token_nats(model, TEXT)
     [units] = units_of(model, [UnitText(0, [TEXT])], "token", engine, top=3)
     assert [unit.nats for unit in units] == pytest.approx(expected, rel=1e-6)
     assert [unit.tokens for unit in units] == [1] * len(ids)
     assert [unit.oov for unit in units] == [tokenizer == "char" and token == model.tokenizer.unknown for token in ids]
-    own = ln_p[np.arange(len(ids)), ids]
-    assert [unit.rank for unit in units] == (1 + (ln_p > own[:, None]).sum(axis=1)).tolist()
-    entropies = -(np.exp(ln_p) * ln_p).sum(axis=1) / math.log(2)
+    own = distributions[np.arange(len(ids)), ids]
+    assert [unit.rank for unit in units] == (1 + (distributions > own[:, None]).sum(axis=1)).tolist()
+    entropies = -(np.exp(distributions) * distributions).sum(axis=1) / math.log(2)
     assert [unit.entropy for unit in units] == pytest.approx(entropies, rel=1e-6)
-    likeliest = np.argsort(-ln_p, axis=1)[:, :3]
+    likeliest = np.argsort(-distributions, axis=1)[:, :3]
     assert [[token for token, _ in unit.top or ()] for unit in units] == likeliest.tolist()
     top_nats = [nats for unit in units for _, nats in unit.top or ()]
-    assert top_nats == pytest.approx(-np.take_along_axis(ln_p, likeliest, 1).ravel(), rel=1e-6)
+    assert top_nats == pytest.approx(-np.take_along_axis(distributions, likeliest, 1).ravel(), rel=1e-6)
     assert b"".join(unit.text for unit in units) == TEXT
 
 
@@ -88,7 +91,7 @@ def test_words_have_the_nats_of_their_tokens(tokenizer: str) -> None:
     """EV-02: white space belongs to the word after it, what ends the text to the last one."""
     model = drawn(tokenizer)
     ids = oracle.ids_of(model, TEXT)
-    costs = oracle.nats_of(model, ids)
+    costs = token_nats(model, TEXT)
     sizes = [len(model.tokenizer.token_bytes[token]) for token in ids]
     if tokenizer == "char":  # `<unk>` stands for some
         sizes = [len(char.encode()) for char in TEXT.decode()]
@@ -222,3 +225,21 @@ def test_offsets_of_records_in_which_invalid_utf_8_is_replaced(tokenizer: str) -
     for parts in (parts_of_text(0, NamedText([[data]]), made), parts_of_row(0, rows_of([data])[0], made)):
         units = [each for each in score_units(made, parts, "word") if isinstance(each, Unit)]
         assert [unit.offset for unit in units] == [text.index(word) for word in text.split()]
+
+
+@tokenizers
+def test_the_mean_of_models(tokenizer: str) -> None:
+    """Of their probabilities: rows, tokens and their details alike."""
+    models = drawn(tokenizer), drawn(tokenizer, "lstm")
+    engine = ensemble_engine([(model.architecture, model.weights) for model in models])
+    made = Scorer(engine, models[0].tokenizer)
+    ids = oracle.ids_of(models[0], b"the cat")
+    mean = np.logaddexp(*(ln_p(model, b"the cat") for model in models)) - math.log(2)
+    expected = -mean[np.arange(len(ids)), ids]
+    without_end = Scorer(engine, models[0].tokenizer, options=ScoringOptions(end=False))
+    found = list(without_end.lines(rows_of([b"the cat"] * 30)))
+    assert [score.nats for score in found] == close([float(expected.sum())] * 30)
+    units = [each for each in score_units(made, [UnitText(0, [b"the cat"])], "token", top=1) if isinstance(each, Unit)]
+    assert [unit.nats for unit in units] == close(expected.tolist())
+    assert [unit.entropy for unit in units] == close((-(np.exp(mean) * mean).sum(axis=1) / math.log(2)).tolist())
+    assert [unit.top[0][0] for unit in units if unit.top] == mean.argmax(axis=1).tolist()
