@@ -14,6 +14,7 @@ from charrnn.cli.eval_writers import JsonWriter, TsvWriter, named
 from charrnn.config.eval import COMPARED, EvalConfig
 from charrnn.console.streams import Console
 from charrnn.corpus.formats import whole_text
+from charrnn.corpus.inputs import display_name
 from charrnn.engines.base import Array
 from charrnn.errors import InputError
 from charrnn.model import Model
@@ -34,7 +35,7 @@ def compare(console: Console, config: EvalConfig, texts: Texts, models: Sequence
             (comparison.add_rows if config.within_files else comparison.add_file)(file, advance)
     texts.check(scored=bool(comparison.units))
     if not comparison.units:
-        raise InputError("no tokens to score")
+        raise InputError(", ".join(map(display_name, texts.files)) + ": no tokens to score")
     fields = named(("model", "other", *COMPARED))
     header = console.stdout_is_tty if config.header is None else config.header
     writer = JsonWriter(console, fields) if config.json else TsvWriter(console, fields, header=header, verbatim=False)

@@ -37,11 +37,6 @@ class Gate:
 
             self._quantiles = {name: Quantiles() for name in self._quantiles}
 
-    @property
-    def fields(self) -> frozenset[str]:
-        """The fields that the conditions name."""
-        return frozenset().union(*(each.fields for each in (self._keep, self._fail_if) if each is not None))
-
     def passes(self, values: Values) -> bool:
         """Return whether a row is to be printed; it is counted."""
         row = values.row if isinstance(values, Result) else None

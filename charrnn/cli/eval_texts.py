@@ -151,12 +151,14 @@ def read_again(file: str) -> Callable[[], Chunks]:
         return lambda: open_chunks(file)
     from charrnn.corpus.documents import Spool, SpooledDocument  # its import takes a while
 
-    spool = Spool(_MAX_IN_MEMORY)
+    spool, is_open = Spool(_MAX_IN_MEMORY), False
 
     def read() -> Iterator[bytes]:
-        if spool.size:
+        nonlocal is_open
+        if is_open:
             yield from SpooledDocument(file, spool, 0, spool.size).chunks()
             return
+        is_open = True
         for chunk in open_chunks(file):
             spool.write(chunk)
             yield chunk

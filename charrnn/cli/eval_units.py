@@ -242,7 +242,7 @@ class _HeatText:
 
     def end(self, source: _Source) -> None:
         """See `_Writer`."""
-        if self._pieces or not self._has_lines:
+        if self._pieces or not (self._has_lines or source.row is None):
             self._writer.write(self._pieces)
         self._pieces, self._has_lines = [], False
 

@@ -118,6 +118,18 @@ def test_whole_files_are_compared_by_blocks_of_lines(run: tiny.Program) -> None:
     assert (short["texts"], short["low"], short["high"]) == (1, None, None)
 
 
+@pytest.mark.parametrize("option", ["--classify", "--compare"])
+def test_nothing_to_compare(option: str, run: tiny.Program) -> None:
+    """EV-14: of stdin too, which each model reads."""
+    ran = run("eval", "-m", "char", "-m", "byte", option, stdin=b"")
+    assert (ran.code, ran.error) == (4, "Error: stdin: no tokens to score")
+    files = run("eval", "-m", "char", "-m", "byte", option, "-", stdin=b"the cat\n" * 400)
+    Path("-file").write_bytes(b"the cat\n" * 400)
+    assert files.out.replace(b"\t-\n", b"\t./-file\n") == run(
+        "eval", "-m", "char", "-m", "byte", option, "./-file"
+    ).out  # fmt: skip
+
+
 OF_TEXTS = "nats bits tokens oov chars bytes words perplexity perplexity_without_oov bits_per_char bits_per_byte"
 OF_TEXTS += " bits_per_byte_se byte_perplexity word_perplexity"
 

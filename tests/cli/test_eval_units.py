@@ -163,6 +163,9 @@ def test_heat(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ran.err == b"surprise in bits per token:  <1  1-2  2-4  4-6  6-9  9+ \n"
     lines = run("eval", "-m", "char", "--heat", "--lines", "a", "a")
     assert re.sub(rb" ?\x1b\[[0-9;]*m ?", b"", lines.out).replace(b" ", b"") == (TEXT + b"\n").replace(b" ", b"") * 2
+    ran = run("eval", "-m", "char", "--heat", stdin=b"")
+    assert (ran.code, ran.error) == (4, "Error: stdin: no tokens to score")
+    assert run("eval", "-m", "char", "--heat", "--lines", "--no-end", stdin=b"\n\n").out == b"\n\n"
     monkeypatch.setenv("NO_COLOR", "1")
     ran = run("eval", "-m", "char", "--heat", "a")
     assert (ran.code, ran.error) == (2, "Error: --heat needs colour, which NO_COLOR, --no-color or TERM=dumb turns off")
