@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import threading
 from pathlib import Path
 
 PROC = Path("/proc")
@@ -21,6 +22,23 @@ def available_cpus(proc: Path = PROC) -> int:
     if omp_num_threads.isdecimal():
         limits.append(int(omp_num_threads))
     return max(1, min(limits))
+
+
+def startable_threads(count: int) -> int:
+    """Return how many of so many threads the process can start now, at once: memory and limits may allow fewer."""
+    done, threads = threading.Event(), []
+    try:
+        for _ in range(count):
+            thread = threading.Thread(target=done.wait, daemon=True)
+            thread.start()
+            threads.append(thread)
+    except RuntimeError:
+        pass  # no more
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    return len(threads)
 
 
 def memory_limit(proc: Path = PROC) -> int | None:

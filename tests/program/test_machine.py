@@ -113,3 +113,16 @@ def test_bfloat16_on_a_gpu_is_refused(tmp_path: Path) -> None:
         " bfloat16 is not proven there yet"
     )
     assert ran["bfloat16"] == (2, [message])
+
+
+def test_threads_that_cannot_be_started(tmp_path: Path) -> None:
+    """PyTorch's OpenMP ended the process: "libgomp: Thread creation failed"."""
+    (tmp_path / "text.txt").write_bytes(TEXT)
+    options = [*(word for word in TINY if word not in ("--threads", "1")), "--engine", "torch", "--threads", "1000"]
+    limited = ["bash", "-c", 'ulimit -v 6000000; exec "$@"', "bash"]
+    done = subprocess.run(
+        [*limited, *command("train", "text.txt", *options)],
+        env=environment(), cwd=tmp_path, capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert re.search(rb"\AError: --threads 1000: no more than \d+ can be started here\n\Z", done.stderr), done.stderr

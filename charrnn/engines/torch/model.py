@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from charrnn.engines.arrays import check_weights, gradient_views
 from charrnn.engines.base import Array, Ids, Optimizer, OptimizerParams, State
 from charrnn.engines.torch.layers import RecurrentLayer, StepLayer, layer_of, matmul_precision, to_device
+from charrnn.errors import UsageError
+from charrnn.machine import available_cpus, startable_threads
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import NO_MASKS, Masks
 
@@ -80,7 +82,13 @@ class LanguageModel(nn.Module):
         return self._gradients
 
     def set_num_threads(self, count: int) -> None:
-        """See `TrainingEngine`; of all that PyTorch does."""
+        """See `TrainingEngine`; of all that PyTorch does. Its OpenMP ends the process where it gets fewer.
+
+        Raises:
+            UsageError: so many threads cannot be started here.
+        """
+        if count > available_cpus() and (most := startable_threads(count)) < count:
+            raise UsageError(f"{{threads}} {count}: no more than {most} can be started here", ("threads",))
         torch.set_num_threads(count)
 
     def zero_state(self, batch: int) -> TorchState:
