@@ -4,6 +4,7 @@ import math
 import os
 import pty
 import re
+import subprocess
 from pathlib import Path
 from select import select
 
@@ -169,6 +170,23 @@ def test_heat(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     ran = run("eval", "-m", "char", "--heat", "a")
     assert (ran.code, ran.error) == (2, "Error: --heat needs colour, which NO_COLOR, --no-color or TERM=dumb turns off")
+
+
+@pytest.mark.parametrize(
+    ("options", "lines"),
+    [("--lines --carry --by word", [b"the\n", b"sat\n"]), ("--csv 1", [b'a,"b\nc"\n', b"d,e\n"])],
+)
+def test_a_slow_feed_is_answered_at_once(options: str, lines: list[bytes], run: tiny.Program) -> None:
+    """EV-16: whatever the rows are."""
+    with tiny.start("eval", "-m", "char", *options.split(), stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for line in lines:
+            process.stdin.write(line)
+            assert select([process.stdout], [], [], 20)[0]
+            assert line.split(b",")[0].strip() in os.read(process.stdout.fileno(), 1 << 16)
+        process.stdin.close()
+    assert process.returncode == 0
 
 
 def test_heat_at_a_terminal(run: tiny.Program) -> None:
