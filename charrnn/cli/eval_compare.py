@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -77,13 +78,16 @@ class _Comparison:
         """Score the blocks of a file, cut where the tokens of all models end."""
         read = read_again(file)
         try:
-            found = [scorer.blocks(whole_text(file, read())) for scorer in self.scorers]
+            scored = [scorer.blocks(whole_text(file, read())) for scorer in self.scorers]
         except InputError as error:
             self.texts.leave_out("file", error)
             return
+        advance(os.path.getsize(file) if os.path.isfile(file) else 0)
+        found = [(nats, sizes) for _, nats, sizes in scored]
         if len({len(nats) for nats, _ in found}) > 1:  # not all of them could be cut alike
             found = [(nats.sum(keepdims=True), sizes.sum(keepdims=True)) for nats, sizes in found]
-        if found[0][1].sum():
+        if all(score.tokens for score, _, _ in scored):
+            self.total += scored[0][0]
             self._add(found)
 
     def add_rows(self, file: str, advance: Callable[[int], None]) -> None:

@@ -68,16 +68,16 @@ class Scorer:
         cut = self._records if self.separator else self._whole
         return self._outcomes(TextEntry(text, cut, self.rows.prompt, self.rows.unknown_chars) for text in texts)
 
-    def blocks(self, text: NamedText) -> tuple[Array, Array]:
-        """Return the nats of the blocks of a text's lines, and how many bytes they have, float64 (K,) each: about a
+    def blocks(self, text: NamedText) -> tuple[Score, Array, Array]:
+        """Return the score of a text, and of the blocks of its lines the nats and the bytes, float64 (K,) each: about a
         thousand characters and the rest of the line, cut alike for every model of the same `ScoringOptions.boundary`.
 
         Raises as `texts`.
         """
         cut = self._records if self.separator else self._whole
         entry = TextEntry(text, cut, self.rows.prompt, self.rows.unknown_chars)
-        [_] = _scores(self._outcomes([entry]))
-        return entry.blocks()
+        [score] = _scores(self._outcomes([entry]))
+        return score, *entry.blocks()
 
     def lines(self, rows: Iterable[Row]) -> Iterator[Score]:
         """Return the score of each row, in order: its text is scored from `<s>` and with its end, the model's

@@ -114,6 +114,8 @@ def test_whole_files_are_compared_by_blocks_of_lines(run: tiny.Program) -> None:
     [found] = objects(run("eval", "-m", "char", "-m", "byte", "--compare", "--json", "c").out)
     assert found["texts"] == 5
     assert found["low"] < found["difference"] < found["high"]
+    ran = run("eval", "-m", "char", "-m", "byte", "--compare", stdin="ÜÜ\n".encode())
+    assert ran.err.startswith(b"Warning: unknown to the model: 2 of 3 tokens; the commonest: U+00DC LATIN CAPITAL ")
     [short] = objects(run("eval", "-m", "char", "-m", "byte", "--compare", "--json", "a").out)
     assert (short["texts"], short["low"], short["high"]) == (1, None, None)
 

@@ -42,7 +42,7 @@ def test_cuts_are_the_same_for_all(end: bytes, size: int) -> None:
     for tokenizer in ("char", "byte", "sentencepiece"):
         for separator in (b"", b"\n"):
             model = drawn(tokenizer, "rnn", (4,), separator)
-            found, sizes = scorer(model, boundary=b"\n").blocks(named(TEXT + end, size))
+            _, found, sizes = scorer(model, boundary=b"\n").blocks(named(TEXT + end, size))
             if separator and end:  # what ends the last record is added
                 assert (sizes[:-1].tolist(), sizes[-1]) == (expected[:-1], expected[-1] + 1)
             else:
@@ -55,7 +55,7 @@ def test_cuts_are_the_same_for_all(end: bytes, size: int) -> None:
 def test_blocks_add_up_to_the_text(tokenizer: str, separator: bytes) -> None:
     model = drawn(tokenizer, "rnn", (4,), separator)
     made = scorer(model)
-    found, sizes = made.blocks(named(TEXT))
+    _, found, sizes = made.blocks(named(TEXT))
     [whole] = made.texts([named(TEXT)])
     assert found.sum() == close(whole.nats)
     assert sizes.sum() == whole.bytes
@@ -71,7 +71,7 @@ def test_blocks_add_up_to_the_text(tokenizer: str, separator: bytes) -> None:
 def test_a_block_costs_what_its_tokens_do(tokenizer: str) -> None:
     """With the state carried from block to block; records each on its own."""
     model = drawn(tokenizer, "rnn", (4,))
-    found, sizes = scorer(model).blocks(named(TEXT[:4000]))
+    _, found, sizes = scorer(model).blocks(named(TEXT[:4000]))
     ends = np.cumsum(sizes).astype(int).tolist()
     expected = [nats(model, TEXT[:end]) for end in ends[:2]]
     assert np.cumsum(found)[:2] == pytest.approx(expected, rel=1e-6)
@@ -81,7 +81,7 @@ def test_a_boundary_that_ends_no_record_cuts_nothing() -> None:
     """As of two models of records that are compared, with separators of their own."""
     model = drawn("byte", "rnn", (4,), b";")
     data = b"the cat; sat\non the; mat\n" * 100
-    found, sizes = scorer(model, boundary=b"\n").blocks(named(data))
+    _, found, sizes = scorer(model, boundary=b"\n").blocks(named(data))
     [whole] = scorer(model).texts([named(data)])
     assert (len(found), sizes.tolist()) == (1, [whole.bytes])
     assert found[0] == close(whole.nats)
@@ -89,7 +89,7 @@ def test_a_boundary_that_ends_no_record_cuts_nothing() -> None:
 
 @pytest.mark.parametrize("data", [b"", "\ufeff".encode()])
 def test_nothing_has_no_blocks_with_tokens(data: bytes) -> None:
-    found, sizes = scorer(drawn("char")).blocks(named(data))
+    _, found, sizes = scorer(drawn("char")).blocks(named(data))
     assert found.sum() == 0
     assert sizes.sum() == len(data)
 
@@ -97,7 +97,7 @@ def test_nothing_has_no_blocks_with_tokens(data: bytes) -> None:
 def test_a_prompt_is_in_no_block() -> None:
     model = drawn("char", "rnn", (4,))
     made = scorer(model, prompt=b"the cat\n" * 300)
-    found, sizes = made.blocks(named(TEXT[:3000]))
+    _, found, sizes = made.blocks(named(TEXT[:3000]))
     assert sizes.tolist() == cuts(TEXT[:3000], b"\n")
     assert found.sum() == close(nats(model, TEXT[:3000], b"the cat\n" * 300))
 
