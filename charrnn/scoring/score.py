@@ -113,8 +113,8 @@ def total_of(scores: Sequence[Score]) -> Score:
         return total._replace(parts=Units(*map(sum, zip(*(score.units for score in scores), strict=True))))
     bits = [score.nats / math.log(2) for score in scores]
     sizes = [score.bytes if score.tokens else 0 for score in scores]
-    squares = sum(map(mul, bits, bits)), sum(map(mul, sizes, sizes)), sum(map(mul, bits, sizes))
-    return total._replace(parts=Units(sum(score.tokens > 0 for score in scores), *squares))
+    products = sum(map(mul, bits, bits)), sum(map(mul, sizes, sizes)), sum(map(mul, bits, sizes))
+    return total._replace(parts=Units(sum(score.tokens > 0 for score in scores), *products))
 
 
 def _ratio(value: float, count: int) -> float:
