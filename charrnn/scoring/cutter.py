@@ -26,7 +26,8 @@ class UnitCutter:
 
     Args:
         by: "word" or "token". token_sizes: of each id, in bytes.
-        offset, line: of the text's first character. keeps_bom: whether a byte order mark at its start is a character.
+        offset, line, begin: of the text's first character, and its first byte, in what it is a part of.
+        keeps_bom: whether a byte order mark at its start is a character.
     """
 
     def __init__(
@@ -38,11 +39,12 @@ class UnitCutter:
         *,
         offset: int,
         line: int,
+        begin: int,
         keeps_bom: bool,
     ) -> None:
         self._tokenizer, self._by, self._sizes = tokenizer, by, token_sizes
         self._decoder = Utf8Decoder(errors)
-        self._decoder.bom = keeps_bom
+        self._decoder.bom, self._decoder.bytes, self._decoder.newlines = keeps_bom, begin, line - 1
         self._encoder = tokenizer.encoder()
         if isinstance(self._encoder, Utf8Decoder):
             self._encoder.bom = True  # it was left out before

@@ -14,18 +14,24 @@ from charrnn.tokenizers.utf8 import count_chars
 
 def parts_of_text(where: Where, text: NamedText, scorer: Scorer) -> Iterator[UnitText[Where]]:
     """Return a whole text, or its records."""
-    line, offset, prompt = 1, 0, scorer.rows.prompt
-    for part in text.parts:
-        if not scorer.separator:
-            yield UnitText(where, part, text.name, prompt, is_part=True)
-            prompt = NO_IDS
-            continue
-        for record in split_records(part, scorer.separator):
-            yield UnitText(where, [record], text.name, prompt, line, offset, is_part=True, keeps_bom=offset > 0)
-            line += record.count(b"\n")
-            offset += _count_chars(scorer, record)
-            prompt = NO_IDS
-    yield UnitText(where, [], text.name)
+    line, offset, begin, prompt = 1, 0, 0, scorer.rows.prompt
+    try:
+        for part in text.parts:
+            if not scorer.separator:
+                yield UnitText(where, part, text.name, prompt, is_part=True)
+                prompt = NO_IDS
+                continue
+            for record in split_records(part, scorer.separator):
+                begun = begin > 0
+                yield UnitText(where, [record], text.name, prompt, line, offset, begin, is_part=True, keeps_bom=begun)
+                line += record.count(b"\n")
+                offset += _count_chars(scorer, record)
+                begin += len(record)
+                prompt = NO_IDS
+    except InputError as error:  # it cannot be read any further
+        yield UnitText(where, _failing(error))
+    else:
+        yield UnitText(where, [], text.name)
 
 
 def parts_of_row(where: Where, row: Row, scorer: Scorer) -> Iterator[UnitText[Where]]:

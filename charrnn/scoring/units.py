@@ -14,14 +14,14 @@ from charrnn.corpus.inputs import Chunks
 from charrnn.engines.base import Array, Ids
 from charrnn.errors import InputError
 from charrnn.scoring.batching import BATCH_SLOTS, Piece, score_ids
-from charrnn.scoring.cutter import UnitCut, UnitCutter
+from charrnn.scoring.cutter import UnitCutter
 from charrnn.scoring.details import Details
 from charrnn.scoring.entries import NO_IDS
 from charrnn.scoring.scorer import Scorer
 from charrnn.tokenizers.utf8 import STEP, without_line
 
 Where = TypeVar("Where")
-"""What a caller knows a text by."""
+"""What a caller knows a text by: another object for each, the same for its parts."""
 
 
 class UnitText(NamedTuple, Generic[Where]):
@@ -29,7 +29,7 @@ class UnitText(NamedTuple, Generic[Where]):
 
     Attributes:
         where: what the units are returned with. chunks: its bytes, its end among them. name: of it, in messages.
-        prompt: ids that it continues. line, offset: of its first character.
+        prompt: ids that it continues. line, offset: of its first character. begin: likewise in bytes.
         is_part: whether more of the text follows, which is read from `<s>`.
         keeps_bom: whether a byte order mark at its start is a character, as the text has begun before.
     """
@@ -40,6 +40,7 @@ class UnitText(NamedTuple, Generic[Where]):
     prompt: Ids = NO_IDS
     line: int = 1
     offset: int = 0
+    begin: int = 0
     is_part: bool = False
     keeps_bom: bool = False
 
@@ -123,25 +124,29 @@ def score_units(
                 yield from pieces(text._replace(keeps_bom=begun), queue)
                 begun = True
 
+    failed: object = object()  # the last text of which a part could not be used: nothing of its rest is returned
+
+    def ends(queue: _Queue[Where]) -> Iterator[TextEnd[Where]]:
+        """Return the texts that end before the next unit."""
+        nonlocal failed
+        while queue and isinstance(end := queue[0], TextEnd):
+            if end.where is not failed:
+                failed = end.where if end.failure is not None else failed
+                yield end
+            queue.popleft()
+
     slots = 1 if carry else BATCH_SLOTS
     for spans in score_ids(scorer.engine, scorer.tokenizer, sequences(), slots=slots, top=top, check=scorer.check):
         queue = waiting[0]
         for nth, nats in enumerate(spans.nats.tolist()):
-            yield from _ends(queue)
+            yield from ends(queue)
             found = queue.popleft()
-            if found is not None:
-                assert not isinstance(found, TextEnd)
+            assert not isinstance(found, TextEnd)
+            if found is not None and found[0] is not failed:
                 yield Unit(*found, nats, int(spans.tokens[nth]), int(spans.oov[nth]), *_details_of(spans.details, nth))
-        yield from _ends(queue)
+        yield from ends(queue)
         if spans.is_last:
             waiting.popleft()
-
-
-def _ends(queue: _Queue[Where]) -> Iterator[TextEnd[Where]]:
-    """Return the texts that end before the next unit."""
-    while queue and isinstance(queue[0], TextEnd):
-        yield queue[0]
-        queue.popleft()
 
 
 def _details_of(details: Details | None, nth: int) -> tuple[int, float, list[tuple[int, float]]] | tuple[()]:
@@ -162,6 +167,7 @@ def _pieces(
         token_sizes,
         offset=text.offset,
         line=text.line,
+        begin=text.begin,
         keeps_bom=text.keeps_bom,
     )
     failure = None
@@ -174,24 +180,30 @@ def _pieces(
         for chunk in text.chunks:
             for begin in range(0, len(chunk), STEP):
                 if data:
-                    yield from _units(cutter.feed(data), text.where, queue)
+                    yield from _units(cutter, data, text, queue)
                 data = chunk[begin : begin + STEP]
-        yield from _units(cutter.feed(data, final=True), text.where, queue)
+        yield from _units(cutter, data, text, queue, final=True)
     except InputError as error:
-        failure = _named(error, text.name)
+        failure = error
     scorer.rows.unknown_chars.update(cutter.unknown_chars)
     if failure is not None or not text.is_part:
         queue.append(TextEnd(text.where, failure))
 
 
-def _named(error: InputError, name: object) -> InputError:
-    """Return an error that names the text."""
-    if isinstance(name, Place):  # of a line: its number is there already
-        error = InputError(without_line(error.text), error.fields)
-    return error.prefixed(str(name)) if str(name) else error
+def _units(
+    cutter: UnitCutter, data: bytes, text: UnitText[Where], queue: _Queue[Where], *, final: bool = False
+) -> Iterator[Piece]:
+    """Return the ids of the units that have ended with these bytes, and put what they are into the queue.
 
-
-def _units(cut: UnitCut, where: Where, queue: _Queue[Where]) -> Iterator[Piece]:
-    queue.extend((where, *place) for place in cut.places)
+    Raises:
+        InputError: the text cannot be decoded; the message begins with its name.
+    """
+    try:
+        cut = cutter.feed(data, final)
+    except InputError as error:
+        if isinstance(text.name, Place):  # of a line: its number is there already
+            error = InputError(without_line(error.text), error.fields)
+        raise error.prefixed(str(text.name)) if str(text.name) else error from None
+    queue.extend((text.where, *place) for place in cut.places)
     if len(cut.ids):
         yield Piece(cut.ids, cut.ends)

@@ -87,7 +87,7 @@ class Utf8Decoder:
         self.fault: str | None = None
         """Where the first invalid UTF-8 was, as `decode` raises it under "strict"."""
         self._errors = errors
-        self._newlines = 0
+        self.newlines = 0
         self._head = b""
         self._held = b""  # the beginning of a character whose end has not come
 
@@ -119,7 +119,7 @@ class Utf8Decoder:
                 self.replaced += text.count("\ufffd") - data.count(b"\xef\xbf\xbd", 0, used)
         self._held = data[used:]
         if self.fault is None:
-            self._newlines += count_newlines(data, used)
+            self.newlines += count_newlines(data, used)
 
         points: CodePoints = np.frombuffer(text.encode("utf-32-le"), "<u4").astype(np.uint32, copy=False)
         if self.chars == 0 and not self.bom and points.size and points[0] == BOM:
@@ -135,7 +135,7 @@ class Utf8Decoder:
         self.bytes += len(data)
         self.chars += len(data)
         if self.fault is None:
-            self._newlines += count_newlines(data, len(data))
+            self.newlines += count_newlines(data, len(data))
         return True
 
     def _refuse_wide(self, final: bool) -> None:
@@ -151,7 +151,7 @@ class Utf8Decoder:
 
     def _place(self, data: bytes, start: int) -> str:
         offset = self.bytes - len(data) + start
-        line = 1 + self._newlines + data.count(b"\n", 0, start)
+        line = 1 + self.newlines + data.count(b"\n", 0, start)
         kind = next((name for magic, name in _SIGNATURES if self._head.startswith(magic)), None)
         hint = f"; this looks like {kind}" if kind else ""
         return f"invalid UTF-8 at byte {offset} (line {line}){hint}"

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -243,3 +243,37 @@ def test_the_mean_of_models(tokenizer: str) -> None:
     assert [unit.nats for unit in units] == close(expected.tolist())
     assert [unit.entropy for unit in units] == close((-(np.exp(mean) * mean).sum(axis=1) / math.log(2)).tolist())
     assert [unit.top[0][0] for unit in units if unit.top] == mean.argmax(axis=1).tolist()
+
+
+FAULTY = [[b"the cat\nsa"], [b"t\nma\xfft\n", b"on", b"\xff\n"], [b"ran\n"] * 9]
+
+
+@pytest.mark.parametrize("separator", [b"", b"\n"])
+@pytest.mark.parametrize("by", ["word", "token"])
+def test_nothing_is_returned_of_a_text_after_its_fault(separator: bytes, by: str) -> None:
+    """Though its other parts can be read; the fault is where `Scorer.texts` finds it."""
+    made = scorer(drawn("char", separator=separator), errors="skip")
+    texts = [NamedText(FAULTY, "it"), NamedText([[b"mat"]], "other")]
+    parts = itertools.chain.from_iterable(parts_of_text(n, text, made) for n, text in enumerate(texts))
+    found = list(score_units(made, parts, by))
+    end = next(n for n, each in enumerate(found) if isinstance(each, TextEnd))
+    [expected, _] = made.text_outcomes(texts)
+    assert found[end] == TextEnd(0, found[end].failure)  # type: ignore[union-attr]
+    assert str(found[end].failure) == str(expected)  # type: ignore[union-attr]
+    assert {each.where for each in found[:end]} == {0}
+    assert {each.where for each in found[end + 1 :]} == {1}
+    assert b"".join(each.text for each in found[end + 1 :] if isinstance(each, Unit)).strip() == b"mat"
+
+
+@pytest.mark.parametrize("separator", [b"", b"\n"])
+def test_a_text_that_cannot_be_read_to_its_end(separator: bytes) -> None:
+    """Its error names it already."""
+
+    def chunks() -> Iterator[bytes]:
+        yield b"the cat\nsat"
+        raise InputError("cannot read it")
+
+    made = scorer(drawn("char", separator=separator))
+    *_, end = score_units(made, parts_of_text(0, NamedText([chunks()], "it"), made), "token")
+    assert isinstance(end, TextEnd)
+    assert str(end.failure) == "cannot read it"
