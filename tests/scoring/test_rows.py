@@ -66,12 +66,14 @@ def test_rows_with_prompts_of_their_own(tokenizer: str) -> None:
 
 
 @tokenizers
-def test_many_rows_after_a_prompt(tokenizer: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However the calls of the engine cut prompts and texts."""
+@pytest.mark.parametrize("short", [20, 200], ids=["long", "short"])
+def test_many_rows_after_a_prompt(tokenizer: str, short: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the calls of the engine cut prompts and texts. A long prompt is not copied for each row."""
     monkeypatch.setattr(batching, "_CALL_IDS", 1 << 10)
+    monkeypatch.setattr(rows, "_SHORT", short)
     model = drawn(tokenizer)
     prompt = b"the cat sat on the mat and " * 3
-    texts = [b"cat"[: 1 + n % 3] * (1 + n % 7) for n in range(700)]
+    texts = [b"cat"[: 1 + n % 3] * (1 + n % 7) for n in range(300)]
     expected = {text: nats(model, text + b"\n", prompt) for text in set(texts)}
     assert costs(list(scorer(model, prompt=prompt).lines(rows_of(texts)))) == close([expected[each] for each in texts])
 

@@ -3,7 +3,6 @@
 import ast
 import math
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -59,26 +58,6 @@ def test_equal_probabilities_of_65_tokens() -> None:
     model = tiny.unigram(tiny.char("".join(map(chr, range(60, 124)))))
     assert model.architecture.vocabulary == 65
     assert f"{score(model, bytes(range(60, 124)))[0].perplexity:.6f}" == "65.000000"
-
-
-@tokenizers
-def test_the_same_as_a_plain_loop_in_float64(tokenizer: Tokenizer) -> None:
-    """EV-02."""
-    model = tiny.drawn(tokenizer, "lstm")
-    W = {name.removeprefix("layers.0."): weight.astype(float) for name, weight in model.weights.items()}
-    ids = model.tokenizer.encode(TEXT.decode()[:200].encode())
-    h = c = np.zeros(12)
-    nats = 0.0
-    for before, token in pairwise([model.architecture.bos_id, *ids.tolist()]):
-        gates = W["weight_ih"] @ W["embedding"][before] + W["bias_ih"] + W["weight_hh"] @ h + W["bias_hh"]
-        i, f, g, o = np.split(gates, 4)
-        c = c / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
-        h = np.tanh(c) / (1 + np.exp(-o))
-        logits = W["head.weight"] @ h + W["head.bias"]
-        nats += math.log(np.exp(logits).sum()) - logits[token]
-    [found] = score(model, TEXT.decode()[:200].encode())
-    assert found.tokens == len(ids)
-    assert found.nats == pytest.approx(nats, rel=1e-6)
 
 
 @tokenizers
