@@ -40,6 +40,10 @@ OUR_MISTAKES = {
     "generation.generate: len(sampled.ids)",
     "network.dropout: 0 <= rate < 1",
     "rng: len(indices) <= 3",
+    "scoring.compare: all((each.shape == (M,) for each in units))",
+    "scoring.quantiles: 0 <= share <= 100",
+    "scoring.quantiles: capacity in range(2, 1 << 40, 2)",
+    "scoring.units: not isinstance(found, TextEnd)",
     "rng: all((0 <= word < 1 << 64 for word in (seed, *indices)))",
 }
 """Assertions that are more than a hint for the type checker. None guards memory or what a user gives: `python -O` has

@@ -46,8 +46,11 @@ OPTIMIZER_TENSORS = {
 }
 """What an optimizer keeps of each weight, besides the count of its steps; SGD counts none."""
 
-SCALER = ("scale", "growth_factor", "backoff_factor", "growth_interval", "_growth_tracker")
-"""What the scaler of a float16 loss keeps."""
+SCALER = {
+    **dict.fromkeys(("scale", "growth_factor", "backoff_factor"), np.float64),
+    **dict.fromkeys(("growth_interval", "_growth_tracker"), np.int64),
+}
+"""What the scaler of a float16 loss keeps, and of which types."""
 
 LR_MULTIPLIERS = {"embedding": 2.0, "head.weight": 3.0}
 """How much faster than the layers other matrices learn with Adam and AdamW: all rates are those of the layers, which
@@ -312,7 +315,9 @@ class OptimizerParams:
             ValueError: a tensor is missing, of the wrong dtype or shape, or holds what it cannot; it is named.
         """
         if "scaler" in state:
-            _check_tensors("scaler", state["scaler"], dict.fromkeys(SCALER, ((), None)))
+            _check_tensors("scaler", state["scaler"], {name: ((), dtype) for name, dtype in SCALER.items()})
+            if any(state["scaler"][name] >= 1 << 31 for name, dtype in SCALER.items() if dtype is np.int64):
+                raise ValueError("the optimizer's scaler counts further than it can")
         if not state.keys() - {"scaler"}:
             return
         tensors = OPTIMIZER_TENSORS[self.name]
@@ -328,15 +333,15 @@ class OptimizerParams:
 
 
 def _check_tensors(weight: str, found: Mapping[str, Array], expected: Mapping[str, tuple[Any, Any]]) -> None:
-    """Check shapes, dtypes (None: any) and values; of all tensors only the means of gradients may be negative."""
+    """Check shapes, dtypes and values; of all tensors only the means of gradients may be negative."""
     for name, (shape, dtype) in expected.items():
         tensor = found.get(name)
         if tensor is None:
             raise ValueError(f"the optimizer's state has no {weight}.{name}")
-        if tensor.shape != shape or tensor.dtype != (dtype or tensor.dtype):
+        if tensor.shape != shape or tensor.dtype != dtype:
             raise ValueError(
                 f"the optimizer's {weight}.{name} is {tensor.dtype} of shape {tensor.shape}, not"
-                f" {np.dtype(dtype or tensor.dtype)} of shape {shape}"
+                f" {np.dtype(dtype)} of shape {shape}"
             )
         if not np.isfinite(tensor).all() or (name not in ("exp_avg", "momentum_buffer") and (tensor < 0).any()):
             raise ValueError(f"the optimizer's {weight}.{name} holds numbers that it cannot have")

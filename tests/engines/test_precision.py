@@ -203,3 +203,19 @@ def test_scores_with_an_engine() -> None:
     assert np.allclose(state[0], after[0], atol=0.05)
     logits, _ = near.step(ids[:, 0], near.zero_state(3))
     assert logits.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("growth_interval", np.array(2000.0)), ("_growth_tracker", np.array(1 << 40))]
+)
+def test_a_scaler_that_cannot_be(name: str, value: Array) -> None:
+    """PyTorch's raises a TypeError or RuntimeError, in the middle of a step."""
+    optimizer = TorchOptimizer({"weight": torch.nn.Parameter(torch.zeros(2))}, OptimizerParams("adamw"), SCALING)
+    state = {"scaler": {key: np.array(each) for key, each in SCALING.state_dict().items()}}
+    optimizer.load_state_dict(state)
+    state["scaler"][name] = value
+    with pytest.raises(ValueError, match="scaler"):
+        optimizer.load_state_dict(state)
+
+
+SCALING = torch.amp.GradScaler("cpu", enabled=True)

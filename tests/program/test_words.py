@@ -17,7 +17,7 @@ def test_no_guess_where_none_is_likely() -> None:
     """CL-15."""
     lines = (
         "sample --html",
-        "eval --records",
+        "eval --zoom",
         "eval --counts",
         "train --metric",
         "train --init",
@@ -47,7 +47,7 @@ def test_words_that_people_try() -> None:
     use = {
         "sample --temperature 1": "use --temp",
         "sample --between |": "use | tr",
-        "eval --max-perplexity 5": "use | awk",
+        "eval --max-perplexity 5": "use --keep",
         "train --preset zzz": "is now --time",
         "ppl": "use charrnn eval -f perplexity",
         "cache": "use rm -r ~/.cache/charrnn",
