@@ -568,7 +568,7 @@ def test_memory_is_bounded(more: list[str], megabytes: int) -> None:
 
     assert (
         peak(2 * megabytes) < peak(3) + 1000 * megabytes
-    )  # a megabyte is read at a time; ids take eight times as much
+    )  # a megabyte is read at a time; ids take more
 
 
 def test_a_table_on_a_terminal() -> None:
