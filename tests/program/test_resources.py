@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -45,7 +46,7 @@ def test_rs_01_a_full_disk(text: Path, tmp_path: Path) -> None:
     options = [*SIZES, "--steps", "40", "--eval-every", "0", "--save-every", "10"]
     assert charrnn("train", text, *options, "--out", "roomy", cwd=tmp_path).code == 0
     size = (tmp_path / "roomy" / "last.safetensors").stat().st_size
-    words = " ".join(command("train", text, *options, "--out", "full/run"))
+    words = shlex.join(command("train", text, *options, "--out", "full/run"))
     mount = f"mkdir full && mount -t tmpfs -o size={int(1.7 * size)} none full"
     ran = in_namespace(f"{mount} && {words}; code=$?; cp -r full/run left; exit $code", tmp_path)
     assert ran.returncode == 1, ran.stderr
@@ -89,7 +90,7 @@ def test_rs_04_low_limits(text: Path, tmp_path: Path, stream_run: Path) -> None:
     assert (done.returncode, done.stderr) in ((0, b""), (1, error))
     ran = in_namespace(
         "while umount /dev/shm 2>&-; do :; done; unset HOME XDG_CACHE_HOME; ulimit -n 32;"
-        f" {' '.join(train[:-1])} bare && HOME=/proc/nowhere {' '.join(train[:-1])} nowhere",
+        f" {shlex.join(train[:-1])} bare && HOME=/proc/nowhere {shlex.join(train[:-1])} nowhere",
         tmp_path,
     )
     assert (ran.returncode, ran.stderr) == (0, b"")
