@@ -30,16 +30,18 @@ campaign: $(READY)
 	$(BIN)/python -m tests.campaign.kills --count 200 --seed $(SEED)
 
 # the last part compiles KenLM, and says so where it could not
+# TEXTS is a folder with tinyshakespeare.txt and names.txt
+TEXTS ?= ../shared/data
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/scoring.py
+	$(BIN)/python benchmarks/eval.py $(wildcard $(TEXTS)/names.txt)
 	$(BIN)/python benchmarks/sampling.py
 	-$(PIP) -e '.[bench]'
 	$(BIN)/python benchmarks/versus_kenlm.py
 
-# half an hour; TEXTS is a folder with tinyshakespeare.txt and names.txt
-TEXTS ?= ../shared/data
+# half an hour
 scoreboard: $(READY)
 	$(BIN)/python benchmarks/scoreboard.py $(TEXTS)
 

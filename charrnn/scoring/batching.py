@@ -37,8 +37,8 @@ class Piece(NamedTuple):
 
     Attributes:
         ids: (N,), of tokens, those that end a text too: see `InferenceEngine`. `<s>` among them is read and not scored.
-            A chunk without ids says that what has come is to be scored before more is fetched.
-        ends: (K,), where the spans that end in this chunk end, each after its last id, ascending. What follows the last
+            One without ids says that what has come is to be scored before more is fetched, where `slots` is 1.
+        ends: (K,), where the spans that end in this piece end, each after its last id, ascending. What follows the last
             end is a span that goes on; one at the end of a sequence ends with it.
     """
 
