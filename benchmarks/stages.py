@@ -35,7 +35,7 @@ def stages(model: str, begun: float) -> dict[str, float]:
     from charrnn.config.sample import SampleConfig
     from charrnn.generation.generate import generate
 
-    next(generate(engine, read.tokenizer, np.zeros(0, np.int64), SampleConfig(), seed=1))
+    next(generate(engine, read.tokenizer, [np.zeros(0, np.int64)], SampleConfig(), seed=1))
     times["the first character"] = time.perf_counter()
     ends = [begun, *times.values()]
     return {name: 1e3 * (after - before) for name, before, after in zip(times, ends, ends[1:], strict=False)}

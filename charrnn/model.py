@@ -209,6 +209,7 @@ class Model:
         seed: int | None = None,
         stop: str | bytes | Sequence[str | bytes] = (),
         unknown: str = SampleConfig.unknown,
+        with_nats: bool = False,
     ) -> Iterator[TextChunk]:
         """Return `params.num` texts as bytes, chunk by chunk and in order: see `generation.generate`.
 
@@ -221,7 +222,10 @@ class Model:
         ids = encode_prompt(self.tokenizer, _to_bytes(prompt), unknown)
         seed = secrets.randbelow(1 << 32) if seed is None else seed
         stops = [_to_bytes(text) for text in ([stop] if isinstance(stop, str | bytes) else stop)]
-        return generate(self.engine, self.tokenizer, ids, params, seed=seed, stop=stops, separator=self.separator)
+        return generate(
+            self.engine, self.tokenizer, [ids], params, seed=seed, stop=stops, separator=self.separator,
+            with_nats=with_nats,
+        )  # fmt: skip
 
     def check_ends(self, length: int | None, stop: str | Sequence[str]) -> None:
         """Raise UsageError where a text has no end, so that it cannot be returned whole."""

@@ -54,7 +54,7 @@ TEXTS: Topic = [
 
 
 FIELDS: Topic = [
-    "Fields: the columns that eval prints, in this order unless --fields names others.",
+    "Fields: the columns that eval and sample print, in this order unless --fields names others.",
     (
         "of files",
         "perplexity bits_per_char bits_per_byte tokens oov file; after two or more files, a row with total as file",
@@ -107,6 +107,21 @@ FIELDS: Topic = [
     ("index", "Of the word or token, from 0."),
     ("offset", "Characters before it in its text, from 0."),
     ("text", "The line, record, word or token, or the text of FIELD or COLUMN."),
+    "",
+    "Of a text that sample writes; --json has all of them, in this order:",
+    ("index", "Of the text among those of its prompt, from 0: the number of its draw."),
+    ("line", "Of its prompt in --prompt-file, from 1: with --lines."),
+    ("prompt text", "What was continued, and the text."),
+    (
+        "nats",
+        "Sum of -ln p over the tokens drawn, those of its end or stop string included: the model's own, whatever"
+        " temperature and constraints they were drawn with; as eval -p PROMPT. (Pieces of sentencepiece may be others"
+        " than those that eval cuts the text in.)",
+    ),
+    ("tokens", "Drawn, those of its end or stop string included."),
+    ("perplexity", "exp(nats / tokens)"),
+    ("seed", "The random seed."),
+    ("finish_reason", "stop: a stop string; length: as long as it may be; end: the end of a record."),
     "",
     "-f perplexity,oov prints two columns; -f perplexity=gru calls a column gru. Columns are separated by tabs. Floats"
     " have 6 decimals; inf and nan occur, null in JSON.",

@@ -4,11 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from charrnn.config.groups import MAX_SEED, ModelOptions, precision_option, prompt_file_option
-from charrnn.config.lists import EscapedList
+from charrnn.config.lists import EscapedList, FieldList
 from charrnn.config.options import check_fields, check_together, option
 from charrnn.config.params import Choice, Escaped, Flag, Float, Int
+from charrnn.errors import UsageError
 
 SAMPLE_PRECISIONS = ("auto", "float32", "bfloat16")
+
+
+FIELDS = ("index", "line", "prompt", "text", "nats", "tokens", "perplexity", "seed", "finish_reason")
+"""What is known of a text: the keys of its JSON object, in order."""
 
 
 DEFAULT_LENGTH = 500
@@ -57,6 +62,7 @@ class SampleConfig(SamplingParams, ModelOptions):
 
     prompt: str | None = option(Escaped(may_be_empty=True), "Text to continue; it is not printed.", short="p")
     stop: Sequence[str] = option(EscapedList(), "End a text before TEXT; several: before any of them.", default=())
+    rank: bool = option(Flag(), "Likeliest first, printed when all are made.", default=False)
     seed: int | None = option(
         Int(0, MAX_SEED), "Random seed: the same seed, the same text.", shown="a new one, named on stderr"
     )
@@ -70,12 +76,25 @@ class SampleConfig(SamplingParams, ModelOptions):
         default="error",
         group="Prompts",
     )
+    fields: tuple[tuple[str, str], ...] | None = option(
+        FieldList(FIELDS),
+        "Columns in place of the text, such as nats,text: charrnn help fields.",
+        short="f",
+        group="Output",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_together(self, "prompt", "prompt_file")
+        if self.rank and not self.num:
+            raise UsageError("{rank} and {num} 0 cannot be used together: no text is the last one", ("rank", "num"))
 
     @property
     def is_random(self) -> bool:
         """Whether the seed makes a difference."""
         return self.temp > 0 and self.top_k != 1
+
+    @property
+    def columns(self) -> tuple[tuple[str, str], ...] | None:
+        """The fields of a row, and what each is called; None: the texts themselves are printed."""
+        return self.fields or (tuple((name, name) for name in FIELDS) if self.json else None)

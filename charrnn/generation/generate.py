@@ -1,15 +1,16 @@
 """Text from a model: ids to texts, in order, cut where they end."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from charrnn.config.sample import DEFAULT_LENGTH, RECORD_LENGTH, SamplingParams
 from charrnn.corpus.records import SeparatorScanner, insert_bos
-from charrnn.engines.base import GenerationRequest, Ids, InferenceEngine, SampledTokens
+from charrnn.engines.base import Array, GenerationRequest, Ids, InferenceEngine, SampledTokens
 from charrnn.generation.constraints import token_dfa
-from charrnn.generation.prompts import read_prefix
+from charrnn.generation.prompts import read_prefixes
 from charrnn.generation.sampling import make_sampler
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import Utf8Splitter
@@ -27,17 +28,22 @@ class TextChunk:
     """A part of a text.
 
     Attributes:
-        index: of the text, from 0.
+        index: of the text among those of its prompt, from 0.
         data: its bytes after those of the chunk before, cut between characters of UTF-8; they may be none.
         tokens: drawn for the text so far, those of its end or stop string included.
         finish_reason: why the text ends here: "stop", at a stop string; "length", as it is as long as it may be; "end",
             at the end of a record; empty: it goes on.
+        nats: -ln p of those tokens together, the model's own: at temperature 1 and whatever could not be drawn. NaN:
+            they were not asked for.
+        prompt: number of the prompt that it continues, from 0.
     """
 
     index: int
     data: bytes
     tokens: int
     finish_reason: str = ""
+    nats: float = math.nan
+    prompt: int = 0
 
     @property
     def finished(self) -> bool:
@@ -48,24 +54,28 @@ class TextChunk:
 def generate(
     engine: InferenceEngine,
     tokenizer: Tokenizer,
-    prompt: Ids,
+    prompts: Sequence[Ids],
     params: SamplingParams,
     *,
     seed: int,
     stop: Sequence[bytes] = (),
     separator: bytes = b"",
+    with_nats: bool = False,
+    batch_size: int | None = None,
 ) -> Iterator[TextChunk]:
-    """Generate `params.num` texts side by side, and return their chunks: those of a text as they are drawn, text after
-    text.
+    """Generate `params.num` texts of each prompt side by side, and return their chunks: those of a text as they are
+    drawn, text after text, prompt after prompt. Without a limit of texts the prompts take turns.
 
     Args:
         engine, tokenizer: the model's; `<unk>` is never drawn.
-        prompt: ids (T,) below V that the texts continue; T may be 0.
+        prompts: at least one: ids (T,) below V that texts continue; T may be 0.
         params: how tokens are drawn, and how many; 0 is no limit. Without a `length` it is `DEFAULT_LENGTH`, of records
             `RECORD_LENGTH`.
         seed: of all draws.
         stop: a text ends before the first of these strings that it holds; empty ones do not count.
         separator: what ends a record, not part of its text; empty: the texts are not records.
+        with_nats: whether `TextChunk.nats` are wanted.
+        batch_size: texts side by side, at most; None: `BATCH_SIZE`. The texts do not depend on it.
 
     Raises:
         NonFiniteError: the model's arithmetic overflows.
@@ -76,48 +86,63 @@ def generate(
     is_endless = not (params.length or separator or stops)
     end = tokenizer.encode(separator)
     if separator:  # where a record ends in the prompt, another one begins
-        prompt = insert_bos(prompt, SeparatorScanner(end).feed(prompt), engine.vocabulary)
+        prompts = [insert_bos(ids, SeparatorScanner(end).feed(ids), engine.vocabulary) for ids in prompts]
     request = GenerationRequest(
-        *read_prefix(engine, prompt),
-        dfa_start=np.zeros(1, np.int32),
+        *read_prefixes(engine, prompts),
+        dfa_start=np.zeros(len(prompts), np.int32),
         per_prompt=params.num or None,
         params=params,
         seed=seed,
         dfa=token_dfa(engine.vocabulary, tokenizer.unknown, tuple(end.tolist())),
-        batch_size=1 if is_endless else BATCH_SIZE,  # a second text would never be due
+        batch_size=1 if is_endless else batch_size or BATCH_SIZE,  # a second text would never be due
+        with_nats=with_nats,
     )
     sampler = make_sampler(engine, request)
     texts: dict[int, _Text] = {}  # those that have begun and are not returned whole
     ends = [*stops, (separator, "end")] if separator else stops
     due, seconds = 0, 0.0  # the first tokens are returned at once
-    while due < params.num or not params.num:
-        for index, ids, finished in _by_text(sampler.advance(seconds)):
-            text = texts.setdefault(index, _Text(ends))
-            for some in np.split(ids, len(ids)) if stops else [ids]:  # one by one where any may complete a stop string
-                text.add(tokenizer.decode(some), len(some))
+    while request.num_texts is None or due < request.num_texts:
+        sampled = sampler.advance(seconds)
+        for number, places, finished in _by_text(sampled):
+            text = texts.setdefault(number, _Text(ends, 0.0 if with_nats else math.nan))
+            # one by one where any token may complete a stop string
+            for some in np.split(places, len(places)) if stops else [places]:
+                text.add(tokenizer.decode(sampled.ids[some]), len(some), sampled.nats[some] if with_nats else None)
                 if stops and text.end:
-                    sampler.finish(index)
+                    sampler.finish(number)
                     finished = True
                     break
             if finished:
                 text.finish()
         seconds = CHUNK_SECONDS / 10 if stops else CHUNK_SECONDS  # what is drawn beyond a stop string is in vain
         while (text_due := texts.get(due)) is not None:
-            yield TextChunk(due, text_due.take(), text_due.tokens, text_due.finish_reason)
+            prompt = request.prompt_of(due)
+            index = due - prompt * params.num if params.num else due // len(prompts)
+            yield TextChunk(index, text_due.take(), text_due.tokens, text_due.finish_reason, text_due.nats, prompt)
             if not text_due.finish_reason:
                 break
             del texts[due]
             due += 1
 
 
-def _by_text(sampled: SampledTokens) -> Iterator[tuple[int, Ids, bool]]:
-    """Return the index of each text, its ids in order, and whether they are its last."""
+def joined(chunks: Iterable[TextChunk]) -> Iterator[TextChunk]:
+    """Return each text in a single chunk, once it has ended."""
+    data: list[bytes] = []
+    for chunk in chunks:
+        data.append(chunk.data)
+        if chunk.finished:
+            yield chunk if len(data) == 1 else replace(chunk, data=b"".join(data))
+            data.clear()
+
+
+def _by_text(sampled: SampledTokens) -> Iterator[tuple[int, Array, bool]]:
+    """Return the number of each text, the places of its tokens in order, and whether they are its last."""
     assert len(sampled.ids), "nothing was drawn"
     order = np.argsort(sampled.texts, kind="stable")
     texts = sampled.texts[order]
     starts = np.flatnonzero(np.diff(texts, prepend=-1))
     for text, places in zip(texts[starts].tolist(), np.split(order, starts[1:]), strict=True):
-        yield text, sampled.ids[places], bool(sampled.last[places[-1]])
+        yield text, places, bool(sampled.last[places[-1]])
 
 
 class _Text:
@@ -125,23 +150,27 @@ class _Text:
 
     Args:
         ends: strings that end it, before them, and the `finish_reason` that each is.
+        nats: 0, or NaN where they are not wanted.
 
     Attributes:
         end: the reason of the string that was found; empty: none was.
         finish_reason: as in `TextChunk`.
     """
 
-    def __init__(self, ends: Sequence[tuple[bytes, str]]) -> None:
-        self.tokens = 0
+    def __init__(self, ends: Sequence[tuple[bytes, str]], nats: float) -> None:
+        self.tokens, self.nats = 0, nats
         self.end = self.finish_reason = ""
         self._ends = ends
         self._splitter = Utf8Splitter()
         self._held = b""  # as much of the text's end as may be the beginning of a stop string
         self._ready = bytearray()
 
-    def add(self, data: bytes, tokens: int) -> None:
+    def add(self, data: bytes, tokens: int, nats: Array | None) -> None:
         """Add the bytes of further tokens, up to where the text stops."""
         self.tokens += tokens
+        if nats is not None:
+            for each in nats.tolist():  # one after another: the sum is the same wherever the chunks are cut
+                self.nats += each
         if self.end:
             return
         data = self._held + data

@@ -1,5 +1,6 @@
 """Prompts: the text that a model continues, as ids, and what a model knows after it."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,10 +56,10 @@ def encode_prompt(tokenizer: Tokenizer, data: bytes, unknown: str = "error") -> 
 
 
 class Prefix(NamedTuple):
-    """What a model knows after it has read a prompt.
+    """What a model knows after it has read P prompts.
 
     Attributes:
-        logits: (1, V), of the next token. state: of one row.
+        logits: (P, V), of the next token. state: of P rows.
     """
 
     logits: Array
@@ -66,7 +67,7 @@ class Prefix(NamedTuple):
 
 
 def read_prefix(engine: InferenceEngine, prompt: Ids) -> Prefix:
-    """Read `<s>` and a prompt.
+    """Read `<s>` and a prompt; P is 1.
 
     Args:
         prompt: ids (T,) in [0, V]; T may be 0.
@@ -76,3 +77,12 @@ def read_prefix(engine: InferenceEngine, prompt: Ids) -> Prefix:
     for begin in range(0, len(ids) - 1, _PREFIX_IDS):  # many in a call, as a call for each would be slow
         _, state = engine.score(ids[None, begin : min(begin + _PREFIX_IDS, len(ids) - 1)], state)
     return Prefix(*engine.step(ids[-1:], state))
+
+
+def read_prefixes(engine: InferenceEngine, prompts: Sequence[Ids]) -> Prefix:
+    """Read several prompts, at least one, each as `read_prefix` does."""
+    read = [read_prefix(engine, prompt) for prompt in prompts]
+    if len(read) == 1:
+        return read[0]
+    states = zip(*(each.state for each in read), strict=True)
+    return Prefix(np.concatenate([each.logits for each in read]), tuple(np.concatenate(s, axis=1) for s in states))

@@ -25,8 +25,8 @@ def draw_sample(engine: InferenceEngine, dataset: Dataset, seed: int, check: Cal
     """
     params = replace(PARAMS, num=RECORDS) if dataset.separator else PARAMS
     texts = [bytearray() for _ in range(params.num)]
-    prompt = dataset.train.ids[:0]
-    for chunk in generate(engine, dataset.tokenizer, prompt, params, seed=seed, separator=dataset.separator):
+    prompts = [dataset.train.ids[:0]]
+    for chunk in generate(engine, dataset.tokenizer, prompts, params, seed=seed, separator=dataset.separator):
         check()
         texts[chunk.index] += chunk.data
     return b"\n".join(texts).decode("utf-8", "replace")

@@ -9,6 +9,7 @@ from charrnn.cli.app import COMMANDS
 from charrnn.cli.help_page import Group, Page, row, wrap
 from charrnn.cli.help_topics import TOPICS
 from charrnn.config.eval import ADAPTED, CLASSIFIED, COMPARED, METRICS, PLACES
+from charrnn.config.sample import FIELDS
 from charrnn.network.cells import CELL_NAMES
 from tests.tiny import Program
 
@@ -131,6 +132,7 @@ Options:
   -n, --num N             Number of texts; 0: no limit. [1]
   -p, --prompt TEXT       Text to continue; it is not printed.
   --stop TEXT             End a text before TEXT; several: before any of them.
+  --rank                  Likeliest first, printed when all are made.
   --seed N                Random seed: the same seed, the same text.
                           [a new one, named on stderr]
   --json                  One JSON object per text.
@@ -147,6 +149,10 @@ Prompts:
   --prompt-file FILE      The prompt from a file; - is stdin.
   --unknown HOW           Prompt characters that the model lacks: error, skip or
                           nearest. [error]
+
+Output:
+  -f, --fields NAME,...   Columns in place of the text, such as nats,text:
+                          charrnn help fields.
 
 {COMMON}
 Examples:
@@ -294,7 +300,8 @@ def test_short_help_comes_whatever_else_is_wrong(run: Program) -> None:
 
 def test_fields_are_all_explained() -> None:
     page = " ".join(each if isinstance(each, str) else " ".join(each) for each in TOPICS["fields"])
-    for name in (*METRICS, *ADAPTED, "percentile", *CLASSIFIED, *COMPARED, "other", "rank", "entropy", *PLACES):
+    added = ("percentile", "other", "rank", "entropy")
+    for name in (*METRICS, *ADAPTED, *CLASSIFIED, *COMPARED, *PLACES, *FIELDS, *added):
         assert re.search(rf"\b{name}\b", page), name
 
 

@@ -230,7 +230,7 @@ EXAMPLES: dict[str, tuple[Any, Any, Any]] = {
     "EscapedList": ((r"\n", "flag"), r"\t", "file"),
     "Duration": ("5m", "4m", "3m"),
     "FileOrShare": ("flag", "0.5", 0.25),
-    "FieldList": ("oov", "nats=n", "bits"),
+    "FieldList": ("perplexity", "nats=n", "tokens"),
     "Device": ("cuda:5", "cuda:4", "cuda:3"),
 }
 

@@ -1,6 +1,8 @@
 """Texts that come out the same whatever is generated beside them, by each engine that samples on the CPU."""
 
+import math
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,13 @@ from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
 from charrnn.engines.base import END, FORBIDDEN, InferenceEngine
 from charrnn.engines.native import lib as core
+from charrnn.generation import generate as generation
 from charrnn.generation.constraints import token_dfa
-from charrnn.generation.generate import TextChunk, generate
+from charrnn.generation.generate import TextChunk, generate, joined
 from charrnn.generation.prompts import encode_prompt, read_prefix
 from charrnn.tokenizers.byte import ByteTokenizer
 from tests import tiny
+from tests.scoring.oracle import nats_of
 
 ENGINES = ["numpy", *(["native"] if core.library() else [])]
 
@@ -47,8 +51,25 @@ def write(model: Checkpoint, *stop: bytes, prompt: bytes = b"", seed: int = 7, *
 def parts(
     model: Checkpoint, *stop: bytes, prompt: bytes = b"", seed: int = 7, separator: bytes = b"", **controls: Any
 ) -> Iterator[TextChunk]:
-    engine, ids = ensemble_engine(model), encode_prompt(model.tokenizer, prompt)
-    return generate(engine, model.tokenizer, ids, SampleConfig(**controls), seed=seed, stop=stop, separator=separator)
+    return parts_of(model, [prompt], seed=seed, stop=stop, separator=separator, **controls)
+
+
+def parts_of(
+    model: Checkpoint,
+    prompts: list[bytes],
+    *,
+    seed: int = 7,
+    stop: tuple[bytes, ...] = (),
+    separator: bytes = b"",
+    with_nats: bool = False,
+    batch_size: int | None = None,
+    **controls: Any,
+) -> Iterator[TextChunk]:
+    engine, ids = ensemble_engine(model), [encode_prompt(model.tokenizer, prompt) for prompt in prompts]
+    return generate(
+        engine, model.tokenizer, ids, SampleConfig(**controls), seed=seed, stop=stop, separator=separator,
+        with_nats=with_nats, batch_size=batch_size,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
@@ -163,6 +184,36 @@ def test_tokens_are_counted() -> None:
     assert (last.tokens, last.finished) == (8, True)
     *_, last = parts(model, b".", length=8)
     assert last.tokens == 3
+
+
+@pytest.mark.parametrize("separator", [b"", b"\n"])
+def test_several_prompts(separator: bytes) -> None:
+    """Texts of each in turn, in order, with their own figures; where there is no end of texts, prompts take turns."""
+    model = tiny.drawn(tiny.char())
+    prompts = [b"", b"the ", b"a\nnn"]
+    found = list(joined(parts_of(model, prompts, separator=separator, num=2, length=30, with_nats=True)))
+    assert [(each.prompt, each.index) for each in found] == [(p, n) for p in range(3) for n in range(2)]
+    for each in found:
+        end = separator if each.finish_reason == "end" else b""
+        before = prompts[each.prompt].rpartition(separator)[2] if separator else prompts[each.prompt]
+        ids, read = (model.tokenizer.encode(data).tolist() for data in (each.data + end, before))
+        assert each.tokens == len(ids)
+        assert each.nats == pytest.approx(nats_of(model, ids, read).sum(), rel=1e-5)
+    endless = joined(parts_of(model, prompts, separator=separator, num=0, length=30))
+    assert [(each.prompt, each.index) for each in islice(endless, 7)] == [(n % 3, n // 3) for n in range(7)]
+
+
+@pytest.mark.parametrize("stop", [(), (b"a",)])
+def test_nats_are_the_same_in_any_company(stop: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit, wherever chunks are cut; NaN where they are not wanted."""
+    model = tiny.drawn(tiny.char(), "lstm")
+    found = []
+    for seconds, size in ((0.0, 1), (0.0, 7), (0.02, None)):
+        monkeypatch.setattr(generation, "CHUNK_SECONDS", seconds)
+        texts = joined(parts_of(model, [b"n"], stop=stop, num=20, length=60, temp=0.7, with_nats=True, batch_size=size))
+        found.append([(each.data, each.tokens, each.nats) for each in texts])
+    assert found[0] == found[1] == found[2]
+    assert math.isnan(next(joined(parts_of(model, [b"n"], length=5))).nats)
 
 
 @pytest.mark.parametrize("length", range(1, 13))

@@ -202,7 +202,7 @@ def test_it_writes_what_numpy_writes() -> None:
             for name in ("native", "numpy"):
                 engine = tiny.engine_of(model, name)
                 ids = model.tokenizer.encode(b"the ")
-                parts = list(generate(engine, model.tokenizer, ids, config, seed=number, separator=separator))
+                parts = list(generate(engine, model.tokenizer, [ids], config, seed=number, separator=separator))
                 both.append({text: b"".join(part.data for part in parts if part.index == text) for text in (0, 1)})
             assert both[0] == both[1]
             total += sum(len(text) for text in both[0].values())

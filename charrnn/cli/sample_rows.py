@@ -1,0 +1,54 @@
+"""Rows of `charrnn sample`: columns, or JSON objects, in place of the text alone."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from charrnn.cli.eval_writers import Fields, JsonWriter, TsvWriter
+from charrnn.console.streams import Console
+from charrnn.generation.generate import TextChunk
+from charrnn.scoring.score import Score
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A text and what is known of it: the fields of `charrnn help fields`."""
+
+    index: int
+    line: int | None
+    prompt: bytes
+    text: bytes
+    nats: float
+    tokens: int
+    seed: int
+    finish_reason: str
+
+    @property
+    def perplexity(self) -> float:
+        """Of what was generated, by its tokens."""
+        return Score(self.nats, self.tokens).perplexity
+
+    @property
+    def place(self) -> str:
+        """See `eval_writers.Values`."""
+        return f"text {self.index}"
+
+    def value(self, field: str) -> Any:
+        """See `eval_writers.Values`."""
+        return getattr(self, field)
+
+
+def write_rows(
+    console: Console, texts: Iterable[TextChunk], columns: Fields, prompt: bytes, seed: int, *, is_json: bool
+) -> int:
+    """Write a row for each whole text. Return how many were cut at their length."""
+    writer = (
+        JsonWriter(console, columns)
+        if is_json
+        else TsvWriter(console, columns, header=console.stdout_is_tty, verbatim=False)
+    )
+    cut = 0
+    for text in texts:
+        cut += text.finish_reason == "length"
+        writer.row(Sample(text.index, None, prompt, text.data, text.nats, text.tokens, seed, text.finish_reason))
+    return cut
