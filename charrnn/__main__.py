@@ -15,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 failure, 2 usage, 3 checkpoint unusable, 4 text unusable, 5 numbers
-        not finite, 128 + N ended by signal N, 141 nobody reads stdout any more.
+        not finite, 10 a condition was not met, 128 + N ended by signal N, 141 nobody reads stdout any more.
     """
     try:
         return _run(arguments, time.monotonic())

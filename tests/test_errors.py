@@ -10,7 +10,8 @@ OPTIONS = {
     "train": "cell hidden time tokenizer records jsonl val resume out seed dry-run json layers embedding vocab-size"
     " batch seq-len optimizer lr schedule dropout weight-drop weight-decay clip epochs steps patience eval-every"
     " sample-every separator counts tsv errors auto-resume overwrite save-every config device engine precision threads",
-    "sample": "model temp length num prompt stop seed json top-k top-p min-p precision prompt-file unknown",
+    "sample": "model temp length num prompt stop unique novel rank seed json top-k top-p min-p precision exclude"
+    " prompt-file lines echo unknown fields separator",
     "eval": "model lines jsonl fields json tsv errors adapt window streams device engine precision",
 }
 
@@ -32,7 +33,8 @@ OPTIONS = {
         ("sample", "html", None),
         ("sample", "len", "length"),
         ("sample", "topk", "top-k"),
-        ("sample", "novel", None),
+        ("sample", "uniq", "unique"),
+        ("sample", "not-in", None),
         ("sample", "x" * 100_000, None),
         ("eval", "sreams", "streams"),
         ("eval", "records", None),

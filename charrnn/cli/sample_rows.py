@@ -1,6 +1,6 @@
 """Rows of `charrnn sample`: columns, or JSON objects, in place of the text alone."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,16 +39,24 @@ class Sample:
 
 
 def write_rows(
-    console: Console, texts: Iterable[TextChunk], columns: Fields, prompt: bytes, seed: int, *, is_json: bool
-) -> int:
-    """Write a row for each whole text. Return how many were cut at their length."""
+    console: Console,
+    texts: Iterable[TextChunk],
+    columns: Fields,
+    prompts: Sequence[tuple[bytes, int | None]],
+    seed: int,
+    *,
+    is_json: bool,
+) -> None:
+    """Write a row for each whole text.
+
+    Args:
+        columns: fields, and what each is called. prompts: each with its line, if it has one. seed: of all texts.
+    """
     writer = (
         JsonWriter(console, columns)
         if is_json
         else TsvWriter(console, columns, header=console.stdout_is_tty, verbatim=False)
     )
-    cut = 0
     for text in texts:
-        cut += text.finish_reason == "length"
-        writer.row(Sample(text.index, None, prompt, text.data, text.nats, text.tokens, seed, text.finish_reason))
-    return cut
+        prompt, line = prompts[text.prompt]
+        writer.row(Sample(text.index, line, prompt, text.data, text.nats, text.tokens, seed, text.finish_reason))

@@ -52,9 +52,9 @@ _TRIED: dict[str, dict[str, Advice]] = {
         "greedy": Advice("use {temp} 0", ("temp",)),
         "starts_with": Advice("use {prompt}", ("prompt",)),
         "min_length": _SAMPLE_END,
-        "not_in": Advice("use | grep -vxF -f FILE"),
-        "between": Advice("use | tr '\\n' CHARACTER"),
-        "null": Advice("use | tr '\\n' '\\0'"),
+        "not_in": Advice("use {exclude} FILE", ("exclude",)),
+        "between": Advice("use {separator}", ("separator",)),
+        "null": Advice("use {separator} '\\0'", ("separator",)),
         "forever": Advice("use {num} 0", ("num",)),
     },
     "eval": {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from charrnn.config.groups import MAX_SEED, ModelOptions, precision_option, prompt_file_option
-from charrnn.config.lists import EscapedList, FieldList
+from charrnn.config.lists import EscapedList, FieldList, StrList
 from charrnn.config.options import check_fields, check_together, option
 from charrnn.config.params import Choice, Escaped, Flag, Float, Int
 from charrnn.errors import UsageError
@@ -36,7 +36,7 @@ class SamplingParams:
     length: int | None = option(
         Int(0), "Most tokens in a text; 0: no limit.", short="l", shown=f"{DEFAULT_LENGTH}; records: to their end"
     )
-    num: int = option(Int(0), "Number of texts; 0: no limit.", default=1, short="n")
+    num: int = option(Int(0), "Number of texts (per prompt); 0: no limit.", default=1, short="n")
     top_k: int = option(Int(0), "Only the N likeliest tokens; 0: all.", default=0, group="Sampling")
     top_p: float = option(
         Float(0, 1, open_low=True),
@@ -51,6 +51,11 @@ class SamplingParams:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @property
+    def is_random(self) -> bool:
+        """Whether the seed makes a difference."""
+        return self.temp > 0 and self.top_k != 1
+
 
 @dataclass(frozen=True)
 class SampleConfig(SamplingParams, ModelOptions):
@@ -60,15 +65,30 @@ class SampleConfig(SamplingParams, ModelOptions):
         UsageError: an option is of the wrong type or out of range, or cannot be used with another.
     """
 
-    prompt: str | None = option(Escaped(may_be_empty=True), "Text to continue; it is not printed.", short="p")
+    prompt: str | None = option(Escaped(may_be_empty=True), "Text to continue.", short="p")
     stop: Sequence[str] = option(EscapedList(), "End a text before TEXT; several: before any of them.", default=())
+    unique: bool = option(Flag(), "No text twice.", default=False)
+    novel: bool = option(Flag(), "No record of the training text (read again from the run's corpus).", default=False)
     rank: bool = option(Flag(), "Likeliest first, printed when all are made.", default=False)
     seed: int | None = option(
         Int(0, MAX_SEED), "Random seed: the same seed, the same text.", shown="a new one, named on stderr"
     )
     json: bool = option(Flag(), "One JSON object per text.", default=False)
     precision: str = precision_option(SAMPLE_PRECISIONS, group="Sampling")
+    exclude: Sequence[str] = option(
+        StrList(),
+        "No text that is a line of FILE; several: of any.",
+        metavar="FILE",
+        default=(),
+        group="Constraints",
+    )
     prompt_file: str | None = prompt_file_option("Prompts")
+    lines: bool = option(
+        Flag(), "Each line of --prompt-file is a prompt, answered in order.", default=False, group="Prompts"
+    )
+    echo: bool | None = option(
+        Flag(), "Print the prompt as part of the text.", shown="of record models", group="Prompts"
+    )
     unknown: str = option(
         Choice(("error", "skip", "nearest")),
         "Prompt characters that the model lacks: error, skip or nearest.",
@@ -82,17 +102,28 @@ class SampleConfig(SamplingParams, ModelOptions):
         short="f",
         group="Output",
     )
+    separator: str | None = option(
+        Escaped(may_be_empty=True),
+        r"Written after each text; '\0' for xargs -0.",
+        shown=r"the model's, else \n",
+        group="Output",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_together(self, "prompt", "prompt_file")
+        for names in (("prompt", "prompt_file"), ("separator", "json"), ("separator", "fields")):
+            check_together(self, *names)
+        if self.lines and self.prompt_file is None:
+            raise UsageError("{lines} needs {prompt_file}", ("lines", "prompt_file"))
+        if "-" in self.exclude and self.prompt_file == "-":
+            raise UsageError("{prompt_file} - and {exclude} - cannot be used together", ("prompt_file", "exclude"))
         if self.rank and not self.num:
             raise UsageError("{rank} and {num} 0 cannot be used together: no text is the last one", ("rank", "num"))
 
     @property
-    def is_random(self) -> bool:
-        """Whether the seed makes a difference."""
-        return self.temp > 0 and self.top_k != 1
+    def is_selective(self) -> bool:
+        """Whether some texts that are drawn are not wanted."""
+        return self.unique or self.novel or bool(self.exclude)
 
     @property
     def columns(self) -> tuple[tuple[str, str], ...] | None:

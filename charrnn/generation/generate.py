@@ -61,9 +61,10 @@ def generate(
     stop: Sequence[bytes] = (),
     separator: bytes = b"",
     with_nats: bool = False,
+    num: int | None = None,
     batch_size: int | None = None,
 ) -> Iterator[TextChunk]:
-    """Generate `params.num` texts of each prompt side by side, and return their chunks: those of a text as they are
+    """Generate `num` texts of each prompt side by side, and return their chunks: those of a text as they are
     drawn, text after text, prompt after prompt. Without a limit of texts the prompts take turns.
 
     Args:
@@ -75,11 +76,13 @@ def generate(
         stop: a text ends before the first of these strings that it holds; empty ones do not count.
         separator: what ends a record, not part of its text; empty: the texts are not records.
         with_nats: whether `TextChunk.nats` are wanted.
+        num: None: `params.num`.
         batch_size: texts side by side, at most; None: `BATCH_SIZE`. The texts do not depend on it.
 
     Raises:
         NonFiniteError: the model's arithmetic overflows.
     """
+    num = params.num if num is None else num
     if params.length is None:
         params = replace(params, length=RECORD_LENGTH if separator else DEFAULT_LENGTH)
     stops = [(text, "stop") for text in stop if text]
@@ -90,7 +93,7 @@ def generate(
     request = GenerationRequest(
         *read_prefixes(engine, prompts),
         dfa_start=np.zeros(len(prompts), np.int32),
-        per_prompt=params.num or None,
+        per_prompt=num or None,
         params=params,
         seed=seed,
         dfa=token_dfa(engine.vocabulary, tokenizer.unknown, tuple(end.tolist())),
@@ -117,7 +120,7 @@ def generate(
         seconds = CHUNK_SECONDS / 10 if stops else CHUNK_SECONDS  # what is drawn beyond a stop string is in vain
         while (text_due := texts.get(due)) is not None:
             prompt = request.prompt_of(due)
-            index = due - prompt * params.num if params.num else due // len(prompts)
+            index = due - prompt * num if num else due // len(prompts)
             yield TextChunk(index, text_due.take(), text_due.tokens, text_due.finish_reason, text_due.nats, prompt)
             if not text_due.finish_reason:
                 break

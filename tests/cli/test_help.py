@@ -117,7 +117,7 @@ Examples:
   zcat old.log.gz | charrnn train - --out checkpoints/log
 """
 
-SAMPLE_AT_80 = f"""\
+SAMPLE_OPTIONS_AT_80 = """\
 Usage: charrnn sample [OPTIONS]
   Generate text with a model.
 
@@ -129,14 +129,35 @@ Options:
                           random. [1]
   -l, --length N          Most tokens in a text; 0: no limit.
                           [500; records: to their end]
-  -n, --num N             Number of texts; 0: no limit. [1]
-  -p, --prompt TEXT       Text to continue; it is not printed.
+  -n, --num N             Number of texts (per prompt); 0: no limit. [1]
+  -p, --prompt TEXT       Text to continue.
   --stop TEXT             End a text before TEXT; several: before any of them.
+  --unique                No text twice.
+  --novel                 No record of the training text (read again from the
+                          run's corpus).
   --rank                  Likeliest first, printed when all are made.
   --seed N                Random seed: the same seed, the same text.
                           [a new one, named on stderr]
   --json                  One JSON object per text.
+"""
 
+SAMPLE_EXAMPLES = """\
+Examples:
+  charrnn sample --temp 0.8
+  charrnn sample -m names -n 500 --unique --novel --rank | head -50
+  charrnn sample -m code -p 'def ' -l 2000 --stop '\\n\\n\\n' --seed 7
+  charrnn sample -m molecules -n 0 | validate | head -n 1000
+"""
+
+SAMPLE_SHORT_AT_80 = f"""\
+{SAMPLE_OPTIONS_AT_80}
+{COMMON}
+{SAMPLE_EXAMPLES}
+11 more options: charrnn sample --help
+"""
+
+SAMPLE_AT_80 = f"""\
+{SAMPLE_OPTIONS_AT_80}
 Sampling:
   --top-k N               Only the N likeliest tokens; 0: all. [0]
   --top-p X               Only the likeliest tokens that sum to probability X
@@ -145,21 +166,26 @@ Sampling:
                           likeliest. [0]
   --precision NAME        auto, float32 or bfloat16. [auto]
 
+Constraints:
+  --exclude FILE          No text that is a line of FILE; several: of any.
+
 Prompts:
   --prompt-file FILE      The prompt from a file; - is stdin.
+  --lines                 Each line of --prompt-file is a prompt, answered in
+                          order.
+  --echo                  Print the prompt as part of the text.
+                          [of record models]
   --unknown HOW           Prompt characters that the model lacks: error, skip or
                           nearest. [error]
 
 Output:
   -f, --fields NAME,...   Columns in place of the text, such as nats,text:
                           charrnn help fields.
+  --separator TEXT        Written after each text; '\\0' for xargs -0.
+                          [the model's, else \\n]
 
 {COMMON}
-Examples:
-  charrnn sample --temp 0.8
-  charrnn sample -m code -p 'def ' -l 2000 --stop '\\n\\n\\n' --seed 7
-  charrnn sample -m names -n 10000 | sort -u | head -50
-"""
+{SAMPLE_EXAMPLES}"""
 
 EVAL_EXAMPLES = """\
 Examples:
@@ -256,6 +282,7 @@ Examples:
         ("help train", 100, TRAIN),
         ("train --help", 500, TRAIN),
         ("sample --help", 80, SAMPLE_AT_80),
+        ("sample -h", 80, SAMPLE_SHORT_AT_80),
         ("eval -h", 100, EVAL_SHORT),
         ("eval --help", 100, EVAL),
         ("corpora --help", 100, CORPORA),

@@ -75,7 +75,7 @@ def test_nats_are_those_of_eval(model: list[str], more: list[str], run: tiny.Pro
 @pytest.mark.parametrize("prompt", ["", "the ", "a\nb"])
 def test_the_end_of_a_record_counts(prompt: str, run: tiny.Program) -> None:
     """Where it came to it; of a text that was cut its tokens alone, as `eval --no-end` has them."""
-    line = ("sample", "-m", "records", "--seed", "3", "-n", "40", "-p", prompt)
+    line = ("sample", "-m", "records", "--seed", "3", "-n", "40", "-p", prompt, "--no-echo")
     before = ("-p", prompt.rpartition("\n")[2])
     for length, more, reason in (("0", [], "end"), ("3", ["--no-end"], "length")):
         found = [e for e in evals.objects(run(*line, "-l", length, "--json").out) if e["finish_reason"] == reason]

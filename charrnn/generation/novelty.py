@@ -1,0 +1,174 @@
+"""Texts that are new: none twice, none of a list, no record of the training text. Draws go on until enough are found.
+
+Which draws there are depends on the seed alone, and they are judged in their order.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from charrnn.config.options import param_types, read_toml
+from charrnn.config.sample import SamplingParams
+from charrnn.corpus.inputs import BOM, open_chunks, split_at, split_lines
+from charrnn.engines.base import Ids, InferenceEngine
+from charrnn.errors import CharRNNError, UsageError
+from charrnn.generation import generate as generation
+from charrnn.generation.generate import TextChunk, joined
+from charrnn.rng import RngStream, generator
+from charrnn.tokenizers.tokenizer import Tokenizer
+
+MAX_DRAWS = 10_000
+"""Draws in a row without a new text after which no more are made."""
+
+
+_DIGEST_BYTES = 16
+"""By which a text that is longer than twice as much is known: another one has the same once in 2**128."""
+
+
+_TEXT_OPTIONS = ("corpus", "records", "separator", "counts", "jsonl", "tsv", "csv", "errors", "tokenizer")
+"""Options of a run that say what its training text is, and how it was read."""
+
+
+class Novelty:
+    """Knows which texts are new.
+
+    Args:
+        known: texts that are not. unique: whether a text that was taken is known from then on.
+    """
+
+    def __init__(self, known: Iterable[bytes] = (), *, unique: bool = False) -> None:
+        self._known = set(map(_key, known))
+        self._unique = unique
+
+    def take(self, text: bytes) -> bool:
+        """Return whether a text is new, and take it."""
+        key = _key(text)
+        if key in self._known:
+            return False
+        if self._unique:
+            self._known.add(key)
+        return True
+
+
+def _key(text: bytes) -> bytes:
+    """Return what a text is known by: a million long ones need little memory."""
+    return text if len(text) <= 2 * _DIGEST_BYTES else blake2b(text, digest_size=_DIGEST_BYTES).digest()
+
+
+def generate_new(
+    engine: InferenceEngine,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Ids],
+    params: SamplingParams,
+    *,
+    seed: int,
+    novelty: Novelty,
+    echoes: Sequence[bytes] = (),
+    **options: Any,
+) -> Iterator[TextChunk]:
+    """Generate as `generate` does until there are `params.num` new texts of each prompt, and return each of them whole;
+    fewer once `MAX_DRAWS` in a row were not new. `TextChunk.index` is the number of the draw.
+
+    Prompts are answered one by one, each with random numbers of its own, those of the first being what it would have
+    alone. Without a limit of texts they take turns, as in `generate`.
+
+    Args:
+        novelty: judges each text, in the order drawn. echoes: of each prompt, what stands before its texts then; empty:
+            nothing does. Others as for `generate`.
+    """
+
+    def is_new(text: TextChunk) -> bool:
+        return novelty.take(echoes[text.prompt] + text.data if echoes else text.data)
+
+    patience = MAX_DRAWS if params.is_random else 1  # the same would be drawn again
+    if not params.num:
+        chunks = generation.generate(engine, tokenizer, prompts, params, seed=seed, **options)
+        yield from _new(joined(chunks), 0, max(patience, len(prompts)), is_new)
+        return
+    batch_size = min(generation.BATCH_SIZE, max(params.num, _MIN_BATCH))
+    for number, prompt in enumerate(prompts):
+        own = int(generator(seed, RngStream.SAMPLE, 0, 0, number).integers(1 << 63)) if number else seed
+        chunks = generation.generate(
+            engine, tokenizer, [prompt], params, seed=own, num=0, batch_size=batch_size, **options
+        )
+        texts = (replace(text, prompt=number) if number else text for text in joined(chunks))
+        yield from _new(texts, params.num, patience, is_new)
+
+
+_MIN_BATCH = 8
+"""Texts side by side, though fewer are wanted: some will not be new."""
+
+
+def _new(
+    texts: Iterable[TextChunk], num: int, patience: int, is_new: Callable[[TextChunk], bool]
+) -> Iterator[TextChunk]:
+    """Return the first `num` texts that are new, 0: all; fewer after `patience` in a row that are not."""
+    found = in_vain = 0
+    for text in texts:
+        if is_new(text):
+            yield text
+            found, in_vain = found + 1, 0
+            if found == num:
+                return
+        else:
+            in_vain += 1
+            if in_vain == patience:
+                return
+
+
+def lines_of(file: str) -> Iterator[bytes]:
+    """Return the lines of a file; one that ends with CR LF also without its CR.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    first = True
+    for lines in split_lines(open_chunks(file)):
+        for line in lines:
+            text = line.removeprefix(BOM) if first else line
+            first = False
+            yield text
+            if text.endswith(b"\r"):
+                yield text[:-1]
+
+
+def training_records(config_file: Path, digest: object) -> Iterator[bytes]:
+    """Return the records of a run's corpus, read again, those that were held out among them.
+
+    Args:
+        config_file: the run's `config.toml`. digest: of the text, as the model's `info` has it.
+
+    Raises:
+        UsageError: the corpus cannot be read any more, or is another one than the model was trained on.
+    """
+    from charrnn.config.train import TrainConfig
+    from charrnn.corpus.formats import TextFormat
+    from charrnn.corpus.reader import read_corpus
+
+    try:
+        values = read_toml(config_file, param_types(TrainConfig), stored=True)
+        config = TrainConfig(**{name: values[name] for name in _TEXT_OPTIONS if name in values})
+        if "-" in config.corpus:
+            raise UsageError("it came from stdin")
+        text_format = TextFormat(config.record_separator, config.jsonl, config.tsv, config.csv, config.counts)
+        corpus = read_corpus(config.corpus, text_format, errors=config.errors, is_utf8=config.tokenizer != "byte")
+    except CharRNNError as error:
+        raise _not_at_hand(error.text, error.fields) from None
+    if str(digest).partition("+")[0] != corpus.sha256:  # the rest is of another text to validate on
+        raise _not_at_hand("it has changed since")
+    for document in corpus.documents:
+        first = True
+        for records in split_at(document.chunks(), config.record_separator):
+            for record in records:
+                text = record.removeprefix(BOM) if first else record
+                first = False
+                yield text.decode("utf-8", "replace").encode() if config.errors == "replace" else text
+
+
+def _not_at_hand(reason: str, fields: Sequence[str] = ()) -> UsageError:
+    return UsageError(
+        f"{{novel}} needs the text that the model was trained on: {reason}; {{exclude}} FILE takes a list in its place",
+        (*fields, "novel", "exclude"),
+    )
