@@ -184,9 +184,10 @@ class _Evaluation:
         """Score the texts of another file; return each model's nats per token."""
         from charrnn.scoring.quantiles import Quantiles
 
-        found = [Quantiles() for _ in self.scorers]
+        found = [Quantiles() for _ in self.models]
+        scorers = [model.scorer(self.options) for model in self.models]
         for rows in self.texts.rows(file, lambda count: None, is_reference=True):
-            for scorer, quantiles in zip(self.scorers, found, strict=True):
+            for scorer, quantiles in zip(scorers, found, strict=True):
                 for outcome in scorer.line_outcomes(rows):
                     if isinstance(outcome, InputError):
                         self.texts.leave_out("line", outcome)
@@ -203,7 +204,7 @@ class _Evaluation:
             fields = ["file", *CLASSIFIED, *METRICS] if config.classify else ["file", *METRICS, *adapted]
             return JsonWriter(console, config.fields or named(fields))
         if config.keep is not None and not config.fields:
-            return RawWriter(console, b"\n")
+            return RawWriter(console)
         default = ["perplexity", "bits_per_char", "bits_per_byte", "tokens", "oov", *adapted, "file"]
         if config.classify:
             default = ["model", "bits_per_byte", "margin", "file"]
@@ -218,13 +219,13 @@ class _Evaluation:
             classified = CLASSIFIED if config.classify else ()
             return JsonWriter(console, config.fields or named(["file", "line", *classified, *METRICS, *more, "text"]))
         if config.keep is not None and not config.fields:
-            return RawWriter(console, self.texts.separator or b"\n")
+            return RawWriter(console, self.texts.separator)
         fields = config.fields or named(
             ["model", "bits_per_byte", "margin", *more] if config.classify else ["perplexity", "tokens", "oov", *more]
         )
         if config.jsonl is not None:
-            default = named([*(CLASSIFIED if config.classify else ["perplexity"]), *more])
-            return RowWriter(console, config.fields or default)
+            default = ["model", "bits_per_byte", "margin"] if config.classify else ["perplexity"]
+            return RowWriter(console, config.fields or named([*default, *more]))
         if config.tsv is not None or config.csv is not None:
             return RowWriter(console, fields, header=self._has_header, is_csv=config.csv is not None)
         if not config.fields and config.lines:
@@ -267,7 +268,8 @@ class _Evaluation:
             yield file, Result(outcome, file, adapted=adapted)
 
     def _warn(self, total: Score) -> None:
-        self.texts.warn(total, self.scorers[0].rows.unknown_chars)
+        unknown = self.scorers[0].rows.unknown_chars if len(self.scorers) == 1 else {}  # several know others
+        self.texts.warn(total, unknown)
 
 
 _Scored = tuple[Row, Score | InputError, dict[str, Any]]

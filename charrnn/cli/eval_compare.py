@@ -38,6 +38,10 @@ def compare(console: Console, config: EvalConfig, texts: Texts, models: Sequence
     if not comparison.units:
         raise InputError(", ".join(map(display_name, texts.files)) + ": no tokens to score")
     fields = named(("model", "other", *COMPARED))
+    if config.streams > 1:
+        console.info(f"scored as {config.streams} separate pieces a text: an approximation")
+    if comparison.units < 2:
+        console.info("no interval: there is only one unit, a text or a block of its lines")
     header = console.stdout_is_tty if config.header is None else config.header
     writer = JsonWriter(console, fields) if config.json else TsvWriter(console, fields, header=header, verbatim=False)
     for one, other in itertools.combinations(range(len(models)), 2):
@@ -100,6 +104,7 @@ class _Comparison:
                     self.texts.leave_out("line", failure)
                 elif all(isinstance(each, Score) and each.tokens for each in outcomes):
                     scored.append([each for each in outcomes if isinstance(each, Score)])
+            self.total += Score(replaced=sum(row.replaced for row in rows))
             if scored:
                 self.total = sum((scores[0] for scores in scored), self.total)
                 self._add([_arrays(column) for column in zip(*scored, strict=True)])

@@ -42,12 +42,12 @@ class Gate:
         row = values.row if isinstance(values, Result) else None
         if row is not None and (row.heading or row.is_blank):
             return self._keep is None or row.heading
+        if self._keep is not None and isinstance(values, Result) and values.is_total:
+            return False  # it is no text
         if self._fail_if is not None:
             self._check(values, self._fail_if)
         if self._keep is None:
             return True
-        if isinstance(values, Result) and values.is_total:
-            return False  # it is no text
         for name, quantiles in self._quantiles.items():
             value = values.value(name)
             if value is not None and not math.isnan(value):

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
@@ -10,7 +11,7 @@ from charrnn.cli.eval_texts import Texts
 from charrnn.cli.eval_writers import JsonWriter, TsvWriter, named
 from charrnn.config.eval import PLACES, UNIT_METRICS, EvalConfig
 from charrnn.console.streams import Console
-from charrnn.corpus.formats import Row, whole_text
+from charrnn.corpus.formats import Row, is_fasta, whole_text
 from charrnn.corpus.inputs import Chunks, display_name, open_blocks, open_chunks
 from charrnn.errors import InputError
 from charrnn.model import Model
@@ -76,14 +77,16 @@ def print_units(console: Console, config: EvalConfig, texts: Texts, model: Model
     try:
         with texts.progress(wanted=not (console.stdout_is_tty or config.heat)) as advance:
             for file in texts.files:
-                for sources in _sources(texts, scorer, file, advance):
-                    units = score_units(scorer, sources, config.by or "token", top=top, carry=config.carry)
+                for sources in _sources(texts, scorer, file, advance, console.flush):
+                    by, is_live = config.by or "token", _is_live(file)
+                    units = score_units(scorer, sources, by, top=top, carry=config.carry, one_by_one=is_live)
                     for unit in units:
                         if isinstance(unit, TextEnd):
-                            if unit.failure is not None:
-                                texts.leave_out("file" if unit.where.row is None else "line", unit.failure)
-                            else:
+                            if unit.failure is None:
                                 writer.end(unit.where)
+                            else:
+                                writer.drop()
+                                texts.leave_out("file" if unit.where.row is None else "line", unit.failure)
                             continue
                         scored = True
                         total += Score(unit.nats, unit.tokens, unit.oov)
@@ -92,6 +95,7 @@ def print_units(console: Console, config: EvalConfig, texts: Texts, model: Model
     finally:
         writer.finish()
     texts.check(scored=scored)
+    total += Score(replaced=scorer.rows.replaced)
     texts.warn(total, scorer.rows.unknown_chars)
     if not scored and not config.within_files:
         raise InputError(", ".join(map(display_name, texts.files)) + ": no tokens to score")
@@ -105,38 +109,62 @@ def carried_rows(
 
 
 def _with_ends(texts: Texts, file: str, advance: Callable[[int], None]) -> Iterator[list[tuple[Row, bytes]]]:
-    """Return the rows of a file with what ends them there: nothing ends the last line of a file without a newline."""
-    is_read = False
+    """Return the rows of a file with what ends them there: the last one of a file may have no end, or only the
+    beginning of one."""
+    is_read, tail, end = False, b"", texts.separator or b"\n"
 
     def watched(chunks: Chunks) -> Iterator[bytes]:
-        nonlocal is_read
-        yield from chunks
+        nonlocal is_read, tail
+        for chunk in chunks:
+            tail = (tail + chunk)[-len(end) :]
+            yield chunk
         is_read = True
+        tail = end[: next(size for size in range(len(end) - 1, -1, -1) if tail.endswith(end[:size]))]
 
-    end = texts.separator or b"\n"
     of_lines = texts.config.lines or texts.config.records
+    if texts.config.records and is_fasta(file):
+        message = f"{display_name(file)}: the state is not carried from sequence to sequence; leave {{carry}} out"
+        raise InputError(message, ("carry",))
     for rows in texts.rows(file, advance, chunks=watched(open_blocks(file, advance))):
-        yield [(row, b"" if is_read and of_lines else end) for row in rows]
+        yield [(row, tail if is_read and of_lines else end) for row in rows]
+
+
+def _is_live(file: str) -> bool:
+    """Return whether a file may be long in coming: a pipe."""
+    return not os.path.isfile(file)
+
+
+def _live_chunks(file: str, advance: Callable[[int], None], flush: Callable[[], None]) -> Iterator[bytes]:
+    """Return the bytes of a pipe, an empty chunk after what has come together; `flush` is called before it waits."""
+    for block in open_blocks(file, advance):
+        yield block
+        yield b""
+        flush()
 
 
 def _sources(
-    texts: Texts, scorer: Scorer, file: str, advance: Callable[[int], None]
+    texts: Texts, scorer: Scorer, file: str, advance: Callable[[int], None], flush: Callable[[], None]
 ) -> Iterator[Iterable[UnitText[_Source] | None]]:
-    """Return the texts of a file: those together that are there."""
+    """Return the texts of a file: those together that are there. `flush` is called before more is waited for."""
     if not texts.config.within_files:
-        yield parts_of_text(_Source(file), whole_text(file, open_chunks(file, advance)), scorer)
+        chunks = _live_chunks(file, advance, flush) if _is_live(file) else open_chunks(file, advance)
+        yield parts_of_text(_Source(file), whole_text(file, chunks), scorer)
     elif texts.config.carry:
-        yield _shares(file, _with_ends(texts, file, advance))
+        yield _shares(file, _with_ends(texts, file, advance), flush)
     else:
         for rows in texts.rows(file, advance):
             yield itertools.chain.from_iterable(parts_of_row(_Source(file, row), row, scorer) for row in rows)
 
 
-def _shares(file: str, blocks: Iterable[list[tuple[Row, bytes]]]) -> Iterator[UnitText[_Source] | None]:
-    """Return the rows of a file as parts of the whole, and None after those that are there together."""
+def _shares(
+    file: str, blocks: Iterable[list[tuple[Row, bytes]]], flush: Callable[[], None]
+) -> Iterator[UnitText[_Source] | None]:
+    """Return the rows of a file as parts of the whole, and None after those that are there together; then `flush` is
+    called, as more may be waited for."""
     for block in blocks:
         yield from (share_of_row(_Source(file, row), row, end) for row, end in block)
         yield None
+        flush()
 
 
 class _Writer(Protocol):
@@ -147,6 +175,9 @@ class _Writer(Protocol):
 
     def end(self, source: _Source) -> None:
         """Write what was kept of a text."""
+
+    def drop(self) -> None:
+        """Drop what was kept of a text that cannot be used."""
 
     def finish(self) -> None:
         """Write what comes at the end, also when an error ends the texts."""
@@ -179,6 +210,9 @@ class _RowsWriter:
     def end(self, source: _Source) -> None:
         """See `_Writer`."""
 
+    def drop(self) -> None:
+        """See `_Writer`: rows before a fault stay."""
+
     def finish(self) -> None:
         """See `_Writer`."""
         self._writer.finish()
@@ -195,6 +229,10 @@ class _LogprobsWriter:
         """See `_Writer`."""
         gate.passes(_UnitRow(unit))
         self._units.append(unit)
+
+    def drop(self) -> None:
+        """See `_Writer`."""
+        self._units = []
 
     def end(self, source: _Source) -> None:
         """See `_Writer`."""
@@ -244,6 +282,10 @@ class _HeatText:
         """See `_Writer`."""
         if self._pieces or not (self._has_lines or source.row is None):
             self._writer.write(self._pieces)
+        self._pieces, self._has_lines = [], False
+
+    def drop(self) -> None:
+        """See `_Writer`: lines before a fault stay."""
         self._pieces, self._has_lines = [], False
 
     def finish(self) -> None:

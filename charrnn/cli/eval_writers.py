@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol
 from charrnn.config.eval import ADAPTED
 from charrnn.console.streams import Console
 from charrnn.console.tables import print_table
-from charrnn.corpus.formats import Row
-from charrnn.corpus.inputs import display_name
+from charrnn.corpus.formats import Row, is_fasta
+from charrnn.corpus.inputs import BOM, display_name
 from charrnn.errors import InputError
 from charrnn.scoring.score import Score
 
@@ -130,7 +130,7 @@ class TsvWriter:
 
     Args:
         fields: the columns, in order. header: whether their names come first.
-        verbatim: whether texts stand there as they came, which are lines; they are escaped otherwise.
+        verbatim: whether the text stands there as it came, which is a line; it is escaped otherwise.
     """
 
     def __init__(self, console: Console, fields: Fields, *, header: bool = False, verbatim: bool = True) -> None:
@@ -150,8 +150,13 @@ class TsvWriter:
         return [os.fsencode(name) for _, name in self._fields]
 
     def _cells(self, result: Values) -> list[bytes]:
-        cells = [_to_cell(result.value(field)) for field, _ in self._fields]
-        return cells if self._verbatim else [escape_cell(cell) for cell in cells]
+        cells = []
+        for field, _ in self._fields:
+            value = result.value(field)
+            cell = _to_cell(value)
+            is_text = isinstance(value, str | bytes) and not (self._verbatim and field == "text")
+            cells.append(escape_cell(cell) if is_text else cell)
+        return cells
 
     def _write(self, cells: Sequence[bytes], between: bytes = b"\t") -> None:
         line = between.join(cells) + b"\n"
@@ -180,7 +185,8 @@ class RowWriter(TsvWriter):
                 self._write([*self._names(), b"text"], self._between)
             self._header = False
             cells = self._names() if row.heading else self._cells(result)
-            self._write([*(map(_csv_cell, cells) if self._is_csv else cells), row.raw], self._between)
+            raw = row.raw.removeprefix(BOM)  # which stood at the beginning of a file
+            self._write([*(map(_csv_cell, cells) if self._is_csv else cells), raw], self._between)
         else:
             for field, name in self._fields:
                 if name in row.value:
@@ -211,13 +217,16 @@ class JsonWriter:
 class RawWriter:
     """The texts as they came: rows of a file, or the names of files."""
 
-    def __init__(self, console: Console, separator: bytes) -> None:
-        self._console, self._separator = console, separator
+    def __init__(self, console: Console, separator: bytes | None = None) -> None:
+        self._console, self._separator = console, separator or b"\n"
         self._terminal = console.terminal_text()
 
     def row(self, result: Result) -> None:
         """See `Writer`."""
-        data = os.fsencode(result.file) + b"\n" if result.row is None else result.row.raw + self._separator
+        if result.row is None:
+            data = os.fsencode(result.file) + b"\n"
+        else:
+            data = result.row.raw + (b"\n" if is_fasta(result.file) else self._separator)
         self._console.write(self._terminal.feed(data, final=True) if self._terminal else data)
 
     def finish(self) -> None:

@@ -70,6 +70,7 @@ _TOGETHER = (
     ("streams", "window"),
     ("streams", "adapt"),
     ("fields", "compare"),
+    ("fields", "top_logprobs"),
     ("keep", "compare"),
     *((prompt, method) for prompt in _PROMPTS for method in ("carry", "adapt", "window", "streams")),
     *(("carry", other) for other in ("classify", "compare")),
@@ -195,6 +196,9 @@ class EvalConfig(ModelOptions):
             raise UsageError("{prompt_field} needs {jsonl}, {tsv} or {csv}", ("prompt_field", "jsonl", "tsv", "csv"))
         if self.top_logprobs and not (self.by == "token" and self.json):
             raise UsageError("{top_logprobs} needs {by} token and {json}", ("top_logprobs", "by", "json"))
+        if self.prompt_file == self.reference == "-":
+            names = ("prompt_file", "reference")
+            raise UsageError("{prompt_file} and {reference} cannot both be read from stdin", names)
         for name in ("prompt_file", "reference"):
             if getattr(self, name) == "-" and (not self.text or "-" in self.text):
                 raise UsageError(f"{{{name}}} - and the text cannot both be read from stdin: name a TEXT", (name,))

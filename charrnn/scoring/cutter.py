@@ -54,6 +54,11 @@ class UnitCutter:
         self._first, self._chars, self._line = offset, offset, line
 
     @property
+    def replaced(self) -> int:
+        """Places with invalid UTF-8 that were read as U+FFFD."""
+        return self._decoder.replaced
+
+    @property
     def unknown_chars(self) -> Mapping[int, int]:
         """How often each unknown code point has come."""
         return self._encoder.unknown_chars

@@ -41,6 +41,7 @@ class RowReader:
     Attributes:
         prompt: ids of what the texts continue that have none of their own.
         unknown_chars: how often unknown code points have come.
+        replaced: places with invalid UTF-8 that were read as U+FFFD where texts are cut in words or tokens.
 
     Raises:
         InputError: the prompt cannot be used.
@@ -54,6 +55,7 @@ class RowReader:
         self.prompt = self._encode_prompt(options.prompt)
         self._scores_alone |= len(self.prompt) >= _SHORT
         self.unknown_chars: Counter[int] = Counter()
+        self.replaced = 0
 
     def entries(self, rows: Iterable[Row]) -> Iterator[Entry]:
         """Return rows to be scored, in order: short ones together, if they are plain text in which no record ends."""

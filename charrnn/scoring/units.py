@@ -85,7 +85,13 @@ _Queue = deque[tuple[Where, bytes, int, int] | TextEnd[Where] | None]
 
 
 def score_units(
-    scorer: Scorer, texts: Iterable[UnitText[Where] | None], by: str, *, top: int | None = None, carry: bool = False
+    scorer: Scorer,
+    texts: Iterable[UnitText[Where] | None],
+    by: str,
+    *,
+    top: int | None = None,
+    carry: bool = False,
+    one_by_one: bool = False,
 ) -> Iterator[Unit[Where] | TextEnd[Where]]:
     """Return the units of texts, in order, and after those of each text its end.
 
@@ -98,6 +104,7 @@ def score_units(
         by: "word" or "token".
         top: give ranks and entropies of tokens, and so many of the likeliest. None: without.
         carry: go on from text to text with the state, as if they were one text.
+        one_by_one: begin no text before the one before has ended; an empty chunk of a text is then as None.
 
     Raises:
         NonFiniteError: the model's arithmetic overflows.
@@ -135,7 +142,7 @@ def score_units(
                 yield end
             queue.popleft()
 
-    slots = 1 if carry else BATCH_SLOTS
+    slots = 1 if carry or one_by_one else BATCH_SLOTS
     for spans in score_ids(scorer.engine, scorer.tokenizer, sequences(), slots=slots, top=top, check=scorer.check):
         queue = waiting[0]
         for nth, nats in enumerate(spans.nats.tolist()):
@@ -178,6 +185,10 @@ def _pieces(
     try:
         data = b""
         for chunk in text.chunks:
+            if not chunk:
+                yield from _units(cutter, data, text, queue)
+                yield Piece(NO_IDS)
+                data = b""
             for begin in range(0, len(chunk), STEP):
                 if data:
                     yield from _units(cutter, data, text, queue)
@@ -186,6 +197,7 @@ def _pieces(
     except InputError as error:
         failure = error
     scorer.rows.unknown_chars.update(cutter.unknown_chars)
+    scorer.rows.replaced += cutter.replaced
     if failure is not None or not text.is_part:
         queue.append(TextEnd(text.where, failure))
 

@@ -566,9 +566,7 @@ def test_memory_is_bounded(more: list[str], megabytes: int) -> None:
             assert process.stderr is not None
             return int(re.findall(r"VmHWM:\s*([0-9]+) kB", process.stderr.read().decode())[0])
 
-    assert (
-        peak(2 * megabytes) < peak(3) + 1000 * megabytes
-    )  # a megabyte is read at a time; ids take more
+    assert peak(2 * megabytes) < peak(3) + 1000 * megabytes  # a megabyte is read at a time; ids take more
 
 
 def test_a_table_on_a_terminal() -> None:

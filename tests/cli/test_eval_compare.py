@@ -61,7 +61,8 @@ def test_which_model_is_likeliest(run: tiny.Program) -> None:
     ]
     lines = b"".join(json.dumps({"id": n, "t": line.decode()}).encode() + b"\n" for n, line in enumerate(LINES))
     given = objects(run("eval", *named, "--classify", "--jsonl", "t", stdin=lines + b'{"t": 1}\n').out)
-    assert [list(each) for each in given] == [["id", "t", "model", "margin"]] * 5 + [["t", "model", "margin"]]
+    added = ["model", "bits_per_byte", "margin"]
+    assert [list(each) for each in given] == [["id", "t", *added]] * 5 + [["t", *added]]
     assert [each["model"] for each in given] == [*(model for model, _ in expected), None]
     of_own = rows(run("eval", *named, "--classify", "--lines", "--reference", "a", "-f", "model,percentile", "a").out)
     for line, (model, percentile) in zip(LINES, of_own, strict=True):  # of the model's own scores of the reference
@@ -115,7 +116,8 @@ def test_whole_files_are_compared_by_blocks_of_lines(run: tiny.Program) -> None:
     assert found["texts"] == 5
     assert found["low"] < found["difference"] < found["high"]
     ran = run("eval", "-m", "char", "-m", "byte", "--compare", stdin="ÜÜ\n".encode())
-    assert ran.err.startswith(b"Warning: unknown to the model: 2 of 3 tokens; the commonest: U+00DC LATIN CAPITAL ")
+    assert ran.err.startswith(b"no interval: there is only one unit, a text or a block of its lines\n")
+    assert b"\nWarning: unknown to the model: 2 of 3 tokens; the commonest: U+00DC LATIN CAPITAL " in ran.err
     [short] = objects(run("eval", "-m", "char", "-m", "byte", "--compare", "--json", "a").out)
     assert (short["texts"], short["low"], short["high"]) == (1, None, None)
 

@@ -131,3 +131,29 @@ def test_the_share_of_a_reference_that_is_likelier(run: tiny.Program) -> None:
     assert (ran.code, ran.error) == (4, "Error: 'r': no texts to compare with")
     ran = run("eval", "-m", "char", "--lines", "--reference", "-", "-f", "percentile", "b", stdin=b"sat\n")
     assert column(ran.out) == [0]
+
+
+def test_a_total_that_is_not_printed_fails_nothing(run: tiny.Program) -> None:
+    ran = run("eval", "-m", "char", "--keep", "perplexity > 1e9", "--fail-if", "tokens > 27", "a", "b")
+    assert (ran.code, ran.out) == (0, b"")
+    assert run("eval", "-m", "char", "--fail-if", "tokens > 27", "a", "b").code == 10
+    both = run("eval", "-m", "char", "--lines", "--prompt-file", "-", "--reference", "-", "a", stdin=b"x\n")
+    assert (both.code, both.out) == (2, b"")
+
+
+def test_unknown_characters_of_a_reference_are_not_warned_of(run: tiny.Program) -> None:
+    Path("reference").write_bytes("ж\n".encode() * 50 + b"the\n")
+    ran = run("eval", "-m", "char", "--lines", "--reference", "reference", stdin="Ü\n".encode())
+    assert b"U+00DC" in ran.err
+    assert b"U+0436" not in ran.err
+
+
+def test_marks_and_names_and_sequences_in_rows(run: tiny.Program) -> None:
+    """A byte order mark stays in front, a tab in a name breaks no column, FASTA stays FASTA."""
+    ran = run("eval", "-m", "char", "--csv", "text", stdin=b"\xef\xbb\xbfid,text\r\n1,the\r\n")
+    assert ran.out.splitlines()[0] == b"perplexity,tokens,oov,id,text"
+    Path("a\tb").write_bytes(b"the\n")
+    assert run("eval", "-m", "char", "--lines", "-f", "file,text", "a\tb").out == b"a\\tb\tthe\n"
+    Path("s.fa").write_bytes(b">a\nthe\n>b\ncat\n")
+    ran = run("eval", "-m", "char", "--records", "--separator", ";", "--keep", "tokens > 0", "s.fa")
+    assert ran.out == b">a\nthe\n>b\ncat\n"

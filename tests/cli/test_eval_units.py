@@ -14,6 +14,7 @@ import pytest
 from charrnn.console.heat import SGR, STEPS
 from tests import tiny
 from tests.cli.evals import bits, column, models, nats, objects, perplexity, rows, write_models
+from tests.program.program import command, environment
 from tests.scoring.oracle import ids_of, ln_p
 
 TEXT = b"the cat sat.\n\nqzx v\nthe end"
@@ -209,3 +210,57 @@ def test_heat_at_a_terminal(run: tiny.Program) -> None:
         assert process.stderr.read().startswith(b"surprise in bits per token: ")
         assert process.wait(20) == 0
     os.close(master)
+
+
+def test_what_is_left_out_is_not_in_the_next_row(run: tiny.Program) -> None:
+    """What was kept of a file up to its fault was printed with the next file."""
+    Path("bad").write_bytes(b"the \xff")
+    ran = run("eval", "-m", "char", "--by", "token", "--json", "--errors", "skip", "bad", "a")
+    assert ran.code == 0
+    [found] = objects(ran.out)
+    assert "".join(found["logprobs"]["tokens"]).encode() == TEXT
+    assert found["file"] == "a"
+    ran = run("eval", "-m", "char", "--heat", "--errors", "skip", "bad", "a")
+    assert re.sub(rb"\x1b\[[0-9;]*m", b"", ran.out).startswith(b"the cat")
+
+
+def test_replaced_places_are_warned_of(run: tiny.Program) -> None:
+    Path("bad").write_bytes(b"the \xff\nking\xff\n")
+    for more in (["--by", "word"], ["--lines", "--by", "token"], ["--lines", "--carry", "--by", "word"]):
+        assert (
+            b"places with invalid UTF-8, read as U+FFFD: 2"
+            in run("eval", "-m", "char", "--errors", "replace", *more, "bad").err
+        )
+
+
+def test_shares_of_records_add_up_whatever_ends_the_file(run: tiny.Program) -> None:
+    """The beginning of a separator at the end of a file was left out."""
+    for data in (b"the\n\ncat\n", b"the\n\ncat", b"the\n\ncat\n\n"):
+        Path("r").write_bytes(data)
+        ran = run("eval", "-m", "char", "--records", "--separator", r"\n\n", "--carry", "-f", "bits,tokens", "r")
+        found = np.array([[float(cell) for cell in row] for row in rows(ran.out)]).sum(axis=0)
+        assert found.tolist() == pytest.approx([sum(bits("char", data)), len(data)], abs=2e-6)
+    Path("s.fa").write_bytes(b">a\nthe\n")
+    ran = run("eval", "-m", "char", "--records", "--carry", "s.fa")
+    assert (ran.code, ran.out) == (4, b"")
+    assert b"leave --carry out" in ran.err
+
+
+@pytest.mark.parametrize("more", [["--lines", "--carry", "--by", "word"], ["--by", "token"]], ids=" ".join)
+def test_what_has_come_is_there_before_more_is_waited_for(more: list[str]) -> None:
+    """Rule 5: rows waited for the end of the pipe, or for 4,096 tokens."""
+    write_models()
+    words = command("eval", "-m", "char", *more)
+    variables = {name: value for name, value in environment().items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=variables) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"the cat sat\n")
+        process.stdin.flush()
+        expected = 2 if "word" in more else 11  # the last one may go on
+        found = b""
+        while found.count(b"\n") < expected:
+            assert select([process.stdout], [], [], 20)[0], found
+            found += os.read(process.stdout.fileno(), 1 << 16)
+        process.stdin.close()
+        process.stdout.read()

@@ -53,14 +53,14 @@ def test_a_table_of_models_that_adapt(capfdbinary: Capture) -> None:
 
 
 def test_columns(capfdbinary: Capture) -> None:
-    """Integers whole, floats with 6 decimals, texts as they came, and nothing where nothing is known."""
+    """Integers whole, floats with 6 decimals, lines as they came, names escaped, and nothing where nothing is known."""
     fields = ["tokens", "bits_per_char", "nats", "file", "line", "text", "adapted_perplexity", "word_perplexity"]
     writer = TsvWriter(Console(), named(fields))
     writer.row(Result(SCORE, "f\udcff", LINE))
     writer.row(Result(Score(nats=2e15, tokens=1), "total"))
     writer.finish()
     assert written(capfdbinary).split(b"\n") == [
-        b"\t".join([b"1000", b"2.000000", b"1386.294361", b"f\xff", b"7", b"a\xffb", b"", b"1048576.000000"]),
+        b"\t".join([b"1000", b"2.000000", b"1386.294361", b"f\\xff", b"7", b"a\xffb", b"", b"1048576.000000"]),
         b"\t".join([b"1", b"nan", b"2.000000e+15", b"total", b"", b"", b"", b"nan"]),
         b"",
     ]

@@ -55,6 +55,7 @@ UNUSED = {
     *itertools.product(["heat"], ("window", "streams", "fail_if", "reference")),
     ("by", "window"),
     *itertools.product(["compare"], ("fields", "keep")),
+    ("fields", "top_logprobs"),
 }
 """Pairs of which one would have no effect."""
 
