@@ -10,6 +10,7 @@ import itertools
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +22,8 @@ from charrnn.engines.base import Array, InferenceEngine
 from charrnn.engines.select import dynamic_engine, ensemble_engine
 from charrnn.errors import NonFiniteError, UsageError
 from charrnn.files import quote
-from charrnn.generation.generate import TextChunk, generate
+from charrnn.generation.generate import TextChunk, generate, joined
+from charrnn.generation.novelty import Novelty, generate_new, training_records
 from charrnn.generation.prompts import encode_prompt, read_prefix
 from charrnn.network.architecture import Architecture
 from charrnn.runs.locate import find_model
@@ -48,6 +50,7 @@ class Model:
         separator: what ends each record, of a model that was trained on records; empty: it was not.
         info: what its file says about its training: plain JSON; the first one's.
         networks: what `engine` runs, as far as it is known.
+        files: where it was read from, and what each file says of its training, as `info`; empty: it was not.
         machine: what `load` was told of engine, device and precision.
     """
 
@@ -59,8 +62,10 @@ class Model:
         separator: bytes = b"",
         info: Mapping[str, Any] | None = None,
         networks: Sequence[Network] = (),
+        files: Sequence[tuple[Path, Mapping[str, Any]]] = (),
         machine: Mapping[str, str] | None = None,
     ) -> None:
+        self.files = files
         self.engine, self.tokenizer, self.separator, self.networks = engine, tokenizer, separator, networks
         self.info, self.machine = dict(info or {}), dict(machine or {})
 
@@ -108,7 +113,13 @@ class Model:
         machine = {"engine": engine, "device": device, "precision": precision}
         found = ensemble_engine(networks, **machine)
         return cls(
-            found, first.tokenizer, separator=first.separator, info=first.info, networks=networks, machine=machine
+            found,
+            first.tokenizer,
+            separator=first.separator,
+            info=first.info,
+            networks=networks,
+            files=[(file, model.info) for file, model in zip(files, models, strict=True)],
+            machine=machine,
         )
 
     @property
@@ -185,21 +196,29 @@ class Model:
         min_p: float = SampleConfig.min_p,
         seed: int | None = None,
         stop: str | Sequence[str] = (),
+        unique: bool = SampleConfig.unique,
+        novel: bool = SampleConfig.novel,
         unknown: str = SampleConfig.unknown,
-    ) -> list[str]:
-        """Return `num` texts, at least one, generated side by side; the first is that of `sample`. The rest as
-        `sample`."""
+    ) -> Iterator[str]:
+        """Return `num` texts, generated side by side, each as soon as it is whole; the first is that of `sample`.
+
+        Args:
+            num: 0: there is no end of texts.
+            unique: no text twice. novel: no record of the training text, which is read again from the run's corpus.
+                With either there are fewer texts where 10,000 draws in a row were not new. Others as for `sample`.
+
+        Raises: as `sample`; what is wrong with an argument is raised by the call itself. UsageError: `novel` is asked
+            of a model that was not trained on records, or whose training text cannot be read any more.
+        """
         config = SampleConfig(
             num=num, length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop,
-            unknown=unknown,
+            unique=unique, novel=novel, unknown=unknown,
         )  # fmt: skip
         self.check_ends(length, stop)
-        if not num:
-            raise UsageError("{num} must be 1 or more: the texts are returned when all are there", ("num",))
-        texts = [bytearray() for _ in range(num)]
-        for chunk in self.generate(prompt, config, seed=seed, stop=config.stop, unknown=unknown):
-            texts[chunk.index] += chunk.data
-        return [text.decode("utf-8", "replace") for text in texts]
+        known = self.training_records() if novel else ()
+        novelty = Novelty(known, unique=unique) if config.is_selective else None
+        texts = joined(self.generate(prompt, config, seed=seed, stop=config.stop, unknown=unknown, novelty=novelty))
+        return (text.data.decode("utf-8", "replace") for text in texts)
 
     def generate(
         self,
@@ -209,11 +228,12 @@ class Model:
         seed: int | None = None,
         stop: str | bytes | Sequence[str | bytes] = (),
         unknown: str = SampleConfig.unknown,
-        with_nats: bool = False,
+        novelty: Novelty | None = None,
     ) -> Iterator[TextChunk]:
         """Return `params.num` texts as bytes, chunk by chunk and in order: see `generation.generate`.
 
-        Args: as `sample`.
+        Args:
+            novelty: only texts that it finds new: see `generation.novelty`. Others as for `sample`.
 
         Raises:
             InputError: the prompt cannot be used; raised by the call itself.
@@ -222,10 +242,29 @@ class Model:
         ids = encode_prompt(self.tokenizer, _to_bytes(prompt), unknown)
         seed = secrets.randbelow(1 << 32) if seed is None else seed
         stops = [_to_bytes(text) for text in ([stop] if isinstance(stop, str | bytes) else stop)]
-        return generate(
-            self.engine, self.tokenizer, [ids], params, seed=seed, stop=stops, separator=self.separator,
-            with_nats=with_nats,
-        )  # fmt: skip
+        options: dict[str, Any] = {"seed": seed, "stop": stops, "separator": self.separator}
+        if novelty is None:
+            return generate(self.engine, self.tokenizer, [ids], params, **options)
+        return generate_new(self.engine, self.tokenizer, [ids], params, novelty=novelty, **options)
+
+    def training_records(self) -> Iterator[bytes]:
+        """Return the records that it was trained on, those that were held out among them: read again from the corpus of
+        its run, or of each, as they come.
+
+        Raises:
+            UsageError: it was not trained on records, or the corpus cannot be read any more, or has changed.
+        """
+        if not self.separator:
+            raise UsageError(
+                "{novel} needs a model that was trained on records; {exclude} FILE leaves out the lines of a file",
+                ("novel", "exclude"),
+            )
+        if not self.files:
+            raise UsageError("{novel} needs a model that was read from the folder of its run", ("novel",))
+        for file, info in self.files:
+            from charrnn.runs.run_dir import RunDir
+
+            yield from training_records(RunDir(file.parent).config, info.get("corpus_sha256"))
 
     def check_ends(self, length: int | None, stop: str | Sequence[str]) -> None:
         """Raise UsageError where a text has no end, so that it cannot be returned whole."""

@@ -81,7 +81,7 @@ def test_a_text_is_what_the_command_writes(controls: dict[str, Any], model: char
     flags = [word for name, value in controls.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     expected = run("sample", "-m", "char", "--seed", "4", *flags).out.decode()
     assert model.sample(**controls, seed=4) == expected
-    assert model.samples(3, **controls, seed=4)[0] == expected
+    assert next(model.samples(3, **controls, seed=4)) == expected
     pieces = list(model.stream(**controls, seed=4))
     assert "".join(pieces) == expected
     assert all(pieces)
@@ -90,6 +90,16 @@ def test_a_text_is_what_the_command_writes(controls: dict[str, Any], model: char
 def test_texts_are_new_each_time_without_a_seed(model: charrnn.Model) -> None:
     assert model.sample() != model.sample()
     assert len(set(model.samples(70, length=40))) == 70
+
+
+def test_texts_come_as_they_are_wanted(model: charrnn.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be no end of them; of those that are to differ there may be fewer."""
+    endless = model.samples(0, length=3, seed=1)
+    assert [next(endless) for _ in range(5)] == list(model.samples(5, length=3, seed=1))
+    unique = list(model.samples(9, length=1, seed=1, unique=True))
+    assert unique == list(dict.fromkeys(model.samples(1000, length=1, seed=1)))[:9]
+    monkeypatch.setattr("charrnn.generation.novelty.MAX_DRAWS", 20)
+    assert 9 < len(list(model.samples(1000, length=1, seed=1, unique=True))) < 40
 
 
 def test_no_character_is_cut(tmp_path: Path) -> None:
@@ -140,7 +150,11 @@ def test_faults(model: charrnn.Model) -> None:
         with pytest.raises(InputError, match="invalid UTF-8 at byte 1"):
             call("a\ud800")
     with pytest.raises(UsageError, match=r"^num must be"):
-        model.samples(0)
+        model.samples(-1)
+    with pytest.raises(UsageError, match=r"^novel needs a model that was trained on records; exclude FILE"):
+        model.samples(1, novel=True)
+    with pytest.raises(UsageError, match=r"^length 0 needs stop with this model"):
+        model.samples(1, length=0)
     with pytest.raises(InputError, match="invalid UTF-8 at byte 1"):
         model.score(b"a\xff")
     with pytest.raises(UsageError, match=r"^errors must be one of strict, replace, not 'skip'"):

@@ -16,12 +16,11 @@ from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
 from charrnn.corpus.inputs import display_name, open_chunks
 from charrnn.engines.base import Ids
-from charrnn.errors import InputError, UsageError
+from charrnn.errors import InputError
 from charrnn.generation.generate import TextChunk, generate, joined
-from charrnn.generation.novelty import MAX_DRAWS, Novelty, generate_new, lines_of, training_records
+from charrnn.generation.novelty import MAX_DRAWS, Novelty, generate_new, lines_of
 from charrnn.generation.prompts import encode_prompt
 from charrnn.model import Model
-from charrnn.runs.locate import find_model
 
 
 class _Prompt(NamedTuple):
@@ -106,17 +105,7 @@ def _novelty(config: SampleConfig, model: Model) -> Novelty | None:
 def _known(config: SampleConfig, model: Model) -> Iterator[bytes]:
     """Return the texts that are not wanted."""
     if config.novel:
-        if not model.separator:
-            raise UsageError(
-                "{novel} needs a model that was trained on records; {exclude} FILE leaves out the lines of a file",
-                ("novel", "exclude"),
-            )
-        from charrnn.runs.run_dir import CONFIG
-
-        for name in config.model or (None,):
-            file = find_model(name)
-            info = Model.load(file).info if len(config.model) > 1 else model.info
-            yield from training_records(file.parent / CONFIG, info.get("corpus_sha256"))
+        yield from model.training_records()
     for name in config.exclude:
         yield from lines_of(name)
 
@@ -138,17 +127,21 @@ def _draw(
         "separator": model.separator,
         "with_nats": config.rank or bool(names & {"nats", "perplexity"}),
     }
+    echoes = [prompt.echo for prompt in prompts]
     if novelty is None:
         chunks = generate(model.engine, model.tokenizer, ids, config, **options)
         if config.columns or config.rank:
             chunks = joined(chunks)
     else:
-        echoes = [prompt.echo for prompt in prompts]
         chunks = generate_new(model.engine, model.tokenizer, ids, config, novelty=novelty, echoes=echoes, **options)
+    return _echoed(chunks, echoes) if any(echoes) else chunks
+
+
+def _echoed(chunks: Iterable[TextChunk], echoes: Sequence[bytes]) -> Iterator[TextChunk]:
+    """Return the chunks, the first one of each text behind what is printed of its prompt."""
     is_start = True
     for chunk in chunks:
-        echo = prompts[chunk.prompt].echo if is_start else b""
-        yield replace(chunk, data=echo + chunk.data) if echo else chunk
+        yield replace(chunk, data=echoes[chunk.prompt] + chunk.data) if is_start else chunk
         is_start = chunk.finished
 
 

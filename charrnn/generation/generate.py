@@ -23,7 +23,7 @@ CHUNK_SECONDS = 0.02
 """How long the sampler runs before what it has drawn is returned."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class TextChunk:
     """A part of a text.
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+import charrnn
 from charrnn.cli import sample
 from charrnn.config.train import TrainConfig
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.formats import TextFormat
+from charrnn.errors import UsageError
 from charrnn.generation import novelty
 from charrnn.runs.run_dir import RunDir
 from tests import tiny
@@ -77,6 +79,12 @@ def test_unique_novel_and_excluded(run: tiny.Program) -> None:
     assert [row["text"].encode() for row in rows] == expected[:50]
     assert [drawn[row["index"]] for row in rows] == expected[:50]
     assert ranked == sorted(rows, key=lambda row: row["nats"])
+    model = charrnn.load("dice")
+    found = [text.encode() for text in model.samples(50, unique=True, novel=True, seed=5)]
+    assert found == lines(run(*DICE, "-n", "50", "--unique", "--novel").out)
+    built = charrnn.Model(model.engine, model.tokenizer, separator=b"\n")
+    with pytest.raises(UsageError, match="novel needs a model that was read from the folder of its run"):
+        built.samples(1, novel=True)
 
 
 def test_too_few_texts(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ def _models(tmp_path: Path) -> None:
 
 
 def test_columns(run: tiny.Program) -> None:
-    """Rules 4 and 7: in the order named, renamed, texts escaped; no header in a pipe. Keys likewise."""
+    """CL-19, and rules 4 and 7: in the order named, renamed, texts escaped; no header in a pipe. Keys likewise."""
     tiny.saved(Path("m"), tiny.reciting(tiny.char("\n\tab\\"), b"a\t\\\nb"))
     line = ("sample", "-m", "m", "--seed", "5", "-l", "5", "-n", "2", "-p", "b\n")
     ran = run(*line, "-f", "index,text=says,prompt,nats,line,seed,finish_reason,tokens,perplexity")
