@@ -46,7 +46,7 @@ def test_words_that_people_try() -> None:
     """CL-15."""
     use = {
         "sample --temperature 1": "use --temp",
-        "sample --between |": "use | tr",
+        "sample --between |": "use --separator",
         "eval --max-perplexity 5": "use --keep",
         "train --preset zzz": "is now --time",
         "ppl": "use charrnn eval -f perplexity",
