@@ -175,6 +175,8 @@ def _write(
 ) -> None:
     if config.rank:
         chunks = _ranked(chunks)
+    elif config.columns or config.is_selective:
+        chunks = _at_once(console, chunks)
     if config.columns:
         from charrnn.cli.sample_rows import write_rows  # what a text alone does not wait for
 
@@ -185,6 +187,13 @@ def _write(
     else:
         end = model.separator if model.separator.endswith(b"\n") else b"\n"
         _write_text(console, chunks, end, last=None if model.separator else config.num * len(prompts))
+
+
+def _at_once(console: Console, texts: Iterable[TextChunk]) -> Iterator[TextChunk]:
+    """Return the same texts, each flushed once it is written: the next one may be long in coming."""
+    for text in texts:
+        yield text
+        console.flush()
 
 
 def _ranked(texts: Iterable[TextChunk]) -> Iterator[TextChunk]:

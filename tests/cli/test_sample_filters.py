@@ -1,8 +1,10 @@
 """Which texts `charrnn sample` prints, of how many prompts, and what it writes around them."""
 
 import dataclasses
+import io
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import charrnn
 from charrnn.cli import sample
 from charrnn.config.train import TrainConfig
+from charrnn.console.streams import Console
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.formats import TextFormat
 from charrnn.errors import UsageError
@@ -222,6 +225,25 @@ def test_there_may_be_no_end_of_texts(more: list[str]) -> None:
         process.stdout.close()
         assert process.stderr is not None
         assert (process.stderr.read(), process.wait()) == (b"", 141)
+
+
+@pytest.mark.parametrize("more", [[], ["--json"], ["-f", "text"]], ids=str)
+def test_a_text_does_not_wait_for_the_next(more: list[str], run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which may be long in coming."""
+    given: list[int] = []
+    flush = Console.flush
+
+    def counted(console: Console) -> None:
+        flush(console)
+        given.append(sys.stdout.buffer.tell())
+
+    monkeypatch.setattr(Console, "flush", counted)
+    stream = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(stream))
+    run(*DICE, "-n", "20", "--unique", *more)
+    ends = [n + 1 for n, byte in enumerate(stream.getvalue()) if byte == ord("\n")]
+    assert len(ends) == 20
+    assert given[:20] == ends
 
 
 @pytest.mark.parametrize(
