@@ -19,6 +19,7 @@ from charrnn.console.streams import Console
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.formats import TextFormat
 from charrnn.errors import UsageError
+from charrnn.generation import generate as generation
 from charrnn.generation import novelty
 from charrnn.runs.run_dir import RunDir
 from tests import tiny
@@ -34,8 +35,9 @@ def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPat
 
 
 @pytest.fixture(autouse=True)
-def _models() -> None:
+def _models(monkeypatch: pytest.MonkeyPatch) -> None:
     """`dice` writes records of a and b, mostly short; `stream` the same without end, `poem` the same over and over."""
+    monkeypatch.setattr(generation, "CHUNK_SECONDS", 0.0)  # little more is drawn than is wanted
     dice = tiny.unigram(tiny.char("ab\n"), {b"\n": 1.0})
     digest = Corpus.from_texts([("", TRAINED)], TextFormat(b"\n")).sha256
     models = {
@@ -94,22 +96,21 @@ def test_too_few_texts(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> No
     """What there is is printed, and a code says so."""
     monkeypatch.setattr(novelty, "MAX_DRAWS", 100)
     monkeypatch.setattr(sample, "MAX_DRAWS", 100)
-    short = (*DICE, "-l", "1", "--unique")
+    short, texts = (*DICE, "-l", "2", "--unique"), [b"", b"a", b"aa", b"ab", b"b", b"ba", b"bb"]
     for more, message in (
-        (("-n", "50"), b"3 of 50 found: 100 draws in a row were not new\n"),
-        (("-n", "50", "--rank"), b"3 of 50 found: 100 draws in a row were not new\n"),
-        (("-n", "0"), b"3 found: 100 draws in a row were not new\n"),
-        (("-n", "50", "-q"), b""),
+        (("-n", "50"), b"7 of 50 found: 100 draws in a row were not new\n"),
+        (("-n", "0"), b"7 found: 100 draws in a row were not new\n"),
+        (("-n", "50", "--rank", "-q"), b""),
         (("-n", "2000", "--temp", "0"), b"1 of 2,000 found: every draw is the same\n"),
     ):
         ran = run(*short, *more)
-        expected = [b""] if "--temp" in more else [b"", b"a", b"b"]
+        expected = [b""] if "--temp" in more else texts
         assert (ran.code, sorted(lines(ran.out)), ran.err) == (10, expected, message)
-    assert run(*short, "-n", "3").code == 0
-    ran = run(*short, "-n", "5", "--json")
-    assert (ran.code, len(evals.objects(ran.out))) == (10, 3)
-    stream = run("sample", "-m", "stream", "--seed", "5", "-l", "1", "-n", "5", "--unique", "--separator", "|")
-    assert (stream.code, sorted(stream.out)) == (10, sorted(b"a|b|\n|"))
+    assert run(*short, "-n", "7").code == 0
+    ran = run(*short, "-n", "9", "--json")
+    assert (ran.code, len(evals.objects(ran.out))) == (10, 7)
+    ran = run("sample", "-m", "stream", "--seed", "5", "-l", "1", "-n", "5", "--unique", "--separator", "|")
+    assert (ran.code, sorted(ran.out)) == (10, sorted(b"a|b|\n|"))
 
 
 @pytest.mark.parametrize(
@@ -281,7 +282,7 @@ def test_progress(
 
 
 def test_cut_records_are_counted(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("charrnn.generation.generate.RECORD_LENGTH", 2)
+    monkeypatch.setattr(generation, "RECORD_LENGTH", 2)
     ran = run(*DICE, "-n", "4", "--unique")
     cut = sum(len(text) == 2 for text in lines(ran.out))
     assert cut > 0

@@ -29,6 +29,12 @@ DICE = tiny.unigram(tiny.char("ab\n"), {b"\n": 1.0})
 """Records of a and b, mostly short."""
 
 
+@pytest.fixture(autouse=True)
+def _few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw little more than is wanted."""
+    monkeypatch.setattr(generation, "CHUNK_SECONDS", 0.0)
+
+
 def new_texts(
     engine: str, *prompts: bytes, model: Checkpoint = DICE, seed: int = 5, novelty: Novelty, echo: bool = False,
     **controls: Any,
