@@ -22,7 +22,7 @@ from charrnn.engines.base import Array, InferenceEngine
 from charrnn.engines.select import dynamic_engine, ensemble_engine
 from charrnn.errors import NonFiniteError, UsageError
 from charrnn.files import quote
-from charrnn.generation.generate import TextChunk, generate, joined
+from charrnn.generation.generate import TextChunk, generate, joined, text_length
 from charrnn.generation.novelty import Novelty, generate_new, training_records
 from charrnn.generation.prompts import encode_prompt, read_prefix
 from charrnn.network.architecture import Architecture
@@ -138,6 +138,7 @@ class Model:
         min_p: float = SampleConfig.min_p,
         seed: int | None = None,
         stop: str | Sequence[str] = (),
+        match: str | None = None,
         unknown: str = SampleConfig.unknown,
     ) -> str:
         """Return a text, or a record without its separator: `charrnn sample` with the options of the same names.
@@ -151,6 +152,7 @@ class Model:
             min_p: only tokens at least this many times as likely as the likeliest.
             seed: the same seed gives the same text; None takes a new one.
             stop: end the text before these characters; several: before any of them.
+            match: a regular expression (docs/match.md) that the text as a whole matches; it has no `stop` then.
             unknown: what becomes of characters of the prompt that the model lacks: "error", "skip" or "nearest".
 
         Raises:
@@ -159,9 +161,9 @@ class Model:
         """
         pieces = self.stream(
             prompt, length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop,
-            unknown=unknown,
+            match=match, unknown=unknown,
         )  # fmt: skip
-        self.check_ends(length, stop)
+        self.check_ends(length, stop, match)
         return "".join(pieces)
 
     def stream(
@@ -175,14 +177,16 @@ class Model:
         min_p: float = SampleConfig.min_p,
         seed: int | None = None,
         stop: str | Sequence[str] = (),
+        match: str | None = None,
         unknown: str = SampleConfig.unknown,
     ) -> Iterator[str]:
         """Return the text of `sample` piece by piece, as it is generated. Raises as `sample`; what is wrong with an
         argument is raised by the call itself."""
         config = SampleConfig(
-            length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop, unknown=unknown
+            length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop, match=match,
+            unknown=unknown,
         )  # fmt: skip
-        return _decode(self.generate(prompt, config, seed=seed, stop=config.stop, unknown=unknown))
+        return _decode(self.generate(prompt, config, seed=seed, stop=config.stop, match=match, unknown=unknown))
 
     def samples(
         self,
@@ -196,6 +200,7 @@ class Model:
         min_p: float = SampleConfig.min_p,
         seed: int | None = None,
         stop: str | Sequence[str] = (),
+        match: str | None = None,
         unique: bool = SampleConfig.unique,
         novel: bool = SampleConfig.novel,
         unknown: str = SampleConfig.unknown,
@@ -212,12 +217,14 @@ class Model:
         """
         config = SampleConfig(
             num=num, length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop,
-            unique=unique, novel=novel, unknown=unknown,
+            match=match, unique=unique, novel=novel, unknown=unknown,
         )  # fmt: skip
-        self.check_ends(length, stop)
+        self.check_ends(length, stop, match)
         known = self.training_records() if novel else ()
         novelty = Novelty(known, unique=unique) if config.is_selective else None
-        texts = joined(self.generate(prompt, config, seed=seed, stop=config.stop, unknown=unknown, novelty=novelty))
+        texts = joined(
+            self.generate(prompt, config, seed=seed, stop=config.stop, match=match, unknown=unknown, novelty=novelty)
+        )
         return (text.data.decode("utf-8", "replace") for text in texts)
 
     def generate(
@@ -227,6 +234,7 @@ class Model:
         *,
         seed: int | None = None,
         stop: str | bytes | Sequence[str | bytes] = (),
+        match: str | None = None,
         unknown: str = SampleConfig.unknown,
         novelty: Novelty | None = None,
     ) -> Iterator[TextChunk]:
@@ -236,13 +244,17 @@ class Model:
             novelty: only texts that it finds new: see `generation.novelty`. Others as for `sample`.
 
         Raises:
-            InputError: the prompt cannot be used; raised by the call itself.
+            InputError: the prompt cannot be used. UsageError: `match` cannot be. Raised by the call itself.
             NonFiniteError: the model's arithmetic overflows.
         """
         ids = encode_prompt(self.tokenizer, _to_bytes(prompt), unknown)
         seed = secrets.randbelow(1 << 32) if seed is None else seed
         stops = [_to_bytes(text) for text in ([stop] if isinstance(stop, str | bytes) else stop)]
         options: dict[str, Any] = {"seed": seed, "stop": stops, "separator": self.separator}
+        if match is not None:
+            from charrnn.generation.match import match_dfa  # what other texts do not wait for
+
+            options["match"] = match_dfa(self.tokenizer, match, self.separator, text_length(params, self.separator))
         if novelty is None:
             return generate(self.engine, self.tokenizer, [ids], params, **options)
         return generate_new(self.engine, self.tokenizer, [ids], params, novelty=novelty, **options)
@@ -266,9 +278,9 @@ class Model:
 
             yield from training_records(RunDir(file.parent).config, info.get("corpus_sha256"))
 
-    def check_ends(self, length: int | None, stop: str | Sequence[str]) -> None:
+    def check_ends(self, length: int | None, stop: str | Sequence[str], match: str | None = None) -> None:
         """Raise UsageError where a text has no end, so that it cannot be returned whole."""
-        if length == 0 and not any(stop) and not self.separator:
+        if length == 0 and not any(stop) and not self.separator and match is None:
             raise UsageError("{length} 0 needs {stop} with this model: the text has no end", ("length", "stop"))
 
     def score(self, text: str | bytes, *, prompt: str | bytes = "", errors: str = EvalConfig.errors) -> Score:

@@ -50,6 +50,10 @@ TEXTS: Topic = [
     "",
     "In --separator, --prompt and --stop, \\n \\t \\r \\0 and \\\\ are escapes; other backslashes stay."
     " --prompt-file is read as it is, but for one final newline.",
+    "",
+    "REGEX, of --match, is written as for Python's re: . | ( ) [a-z] [^a-z] * + ? {2,5}, \\d \\w \\s \\D \\W \\S of"
+    " Unicode, and its escapes, such as \\. \\n \\xNN \\uNNNN. A dot is not a newline. As the text as a whole matches,"
+    " there are no anchors; nor are there backreferences, lookaround and flags.",
 ]
 
 

@@ -17,7 +17,8 @@ from charrnn.console.streams import Console
 from charrnn.corpus.inputs import display_name, open_chunks
 from charrnn.engines.base import Ids
 from charrnn.errors import InputError
-from charrnn.generation.generate import TextChunk, generate, joined
+from charrnn.generation.constraints import MatchDFA
+from charrnn.generation.generate import TextChunk, generate, joined, text_length
 from charrnn.generation.novelty import MAX_DRAWS, Novelty, generate_new, lines_of
 from charrnn.generation.prompts import encode_prompt
 from charrnn.model import Model
@@ -41,19 +42,20 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     config, _ = merge(SampleConfig, flags, os.environ)
     model = Model.load(*config.model, precision=config.precision)
     if config.columns or config.rank or config.is_selective:
-        model.check_ends(config.length, config.stop)
+        model.check_ends(config.length, config.stop, config.match)
     prompts = [_with_echo(prompt, config, model.separator) for prompt in _read_prompts(config)]
     ids = [_encode(model, prompt, config.unknown) for prompt in prompts]
     novelty = _novelty(config, model)
     if not prompts:  # a file without a line
         return 0
+    match = _match(config, model, prompts)
     seed = secrets.randbelow(1 << 32) if config.seed is None else config.seed
     if config.seed is None and config.is_random:
         console.info(f"seed {seed}: --seed {seed} writes the same again")
     tally, total = _Tally(), config.num * len(prompts)
     has_bar = total != 1 and (config.rank or not console.stdout_is_tty)
     with progress_bar(console, "texts", total or None, "") if has_bar else nullcontext(_ignore) as advance:
-        chunks = tally.count(_draw(config, model, prompts, ids, novelty, seed), advance)
+        chunks = tally.count(_draw(config, model, prompts, ids, match, novelty, seed), advance)
         _write(console, config, model, prompts, chunks, seed)
     if tally.cut and config.length is None and model.separator:
         cut = f"{tally.cut:,} of {tally.texts:,}"
@@ -95,6 +97,16 @@ def _encode(model: Model, prompt: _Prompt, unknown: str) -> Ids:
         raise error.prefixed(prompt.name) from None
 
 
+def _match(config: SampleConfig, model: Model, prompts: Sequence[_Prompt]) -> MatchDFA | None:
+    """Return what texts are to match, with what is printed of their prompts."""
+    if config.match is None:
+        return None
+    from charrnn.generation.match import match_dfa  # what other texts do not wait for
+
+    length = text_length(config, model.separator)
+    return match_dfa(model.tokenizer, config.match, model.separator, length, [prompt.echo for prompt in prompts])
+
+
 def _novelty(config: SampleConfig, model: Model) -> Novelty | None:
     """Return what knows which texts are new; None: all are wanted."""
     if not config.is_selective:
@@ -115,6 +127,7 @@ def _draw(
     model: Model,
     prompts: Sequence[_Prompt],
     ids: Sequence[Ids],
+    match: MatchDFA | None,
     novelty: Novelty | None,
     seed: int,
 ) -> Iterator[TextChunk]:
@@ -125,6 +138,7 @@ def _draw(
         "seed": seed,
         "stop": [typed_bytes(text) for text in config.stop],
         "separator": model.separator,
+        "match": match,
         "with_nats": config.rank or bool(names & {"nats", "perplexity"}),
     }
     echoes = [prompt.echo for prompt in prompts]

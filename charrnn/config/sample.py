@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from charrnn.config.groups import MAX_SEED, ModelOptions, precision_option, prompt_file_option
 from charrnn.config.lists import EscapedList, FieldList, StrList
 from charrnn.config.options import check_fields, check_together, option
-from charrnn.config.params import Choice, Escaped, Flag, Float, Int
+from charrnn.config.params import Choice, Escaped, Flag, Float, Int, Text
 from charrnn.errors import UsageError
 
 SAMPLE_PRECISIONS = ("auto", "float32", "bfloat16")
@@ -67,6 +67,9 @@ class SampleConfig(SamplingParams, ModelOptions):
 
     prompt: str | None = option(Escaped(may_be_empty=True), "Text to continue.", short="p")
     stop: Sequence[str] = option(EscapedList(), "End a text before TEXT; several: before any of them.", default=())
+    match: str | None = option(
+        Text(), "Each text as a whole matches REGEX: 'S[a-z]{4,8}', '[^0-9]*', '.{5,9}'.", metavar="REGEX"
+    )
     unique: bool = option(Flag(), "No text twice.", default=False)
     novel: bool = option(Flag(), "No record of the training text (read again from the run's corpus).", default=False)
     rank: bool = option(Flag(), "Likeliest first, printed when all are made.", default=False)
@@ -111,7 +114,7 @@ class SampleConfig(SamplingParams, ModelOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for names in (("prompt", "prompt_file"), ("separator", "json"), ("separator", "fields")):
+        for names in (("prompt", "prompt_file"), ("separator", "json"), ("separator", "fields"), ("match", "stop")):
             check_together(self, *names)
         if self.lines and self.prompt_file is None:
             raise UsageError("{lines} needs {prompt_file}", ("lines", "prompt_file"))

@@ -1,10 +1,14 @@
 """What may be drawn at each place of a text, as an automaton over token ids."""
 
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
-from charrnn.engines.base import END, FORBIDDEN, Array, TokenDFA, check_dfa_size
+from charrnn.engines.base import END, FORBIDDEN, Array, Ids, TokenDFA, check_dfa_size
+
+FAR = np.iinfo(np.int32).max
+"""A distance: no end can be reached."""
 
 
 def token_dfa(vocabulary: int, unknown: int | None, end: tuple[int, ...]) -> TokenDFA:
@@ -30,13 +34,22 @@ def token_dfa(vocabulary: int, unknown: int | None, end: tuple[int, ...]) -> Tok
 
 def end_distance(table: Array) -> Array:
     """Return `TokenDFA.distance` of its transitions, int32 (A, V): the fewest tokens from each state to an `END`."""
-    distance = np.full(len(table), np.iinfo(np.int32).max, np.int32)
+    return distances(table, (table == END).any(axis=1), 1)
+
+
+def distances(table: Array, known: Array, tokens: int) -> Array:
+    """Return the fewest tokens from each state, int32 (A,): `tokens` for those that are `known`, one more for each
+    transition to them; `FAR` where none is reached."""
+    distance = np.full(len(table), FAR, np.int32)
     before: list[list[int]] = [[] for _ in table]  # the states that lead to each
+    leads = np.zeros(len(table) + 2, np.bool_)  # END and FORBIDDEN are the last places
     for state, row in enumerate(table):
-        for follower in np.unique(row[row >= 0]).tolist():
+        leads[:] = False
+        leads[row] = True
+        for follower in np.flatnonzero(leads[:-2]).tolist():
             before[follower].append(state)
-    reached = deque(np.flatnonzero((table == END).any(axis=1)).tolist())
-    distance[list(reached)] = 1
+    reached = deque(np.flatnonzero(known).tolist())
+    distance[list(reached)] = tokens
     while reached:  # breadth first, from the end: each state once
         state = reached.popleft()
         for earlier in before[state]:
@@ -44,3 +57,32 @@ def end_distance(table: Array) -> Array:
                 distance[earlier] = distance[state] + 1
                 reached.append(earlier)
     return distance
+
+
+@dataclass(frozen=True, eq=False)
+class MatchDFA:
+    """The automaton of texts that match a regular expression: see `match.match_dfa`.
+
+    Attributes:
+        dfa: its transitions.
+        starts: int32 (P,), the state in which the texts of each prompt begin.
+    """
+
+    dfa: TokenDFA
+    starts: Array
+
+    @property
+    def has_end(self) -> bool:
+        """Whether some token ends a text."""
+        return bool((self.dfa.next == END).any())
+
+    def of_prompt(self, prompt: int) -> "MatchDFA":
+        """Return the same of one of the prompts alone."""
+        return MatchDFA(self.dfa, self.starts[prompt : prompt + 1])
+
+    def is_left(self, ids: Ids, prompt: int) -> bool:
+        """Return whether the last token of a whole text, no record, leaves the pattern."""
+        state = int(self.starts[prompt])
+        for token in ids.tolist():
+            state = int(self.dfa.next[state, token])
+        return state == END

@@ -9,7 +9,7 @@ import numpy as np
 from charrnn.config.sample import DEFAULT_LENGTH, RECORD_LENGTH, SamplingParams
 from charrnn.corpus.records import SeparatorScanner, insert_bos
 from charrnn.engines.base import Array, GenerationRequest, Ids, InferenceEngine, SampledTokens
-from charrnn.generation.constraints import token_dfa
+from charrnn.generation.constraints import MatchDFA, token_dfa
 from charrnn.generation.prompts import read_prefixes
 from charrnn.generation.sampling import make_sampler
 from charrnn.tokenizers.tokenizer import Tokenizer
@@ -32,7 +32,7 @@ class TextChunk:
         data: its bytes after those of the chunk before, cut between characters of UTF-8; they may be none.
         tokens: drawn for the text so far, those of its end or stop string included.
         finish_reason: why the text ends here: "stop", at a stop string; "length", as it is as long as it may be; "end",
-            at the end of a record; empty: it goes on.
+            at the end of a record, or where the text matches and is not to go on; empty: it goes on.
         nats: -ln p of those tokens together, the model's own: at temperature 1 and whatever could not be drawn. NaN:
             they were not asked for.
         prompt: number of the prompt that it continues, from 0.
@@ -60,6 +60,7 @@ def generate(
     seed: int,
     stop: Sequence[bytes] = (),
     separator: bytes = b"",
+    match: MatchDFA | None = None,
     with_nats: bool = False,
     num: int | None = None,
     batch_size: int | None = None,
@@ -70,11 +71,11 @@ def generate(
     Args:
         engine, tokenizer: the model's; `<unk>` is never drawn.
         prompts: at least one: ids (T,) below V that texts continue; T may be 0.
-        params: how tokens are drawn, and how many; 0 is no limit. Without a `length` it is `DEFAULT_LENGTH`, of records
-            `RECORD_LENGTH`.
+        params: how tokens are drawn, and how many; 0 is no limit; see `text_length`.
         seed: of all draws.
         stop: a text ends before the first of these strings that it holds; empty ones do not count.
         separator: what ends a record, not part of its text; empty: the texts are not records.
+        match: of `match_dfa`, for the same prompts, separator and length; there are no stop strings then.
         with_nats: whether `TextChunk.nats` are wanted.
         num: None: `params.num`.
         batch_size: texts side by side, at most; None: `BATCH_SIZE`. The texts do not depend on it.
@@ -83,20 +84,19 @@ def generate(
         NonFiniteError: the model's arithmetic overflows.
     """
     num = params.num if num is None else num
-    if params.length is None:
-        params = replace(params, length=RECORD_LENGTH if separator else DEFAULT_LENGTH)
+    params = replace(params, length=text_length(params, separator))
     stops = [(text, "stop") for text in stop if text]
-    is_endless = not (params.length or separator or stops)
+    is_endless = not (params.length or separator or stops or (match and match.has_end))
     end = tokenizer.encode(separator)
     if separator:  # where a record ends in the prompt, another one begins
         prompts = [insert_bos(ids, SeparatorScanner(end).feed(ids), engine.vocabulary) for ids in prompts]
     request = GenerationRequest(
         *read_prefixes(engine, prompts),
-        dfa_start=np.zeros(len(prompts), np.int32),
+        dfa_start=match.starts if match else np.zeros(len(prompts), np.int32),
         per_prompt=num or None,
         params=params,
         seed=seed,
-        dfa=token_dfa(engine.vocabulary, tokenizer.unknown, tuple(end.tolist())),
+        dfa=match.dfa if match else token_dfa(engine.vocabulary, tokenizer.unknown, tuple(end.tolist())),
         batch_size=1 if is_endless else batch_size or BATCH_SIZE,  # a second text would never be due
         with_nats=with_nats,
     )
@@ -107,7 +107,11 @@ def generate(
     while request.num_texts is None or due < request.num_texts:
         sampled = sampler.advance(seconds)
         for number, places, finished in _by_text(sampled):
-            text = texts.setdefault(number, _Text(ends, 0.0 if with_nats else math.nan))
+            text, reason = texts.setdefault(number, _Text(ends, 0.0 if with_nats else math.nan)), "length"
+            if match and not separator:
+                text.ids.append(sampled.ids[places])
+                if finished and match.is_left(np.concatenate(text.ids), request.prompt_of(number)):
+                    places, reason = places[:-1], "end"  # the last token is not part of the text
             # one by one where any token may complete a stop string
             for some in np.split(places, len(places)) if stops else [places]:
                 text.add(tokenizer.decode(sampled.ids[some]), len(some), sampled.nats[some] if with_nats else None)
@@ -116,7 +120,7 @@ def generate(
                     finished = True
                     break
             if finished:
-                text.finish()
+                text.finish(reason)
         seconds = CHUNK_SECONDS / 10 if stops else CHUNK_SECONDS  # what is drawn beyond a stop string is in vain
         while (text_due := texts.get(due)) is not None:
             prompt = request.prompt_of(due)
@@ -138,6 +142,14 @@ def joined(chunks: Iterable[TextChunk]) -> Iterator[TextChunk]:
             data.clear()
 
 
+def text_length(params: SamplingParams, separator: bytes) -> int:
+    """Return the most tokens in a text; 0: no limit. Where nothing is said it is `DEFAULT_LENGTH`, of records
+    `RECORD_LENGTH`."""
+    if params.length is None:
+        return RECORD_LENGTH if separator else DEFAULT_LENGTH
+    return params.length
+
+
 def _by_text(sampled: SampledTokens) -> Iterator[tuple[int, Array, bool]]:
     """Return the number of each text, the places of its tokens in order, and whether they are its last."""
     assert len(sampled.ids), "nothing was drawn"
@@ -157,12 +169,14 @@ class _Text:
 
     Attributes:
         end: the reason of the string that was found; empty: none was.
+        ids: drawn so far, in parts, where they are wanted.
         finish_reason: as in `TextChunk`.
     """
 
     def __init__(self, ends: Sequence[tuple[bytes, str]], nats: float) -> None:
         self.tokens, self.nats = 0, nats
         self.end = self.finish_reason = ""
+        self.ids: list[Ids] = []
         self._ends = ends
         self._splitter = Utf8Splitter()
         self._held = b""  # as much of the text's end as may be the beginning of a stop string
@@ -187,10 +201,10 @@ class _Text:
         self._held = data[len(data) - held :]
         self._ready += self._splitter.feed(data[: len(data) - held])
 
-    def finish(self) -> None:
-        """End the text: what was held back is part of it."""
+    def finish(self, reason: str) -> None:
+        """End the text, for this reason where no string was found: what was held back is part of it."""
         self._ready += self._splitter.feed(self._held) + self._splitter.flush()
-        self.finish_reason = self.end or "length"
+        self.finish_reason = self.end or reason
 
     def take(self) -> bytes:
         """Return what may be returned by now and has not been."""

@@ -15,6 +15,7 @@ from charrnn.corpus.inputs import BOM, open_chunks, split_at, split_lines
 from charrnn.engines.base import Ids, InferenceEngine
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation import generate as generation
+from charrnn.generation.constraints import MatchDFA
 from charrnn.generation.generate import TextChunk, joined
 from charrnn.rng import RngStream, generator
 from charrnn.tokenizers.tokenizer import Tokenizer
@@ -66,6 +67,7 @@ def generate_new(
     seed: int,
     novelty: Novelty,
     echoes: Sequence[bytes] = (),
+    match: MatchDFA | None = None,
     **options: Any,
 ) -> Iterator[TextChunk]:
     """Generate as `generate` does until there are `params.num` new texts of each prompt, and return each of them whole;
@@ -84,15 +86,16 @@ def generate_new(
 
     patience = MAX_DRAWS if params.is_random else 1  # the same would be drawn again
     if not params.num:
-        chunks = generation.generate(engine, tokenizer, prompts, params, seed=seed, **options)
+        chunks = generation.generate(engine, tokenizer, prompts, params, seed=seed, match=match, **options)
         yield from _new(joined(chunks), 0, max(patience, len(prompts)), is_new)
         return
     batch_size = min(generation.BATCH_SIZE, max(params.num, _MIN_BATCH))
     for number, prompt in enumerate(prompts):
         own = int(generator(seed, RngStream.SAMPLE, 0, 0, number).integers(1 << 63)) if number else seed
         chunks = generation.generate(
-            engine, tokenizer, [prompt], params, seed=own, num=0, batch_size=batch_size, **options
-        )
+            engine, tokenizer, [prompt], params, seed=own, num=0, batch_size=batch_size,
+            match=match and match.of_prompt(number), **options,
+        )  # fmt: skip
         texts = (replace(text, prompt=number) if number else text for text in joined(chunks))
         yield from _new(texts, params.num, patience, is_new)
 

@@ -132,6 +132,8 @@ Options:
   -n, --num N             Number of texts (per prompt); 0: no limit. [1]
   -p, --prompt TEXT       Text to continue.
   --stop TEXT             End a text before TEXT; several: before any of them.
+  --match REGEX           Each text as a whole matches REGEX: 'S[a-z]{4,8}',
+                          '[^0-9]*', '.{5,9}'.
   --unique                No text twice.
   --novel                 No record of the training text (read again from the
                           run's corpus).
