@@ -606,8 +606,8 @@ OPTIONS = {
     "--weight-decay --clip --epochs --steps --patience --split-seed --eval-every --sample-every --separator --counts "
     "--tsv --csv --errors --auto-resume --overwrite --save-every --config "
     f"--device --engine --precision --threads {COMMON}",
-    "sample": "--model --temp --length --num --prompt --stop --seed --json --top-k --top-p --min-p --precision "
-    f"--prompt-file --unknown {COMMON}",
+    "sample": "--model --temp --length --num --prompt --stop --unique --novel --rank --seed --json --top-k --top-p "
+    f"--min-p --precision --exclude --prompt-file --lines --echo --unknown --fields --separator {COMMON}",
     "eval": "--model --lines --jsonl --by --prompt --fields --keep --fail-if --classify --compare --heat --json "
     "--records --separator --tsv --csv --carry --no-end --prompt-file --prompt-field --errors --header --top-logprobs "
     f"--reference --adapt --window --streams --device --engine --precision {COMMON}",
@@ -619,7 +619,7 @@ OPTIONS = {
 
 SHORT = {
     "train": "-o -q -v -h",
-    "sample": "-m -l -n -p -q -v -h",
+    "sample": "-m -l -n -p -f -q -v -h",
     "eval": "-m -p -f -q -v -h",
     "show": "-q -v -h",
     "corpora": "-q -v -h",
