@@ -606,8 +606,8 @@ OPTIONS = {
     "--weight-decay --clip --epochs --steps --patience --split-seed --eval-every --sample-every --separator --counts "
     "--tsv --csv --errors --auto-resume --overwrite --save-every --config "
     f"--device --engine --precision --threads {COMMON}",
-    "sample": "--model --temp --length --num --prompt --stop --unique --novel --rank --seed --json --top-k --top-p "
-    f"--min-p --precision --exclude --prompt-file --lines --echo --unknown --fields --separator {COMMON}",
+    "sample": "--model --temp --length --num --prompt --stop --match --unique --novel --rank --seed --json --top-k "
+    f"--top-p --min-p --precision --exclude --prompt-file --lines --echo --unknown --fields --separator {COMMON}",
     "eval": "--model --lines --jsonl --by --prompt --fields --keep --fail-if --classify --compare --heat --json "
     "--records --separator --tsv --csv --carry --no-end --prompt-file --prompt-field --errors --header --top-logprobs "
     f"--reference --adapt --window --streams --device --engine --precision {COMMON}",
