@@ -9,7 +9,7 @@ import numpy as np
 from charrnn.engines.base import END, FORBIDDEN, Array, TokenDFA, check_dfa_size
 from charrnn.errors import UsageError
 from charrnn.generation.constraints import FAR, MatchDFA, distances, end_distance, token_dfa
-from charrnn.generation.regex import END_MARK, Points, all_points, literal, plain_regex
+from charrnn.generation.regex import START_MARK, Points, all_points, literal, plain_regex
 from charrnn.generation.regex_dfa import BUILD_SECONDS, DEAD, ByteDFA, byte_dfa, too_slow
 from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
@@ -90,7 +90,7 @@ def _points(tokenizer: Tokenizer, echoes: Sequence[bytes]) -> Points:
         return all_points()
     given = {ord(char) for echo in echoes for char in echo.decode("utf-8", "ignore")}
     points: Points = np.union1d(tokenizer.table, np.array(sorted(given), np.uint32))
-    return points[:-1] if points[-1] == END_MARK else points
+    return points[points < START_MARK]
 
 
 def _literals(separator: bytes) -> str:

@@ -20,8 +20,8 @@ Points = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]
 """A set of characters: of each of a writer's whether it is one of them."""
 
-END_MARK = 0x10FFFF
-"""Stands after every text, and in none: the last code point, which will never be a character."""
+START_MARK, END_MARK = 0x10FFFE, 0x10FFFF
+"""Stand before and after every text, and in none: the last code points, which will never be characters."""
 
 MAX_REPEAT = 10_000
 MAX_NESTING = 100
@@ -49,8 +49,8 @@ _REFUSED_GROUPS = {
 
 @cache
 def all_points() -> Points:
-    """Return all characters of Unicode but the last."""
-    return np.concatenate([np.arange(0xD800), np.arange(0xE000, END_MARK)]).astype(np.uint32)
+    """Return all characters of Unicode but the last two, which are none."""
+    return np.concatenate([np.arange(0xD800), np.arange(0xE000, START_MARK)]).astype(np.uint32)
 
 
 def plain_regex(pattern: str, points: Points) -> str | None:
@@ -58,7 +58,7 @@ def plain_regex(pattern: str, points: Points) -> str | None:
 
     Args:
         pattern: as docs/match.md has it.
-        points: characters that may stand in a text, ascending, without `END_MARK`.
+        points: characters that may stand in a text, ascending, without `START_MARK` and `END_MARK`.
 
     Raises:
         UsageError: it is not a regular expression, or has what is not of the dialect; the message names the column.

@@ -2,6 +2,8 @@
 
 Its automata are those of the Rust crate regex-automata, which stop at the first match: of `a|ab` they never accept
 `ab`. So a mark that no text holds is put after the pattern, and a state accepts where the mark would complete a match.
+They are built for matches anywhere in a text, too, which takes a state for each set of places where one may have begun:
+another such mark before the pattern leaves one place, and texts begin in the state after it.
 """
 
 import math
@@ -17,7 +19,7 @@ import numpy as np
 from charrnn.engines.base import Array
 from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation import regex_process
-from charrnn.generation.regex import END_MARK, literal
+from charrnn.generation.regex import END_MARK, START_MARK, literal
 
 MAX_STATES = 10_000
 """Of an automaton over bytes."""
@@ -57,7 +59,7 @@ def byte_dfa(plain: str) -> ByteDFA:
         *(sys.executable, "-I", "-S", regex_process.__file__, str(Path(library.origin).parents[1])),
         *map(str, (MAX_STATES, math.ceil(BUILD_SECONDS), BUILD_BYTES)),
     )
-    pattern = f"(?:{plain}){literal(END_MARK)}"
+    pattern = f"{literal(START_MARK)}(?:{plain}){literal(END_MARK)}"
     try:
         done = subprocess.run(command, input=pattern.encode(), capture_output=True, timeout=BUILD_SECONDS, check=False)
     except subprocess.TimeoutExpired:
@@ -76,7 +78,8 @@ def too_slow() -> UsageError:
 
 
 def _read(numbers: Array) -> ByteDFA:
-    """Return the automaton that `regex_process` wrote, without what leads to the mark's own end."""
+    """Return the automaton that `regex_process` wrote, from the first mark on, without what leads to the end of the
+    other."""
     first, final_count = numbers[:2].tolist()
     final = numbers[2 : 2 + final_count]
     rows: dict[int, tuple[Array, Array]] = {}
@@ -85,6 +88,8 @@ def _read(numbers: Array) -> ByteDFA:
         state, count = numbers[at : at + 2].tolist()
         rows[state] = numbers[at + 2 : at + 2 + count], numbers[at + 2 + count : at + 2 + 2 * count]
         at += 2 + 2 * count
+    for byte in chr(START_MARK).encode():
+        first = dict(zip(*(each.tolist() for each in rows.pop(first)), strict=True))[byte]
     order = np.array([first, *(state for state in rows if state != first)], np.intc)
     number = np.zeros(int(order.max()) + 1, np.int32)
     number[order] = np.arange(1, len(order) + 1)
