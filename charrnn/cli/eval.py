@@ -15,6 +15,7 @@ from charrnn.cli.eval_writers import (
     TableWriter,
     TsvWriter,
     Writer,
+    has_header,
     named,
 )
 from charrnn.config.eval import ADAPTED, CLASSIFIED, METRICS, EvalConfig
@@ -47,8 +48,8 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     several = [[name] for name in config.model] if config.classify or config.compare else [list(config.model)]
     machine = {"device": config.device, "engine": config.engine, "precision": config.precision}
     models = [Model.load(*names, **machine) for names in several]
-    for option in ("streams", "carry"):
-        if (config.streams > 1 if option == "streams" else config.carry) and any(model.separator for model in models):
+    for option, is_given in (("streams", config.streams > 1), ("carry", config.carry)):
+        if is_given and any(model.separator for model in models):
             raise UsageError(f"{{{option}}} cannot be used with a model of records", (option,))
     texts = Texts(console, config, models[0])
     if config.compare:
@@ -210,7 +211,7 @@ class _Evaluation:
             default = ["model", "bits_per_byte", "margin", "file"]
         elif console.stdout_is_tty and not config.fields and config.header is None:
             return TableWriter(console)
-        return TsvWriter(console, config.fields or named(default), header=self._has_header, verbatim=False)
+        return TsvWriter(console, config.fields or named(default), header=has_header(console, config), verbatim=False)
 
     def _row_writer(self) -> Writer:
         config, console = self.config, self.console
@@ -227,16 +228,11 @@ class _Evaluation:
             default = ["model", "bits_per_byte", "margin"] if config.classify else ["perplexity"]
             return RowWriter(console, config.fields or named([*default, *more]))
         if config.tsv is not None or config.csv is not None:
-            return RowWriter(console, fields, header=self._has_header, is_csv=config.csv is not None)
+            return RowWriter(console, fields, header=has_header(console, config), is_csv=config.csv is not None)
         if not config.fields and config.lines:
-            return RowWriter(console, fields, header=self._has_header)
+            return RowWriter(console, fields, header=has_header(console, config))
         fields = fields if config.fields else [*fields, ("text", "text")]
-        return TsvWriter(console, fields, header=self._has_header, verbatim=config.lines)
-
-    @property
-    def _has_header(self) -> bool:
-        header = self.config.header
-        return self.console.stdout_is_tty if header is None else header
+        return TsvWriter(console, fields, header=has_header(console, config), verbatim=config.lines)
 
     def _progress(self, writer: Writer) -> contextlib.AbstractContextManager[Callable[[int], None]]:
         return self.texts.progress(wanted=isinstance(writer, TableWriter) or not self.console.stdout_is_tty)

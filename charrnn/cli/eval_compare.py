@@ -11,7 +11,7 @@ import numpy as np
 
 from charrnn.cli.eval_gate import Gate
 from charrnn.cli.eval_texts import Texts, read_again
-from charrnn.cli.eval_writers import JsonWriter, TsvWriter, named
+from charrnn.cli.eval_writers import JsonWriter, TsvWriter, has_header, named
 from charrnn.config.eval import COMPARED, EvalConfig
 from charrnn.console.streams import Console
 from charrnn.corpus.formats import whole_text
@@ -42,7 +42,7 @@ def compare(console: Console, config: EvalConfig, texts: Texts, models: Sequence
         console.info(f"scored as {config.streams} separate pieces a text: an approximation")
     if comparison.units < 2:
         console.info("no interval: there is only one unit, a text or a block of its lines")
-    header = console.stdout_is_tty if config.header is None else config.header
+    header = has_header(console, config)
     writer = JsonWriter(console, fields) if config.json else TsvWriter(console, fields, header=header, verbatim=False)
     for one, other in itertools.combinations(range(len(models)), 2):
         pair = _Pair(config.model[one], config.model[other], comparison.difference(one, other))

@@ -8,11 +8,11 @@ from typing import Any, Protocol
 
 from charrnn.cli.eval_gate import Gate
 from charrnn.cli.eval_texts import Texts
-from charrnn.cli.eval_writers import JsonWriter, TsvWriter, named
+from charrnn.cli.eval_writers import JsonWriter, TsvWriter, has_header, named
 from charrnn.config.eval import PLACES, UNIT_METRICS, EvalConfig
 from charrnn.console.streams import Console
 from charrnn.corpus.formats import Row, is_fasta, whole_text
-from charrnn.corpus.inputs import Chunks, display_name, open_blocks, open_chunks
+from charrnn.corpus.inputs import Chunks, begun_bytes, display_name, open_blocks, open_chunks
 from charrnn.errors import InputError
 from charrnn.model import Model
 from charrnn.scoring.carried import carried_outcomes
@@ -119,7 +119,7 @@ def _with_ends(texts: Texts, file: str, advance: Callable[[int], None]) -> Itera
             tail = (tail + chunk)[-len(end) :]
             yield chunk
         is_read = True
-        tail = end[: next(size for size in range(len(end) - 1, -1, -1) if tail.endswith(end[:size]))]
+        tail = end[: begun_bytes(tail, end)]
 
     of_lines = texts.config.lines or texts.config.records
     if texts.config.records and is_fasta(file):
@@ -191,8 +191,7 @@ def _unit_writer(console: Console, config: EvalConfig, model: Model) -> _Writer:
     if config.json:
         default = [*PLACES[:-1], *of_tokens, *UNIT_METRICS, "text"]
         return _RowsWriter(JsonWriter(console, config.fields or named(default)))
-    header = console.stdout_is_tty if config.header is None else config.header
-    return _RowsWriter(TsvWriter(console, fields, header=header, verbatim=False))
+    return _RowsWriter(TsvWriter(console, fields, header=has_header(console, config), verbatim=False))
 
 
 class _RowsWriter:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from charrnn.config.eval import ADAPTED
+from charrnn.config.eval import ADAPTED, EvalConfig
 from charrnn.console.streams import Console
 from charrnn.console.tables import print_table
 from charrnn.corpus.formats import Row, is_fasta
@@ -69,6 +69,11 @@ Fields = Sequence[tuple[str, str]]
 def named(fields: Iterable[str]) -> Fields:
     """Return fields that are called as they are."""
     return [(field, field) for field in fields]
+
+
+def has_header(console: Console, config: EvalConfig) -> bool:
+    """Return whether the names of columns come first."""
+    return console.stdout_is_tty if config.header is None else config.header
 
 
 class Writer(Protocol):

@@ -23,7 +23,7 @@ from charrnn.corpus.inputs import (
 from charrnn.corpus.json_lines import MAX_JSON_LINE, Field, json_object
 from charrnn.corpus.tables import Column, Located, TableRow, read_csv, read_tsv
 from charrnn.errors import InputError
-from charrnn.tokenizers.utf8 import Errors
+from charrnn.tokenizers.utf8 import Errors, without_line
 
 FASTA = (".fa", ".fasta", ".fna", ".ffn", ".faa", ".frn")
 """How the names of FASTA files end."""
@@ -122,6 +122,13 @@ class Place(NamedTuple):
 
     def __str__(self) -> str:
         return f"{display_name(self.file)}, line {self.line}"
+
+
+def located(error: InputError, name: object) -> InputError:
+    """Return what is wrong with a text, with the text's name in front; a `Place` has the number of its line."""
+    if isinstance(name, Place):
+        error = InputError(without_line(error.text), error.fields)
+    return error.prefixed(str(name)) if str(name) else error
 
 
 class Row(NamedTuple):

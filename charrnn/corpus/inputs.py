@@ -204,8 +204,13 @@ def split_at(chunks: Chunks, separator: bytes) -> Iterator[list[bytes]]:
         held.append(rest[:cut])
         tail = rest[cut:]
     if last := b"".join((*held, tail)):
-        begun = next(size for size in range(len(separator) - 1, -1, -1) if last.endswith(separator[:size]))
-        yield [last[: len(last) - begun]]
+        yield [last[: len(last) - begun_bytes(last, separator)]]
+
+
+def begun_bytes(data: bytes, text: bytes) -> int:
+    """Return how many of the last bytes may be the beginning of a text that goes on after them."""
+    longest = min(len(text) - 1, len(data))
+    return next((size for size in range(longest, 0, -1) if data.endswith(text[:size])), 0)
 
 
 def numbered_lines(chunks: Chunks, limit: int | None = None) -> Iterator[tuple[int, bytes]]:

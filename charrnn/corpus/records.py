@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from charrnn.corpus.inputs import begun_bytes
+
 Items = npt.NDArray[Any]
 """Bytes or ids."""
 
@@ -129,8 +131,7 @@ def missing_separator(scanner: SeparatorScanner) -> bytes:
     if not scanner.open:
         return b""
     separator, held = scanner.separator.tobytes(), scanner.held.tobytes()
-    begun = next(n for n in range(len(separator) - 1, -1, -1) if held.endswith(separator[:n]))
-    return separator[begun:]
+    return separator[begun_bytes(held, separator) :]
 
 
 def with_final_separator(chunks: Iterable[bytes], separator: bytes) -> Iterator[bytes]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from charrnn.config.sample import DEFAULT_LENGTH, RECORD_LENGTH, SamplingParams
+from charrnn.corpus.inputs import begun_bytes
 from charrnn.corpus.records import SeparatorScanner, insert_bos
 from charrnn.engines.base import Array, GenerationRequest, Ids, InferenceEngine, SampledTokens
 from charrnn.generation.constraints import MatchDFA, token_dfa
@@ -197,7 +198,7 @@ class _Text:
             place, self.end = min(found, key=lambda each: each[0])
             data = data[:place]
         else:
-            held = max((_overlap(data, text) for text, _ in self._ends), default=0)
+            held = max((begun_bytes(data, text) for text, _ in self._ends), default=0)
         self._held = data[len(data) - held :]
         self._ready += self._splitter.feed(data[: len(data) - held])
 
@@ -211,9 +212,3 @@ class _Text:
         data = bytes(self._ready)
         self._ready.clear()
         return data
-
-
-def _overlap(data: bytes, stop: bytes) -> int:
-    """Return how many of the last bytes may be the beginning of a stop string."""
-    longest = min(len(stop) - 1, len(data))
-    return next((n for n in range(longest, 0, -1) if data.endswith(stop[:n])), 0)

@@ -5,14 +5,14 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from charrnn.corpus.formats import Row
+from charrnn.corpus.formats import Row, located
 from charrnn.engines.base import Ids
 from charrnn.errors import InputError
 from charrnn.scoring.batching import Piece, score_ids
 from charrnn.scoring.entries import Outcome
 from charrnn.scoring.score import Score
 from charrnn.scoring.scorer import Scorer
-from charrnn.tokenizers.utf8 import Utf8Decoder, without_line
+from charrnn.tokenizers.utf8 import Utf8Decoder
 
 
 def carried_outcomes(scorer: Scorer, rows: Iterable[tuple[Row, bytes] | None]) -> Iterator[tuple[Row, Outcome]]:
@@ -40,8 +40,7 @@ def carried_outcomes(scorer: Scorer, rows: Iterable[tuple[Row, bytes] | None]) -
             try:
                 ids, lengths = _encode(scorer, row.text + end, is_first)
             except InputError as error:
-                message = f"{row.place}: {without_line(error.text)}"
-                waiting.append((row, InputError(message, error.fields)))
+                waiting.append((row, located(error, row.place)))
                 continue
             is_first = False
             waiting.append((row, lengths if len(ids) else Score(0.0, 0, 0, 0.0, *lengths)))
@@ -71,7 +70,7 @@ def _scored(waiting: "deque[tuple[Row, Outcome | tuple[int, int, int, int]]]") -
 
 def _encode(scorer: Scorer, text: bytes, is_first: bool) -> tuple[Ids, tuple[int, int, int, int]]:
     """Return the ids of a row, and its characters, bytes, words and replaced places."""
-    encoder = scorer.tokenizer.encoder("replace" if scorer.options.errors == "replace" else "strict")
+    encoder = scorer.tokenizer.encoder(scorer.options.decoding)
     if not is_first and isinstance(encoder, Utf8Decoder):
         encoder.bom = True  # it is a character within a text
     ids = encoder.feed(text, final=True)

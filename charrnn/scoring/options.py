@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from charrnn.tokenizers.utf8 import Errors
+
 
 @dataclass(frozen=True)
 class ScoringOptions:
@@ -26,6 +28,11 @@ class ScoringOptions:
     prompt: bytes = b""
     end: bool = True
     boundary: bytes = b""
+
+    @property
+    def decoding(self) -> Errors:
+        """What a decoder does with invalid UTF-8: "strict" or "replace"."""
+        return "replace" if self.errors == "replace" else "strict"
 
 
 DEFAULT_OPTIONS = ScoringOptions()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from charrnn.corpus.formats import NamedText, Place, Row
+from charrnn.corpus.formats import NamedText, Place, Row, located
 from charrnn.corpus.inputs import Chunks
 from charrnn.corpus.records import split_records
 from charrnn.engines.base import Ids
@@ -15,7 +15,7 @@ from charrnn.scoring.batching import BATCH_SLOTS, Piece
 from charrnn.scoring.entries import NO_IDS, Cut, Entry, PackedEntry, TextEntry
 from charrnn.scoring.options import ScoringOptions
 from charrnn.tokenizers.tokenizer import Tokenizer
-from charrnn.tokenizers.utf8 import STEP, without_line
+from charrnn.tokenizers.utf8 import STEP
 
 _SHORT = 1 << 14  # bytes of a row, and tokens of a prompt, that are encoded and read together with others
 
@@ -86,7 +86,7 @@ class RowReader:
             raise InputError(
                 f"the prompt holds {self._separator!r}, which ends a record of this model: nothing continues after it"
             )
-        return self._tokenizer.encode(prompt, "replace" if self._options.errors == "replace" else "strict")
+        return self._tokenizer.encode(prompt, self._options.decoding)
 
     def prompt_of(self, row: Row) -> Ids:
         """Return the ids of what a row continues.
@@ -99,7 +99,7 @@ class RowReader:
         try:
             return self._encode_prompt(row.prompt)
         except InputError as error:
-            raise InputError(f"{row.place}: {without_line(error.text)}", error.fields) from None
+            raise located(error, row.place) from None
 
     def with_end(self, text: bytes) -> bytes:
         """Return a row's text with its end, if that is scored."""

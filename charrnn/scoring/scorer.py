@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from charrnn.corpus.formats import NamedText, Place, Row
+from charrnn.corpus.formats import NamedText, Row, located
 from charrnn.corpus.records import SeparatorScanner, with_final_separator
 from charrnn.engines.base import Array, Ids, InferenceEngine
 from charrnn.errors import InputError
@@ -17,7 +17,7 @@ from charrnn.scoring.options import DEFAULT_OPTIONS, ScoringOptions
 from charrnn.scoring.rows import RowReader
 from charrnn.scoring.score import Score
 from charrnn.tokenizers.tokenizer import Encoder, Tokenizer
-from charrnn.tokenizers.utf8 import STEP, without_line
+from charrnn.tokenizers.utf8 import STEP
 
 _MAX_WINDOW_IDS = 1 << 24  # of the windows that are read side by side
 
@@ -65,8 +65,7 @@ class Scorer:
 
     def text_outcomes(self, texts: Iterable[NamedText]) -> Iterator["Outcome"]:
         """Return what `texts` returns or raises for each text; after an error there is more with `errors` "skip"."""
-        cut = self._records if self.separator else self._whole
-        return self._outcomes(TextEntry(text, cut, self.rows.prompt, self.rows.unknown_chars) for text in texts)
+        return self._outcomes(map(self._entry, texts))
 
     def blocks(self, text: NamedText) -> tuple[Score, Array, Array]:
         """Return the score of a text, and of the blocks of its lines the nats and the bytes, float64 (K,) each: about a
@@ -74,8 +73,7 @@ class Scorer:
 
         Raises as `texts`.
         """
-        cut = self._records if self.separator else self._whole
-        entry = TextEntry(text, cut, self.rows.prompt, self.rows.unknown_chars)
+        entry = self._entry(text)
         [score] = _scores(self._outcomes([entry]))
         return score, *entry.blocks()
 
@@ -88,6 +86,11 @@ class Scorer:
     def line_outcomes(self, rows: Iterable[Row]) -> Iterator["Outcome"]:
         """Return what `lines` returns or raises for each row; after an error there is more with `errors` "skip"."""
         return self._outcomes(self.rows.entries(rows))
+
+    def _entry(self, text: NamedText) -> TextEntry:
+        """Return a whole text to be scored."""
+        cut = self._records if self.separator else self._whole
+        return TextEntry(text, cut, self.rows.prompt, self.rows.unknown_chars)
 
     def _outcomes(self, entries: Iterable["Entry"]) -> Iterator["Outcome"]:
         if not self.engine.adaptive:
@@ -180,7 +183,7 @@ class Scorer:
         Raises:
             InputError: the text cannot be read or decoded; the message begins with `name`.
         """
-        encoder = self.tokenizer.encoder("replace" if self.options.errors == "replace" else "strict")
+        encoder = self.tokenizer.encoder(self.options.decoding)
         data, block, was_end = b"", 0, False
         for chunk, is_end in chunks:
             for begin in range(0, len(chunk), STEP):
@@ -211,6 +214,4 @@ def _feed(encoder: Encoder, data: bytes, name: object, *, final: bool = False) -
     try:
         return encoder.feed(data, final=final)
     except InputError as error:
-        if isinstance(name, Place):  # of a line: its number is there already
-            error = InputError(without_line(error.text), error.fields)
-        raise error.prefixed(str(name)) if str(name) else error from None
+        raise located(error, name) from None

@@ -9,7 +9,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from charrnn.corpus.formats import Place
+from charrnn.corpus.formats import located
 from charrnn.corpus.inputs import Chunks
 from charrnn.engines.base import Array, Ids
 from charrnn.errors import InputError
@@ -18,7 +18,7 @@ from charrnn.scoring.cutter import UnitCutter
 from charrnn.scoring.details import Details
 from charrnn.scoring.entries import NO_IDS
 from charrnn.scoring.scorer import Scorer
-from charrnn.tokenizers.utf8 import STEP, without_line
+from charrnn.tokenizers.utf8 import STEP
 
 Where = TypeVar("Where")
 """What a caller knows a text by: another object for each, the same for its parts."""
@@ -170,7 +170,7 @@ def _pieces(
     cutter = UnitCutter(
         scorer.tokenizer,
         by,
-        "replace" if scorer.options.errors == "replace" else "strict",
+        scorer.options.decoding,
         token_sizes,
         offset=text.offset,
         line=text.line,
@@ -213,9 +213,7 @@ def _units(
     try:
         cut = cutter.feed(data, final)
     except InputError as error:
-        if isinstance(text.name, Place):  # of a line: its number is there already
-            error = InputError(without_line(error.text), error.fields)
-        raise error.prefixed(str(text.name)) if str(text.name) else error from None
+        raise located(error, text.name) from None
     queue.extend((text.where, *place) for place in cut.places)
     if len(cut.ids):
         yield Piece(cut.ids, cut.ends)

@@ -42,9 +42,10 @@ def decode_texts(texts: Sequence[bytes]) -> tuple[CodePoints, Lengths, Lengths] 
     if len(points) == len(data):
         chars = sizes
     else:
-        starts = np.append(0, np.cumsum(starts_char(data)))
-        if not starts_char(data)[(ends - sizes)[sizes > 0]].all():
+        is_start = starts_char(data)
+        if not is_start[(ends - sizes)[sizes > 0]].all():
             return None  # a character is cut: neither part is UTF-8
+        starts = np.append(0, np.cumsum(is_start))
         chars = starts[ends] - starts[ends - sizes]
     return points, chars, count_words(SPACES.take(points, mode="clip"), chars)
 
