@@ -98,6 +98,7 @@ class RecurrentLayer(nn.Module):
 
     def _run(self, x: Tensor | PackedSequence, state: Tensor) -> tuple[Tensor, Tensor]:
         """Run the fused module; the outputs of a PackedSequence are its data."""
+        state = state.contiguous()  # on CUDA it wants to have it so
         if isinstance(self.rnn, nn.LSTM):
             outputs, (h, c) = self.rnn(x, (state[0:1], state[1:2]))
             state = torch.cat((h, c))
