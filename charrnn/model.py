@@ -8,23 +8,23 @@ What only scoring needs is imported when a text is scored: a sample's first char
 import codecs
 import itertools
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.eval import EvalConfig
-from charrnn.config.sample import SampleConfig, SamplingParams
+from charrnn.config.sample import SamplingOptions, SamplingParams, SelectionOptions
 from charrnn.engines.base import Array, InferenceEngine
 from charrnn.engines.select import dynamic_engine, ensemble_engine
 from charrnn.errors import NonFiniteError, UsageError
 from charrnn.files import quote
-from charrnn.generation.generate import TextChunk, generate, joined, text_length
-from charrnn.generation.novelty import Novelty, generate_new, training_records
-from charrnn.generation.prompts import encode_prompt, read_prefix
+from charrnn.generation.generate import TextChunk, joined
+from charrnn.generation.novelty import lines_of, training_records
+from charrnn.generation.prompts import read_prefix
+from charrnn.generation.texts import generate_texts
 from charrnn.network.architecture import Architecture
 from charrnn.runs.locate import find_model
 from charrnn.scoring.score import Score
@@ -127,137 +127,94 @@ class Model:
         """The sizes of its network; the first one's."""
         return self.networks[0][0]
 
-    def sample(
-        self,
-        prompt: str | bytes = "",
-        *,
-        length: int | None = SampleConfig.length,
-        temp: float = SampleConfig.temp,
-        top_k: int = SampleConfig.top_k,
-        top_p: float = SampleConfig.top_p,
-        min_p: float = SampleConfig.min_p,
-        seed: int | None = None,
-        stop: str | Sequence[str] = (),
-        match: str | None = None,
-        unknown: str = SampleConfig.unknown,
-    ) -> str:
+    def sample(self, prompt: str | bytes = "", **options: Unpack[SamplingOptions]) -> str:
         """Return a text, or a record without its separator: `charrnn sample` with the options of the same names.
 
         Args:
-            prompt: what the text continues; not repeated in it.
-            length: most tokens in the text; 0: no limit. None: 500, of a record 10,000.
+            prompt: what the text continues; a record model's text has it in front, others do not repeat it: see `echo`.
             temp: temperature: 0 is greedy, 1 the model's own probabilities.
+            length: most tokens in the text; 0: no limit. None: 500, of a record 10,000.
+            stop: end the text before these characters; several: before any of them.
+            match: a regular expression (docs/match.md) that the text as a whole matches; it has no `stop` then.
+            seed: the same seed gives the same text; None takes a new one.
             top_k: only the k likeliest tokens; 0: all.
             top_p: only the likeliest tokens that sum to this probability.
             min_p: only tokens at least this many times as likely as the likeliest.
-            seed: the same seed gives the same text; None takes a new one.
-            stop: end the text before these characters; several: before any of them.
-            match: a regular expression (docs/match.md) that the text as a whole matches; it has no `stop` then.
+            echo: whether the prompt is part of the text; None: of record models it is.
             unknown: what becomes of characters of the prompt that the model lacks: "error", "skip" or "nearest".
 
         Raises:
             UsageError: an argument is out of range, or the text has no end. InputError: the prompt cannot be used.
             NonFiniteError: the model's arithmetic overflows.
         """
-        pieces = self.stream(
-            prompt, length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop,
-            match=match, unknown=unknown,
-        )  # fmt: skip
-        self.check_ends(length, stop, match)
-        return "".join(pieces)
+        params = _params("sample", SamplingOptions, options)
+        self.check_ends(params)
+        return "".join(_decode(self.generate(prompt, params)))
 
-    def stream(
-        self,
-        prompt: str | bytes = "",
-        *,
-        length: int | None = SampleConfig.length,
-        temp: float = SampleConfig.temp,
-        top_k: int = SampleConfig.top_k,
-        top_p: float = SampleConfig.top_p,
-        min_p: float = SampleConfig.min_p,
-        seed: int | None = None,
-        stop: str | Sequence[str] = (),
-        match: str | None = None,
-        unknown: str = SampleConfig.unknown,
-    ) -> Iterator[str]:
-        """Return the text of `sample` piece by piece, as it is generated. Raises as `sample`; what is wrong with an
-        argument is raised by the call itself."""
-        config = SampleConfig(
-            length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop, match=match,
-            unknown=unknown,
-        )  # fmt: skip
-        return _decode(self.generate(prompt, config, seed=seed, stop=config.stop, match=match, unknown=unknown))
+    def stream(self, prompt: str | bytes = "", **options: Unpack[SamplingOptions]) -> Iterator[str]:
+        """Return the text of `sample` piece by piece, as it is generated; it need not end. Arguments and errors as
+        `sample`; what is wrong with an argument is raised by the call itself."""
+        return _decode(self.generate(prompt, _params("stream", SamplingOptions, options)))
 
-    def samples(
-        self,
-        num: int,
-        prompt: str | bytes = "",
-        *,
-        length: int | None = SampleConfig.length,
-        temp: float = SampleConfig.temp,
-        top_k: int = SampleConfig.top_k,
-        top_p: float = SampleConfig.top_p,
-        min_p: float = SampleConfig.min_p,
-        seed: int | None = None,
-        stop: str | Sequence[str] = (),
-        match: str | None = None,
-        unique: bool = SampleConfig.unique,
-        novel: bool = SampleConfig.novel,
-        unknown: str = SampleConfig.unknown,
-    ) -> Iterator[str]:
+    def samples(self, num: int, prompt: str | bytes = "", **options: Unpack[SelectionOptions]) -> Iterator[str]:
         """Return `num` texts, generated side by side, each as soon as it is whole; the first is that of `sample`.
 
         Args:
             num: 0: there is no end of texts.
             unique: no text twice. novel: no record of the training text, which is read again from the run's corpus.
-                With either there are fewer texts where 10,000 draws in a row were not new. Others as for `sample`.
+                exclude: files, no line of which is returned. With any of them there are fewer texts where 10,000 draws
+                in a row were not new.
+            rank: the likeliest first, once all are made. Others as for `sample`.
 
         Raises: as `sample`; what is wrong with an argument is raised by the call itself. UsageError: `novel` is asked
-            of a model that was not trained on records, or whose training text cannot be read any more.
+            of a model that was not trained on records, or whose training text cannot be read any more. InputError: a
+            file of `exclude` cannot be read.
         """
-        config = SampleConfig(
-            num=num, length=length, temp=temp, top_k=top_k, top_p=top_p, min_p=min_p, seed=seed, stop=stop,
-            match=match, unique=unique, novel=novel, unknown=unknown,
-        )  # fmt: skip
-        self.check_ends(length, stop, match)
-        known = self.training_records() if novel else ()
-        novelty = Novelty(known, unique=unique) if config.is_selective else None
-        texts = joined(
-            self.generate(prompt, config, seed=seed, stop=config.stop, match=match, unknown=unknown, novelty=novelty)
-        )
-        return (text.data.decode("utf-8", "replace") for text in texts)
+        params = _params("samples", SelectionOptions, options, num=num)
+        self.check_ends(params)
+        return (text.data.decode("utf-8", "replace") for text in joined(self.generate(prompt, params)))
 
     def generate(
         self,
-        prompt: str | bytes,
+        prompts: str | bytes | Sequence[str | bytes],
         params: SamplingParams,
         *,
-        seed: int | None = None,
-        stop: str | bytes | Sequence[str | bytes] = (),
-        match: str | None = None,
-        unknown: str = SampleConfig.unknown,
-        novelty: Novelty | None = None,
+        names: Sequence[str] = (),
+        with_nats: bool = False,
+        watch: Callable[[TextChunk], None] = lambda chunk: None,
     ) -> Iterator[TextChunk]:
-        """Return `params.num` texts as bytes, chunk by chunk and in order: see `generation.generate`.
+        """Return `params.num` texts of one or several prompts as bytes, in order, chunk by chunk or whole: see
+        `generation.texts`.
 
         Args:
-            novelty: only texts that it finds new: see `generation.novelty`. Others as for `sample`.
+            names: what each prompt is called in messages.
+            with_nats: whether `TextChunk.nats` are wanted: what the texts cost this model, whatever they were drawn by.
+            watch: called with each chunk as it comes, before the likeliest are put first.
 
         Raises:
-            InputError: the prompt cannot be used. UsageError: `match` cannot be. Raised by the call itself.
+            InputError: a prompt cannot be used, or a file of `params.exclude`. UsageError: `match` or `novel` cannot
+                be. Raised by the call itself.
             NonFiniteError: the model's arithmetic overflows.
         """
-        ids = encode_prompt(self.tokenizer, _to_bytes(prompt), unknown)
-        seed = secrets.randbelow(1 << 32) if seed is None else seed
-        stops = [_to_bytes(text) for text in ([stop] if isinstance(stop, str | bytes) else stop)]
-        options: dict[str, Any] = {"seed": seed, "stop": stops, "separator": self.separator}
-        if match is not None:
-            from charrnn.generation.match import match_dfa  # what other texts do not wait for
+        several = [prompts] if isinstance(prompts, str | bytes) else prompts
+        return generate_texts(
+            self.engine,
+            self.tokenizer,
+            [_to_bytes(prompt) for prompt in several],
+            params,
+            separator=self.separator,
+            known=self._known_texts(params),
+            names=names,
+            with_nats=with_nats,
+            watch=watch,
+        )
 
-            options["match"] = match_dfa(self.tokenizer, match, self.separator, text_length(params, self.separator))
-        if novelty is None:
-            return generate(self.engine, self.tokenizer, [ids], params, **options)
-        return generate_new(self.engine, self.tokenizer, [ids], params, novelty=novelty, **options)
+    def _known_texts(self, params: SamplingParams) -> Iterator[bytes]:
+        """Return the texts that are not wanted."""
+        if params.novel:
+            yield from self.training_records()
+        for name in params.exclude:
+            yield from lines_of(name)
 
     def training_records(self) -> Iterator[bytes]:
         """Return the records that it was trained on, those that were held out among them: read again from the corpus of
@@ -278,9 +235,9 @@ class Model:
 
             yield from training_records(RunDir(file.parent).config, info.get("corpus_sha256"))
 
-    def check_ends(self, length: int | None, stop: str | Sequence[str], match: str | None = None) -> None:
+    def check_ends(self, params: SamplingParams) -> None:
         """Raise UsageError where a text has no end, so that it cannot be returned whole."""
-        if length == 0 and not any(stop) and not self.separator and match is None:
+        if params.length == 0 and not any(params.stop) and not self.separator and params.match is None:
             raise UsageError("{length} 0 needs {stop} with this model: the text has no end", ("length", "stop"))
 
     def score(self, text: str | bytes, *, prompt: str | bytes = "", errors: str = EvalConfig.errors) -> Score:
@@ -394,6 +351,18 @@ class Model:
                 raise UsageError("dynamic evaluation is of one model, not of several")
             engine = dynamic_engine(*self.networks[0], rate=adapt_rate)
         return Scorer(engine, self.tokenizer, self.separator, options or DEFAULT_OPTIONS, check=check)
+
+
+def _params(caller: str, keywords: Any, options: Mapping[str, Any], **more: Any) -> SamplingParams:
+    """Return the sampling parameters that keywords give a method.
+
+    Raises:
+        TypeError: it does not take one of them. UsageError: a value is out of range.
+    """
+    for name in options:
+        if name not in keywords.__optional_keys__:
+            raise TypeError(f"{caller}() got an unexpected keyword argument {name!r}")
+    return SamplingParams(**options, **more)
 
 
 def _options(errors: str, prompt: str | bytes = "", *, end: bool = True) -> "ScoringOptions":

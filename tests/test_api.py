@@ -6,12 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 import charrnn
+from charrnn.config.sample import SamplingParams, SelectionOptions
 from charrnn.errors import CheckpointError, InputError, NonFiniteError, UsageError
+from charrnn.generation.generate import joined
 from charrnn.runs.events import DoneEvent, Event, PlanEvent, StepEvent
 from charrnn.scoring.score import Score
 from charrnn.tokenizers.byte import ByteTokenizer
@@ -100,6 +102,46 @@ def test_texts_come_as_they_are_wanted(model: charrnn.Model, monkeypatch: pytest
     assert unique == list(dict.fromkeys(model.samples(1000, length=1, seed=1)))[:9]
     monkeypatch.setattr("charrnn.generation.novelty.MAX_DRAWS", 20)
     assert 9 < len(list(model.samples(1000, length=1, seed=1, unique=True))) < 40
+
+
+def test_keywords_are_those_of_the_command(model: charrnn.Model) -> None:
+    """The typed keywords are the sampling parameters, each with its type; no method takes what it would not do."""
+    declared, typed = get_type_hints(SamplingParams), get_type_hints(SelectionOptions)
+    text, texts = declared.pop("stop"), typed.pop("stop")
+    assert (text | str, declared.pop("exclude") | str) == (texts, typed.pop("exclude"))
+    assert declared.pop("num") is int
+    assert typed == declared
+    unknown: dict[str, Any] = {"temperature": 1}
+    calls: list[Callable[..., Any]] = [model.sample, model.stream, functools.partial(model.samples, 2)]
+    for call, more in zip(calls, ("unique", "num", "prompt_file"), strict=True):
+        for word in (more, *unknown):
+            with pytest.raises(TypeError, match=rf"\(\) got an unexpected keyword argument '{word}'"):
+                call(**{word: 1})
+
+
+def test_which_texts_are_wanted(run: tiny.Program, tmp_path: Path) -> None:
+    """As the command has them: the prompt in front, none of a list, the likeliest first."""
+    path = tiny.saved(tmp_path / "records", tiny.drawn(tiny.char(), separator=b"\n"))
+    model = charrnn.load(path)
+    known = tmp_path / "known.txt"
+    known.write_text("".join(f"{text}\n" for text in model.samples(20, "th", seed=3)))
+    found = list(model.samples(20, "th", seed=3, exclude=str(known), unique=True, rank=True))
+    assert len(set(found)) == 20
+    assert all(text.startswith("th") for text in found)
+    assert not set(found) & set(known.read_text().splitlines())
+    nats = [score.nats for score in model.score_many((text[2:] for text in found), prompt="th")]
+    assert nats == sorted(nats)
+    words = ["-m", path, "-p", "th", "-n", "20", "--seed", "3", "--unique", "--rank"]
+    assert run("sample", *words, "--exclude", known).out.decode() == "".join(f"{text}\n" for text in found)
+    assert not any(text.startswith("th") for text in model.samples(5, "th", seed=3, echo=False))
+    assert model.sample("th", seed=3, echo=True) == model.sample("th", seed=3)
+    several = list(joined(model.generate(["th", b"ca"], SamplingParams(num=2, seed=3))))
+    assert [(text.prompt, text.index, text.data[:2]) for text in several] == [
+        (0, 0, b"th"), (0, 1, b"th"), (1, 0, b"ca"), (1, 1, b"ca"),
+    ]  # fmt: skip
+    with pytest.raises(InputError, match=r"^second: the model has never seen"):
+        model.generate(["th", "Ü"], SamplingParams(), names=["first", "second"])
+    assert list(model.generate([], SamplingParams())) == []
 
 
 def test_no_character_is_cut(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from charrnn.config.sample import SampleConfig
+from charrnn.config.sample import SamplingParams
 from charrnn.corpus.formats import NamedText
 from charrnn.errors import CheckpointError, InputError, UsageError
 from charrnn.model import Model
@@ -124,11 +124,11 @@ def test_check_may_stop_scoring() -> None:
 def test_chunks_of_several_texts() -> None:
     """In order, and a prompt that cannot be used is refused by the call itself."""
     model = Model.load(saved("m"))
-    chunks = list(model.generate(b"the ", SampleConfig(num=3, length=40), seed=1))
+    chunks = list(model.generate(b"the ", SamplingParams(num=3, length=40, seed=1)))
     assert [chunk.index for chunk in chunks if chunk.finished] == [0, 1, 2]
     assert [chunk.tokens for chunk in chunks if chunk.finished] == [40, 40, 40]
     with pytest.raises(InputError, match="never seen U"):
-        model.generate("Ü", SampleConfig())
+        model.generate("Ü", SamplingParams())
 
 
 def test_many_scores() -> None:

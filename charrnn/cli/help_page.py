@@ -4,11 +4,11 @@ import re
 import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import Field, fields
+from dataclasses import Field
 from typing import NamedTuple
 
 from charrnn.config.lists import StrList
-from charrnn.config.options import flag
+from charrnn.config.options import flag, in_order
 from charrnn.config.params import Flag
 from charrnn.errors import counted
 
@@ -124,7 +124,7 @@ def command_page(
     """
     groups = {"Arguments": Group("Arguments", [])}
     arguments = []
-    for each in (option for config in configs for option in fields(config)):
+    for each in (option for config in configs for option in in_order(config)):
         declared = each.metadata
         if not declared["has_flag"]:
             continue

@@ -99,6 +99,6 @@ def errors_option() -> Any:
     )
 
 
-def prompt_file_option(group: str) -> Any:
+def prompt_file_option(group: str, after: str = "") -> Any:
     """A file that holds the prompt."""
-    return option(PathName(), "The prompt from a file; - is stdin.", group=group)
+    return option(PathName(), "The prompt from a file; - is stdin.", group=group, after=after)

@@ -35,6 +35,7 @@ def option(
     has_flag: bool = True,
     has_variable: bool = True,
     unless: tuple[str, ...] = (),
+    after: str = "",
 ) -> Any:
     """Return a dataclass field that is an option.
 
@@ -48,10 +49,11 @@ def option(
         group: the heading in help.
         has_flag: whether the command line has it; else only variable and TOML file do. has_variable: likewise.
         unless: options by whose flags and variables a file's value of this one is left out.
+        after: the option that help lists it behind; empty: the one declared before it.
     """
     metadata = {"kind": kind, "help": help, "short": short, "shown": shown, "metavar": metavar or kind.metavar}
     metadata |= {"group": group, "has_flag": has_flag, "has_variable": has_variable, "unless": unless}
-    metadata |= {"argument": False}
+    metadata |= {"argument": False, "after": after}
     return field(default=default, metadata=metadata)
 
 
@@ -59,8 +61,18 @@ def argument(kind: ParamType, help: str, *, metavar: str, shown: str = "") -> An
     """Return a dataclass field that is a command's argument: one text, or any number where `kind` is a `StrList`."""
     metadata = {"kind": kind, "help": help, "short": "", "shown": shown, "metavar": metavar, "group": "Arguments"}
     several = kind.metavar != "TEXT"
-    metadata |= {"has_flag": True, "has_variable": False, "unless": (), "argument": True}
+    metadata |= {"has_flag": True, "has_variable": False, "unless": (), "argument": True, "after": ""}
     return field(default=() if several else None, metadata=metadata)
+
+
+def in_order(config: type) -> list["Field[Any]"]:
+    """Return the options and arguments of a configuration as help lists them."""
+    listed = [each for each in fields(config) if "kind" in each.metadata]
+    for option_ in [each for each in listed if each.metadata["after"]]:
+        listed.remove(option_)
+        names = [each.name for each in listed]
+        listed.insert(names.index(option_.metadata["after"]) + 1, option_)
+    return listed
 
 
 def flag(name: str) -> str:

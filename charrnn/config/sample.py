@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 from charrnn.config.groups import MAX_SEED, ModelOptions, precision_option, prompt_file_option
 from charrnn.config.lists import EscapedList, FieldList, StrList
@@ -26,10 +27,11 @@ RECORD_LENGTH = 10_000
 
 @dataclass(frozen=True)
 class SamplingParams:
-    """How tokens are drawn, and how many.
+    """Which texts are made: how tokens are drawn, how many, and what of it is wanted. In Python and on the command
+    line alike.
 
     Raises:
-        UsageError: an option is of the wrong type or out of range.
+        UsageError: an option is of the wrong type or out of range, or cannot be used with another.
     """
 
     temp: float = option(Float(0), "Temperature: 0 greedy, 1 the model's own, above 1 more random.", default=1.0)
@@ -37,35 +39,6 @@ class SamplingParams:
         Int(0), "Most tokens in a text; 0: no limit.", short="l", shown=f"{DEFAULT_LENGTH}; records: to their end"
     )
     num: int = option(Int(0), "Number of texts (per prompt); 0: no limit.", default=1, short="n")
-    top_k: int = option(Int(0), "Only the N likeliest tokens; 0: all.", default=0, group="Sampling")
-    top_p: float = option(
-        Float(0, 1, open_low=True),
-        "Only the likeliest tokens that sum to probability X (nucleus).",
-        default=1.0,
-        group="Sampling",
-    )
-    min_p: float = option(
-        Float(0, 1), "Only tokens at least X times as likely as the likeliest.", default=0.0, group="Sampling"
-    )
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-    @property
-    def is_random(self) -> bool:
-        """Whether the seed makes a difference."""
-        return self.temp > 0 and self.top_k != 1
-
-
-@dataclass(frozen=True)
-class SampleConfig(SamplingParams, ModelOptions):
-    """The options of `charrnn sample`.
-
-    Raises:
-        UsageError: an option is of the wrong type or out of range, or cannot be used with another.
-    """
-
-    prompt: str | None = option(Escaped(may_be_empty=True), "Text to continue.", short="p")
     stop: Sequence[str] = option(EscapedList(), "End a text before TEXT; several: before any of them.", default=())
     match: str | None = option(
         Text(), "Each text as a whole matches REGEX: 'S[a-z]{4,8}', '[^0-9]*', '.{5,9}'.", metavar="REGEX"
@@ -76,18 +49,22 @@ class SampleConfig(SamplingParams, ModelOptions):
     seed: int | None = option(
         Int(0, MAX_SEED), "Random seed: the same seed, the same text.", shown="a new one, named on stderr"
     )
-    json: bool = option(Flag(), "One JSON object per text.", default=False)
-    precision: str = precision_option(SAMPLE_PRECISIONS, group="Sampling")
+    top_k: int = option(Int(0), "Only the N likeliest tokens; 0: all.", default=0, group="Sampling")
+    top_p: float = option(
+        Float(0, 1, open_low=True),
+        "Only the likeliest tokens that sum to probability X (nucleus).",
+        default=1.0,
+        group="Sampling",
+    )
+    min_p: float = option(
+        Float(0, 1), "Only tokens at least X times as likely as the likeliest.", default=0.0, group="Sampling"
+    )
     exclude: Sequence[str] = option(
         StrList(),
         "No text that is a line of FILE; several: of any.",
         metavar="FILE",
         default=(),
         group="Constraints",
-    )
-    prompt_file: str | None = prompt_file_option("Prompts")
-    lines: bool = option(
-        Flag(), "Each line of --prompt-file is a prompt, answered in order.", default=False, group="Prompts"
     )
     echo: bool | None = option(
         Flag(), "Print the prompt as part of the text.", shown="of record models", group="Prompts"
@@ -98,6 +75,67 @@ class SampleConfig(SamplingParams, ModelOptions):
         metavar="HOW",
         default="error",
         group="Prompts",
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_together(self, "match", "stop")
+        if self.rank and not self.num:
+            raise UsageError("{rank} and {num} 0 cannot be used together: no text is the last one", ("rank", "num"))
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the seed makes a difference."""
+        return self.temp > 0 and self.top_k != 1
+
+    @property
+    def is_selective(self) -> bool:
+        """Whether some texts that are drawn are not wanted."""
+        return self.unique or self.novel or bool(self.exclude)
+
+
+class SamplingOptions(TypedDict, total=False):
+    """Keywords that say how a text is made: those of `SamplingParams`."""
+
+    temp: float
+    length: int | None
+    stop: str | Sequence[str]
+    match: str | None
+    seed: int | None
+    top_k: int
+    top_p: float
+    min_p: float
+    echo: bool | None
+    unknown: str
+
+
+class SelectionOptions(SamplingOptions, total=False):
+    """The same of several texts, and which of them are wanted."""
+
+    unique: bool
+    novel: bool
+    rank: bool
+    exclude: str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class SampleConfig(SamplingParams, ModelOptions):
+    """The options of `charrnn sample`.
+
+    Raises:
+        UsageError: an option is of the wrong type or out of range, or cannot be used with another.
+    """
+
+    prompt: str | None = option(Escaped(may_be_empty=True), "Text to continue.", short="p", after="num")
+    json: bool = option(Flag(), "One JSON object per text.", default=False)
+    precision: str = precision_option(SAMPLE_PRECISIONS, group="Sampling")
+    prompt_file: str | None = prompt_file_option("Prompts", after="exclude")
+    lines: bool = option(
+        Flag(),
+        "Each line of --prompt-file is a prompt, answered in order.",
+        default=False,
+        group="Prompts",
+        after="prompt_file",
     )
     fields: tuple[tuple[str, str], ...] | None = option(
         FieldList(FIELDS),
@@ -114,19 +152,12 @@ class SampleConfig(SamplingParams, ModelOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for names in (("prompt", "prompt_file"), ("separator", "json"), ("separator", "fields"), ("match", "stop")):
+        for names in (("prompt", "prompt_file"), ("separator", "json"), ("separator", "fields")):
             check_together(self, *names)
         if self.lines and self.prompt_file is None:
             raise UsageError("{lines} needs {prompt_file}", ("lines", "prompt_file"))
         if "-" in self.exclude and self.prompt_file == "-":
             raise UsageError("{prompt_file} - and {exclude} - cannot be used together", ("prompt_file", "exclude"))
-        if self.rank and not self.num:
-            raise UsageError("{rank} and {num} 0 cannot be used together: no text is the last one", ("rank", "num"))
-
-    @property
-    def is_selective(self) -> bool:
-        """Whether some texts that are drawn are not wanted."""
-        return self.unique or self.novel or bool(self.exclude)
 
     @property
     def columns(self) -> tuple[tuple[str, str], ...] | None:

@@ -1,5 +1,6 @@
 """From ids to text: sampling with a model, text by text, in order.
 
-Read `generate`, then `sampling` (logits to one id), `prompts` (what is continued), `constraints` (what may be drawn),
-`match` (the same by a regular expression, with `regex` and `regex_dfa`) and `novelty` (which texts are new).
+Read `texts` (what is asked for), `generate`, then `sampling` (logits to one id), `prompts` (what is continued),
+`constraints` (what may be drawn), `match` (the same by a regular expression, with `regex` and `regex_dfa`) and
+`novelty` (which texts are new).
 """
