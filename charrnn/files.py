@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -21,24 +22,21 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-
 PathLike = str | os.PathLike[str]
-
 
 TEMPORARY = re.compile(r"\..+\.tmp-[0-9a-f]{16}", re.DOTALL)
 
-
 MAX_WRITE = 1 << 30  # bytes; macOS refuses 2 GiB and more in one call
-
 
 NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 
-
 CREATE: int = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | getattr(os, "O_BINARY", 0)
-
 
 FSYNC_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES}  # of a folder
 
+LOCK_PROBE: int = (os.O_RDWR if sys.platform == "win32" else os.O_RDONLY | os.O_NONBLOCK) | NOFOLLOW
+
+LOCK_WAIT = 0.3  # seconds; who only asks whether a lock is held, or prunes, has it for a moment
 
 LINK_UNSUPPORTED = {*FSYNC_UNSUPPORTED, errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK, errno.EXDEV}
 
@@ -157,14 +155,12 @@ class Lock:
         try:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | NOFOLLOW, 0o666)
             try:
-                try:
-                    _lock(descriptor)
-                except BlockingIOError:
+                if not _lock_soon(descriptor):
                     holder = os.read(descriptor, 32).strip().decode("ascii", "replace")
                     raise CharRNNError(
                         f"{quote(os.path.dirname(os.path.abspath(self._path)))} is in use by process "
                         + (holder or "of unknown number")
-                    ) from None
+                    )
                 os.ftruncate(descriptor, 0)
                 _write_all(descriptor, f"{os.getpid()}\n".encode())
             except BaseException:
@@ -182,6 +178,25 @@ class Lock:
         with contextlib.suppress(OSError):
             os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
+
+
+def is_locked(path: PathLike) -> bool:
+    """Return whether a process holds this `Lock`; the file is neither created nor changed."""
+    try:
+        descriptor = os.open(path, LOCK_PROBE)
+    except OSError:
+        return False
+    try:
+        if not os.fstat(descriptor).st_size:  # who has it writes a number into it
+            return False
+        _lock(descriptor, shared=True)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _temporary_path(target: str) -> str:
@@ -250,8 +265,22 @@ def _remove(path: str) -> bool:
     return True
 
 
-def _lock(descriptor: int) -> None:
-    """Take the lock. Raise BlockingIOError if another process has it."""
+def _lock_soon(descriptor: int) -> bool:
+    """Take the lock; return whether that was possible within `LOCK_WAIT`."""
+    end = time.monotonic() + LOCK_WAIT
+    while True:
+        try:
+            _lock(descriptor)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.01)
+        else:
+            return True
+
+
+def _lock(descriptor: int, *, shared: bool = False) -> None:
+    """Take the lock, or share it with others that share it. Raise BlockingIOError if another process has it."""
     if sys.platform == "win32":
         os.lseek(descriptor, 1 << 20, os.SEEK_SET)  # behind the pid, which others may read
         try:
@@ -261,7 +290,7 @@ def _lock(descriptor: int) -> None:
         finally:
             os.lseek(descriptor, 0, os.SEEK_SET)
     else:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def error_reason(error: Exception) -> str:

@@ -7,7 +7,6 @@ ever used as a path, as a name to import or as code.
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from charrnn.checkpoint.header import (
     VOCABULARY,
     Header,
     TensorSpec,
+    check_size,
     corrupt,
     open_regular,
     read_header,
@@ -191,14 +191,12 @@ def read(path: PathLike, *, training: bool = False) -> Checkpoint:
     """
     with open_regular(path) as file:
         header = read_header(path, file)
-        size = os.fstat(file.fileno()).st_size
-        if size != header.size:  # before anything is read that may be as long as a disk
-            raise corrupt(path, f"it has {size:,} bytes, not the {header.size:,} that its header says")
+        check_size(path, file, header)  # before anything is read that may be as long as a disk
         file.seek(0)
         try:
             data = file.readall()
         except MemoryError:
-            raise unusable(path, f"its {size:,} bytes are more than there is memory for") from None
+            raise unusable(path, f"its {header.size:,} bytes are more than there is memory for") from None
     version = _check_digest(path, data, header)
     metadata = header.metadata
     if version > FORMAT_VERSION:

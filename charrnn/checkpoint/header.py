@@ -133,14 +133,23 @@ def read_header(path: PathLike, file: FileIO) -> Header:
     return Header(raw, metadata, tensors, size)
 
 
-def read_metadata(path: PathLike) -> dict[str, Any]:
-    """Return the metadata (`config`, `info`, ...) from the header alone, for listing models. Nothing is verified.
+def read_metadata(path: PathLike) -> tuple[dict[str, Any], bool]:
+    """Return the metadata (`config`, `info`, ...) from the header alone, for listing models, and whether the file is as
+    long as the header says. Nothing else is verified.
 
     Raises:
         CheckpointError: the file is missing, not a regular file, or its header is not in our format.
     """
     with open_regular(path) as file:
-        return read_header(path, file).metadata
+        header = read_header(path, file)
+        return header.metadata, os.fstat(file.fileno()).st_size == header.size
+
+
+def check_size(path: PathLike, file: FileIO, header: Header) -> None:
+    """Raise CheckpointError if a file is not as long as its header says."""
+    size = os.fstat(file.fileno()).st_size
+    if size != header.size:
+        raise corrupt(path, f"it has {size:,} bytes, not the {header.size:,} that its header says")
 
 
 def validate(architecture: Architecture, tokenizer_name: str, tensors: Mapping[str, TensorSpec]) -> None:

@@ -88,6 +88,17 @@ COMMANDS = {
         ("manage.ShowConfig",),
         ("charrnn show lstm", "charrnn show checkpoints/code --json"),
     ),
+    "runs": _Entry(
+        "List runs; free their disk space.",
+        "List runs, newest first. prune deletes the resume state of finished runs, and charrnn's leftover temporary"
+        " files.\nRUN is a run's name or folder, or a folder that holds runs. [checkpoints/]",
+        ("manage.RunsConfig",),
+        (
+            "charrnn runs --sort bits_per_char",
+            "mv checkpoints/a checkpoints/b; rm -r checkpoints/c    # a run is a folder",
+        ),
+        ("charrnn runs [OPTIONS] [RUN]...", "charrnn runs prune [OPTIONS] [RUN]..."),
+    ),
     "corpora": _Entry(
         "List the corpora known by name; fetch one.",
         "List the corpora known by name; with NAME, show its card. get fetches one and prints its path.",

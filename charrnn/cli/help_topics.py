@@ -58,7 +58,7 @@ TEXTS: Topic = [
 
 
 FIELDS: Topic = [
-    "Fields: the columns that eval and sample print, in this order unless --fields names others.",
+    "Fields: the columns that eval, sample and runs print, in this order unless --fields names others.",
     (
         "of files",
         "perplexity bits_per_char bits_per_byte tokens oov file; after two or more files, a row with total as file",
@@ -126,6 +126,20 @@ FIELDS: Topic = [
     ("perplexity", "exp(nats / tokens)"),
     ("seed", "The random seed."),
     ("finish_reason", "stop: a stop string; length: as long as it may be; end: the end of a record."),
+    "",
+    "Of a run, in charrnn runs; --json has path and baselines besides:",
+    ("name", "Of its folder; path is the folder."),
+    (
+        "state",
+        "running: a process is at it; finished; stopped: it can be resumed; damaged: it cannot be, or its log cannot be"
+        " read.",
+    ),
+    ("date", "When it was last written to: UTC, as in RFC 3339."),
+    ("cell hidden", "Of its model; hidden sizes are separated by commas, in JSON a list."),
+    ("corpus", "The names of what it was trained on."),
+    ("bits_per_char", "Of its best model on the validation text."),
+    ("baseline", "The same of the best of the simpler models, of which baselines has all."),
+    ("seconds bytes", "Of training; of its files on the disk."),
     "",
     "-f perplexity,oov prints two columns; -f perplexity=gru calls a column gru. Columns are separated by tabs. Floats"
     " have 6 decimals; inf and nan occur, null in JSON.",

@@ -89,7 +89,7 @@ def complete_run(incomplete: str) -> list[str]:
 
 def _completion(each: "Field[object]") -> Callable[[str], list[str]] | None:
     kind = each.metadata["kind"]
-    if each.name == "model":
+    if each.name in ("model", "run"):
         return complete_run
     if isinstance(kind, Choice):
         return lambda incomplete: list(kind.choices)

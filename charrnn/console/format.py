@@ -141,12 +141,13 @@ def summary_lines(event: DoneEvent) -> list[str]:
     lines.append(f"{counted(event.step, 'step')} in {seconds(event.seconds)}{why}{best}")
     folder = os.path.dirname(event.model)
     name = shlex.quote(folder or event.model)
+    go_on = f"charrnn train --resume --steps {2 * event.step} --out {name}"
     return [
         *lines,
         f"model           {event.model}",
         f"try             charrnn sample -m {name} --temp 0.8",
         f"                charrnn eval -m {name} FILE",
-        f"go on           charrnn train --resume --steps {2 * event.step} --out {name}",
+        *([f"go on           {go_on}"] if event.resume_bytes != 0 else []),
         *([f"                from last.safetensors, {count(event.resume_bytes)}B"] if event.resume_bytes else []),
         *([f"the same again  {event.command}"] if event.command else []),
     ]

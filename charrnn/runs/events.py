@@ -147,7 +147,7 @@ class DoneEvent(Event):
         baselines: as in the plan. best_step: the step at which the saved model was trained.
         model: the file. reason: what ended the training: "steps" or "patience".
         command: the command that repeats the run bit for bit; None: none does.
-        resume_bytes: the size of the file from which the run can be taken further.
+        resume_bytes: the size of the file from which the run can be taken further; 0: it was deleted since.
     """
 
     nats: float | None = None

@@ -29,7 +29,7 @@ from charrnn.runs.events import DoneEvent, from_json
 CONFIG = "config.toml"
 
 
-_FILES = ("model.safetensors", "last.safetensors", "previous.safetensors", "metrics.jsonl", CONFIG)
+FILES = ("model.safetensors", "last.safetensors", "previous.safetensors", "metrics.jsonl", CONFIG)
 
 
 _NOT_STORED = {"out", "resume", "auto_resume", "overwrite", "dry_run", "json"}  # of one call only
@@ -58,7 +58,7 @@ class RunDir:
 
     def __init__(self, folder: Path, warn: Callable[[str], None] = lambda message: None) -> None:
         self.folder, self.warn = folder, warn
-        self.model, self.last, self.previous, self.metrics, self.config = (folder / name for name in _FILES)
+        self.model, self.last, self.previous, self.metrics, self.config = (folder / name for name in FILES)
         self._keep_previous = (
             False  # `previous` is newer than `last`, or `last` is corrupt: the next save replaces `last`
         )
@@ -106,7 +106,7 @@ class RunDir:
 
     def clear(self) -> None:
         """Remove the files of a run. Raise OutputError if one cannot be removed."""
-        for name in _FILES:
+        for name in FILES:
             try:
                 (self.folder / name).unlink(missing_ok=True)
             except OSError as error:

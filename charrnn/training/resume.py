@@ -1,5 +1,6 @@
 """Resuming a run: its state besides weights, and whether what is stored of it can be used."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +16,7 @@ from charrnn.config.train import RESUMABLE, TrainConfig
 from charrnn.engines.base import OptimizerParams
 from charrnn.errors import CheckpointError, UsageError
 from charrnn.files import quote
+from charrnn.runs.events import DoneEvent
 from charrnn.runs.run_dir import RunDir
 from charrnn.training.autoconfig import architecture_of
 from charrnn.training.learner import optimizer_state
@@ -177,6 +179,12 @@ def checkpoint_to_resume(run: RunDir, config: TrainConfig, note: Callable[[str],
     resumed = run.newest(check_resumable)
     if resumed is not None:
         return resumed
+    if run.done() is not None:
+        raise UsageError(
+            f"the run in {quote(run.folder)} is finished, and what could take it further was deleted; {{overwrite}}"
+            " begins it anew",
+            ("overwrite",),
+        )
     if config.resume:
         raise UsageError(f"{{resume}}: there is no usable checkpoint in {quote(run.folder)}", ("resume",))
     if run.model.exists():
@@ -187,6 +195,26 @@ def checkpoint_to_resume(run: RunDir, config: TrainConfig, note: Callable[[str],
         )
     note(f"there is no run to resume in {quote(run.folder)}: starting one")
     return None
+
+
+def has_options(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) -> bool:
+    """Return whether the options that are given have the values that a model was trained with."""
+    try:
+        old = stored_config(stored)
+    except ValueError:
+        return False
+    now = replace(config, hidden=config.hidden and config.hidden * (old.layers if len(config.hidden) == 1 else 1))
+    return all(getattr(old, name) == getattr(now, name) for name in given - UNPLANNED)
+
+
+def finished_note(run: RunDir, done: DoneEvent, *, can_go_on: bool) -> str:
+    """Return a sentence about a finished run, and how to take it further."""
+    if not can_go_on:
+        return f"the run in {quote(run.folder)} is finished; what could take it further was deleted"
+    return (
+        f"the run in {quote(run.folder)} is finished; more steps, epochs or time take it further, as in"
+        f" charrnn train --resume --steps {2 * done.step} --out {shlex.quote(str(run.folder))}"
+    )
 
 
 def check_text(stored: Checkpoint, digest: str) -> None:

@@ -5,13 +5,13 @@
 
 import contextlib
 import functools
-import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.train import TrainConfig
 from charrnn.corpus.corpus import Corpus
@@ -43,6 +43,8 @@ from charrnn.training.resume import (
     check_resumable,
     check_text,
     checkpoint_to_resume,
+    finished_note,
+    has_options,
     recall_text_options,
 )
 from charrnn.training.signals import Cancelled, SignalHandler
@@ -166,18 +168,18 @@ class TrainingSession:
             UsageError: as `resume_plan`; the text is another.
         """
         done = run_dir.done() if self.config.resume or self.config.auto_resume else None
-        resumed = None if done is None else RunDir(run_dir.folder).newest(check_resumable)
-        if done is None or resumed is None or not resumed.info["progress"]["reason"]:
+        if done is None:
             return None
-        _, changes = self._stored_plan(run_dir, resumed)
-        if changes:
+        found = RunDir(run_dir.folder).newest(check_resumable)
+        if found is None:  # it was pruned
+            if not has_options(stored := checkpoint.read(run_dir.model), self.config, self.given):
+                return None
+            done = replace(done, resume_bytes=0)
+        elif not (stored := found).info["progress"]["reason"] or self._stored_plan(run_dir, found)[1]:
             return None
         if self.text is not None or "corpus" in self.given:
-            check_text(resumed, self._read_text(spool=None)[0])
-        self._note(
-            f"the run in {quote(run_dir.folder)} is finished; more steps, epochs or time take it further, as in"
-            f" charrnn train --resume --steps {2 * done.step} --out {shlex.quote(str(run_dir.folder))}"
-        )
+            check_text(stored, self._read_text(spool=None)[0])
+        self._note(finished_note(run_dir, done, can_go_on=found is not None))
         for callback in self.callbacks:
             callback(done)
         return done

@@ -94,7 +94,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         for name in found.training:
             np.testing.assert_array_equal(found.training[name], model.training[name])
             assert found.training[name].dtype == model.training[name].dtype
-    assert header.read_metadata(path)["info"] == model.info
+    assert header.read_metadata(path)[0]["info"] == model.info
 
 
 def test_bytes_need_no_vocabulary(tmp_path: Path) -> None:

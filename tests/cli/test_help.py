@@ -9,6 +9,7 @@ from charrnn.cli.app import COMMANDS
 from charrnn.cli.help_page import Group, Page, row, wrap
 from charrnn.cli.help_topics import TOPICS
 from charrnn.config.eval import ADAPTED, CLASSIFIED, COMPARED, METRICS, PLACES
+from charrnn.config.manage import RUN_KEYS
 from charrnn.config.sample import FIELDS
 from charrnn.network.cells import CELL_NAMES
 from tests.tiny import Program
@@ -36,6 +37,7 @@ Commands:
   sample                  Generate text with a model.
   eval                    Score text with a model: perplexity; rank, filter, classify, compare.
   show                    Show a model's card and learning curve.
+  runs                    List runs; free their disk space.
   corpora                 List the corpora known by name; fetch one.
   help                    Help on a command or a topic: texts, fields, config, cells, exit-codes.
 
@@ -259,6 +261,26 @@ Machine:
 {COMMON}
 {EVAL_EXAMPLES}"""
 
+RUNS = f"""\
+Usage: charrnn runs [OPTIONS] [RUN]...
+       charrnn runs prune [OPTIONS] [RUN]...
+  List runs, newest first. prune deletes the resume state of finished runs, and charrnn's leftover
+  temporary files.
+  RUN is a run's name or folder, or a folder that holds runs. [checkpoints/]
+
+Options:
+  --sort FIELD            Sort by a column, smallest first. [date, newest first]
+  -f, --fields NAME,...   Columns: charrnn help fields.
+  --header                Print column names. [on a terminal]
+  --dry-run               With prune: print what would be deleted.
+  --json                  One JSON object per run.
+
+{COMMON}
+Examples:
+  charrnn runs --sort bits_per_char
+  mv checkpoints/a checkpoints/b; rm -r checkpoints/c    # a run is a folder
+"""
+
 CORPORA = f"""\
 Usage: charrnn corpora [OPTIONS] [NAME]...
        charrnn corpora get NAME
@@ -287,6 +309,7 @@ Examples:
         ("sample -h", 80, SAMPLE_SHORT_AT_80),
         ("eval -h", 100, EVAL_SHORT),
         ("eval --help", 100, EVAL),
+        ("runs --help", 100, RUNS),
         ("corpora --help", 100, CORPORA),
         ("corpora -h", 100, CORPORA),
     ],
@@ -330,7 +353,7 @@ def test_short_help_comes_whatever_else_is_wrong(run: Program) -> None:
 def test_fields_are_all_explained() -> None:
     page = " ".join(each if isinstance(each, str) else " ".join(each) for each in TOPICS["fields"])
     added = ("percentile", "other", "rank", "entropy")
-    for name in (*METRICS, *ADAPTED, *CLASSIFIED, *COMPARED, *PLACES, *FIELDS, *added):
+    for name in (*METRICS, *ADAPTED, *CLASSIFIED, *COMPARED, *PLACES, *FIELDS, *RUN_KEYS, *added):
         assert re.search(rf"\b{name}\b", page), name
 
 

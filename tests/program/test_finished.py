@@ -42,6 +42,24 @@ def test_what_cannot_act_is_refused(run: Path) -> None:
     assert state(run) == before
 
 
+def test_a_pruned_run(run: Path, stream_run: Path) -> None:
+    """Without what it could be resumed from it stays as it is, and what would begin it anew is refused."""
+    pruned = charrnn("runs", "prune", "run", cwd=run.parent)
+    assert (pruned.code, pruned.out) == (0, b"run/last.safetensors\n")
+    text = stream_run.parent / "text.txt"
+    before = {path: path.read_bytes() for path in run.iterdir() if path.name != ".lock"}
+    for options in (("--resume",), ("--auto-resume",), (text, "--auto-resume", "--steps", "30", "--hidden", "12")):
+        ran = charrnn("train", *options, "--out", "run", cwd=run.parent)
+        assert (ran.code, ran.out) == (0, b"run/model.safetensors\n")
+        assert b"is finished; what could take it further was deleted" in ran.err
+        assert b"go on " not in ran.err
+    for options in (("--resume", "--steps", "60"), (text, "--auto-resume", "--hidden", "13")):
+        ran = charrnn("train", *options, "--out", "run", cwd=run.parent)
+        assert (ran.code, ran.out, ran.err.count(b"\n")) == (2, b"", 1)
+        assert b"what could take it further was deleted; --overwrite begins it anew" in ran.err
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_more_time_takes_it_further(run: Path, tmp_path: Path) -> None:
     took = max(event["seconds"] for event in events(run))
     options = ("--time", f"{took + 3:.0f}s", "--lr", "0.02")

@@ -470,6 +470,12 @@ def test_ck_17_auto_resume_never_removes_a_model(corpus: Path, capfdbinary: Capt
     assert main(arguments(corpus, run)) == 0
     (run / LAST).unlink()
     before = snapshot(run)
+    assert main(arguments(corpus, run, "--auto-resume")) == 0  # it is finished
+    assert snapshot(run) == before
+    *lines, done = (run / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    assert b'"done"' in done
+    (run / "metrics.jsonl").write_bytes(b"".join(lines))
+    before = snapshot(run)
     assert main(arguments(corpus, run, "--auto-resume")) == 2
     assert b"--overwrite" in capfdbinary.readouterr().err
     assert snapshot(run) == before
