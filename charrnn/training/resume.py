@@ -203,7 +203,10 @@ def has_options(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) 
         old = stored_config(stored)
     except ValueError:
         return False
-    now = replace(config, hidden=config.hidden and config.hidden * (old.layers if len(config.hidden) == 1 else 1))
+    hidden = config.hidden
+    if hidden is not None and len(hidden) == 1:
+        hidden *= stored.architecture.num_layers
+    now = replace(config, hidden=hidden)
     return all(getattr(old, name) == getattr(now, name) for name in given - UNPLANNED)
 
 

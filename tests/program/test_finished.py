@@ -48,12 +48,14 @@ def test_a_pruned_run(run: Path, stream_run: Path) -> None:
     assert (pruned.code, pruned.out) == (0, b"run/last.safetensors\n")
     text = stream_run.parent / "text.txt"
     before = {path: path.read_bytes() for path in run.iterdir() if path.name != ".lock"}
-    for options in (("--resume",), ("--auto-resume",), (text, "--auto-resume", "--steps", "30", "--hidden", "12")):
+    own: list[tuple[str | Path, ...]] = [("--resume",), ("--auto-resume",)]
+    for options in (*own, (text, "--auto-resume", "--steps", "30", "--hidden", "12")):
         ran = charrnn("train", *options, "--out", "run", cwd=run.parent)
         assert (ran.code, ran.out) == (0, b"run/model.safetensors\n")
         assert b"is finished; what could take it further was deleted" in ran.err
         assert b"go on " not in ran.err
-    for options in (("--resume", "--steps", "60"), (text, "--auto-resume", "--hidden", "13")):
+    other: list[tuple[str | Path, ...]] = [("--resume", "--steps", "60"), (text, "--auto-resume", "--hidden", "13")]
+    for options in other:
         ran = charrnn("train", *options, "--out", "run", cwd=run.parent)
         assert (ran.code, ran.out, ran.err.count(b"\n")) == (2, b"", 1)
         assert b"what could take it further was deleted; --overwrite begins it anew" in ran.err
