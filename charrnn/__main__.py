@@ -31,6 +31,7 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
     from charrnn.config.options import flag
     from charrnn.console.streams import Console, discard
     from charrnn.errors import CharRNNError
+    from charrnn.launcher import record_failure
     from charrnn.version import __version__
 
     console = Console()
@@ -47,6 +48,7 @@ def _run(arguments: Sequence[str] | None, started: float) -> int:
         if trace or os.environ.get("CHARRNN_DEBUG"):
             console.print_traceback()
         console.error(message)
+        record_failure(message)
         return code
 
     try:

@@ -20,6 +20,7 @@ from charrnn.errors import InputError, Interrupted, did_you_mean
 from charrnn.model import Model
 from charrnn.runs.events import Callback, Event, Note
 from charrnn.scoring.compare import Difference, paired_difference
+from charrnn.training.distributed import join
 from charrnn.training.session import TrainingSession
 
 PathName = str | os.PathLike[str]
@@ -51,7 +52,9 @@ def train(
 ) -> Model:
     """Train a model on text and return it; the run is saved in a folder, as by `charrnn train`.
 
-    In a notebook the training is shown. A first SIGINT, SIGTERM or SIGHUP saves the run, a second one does not wait.
+    In a notebook the training is shown. In a process group of PyTorch's, or started by torchrun, all processes train
+    the model together, and each gets it; `callbacks` are called in process 0.
+    A first SIGINT, SIGTERM or SIGHUP saves the run, a second one does not wait.
 
     Args:
         corpus: a file, a folder, a quoted glob or the name of a known corpus, or several; nothing: the text of the run
@@ -78,12 +81,14 @@ def train(
     given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in given.items()}
     config = TrainConfig(**given)
     with contextlib.ExitStack() as stack:
+        world = stack.enter_context(join())
         displays = stack.enter_context(notebook_display())
         session = TrainingSession(
             config,
             given=frozenset(given),
             callbacks=[_warn, *displays, *callbacks],
             progress=progress,
+            world=world,
         )
         try:
             done = session.run()
@@ -92,7 +97,7 @@ def train(
                 raise
             again = f"resume=True, out={str(session.run_dir.folder)!r}"
             raise Interrupted(f"{error}; go on with: charrnn.train({again})", error.signal_number) from None
-    return Model.load(done.model)
+        return world.first(lambda: Model.load(done.model))
 
 
 def compare(

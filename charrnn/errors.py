@@ -23,6 +23,9 @@ class CharRNNError(Exception):
         self.text, self.fields = text, tuple(fields)
         super().__init__(self.render(str))
 
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        return type(self), (self.text, self.fields)
+
     def render(self, name: Callable[[str], str]) -> str:
         """Return the sentence, each option as `name` writes it."""
         text = self.text
@@ -70,6 +73,10 @@ class OutputError(CharRNNError):
     """A file or a stream cannot be written."""
 
 
+class LostProcessError(CharRNNError):
+    """One of several processes that train together has ended, or does not answer."""
+
+
 class Interrupted(CharRNNError):  # noqa: N818 (it is no error)
     """A signal asked the program to end.
 
@@ -82,6 +89,9 @@ class Interrupted(CharRNNError):  # noqa: N818 (it is no error)
         super().__init__(text)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        return type(self), (self.text, self.signal_number)
 
 
 def is_out_of_memory(error: Exception) -> bool:

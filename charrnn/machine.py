@@ -9,9 +9,13 @@ from pathlib import Path
 PROC = Path("/proc")
 
 
-def available_cpus(proc: Path = PROC) -> int:
+def available_cpus(proc: Path = PROC, *, heed_openmp: bool = True) -> int:
     """Return how many threads may run at once: the least of the process's CPU affinity, `OMP_NUM_THREADS`, and the CPU
-    quotas of its cgroup and of those above it, where a part of a CPU counts as one."""
+    quotas of its cgroup and of those above it, where a part of a CPU counts as one.
+
+    Args:
+        heed_openmp: False: whatever `OMP_NUM_THREADS` says.
+    """
     limits = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
     for folder in _cgroups("cpu", proc):
         v1 = [*_numbers(folder / "cpu.cfs_quota_us"), *_numbers(folder / "cpu.cfs_period_us")]
@@ -19,7 +23,7 @@ def available_cpus(proc: Path = PROC) -> int:
             case [quota, period] if quota > 0 and period > 0:
                 limits.append(math.ceil(quota / period))
     omp_num_threads = os.environ.get("OMP_NUM_THREADS", "")
-    if omp_num_threads.isdecimal():
+    if heed_openmp and omp_num_threads.isdecimal():
         limits.append(int(omp_num_threads))
     return max(1, min(limits))
 

@@ -15,6 +15,7 @@ from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
 from charrnn.errors import Interrupted
 from charrnn.runs.events import to_json
+from charrnn.training.distributed import join
 from charrnn.training.session import TrainingSession
 from charrnn.training.signals import SignalHandler
 
@@ -25,11 +26,12 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     config, given = merge(TrainConfig, flags, os.environ, Path(file) if file else None)
     if not (config.corpus or config.resume or config.auto_resume) and console.stdin_is_piped:
         console.warn("nothing is read from stdin: `charrnn train -` does that")
-    with open_display(console, json=config.json, live=not config.dry_run) as display:
+    with join() as world, open_display(console, json=config.json, live=not config.dry_run) as display:
 
         def exit_at_once(number: int) -> None:
-            display.abandon()
-            os._exit(128 + number)
+            if world.size == 1:  # of several processes torchrun ends those that do not hear
+                display.abandon()
+                os._exit(128 + number)
 
         session = TrainingSession(
             config,
@@ -37,6 +39,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
             callbacks=[display],
             progress=functools.partial(progress_bar, console),
             started=started,
+            world=world,
             signals=SignalHandler(exit_at_once),
         )
         if config.dry_run:

@@ -15,6 +15,7 @@ from typing import Any
 
 from charrnn.console.terminal_text import TerminalText, colored, escape_json, escape_line
 from charrnn.errors import OutputError
+from charrnn.launcher import launched_rank
 
 FLUSH_INTERVAL = 0.02
 """Seconds between flushes of stdout."""
@@ -28,7 +29,8 @@ MAX_COLUMNS = 500
 
 
 class Console:
-    """The program's stdout and stderr.
+    """The program's stdout and stderr. Of several processes that were started together the first alone has them: from
+    the others comes nothing but the traceback of a bug.
 
     Args:
         quiet: print errors only.
@@ -37,7 +39,8 @@ class Console:
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False, color: bool | None = None) -> None:
-        self.quiet, self.verbose = quiet, verbose
+        self.is_silent = launched_rank() > 0
+        self.quiet, self.verbose = quiet or self.is_silent, verbose and not self.is_silent
         plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb" or color is False
         self.color = not plain
         self._flushed = 0.0
@@ -84,6 +87,8 @@ class Console:
             OutputError: stdout is closed or cannot be written.
             BrokenPipeError: the reader has closed the pipe.
         """
+        if self.is_silent:
+            return
         if sys.stdout is None or sys.stdout.closed:
             raise OutputError("cannot write to stdout: it is closed")
         try:
@@ -143,6 +148,8 @@ class Console:
 
     def error(self, message: str) -> None:
         """Print an error to stderr; the middle of one that quotes a long value is left out."""
+        if self.is_silent:
+            return
         if len(message) > _LONGEST_ERROR:
             message = f"{message[: _LONGEST_ERROR // 2]} ... {message[-_LONGEST_ERROR // 2 :]}"
         self._write_stderr(f"Error: {message}")

@@ -29,7 +29,7 @@ SHUFFLE_BLOCK = 1 << 22
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step learns from: int64 arrays of shape (B, T)."""
+    """What one step learns from: int64 arrays of shape (B, T), or fewer rows of them."""
 
     inputs: Ids
     """Ids in [0, V]; V is `<s>`."""
@@ -46,6 +46,7 @@ class BatchLoader:
         newline: the id of a newline, or None.
         batch_size: B. seq_len: T.
         seed: of the order, and of where `<s>` is read.
+        rows: which rows of each batch are wanted; all by default.
 
     Attributes:
         steps_per_epoch: how many batches an epoch has; of records, how many are expected.
@@ -55,8 +56,17 @@ class BatchLoader:
     """
 
     def __init__(
-        self, stream: TokenStream, *, bos_id: int, newline: int | None, batch_size: int, seq_len: int, seed: int
+        self,
+        stream: TokenStream,
+        *,
+        bos_id: int,
+        newline: int | None,
+        batch_size: int,
+        seq_len: int,
+        seed: int,
+        rows: slice = slice(None),
     ) -> None:
+        self.rows = rows
         self.stream, self.bos_id, self.newline = stream, bos_id, newline
         self.batch_size, self.seq_len, self.seed = batch_size, seq_len, seed
         self._shuffle = _Shuffle(stream, seed) if stream.records else None
@@ -70,27 +80,27 @@ class BatchLoader:
             )
 
     def batch(self, step: int, steps: int) -> Batch:
-        """Return the batch that step number `step` (from 0) of a run of about `steps` steps learns from."""
-        B, T = self.batch_size, self.seq_len
+        """Return the rows of the batch that step number `step` (from 0) of a run of about `steps` steps learns from."""
+        B, T, rows = self.batch_size, self.seq_len, self.rows
         if self._shuffle is not None:
             epoch, index = divmod(step, self.steps_per_epoch)
             size = self._shuffle.start_epoch(epoch)
             row_starts = np.arange(B, dtype=np.int64) * (size // B) + index * T
             # a row that jumps into a record goes on from elsewhere, once an epoch
-            return Batch(*self._read(self._shuffle.places(row_starts[:, None] + np.arange(T))))
+            return Batch(*self._read(self._shuffle.places(row_starts[rows, None] + np.arange(T))))
         # both count down to the run's end; beyond it another epoch begins, number -1
         epoch, index = divmod(steps - 1 - step, self.steps_per_epoch)
         size = len(self.stream)
         row_ends = size - np.arange(B - 1, -1, -1, dtype=np.int64) * size // B
         # an epoch's batches are cut elsewhere than the last one's, so that tokens that fell between rows are read too
         shift = int(generator(self.seed, RngStream.SHUFFLE, epoch % (1 << 64)).integers(T + 1)) if epoch else 0
-        places = (row_ends - shift - (index + 1) * T)[:, None] + np.arange(T)  # (B, T)
+        places = (row_ends - shift - (index + 1) * T)[rows, None] + np.arange(T)
         inputs, targets = self._read(places % size)
         first = inputs[:, 0]
         probability = np.where(first == self.newline, BOS_AFTER_NEWLINE, BOS_ELSEWHERE)
         if step == 0 or index == self.steps_per_epoch - 1:
             probability[:] = 1.0  # rows have jumped: their state comes from elsewhere
-        first[generator(self.seed, RngStream.BOS, step).random(B) < probability] = self.bos_id
+        first[generator(self.seed, RngStream.BOS, step).random(B)[rows] < probability] = self.bos_id
         return Batch(inputs, targets)
 
     def _read(self, places: Ids) -> tuple[Ids, Ids]:
@@ -151,9 +161,13 @@ class _Shuffle:
         return places
 
 
-def batch_loader(dataset: Dataset, *, batch: int | None, seq_len: int | None, seed: int) -> BatchLoader:
+def batch_loader(
+    dataset: Dataset, *, batch: int | None, seq_len: int | None, seed: int, rows: slice = slice(None)
+) -> BatchLoader:
     """Return what a plan's steps learn from; a plan is complete: its batch and seq_len are no longer None."""
     assert batch is not None
     assert seq_len is not None
     bos_id, newline = dataset.tokenizer.size, dataset.tokenizer.newline
-    return BatchLoader(dataset.train, bos_id=bos_id, newline=newline, batch_size=batch, seq_len=seq_len, seed=seed)
+    return BatchLoader(
+        dataset.train, bos_id=bos_id, newline=newline, batch_size=batch, seq_len=seq_len, seed=seed, rows=rows
+    )

@@ -170,6 +170,15 @@ class RunDir:
         """Write the best model so far. Raise as `save_last`."""
         checkpoint.write(self.model, model)
 
+    def read_model(self) -> Checkpoint:
+        """Return the best model so far. Raise CheckpointError if its file is none."""
+        return checkpoint.read(self.model)
+
+    @property
+    def resume_bytes(self) -> int:
+        """Bytes of the newest checkpoint to resume from."""
+        return self.last.stat().st_size
+
     def save_config(self, config: TrainConfig) -> None:
         """Write the plan, and what was changed under way, as TOML, for `--config` and `--resume`.
 

@@ -56,6 +56,7 @@ class Facts:
         train_tokens: tokens to train on. epoch_tokens: those of an epoch, where records count more than once.
         vocabulary: V. used_vocabulary: tokens that occur at all: of 256 bytes perhaps 65.
         engine, device: as `EngineSpec` has them. threads: the processor's, at most.
+        processes: how many share out the rows of a batch.
     """
 
     train_tokens: int
@@ -65,6 +66,7 @@ class Facts:
     engine: str
     device: str
     threads: int
+    processes: int = 1
 
 
 Measure = Callable[[TrainConfig, Architecture, Sequence[int]], Mapping[int, float]]
@@ -103,6 +105,8 @@ def complete_batch(config: TrainConfig, facts: Facts, reasons: list[str]) -> Tra
     size, max_batch = facts.epoch_tokens, 16 if facts.device == "cpu" else 64
     seq_len = config.seq_len or max(1, min(64, size // (config.batch or 4)))
     batch = config.batch or max(1, min(max_batch, size // (8 * seq_len)))
+    if config.batch is None:
+        batch = -(-batch // facts.processes) * facts.processes
     if batch * seq_len > size:
         raise InputError(
             f"the text to train on has {counted(size, 'token')}, and {{batch}} {batch} times {{seq_len}} {seq_len}"

@@ -12,6 +12,7 @@ from charrnn.dataset.dataset import Dataset
 from charrnn.engines.select import EngineSpec
 from charrnn.errors import UsageError, counted
 from charrnn.training.budget import affordable_steps, measure_baselines, share_scoring
+from charrnn.training.distributed import ALONE, World
 from charrnn.training.plan import UNPLANNED, Plan
 from charrnn.training.resume import TrainerState, stored_config
 from charrnn.training.throughput import SpeedMeter
@@ -128,6 +129,7 @@ def apply_changes(
     spec: EngineSpec,
     elapsed: Callable[[], float],
     check: Callable[[], None],
+    world: World = ALONE,
 ) -> Plan:
     """Return the plan of a resumed run with what is changed of it.
 
@@ -139,9 +141,10 @@ def apply_changes(
         plan: as it was. changes: options that have another value, with it. state: of the run.
         dataset: its text. spec: what trains. elapsed: returns the seconds of the time budget that are over.
         check: called now and then; may raise.
+        world: the processes that train together, which all measure what this one plans.
     """
     if {"steps", "time"} & changes.keys():
-        meter, reasons = SpeedMeter(dataset, spec, check), list[str]()
+        meter, reasons = SpeedMeter(dataset, spec, check, world), list[str]()
         config, has_step_limit, speed = replace(plan.config, **changes), plan.has_step_limit or "steps" in changes, 0.0
         scoring = share_scoring(config, dataset, plan.architecture, meter, reasons)
         if config.time is not None and state.reason:

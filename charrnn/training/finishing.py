@@ -4,40 +4,66 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from charrnn.engines.base import Array, InferenceEngine
+from charrnn.training.distributed import World
 from charrnn.training.evaluation import Check, evaluate_exact
+from charrnn.training.resume import TrainerState
 from charrnn.training.saving import CheckpointWriter
 from charrnn.training.temperature import FIT_TOKENS, fit_temperature, scale_head
 
 
 def finish_model(
     writer: CheckpointWriter,
-    step: int,
+    state: TrainerState,
     weights: Callable[[], Mapping[str, Array]],
     make_engine: Callable[[Mapping[str, Array]], InferenceEngine],
     check: Check,
+    world: World,
 ) -> dict[str, Any]:
     """Fit the best model's temperature, score it as `charrnn eval` does, and save it with its metrics.
 
     Args:
-        writer: of the run. step: the last one. weights: returns the weights after it, which are the best where there is
-            no validation text.
+        writer: of the run. state: of its end.
+        weights: returns those after the last step, which are the best where there is no validation text.
         make_engine: returns an engine of weights. check: called now and then; may raise.
+        world: the processes that train together.
 
     Returns:
-        The metrics, named as the fields of `DoneEvent`; none without a validation text.
+        The fields of the `DoneEvent`.
 
     Raises:
         OutputError: the model cannot be written. CheckpointError: the best model's file cannot be read.
     """
+    values: dict[str, Any] = {}
+    if len(writer.dataset.val):
+        values = _finish_best(writer, make_engine, check, world)
+    else:
+        writer.save_model(weights(), state.step, {})
+    run_dir = writer.run_dir
+    run_dir.remove_previous()
+    return {
+        **values,
+        "baselines": writer.plan.baselines,
+        "best_step": state.best_step,
+        "model": str(run_dir.model),
+        "reason": state.reason,
+        "command": writer.repeat_command(state),
+        "resume_bytes": run_dir.resume_bytes,
+    }
+
+
+def _finish_best(
+    writer: CheckpointWriter,
+    make_engine: Callable[[Mapping[str, Array]], InferenceEngine],
+    check: Check,
+    world: World,
+) -> dict[str, Any]:
+    """Finish the model that is best on the validation text; return its metrics."""
     dataset, config = writer.dataset, writer.plan.config
-    if not len(dataset.val):
-        writer.save_model(weights(), step, {})
-        return {}
     best = writer.read_model()
     found, temperature = best.weights, best.info.get("temperature")
     if temperature is None:  # else this run had been finished before
-        temperature = fit_temperature(make_engine, found, dataset, min(config.eval_tokens, FIT_TOKENS), check)
+        temperature = fit_temperature(make_engine, found, dataset, min(config.eval_tokens, FIT_TOKENS), check, world)
         found = scale_head(found, temperature)
-    values = evaluate_exact(make_engine(found), dataset, writer.plan.exact_tokens, config.errors, check)
+    values = evaluate_exact(make_engine(found), dataset, writer.plan.exact_tokens, config.errors, check, world)
     writer.save_model(found, int(best.info["step"]), values, temperature=temperature)
     return {**values, "temperature": temperature}

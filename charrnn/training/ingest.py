@@ -164,9 +164,14 @@ def is_found_again(config: TrainConfig) -> bool:
 
     def is_lasting(name: str) -> bool:
         is_utf_8 = name.encode("utf-8", "ignore") == os.fsencode(name)
-        return is_utf_8 and name != "-" and (os.path.isfile(name) or os.path.isdir(name) or not os.path.exists(name))
+        return is_utf_8 and not is_read_once(name)
 
     return all(map(is_lasting, (*config.corpus, *([config.val_file] if config.val_file is not None else []))))
+
+
+def is_read_once(name: str) -> bool:
+    """Return whether a name of a text is that of stdin or of a pipe."""
+    return name == "-" or (os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name))
 
 
 def absolute(name: str) -> str:

@@ -5,6 +5,7 @@ Teacher forcing: at every place the model reads the true text and predicts the n
 """
 
 import math
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, SupportsFloat
@@ -15,11 +16,11 @@ from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import Batch
 from charrnn.engines.base import Array, Ids, OptimizerParams, State
 from charrnn.engines.select import EngineSpec, resolve, training_engine
-from charrnn.errors import NonFiniteError
+from charrnn.errors import CharRNNError, NonFiniteError
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import Masks, dropout_masks, weight_masks
 from charrnn.network.init import initial_weights
-from charrnn.training.distributed import SingleProcess, World
+from charrnn.training.distributed import ALONE, World, difference, rows_of
 
 MAX_LOSS = 700.0
 """Nats per token above which exp(loss) is not finite; only steps that are far too large lead there."""
@@ -56,10 +57,11 @@ class StepResult:
 
 
 class PendingStep(NamedTuple):
-    """A step whose loss and gradient norm the device may still be at work on."""
+    """A step whose loss and gradient norm the device may still be at work on; and whether a process stops."""
 
     number: int
     lr: float
+    stop: SupportsFloat
     loss: SupportsFloat
     gradient_norm: SupportsFloat
 
@@ -71,22 +73,23 @@ class Learner:
         architecture: the model's sizes.
         config: complete: nothing in it is left open.
         spec: what runs it.
-        world: the processes that train together; None: this one.
+        world: the processes that train together; each learner has its rows of the batch.
 
     Attributes:
         model: the engine that runs the model. engine: its name, "native" or "torch".
+        wants_stop: whether this process is to stop. must_stop: whether one of the processes wanted to, as of the steps
+            that are known to be taken.
     """
 
-    def __init__(
-        self, architecture: Architecture, config: TrainConfig, spec: EngineSpec, world: World | None = None
-    ) -> None:
-        assert config.batch is not None
-        self.architecture, self.config, self.world = architecture, config, world or SingleProcess()
+    def __init__(self, architecture: Architecture, config: TrainConfig, spec: EngineSpec, world: World = ALONE) -> None:
+        self.architecture, self.config, self.world = architecture, config, world
+        self.rows = rows_of(world, config.batch)
+        self.wants_stop = self.must_stop = False
         self.model = training_engine(spec, architecture)
         self.engine = self.model.name
         self.model.load_weights(initial_weights(architecture, config.seed))
         self.optimizer = self.model.make_optimizer(OptimizerParams(config.optimizer, config.weight_decay))
-        self._state = self.model.zero_state(config.batch)
+        self._state = self.model.zero_state(self.rows.stop - self.rows.start)
         self._is_synchronous = spec.device == "cpu"
         self._pending: list[PendingStep] = []
         self._last_result = StepResult(math.nan, math.nan)
@@ -99,7 +102,8 @@ class Learner:
         """Take a training step.
 
         Args:
-            batch: ids (B, T). step: its number, from 0; decides the dropout masks. lr: the learning rate.
+            batch: ids of this process's rows. step: its number, from 0; decides the dropout masks.
+            lr: the learning rate.
 
         Returns:
             The result of this step; on a GPU, which is asked only now and then, that of an earlier one.
@@ -109,8 +113,13 @@ class Learner:
         """
         config = self.config
         loss, state = self.model.forward_backward(batch.inputs, batch.targets, self._state, self._masks(batch, step))
-        self.world.all_reduce(self.model.gradients)
-        self._pending.append(PendingStep(step, lr, loss, self.optimizer.gradient_norm()))
+        stop: SupportsFloat = 0.0
+        if self.world.size > 1:
+            gradients = self.model.gradients
+            gradients[-1] = float(self.wants_stop)
+            self.world.all_reduce(gradients)
+            loss, stop = gradients[-2:] + 0
+        self._pending.append(PendingStep(step, lr, stop, loss, self.optimizer.gradient_norm()))
         if self._is_synchronous:
             self.synchronize()
         self.optimizer.step(lr, config.clip if config.clip > 0 else math.inf)
@@ -123,9 +132,9 @@ class Learner:
         """Draw what is dropped in a step."""
         units, weights, config = None, {}, self.config
         if config.dropout:
-            rows = len(batch.inputs)
+            first, rows = self.rows.start, len(batch.inputs)
             units = dropout_masks(
-                self.architecture, config.dropout, seed=config.seed, step=step, first_row=0, rows=rows
+                self.architecture, config.dropout, seed=config.seed, step=step, first_row=first, rows=rows
             )
         if config.weight_drop:
             weights = weight_masks(self.architecture, config.weight_drop, seed=config.seed, step=step)
@@ -142,7 +151,8 @@ class Learner:
         """
         pending, self._pending = self._pending, []
         for step, lr, *values in pending:
-            loss, norm = map(float, values)
+            stop, loss, norm = map(float, values)
+            self.must_stop |= stop > 0
             if loss < MAX_LOSS and math.isfinite(norm):
                 self._last_result = StepResult(loss, norm)
             elif loss < MAX_LOSS and self.optimizer.overflowed():
@@ -165,8 +175,7 @@ class Learner:
 
     def reset_state(self) -> None:
         """Zero the carried state: the rows go on from elsewhere."""
-        assert self.config.batch is not None
-        self._state = self.model.zero_state(self.config.batch)
+        self._state = self.model.zero_state(self.rows.stop - self.rows.start)
 
     def init_output_bias(self, ids: Ids) -> None:
         """Let a new model predict each token with its frequency in the text, instead of all with the same probability.
@@ -182,6 +191,23 @@ class Learner:
         counts = np.bincount(tokens, minlength=self.architecture.vocabulary) + 0.5
         self.model.load_weights({**self.weights(), "head.bias": np.log(counts / counts.sum())})
 
+    def share_weights(self) -> None:
+        """Give all processes the weights of the first: processors may differ in the last bit of what they drew."""
+        if self.world.size > 1:
+            self.model.load_weights(self.world.broadcast(self.model.weights()))
+
+    def check_alike(self) -> None:
+        """Raise CharRNNError unless the weights are the same in all processes, to the last bit."""
+        if self.world.size > 1:
+            digest = 0
+            for weight in self.weights().values():
+                digest = zlib.crc32(weight.tobytes(), digest)
+            if different := difference(self.world.gather(f"{digest:08x}")):
+                raise CharRNNError(
+                    f"the weights are no longer the same everywhere (CRC-32 {different}): a machine makes errors, or"
+                    " its processor or PyTorch is of another kind"
+                )
+
     def weights(self) -> dict[str, Array]:
         """Return a copy of the weights, named as `Architecture.shapes`. Raise as `synchronize`."""
         self.synchronize()
@@ -189,7 +215,7 @@ class Learner:
 
     @property
     def state(self) -> State:
-        """The state carried to the next batch: (S, B, H) of each layer."""
+        """The state that this process's rows carry to the next batch: (S, B, H) of each layer."""
         return self.model.state_to_numpy(self._state)
 
     def state_dict(self) -> dict[str, Array]:
@@ -207,7 +233,7 @@ class Learner:
         """
         self.model.load_weights(weights)
         self._state = self.model.state_from_numpy(
-            [tensors[f"state.{layer}"] for layer in range(self.architecture.num_layers)]
+            [tensors[f"state.{layer}"][:, self.rows] for layer in range(self.architecture.num_layers)]
         )
         self.optimizer.load_state_dict(optimizer_state(tensors))
 

@@ -36,6 +36,7 @@ from charrnn.training.autoconfig import (
     thread_counts,
 )
 from charrnn.training.budget import affordable_steps, measure_baselines, share_scoring
+from charrnn.training.distributed import ALONE, World
 from charrnn.training.memory import check_memory, training_memory
 from charrnn.training.throughput import SpeedMeter
 
@@ -198,6 +199,7 @@ def make_plan(
     spec: EngineSpec,
     elapsed: Callable[[], float],
     check: Callable[[], None] = lambda: None,
+    world: World = ALONE,
 ) -> Plan:
     """Complete what the options leave open. At most two models are measured, and thrown away.
 
@@ -205,13 +207,14 @@ def make_plan(
         config: the options. dataset: what to train on. spec: what trains.
         elapsed: returns the seconds of the time budget that are over.
         check: called now and then; may raise to end the planning.
+        world: the processes that train together, which all measure what this one plans.
 
     Raises:
         InputError: the text is too short for a batch. UsageError: such a model could not be saved.
         CharRNNError: there is not enough memory.
     """
     reasons: list[str] = []
-    facts, meter = _facts(dataset, spec), SpeedMeter(dataset, spec, check)
+    facts, meter = _facts(dataset, spec, world.size), SpeedMeter(dataset, spec, check, world)
     config = complete_time(config, elapsed(), reasons)
     config = complete_batch(config, facts, reasons)
     config = complete_hidden(config, facts, meter.training, elapsed, reasons)
@@ -264,7 +267,7 @@ def make_plan(
     )
 
 
-def _facts(dataset: Dataset, spec: EngineSpec) -> Facts:
+def _facts(dataset: Dataset, spec: EngineSpec, processes: int) -> Facts:
     return Facts(
         len(dataset.train),
         dataset.train.epoch_tokens,
@@ -273,6 +276,7 @@ def _facts(dataset: Dataset, spec: EngineSpec) -> Facts:
         spec.engine,
         spec.device,
         spec.threads,
+        processes,
     )
 
 

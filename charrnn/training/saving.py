@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from charrnn.checkpoint import format as checkpoint
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.checkpoint.header import unusable
 from charrnn.config.params import Float, Int, stored_value
@@ -86,7 +85,7 @@ class CheckpointWriter:
 
     def read_model(self) -> Checkpoint:
         """Return the best model so far. Raise CheckpointError if its file is not that."""
-        model = checkpoint.read(self.run_dir.model)
+        model = self.run_dir.read_model()
         try:
             if model.architecture != self.plan.architecture or "progress" in model.info:
                 raise ValueError("it is not the best model of this run")
@@ -98,7 +97,8 @@ class CheckpointWriter:
         return model
 
     def save_state(self, learner: Learner, state: TrainerState) -> None:
-        """Write what resuming needs. Raise as `save_model`."""
+        """Write what resuming needs. Raise as `save_model`, and CharRNNError where processes have different weights."""
+        learner.check_alike()
         dataset, info = self.dataset, {**self._info(state.step), "progress": state.to_json()}
         self.run_dir.save_last(
             Checkpoint(

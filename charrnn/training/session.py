@@ -3,10 +3,9 @@
 `TrainingSession.run` goes from Sources to Corpus, Dataset, Plan and run: each is made once, from the one before.
 """
 
-import contextlib
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,13 @@ from charrnn.corpus.documents import ProgressFactory, no_progress
 from charrnn.corpus.sources import Sources, resolve_sources
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.select import EngineSpec
-from charrnn.errors import CheckpointError, Interrupted, UsageError
+from charrnn.errors import CheckpointError, UsageError
 from charrnn.files import quote
 from charrnn.runs.events import Callback, DoneEvent, EvalEvent, Event, Note, PlanEvent, is_stored, to_json
 from charrnn.runs.locate import ROOT, latest_run
 from charrnn.runs.run_dir import RunDir
-from charrnn.training.changes import apply_changes, describe, resume_plan
-from charrnn.training.distributed import SingleProcess, World
+from charrnn.training.changes import describe, resume_plan
+from charrnn.training.distributed import ALONE, World
 from charrnn.training.ingest import (
     SourceFiles,
     absolute,
@@ -35,9 +34,8 @@ from charrnn.training.ingest import (
     make_dataset,
     read_corpora,
 )
-from charrnn.training.learner import training_spec
 from charrnn.training.memory import memory_errors
-from charrnn.training.plan import Plan, make_plan, plan_fields
+from charrnn.training.plan import Plan, plan_fields
 from charrnn.training.resume import (
     TrainerState,
     check_resumable,
@@ -47,7 +45,9 @@ from charrnn.training.resume import (
     has_options,
     recall_text_options,
 )
-from charrnn.training.signals import Cancelled, SignalHandler
+from charrnn.training.shared_plan import check_digest, check_options, shared_plan, shared_spec
+from charrnn.training.shared_run import open_run
+from charrnn.training.signals import SignalHandler
 from charrnn.training.trainer import Trainer
 
 
@@ -91,14 +91,13 @@ class TrainingSession:
         callbacks: Sequence[Callback] = (),
         progress: ProgressFactory = no_progress,
         started: float | None = None,
-        world: World | None = None,
+        world: World = ALONE,
         signals: SignalHandler | None = None,
     ) -> None:
         self.config, self.given, self.text, self.callbacks, self.progress = config, given, text, callbacks, progress
         self.started = time.monotonic() if started is None else started
-        self.world = SingleProcess() if world is None else world
+        self.world = world
         self.signals = SignalHandler() if signals is None else signals
-        self.signals.announce = lambda: self._note("stopping, saving...")
         self.run_dir: RunDir | None = None
         self._earlier_seconds = 0.0  # of the sessions before this one
         self._step, self._epoch = 0, 0.0  # of the last event
@@ -112,7 +111,8 @@ class TrainingSession:
         Raises:
             CharRNNError: as `run`.
         """
-        with self._interruptible():
+        with self.signals.listen(), self.signals.ending():
+            check_options(self.config, self.world)
             run_dir = self._locate()
             self._check_resumable(run_dir)
             ready = self._prepare(run_dir, spool=None)
@@ -128,10 +128,11 @@ class TrainingSession:
             Interrupted: a signal came. NonFiniteError: a loss or gradient is not finite. OutputError: a file cannot be
                 written. What was done before is saved.
         """
-        with self._interruptible():
+        with self.signals.listen(), self.signals.ending():
+            check_options(self.config, self.world)
             run_dir = self._locate()
             self._check_writable(run_dir)
-            if (done := self._finished(run_dir)) is not None:
+            if (done := self.world.first(lambda: self._finished(run_dir))) is not None:
                 return done
             with run_dir.lock():
                 self._check_writable(run_dir)  # another process may have created it since
@@ -154,6 +155,7 @@ class TrainingSession:
             is_repeatable=self.text is None and is_found_again(self.config),
             world=self.world,
         )
+        self.signals.announce = lambda: self._note("stopping, saving...")
         if ready.resumed is None:
             run_dir.clear()
         else:
@@ -186,19 +188,21 @@ class TrainingSession:
 
     def _locate(self) -> RunDir:
         """Resolve the sources of the text, which a resumed run knows; return the run's folder."""
-        config, warn = self.config, functools.partial(self._note, level="warning")
+        config, warn, world = self.config, functools.partial(self._note, level="warning"), self.world
         resuming = config.resume or config.auto_resume
         folder = Path(config.out) if config.out is not None else None
         if folder is None and resuming and not config.corpus and self.text is None:
-            folder = latest_run()
+            folder = world.first(latest_run)
         if folder is not None:
-            run_dir = RunDir(folder, warn)
+            run_dir = open_run(folder, warn, world)
             self._check_resumable(run_dir)
             if resuming and self.text is None:
-                config = recall_text_options(run_dir, config, self.given)
-        self._sources = resolve_sources(config.corpus) if self.text is None else None
+                options = config
+                config = world.first(lambda: recall_text_options(run_dir, options, self.given))
+        corpus = config.corpus
+        self._sources = world.each(lambda: resolve_sources(corpus), in_turn=True) if self.text is None else None
         val_file = config.val_file
-        self._val_sources = None if val_file is None else resolve_sources([val_file])
+        self._val_sources = None if val_file is None else world.each(lambda: resolve_sources([val_file]))
         self.config = config = replace(
             config,
             corpus=tuple(map(absolute, config.corpus)),
@@ -207,7 +211,7 @@ class TrainingSession:
         if folder is None:
             name = self._sources.name if self._sources else getattr(self.text, "name", "dataset")
             folder = ROOT / f"{name}-{config.cell}"
-        return RunDir(folder, warn)
+        return open_run(folder, warn, world)
 
     def _check_resumable(self, run_dir: RunDir) -> None:
         if self.config.resume and not run_dir.exists:
@@ -223,31 +227,34 @@ class TrainingSession:
         Args:
             spool: the folder where a large text that can be read only once is kept meanwhile; None: the system's own.
         """
-        digest, corpora = self._read_text(spool)
-        resumed = checkpoint_to_resume(run_dir, self.config, self._note)
+        world, spool = self.world, spool if self.world.rank == 0 else None
+        digest, corpora = world.each(lambda: self._read_text(spool))
+        check_digest(digest, world)
+        resumed = world.first(lambda: checkpoint_to_resume(run_dir, self.config, self._note))
         if resumed is not None:
             check_text(resumed, digest)
         plan, changes = (None, {}) if resumed is None else self._stored_plan(run_dir, resumed)
         config = self.config if plan is None else replace(plan.config, **changes)
-        spec = training_spec(config)
+        spec = shared_spec(config, self.config.threads, world)
         self._note(f"device {spec.device}: {spec.reason}", "debug")
         if isinstance(self.text, Dataset):
             dataset = self.text
         else:
             assert corpora is not None
             tokenizer = None if resumed is None else resumed.tokenizer
-            dataset = make_dataset(*corpora, config, tokenizer, spool=spool, progress=self.progress, note=self._note)
+            make = functools.partial(make_dataset, *corpora, config, tokenizer, spool=spool)
+            dataset = world.each(lambda: make(progress=self.progress, note=self._note), in_turn=True)
         if resumed is not None and resumed.separator != dataset.separator:
             raise CheckpointError(f"{quote(run_dir.folder)} cannot be resumed: its records are ended otherwise")
-        if plan is None:
-            plan = make_plan(config, dataset, spec=spec, elapsed=self._elapsed, check=self.signals.check)
-        else:
-            assert resumed is not None
-            state, before, check = TrainerState.from_json(resumed.info["progress"]), plan, self.signals.check
-            plan = apply_changes(plan, changes, state, dataset, spec=spec, elapsed=self._elapsed, check=check)
-            for change in describe(changes, before, state):
+        check, before, stored = self.signals.check, plan, None
+        if resumed is not None and before is not None:
+            stored = before, changes, TrainerState.from_json(resumed.info["progress"])
+        plan, changes = shared_plan(config, stored, dataset, spec=spec, elapsed=self._elapsed, check=check, world=world)
+        if stored is not None:
+            for change in describe(changes, stored[0], stored[2]):
                 self._note(f"changed: {change}")
-        spec = replace(spec, threads=plan.config.threads or spec.threads)  # as measured
+        if world.size == 1:
+            spec = replace(spec, threads=plan.config.threads or spec.threads)  # as measured
         return _Prepared(plan, dataset, spec, digest, resumed, changes)
 
     def _read_text(self, spool: Path | None) -> tuple[str, tuple[Corpus, Corpus | None] | None]:
@@ -275,19 +282,11 @@ class TrainingSession:
         """Return `_elapsed` as events have it."""
         return round(self._elapsed(), 3)
 
-    @contextlib.contextmanager
-    def _interruptible(self) -> Iterator[None]:
-        """Receive signals; turn one that comes before there is anything to save into Interrupted."""
-        with self.signals.listen():
-            try:
-                yield
-            except Cancelled:
-                assert self.signals.signal is not None
-                raise Interrupted("stopped before the first step; nothing to save", self.signals.signal) from None
-
     def _emit(self, event: Event) -> None:
         """Log an event and hand it to the callbacks."""
         self._step, self._epoch = event.step, event.epoch
+        if self.world.rank:
+            return  # process 0 says it
         if is_stored(event):
             assert self.run_dir is not None
             self.run_dir.log(to_json(event))

@@ -3,16 +3,27 @@
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
+
+from charrnn.errors import Interrupted, LostProcessError
 
 SIGNALS = tuple(
     number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None
 )
 
 
+LAUNCHER_SECONDS = 2.0
+"""Seconds in which what has ended one process sends the others a signal too."""
+
+
 class Cancelled(Exception):  # noqa: N818 (it is no error)
     """Raised where work may be left undone, once a signal has come."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
 
 
 def _raise_interrupt(number: int) -> None:
@@ -40,7 +51,23 @@ class SignalHandler:
     def check(self) -> None:
         """Raise Cancelled if a signal has come."""
         if self.signal is not None:
-            raise Cancelled
+            raise Cancelled(self.signal)
+
+    @contextlib.contextmanager
+    def ending(self) -> Iterator[None]:
+        """Turn what comes of a signal in this block into Interrupted: before there is anything to save, or where
+        another process has heard of it first."""
+        try:
+            yield
+        except Cancelled as error:
+            raise Interrupted("stopped before the first step; nothing to save", error.signal_number) from None
+        except LostProcessError:
+            end = time.monotonic() + LAUNCHER_SECONDS
+            while self.signal is None and time.monotonic() < end:
+                time.sleep(0.02)
+            if self.signal is None:
+                raise
+            raise Interrupted("stopped, as another process has ended", self.signal) from None
 
     @contextlib.contextmanager
     def listen(self) -> Iterator["SignalHandler"]:
@@ -61,5 +88,5 @@ class SignalHandler:
             return
         self.signal = number
         if not self.deferred:
-            raise Cancelled
+            raise Cancelled(number)
         self.announce()

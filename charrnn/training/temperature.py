@@ -7,6 +7,7 @@ import numpy as np
 
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.base import Array, InferenceEngine
+from charrnn.training.distributed import ALONE, World
 from charrnn.training.evaluation import Check, evaluate_streams
 
 FIT_TOKENS = 1 << 14
@@ -31,6 +32,7 @@ def fit_temperature(
     dataset: Dataset,
     limit: int,
     check: Check,
+    world: World = ALONE,
 ) -> float:
     """Return the temperature at which the validation text has the lowest loss: temperature scaling, Guo et al. 2017.
 
@@ -51,7 +53,7 @@ def fit_temperature(
 
     def try_out(x: float) -> None:
         engine = make_engine(scale_head(weights, math.exp(x)))
-        losses[x] = evaluate_streams(engine, dataset, limit, check).nats
+        losses[x] = evaluate_streams(engine, dataset, limit, check, world).nats
 
     def best() -> list[float]:
         return sorted(losses, key=lambda x: losses[x])
@@ -62,7 +64,7 @@ def fit_temperature(
         low, middle, high = sorted(best()[:3])
         curvature, slope, _ = np.polyfit((low, middle, high), [losses[low], losses[middle], losses[high]], 2)
         x = -slope / (2 * curvature) if curvature > 0 else 3 * best()[0]
-        x = float(np.clip(x, max(low - 0.6, -1), min(high + 0.6, 1)))
+        x = world.broadcast(float(np.clip(x, max(low - 0.6, -1), min(high + 0.6, 1))))
         if min(abs(x - each) for each in losses) < 1e-3:
             break
         try_out(x)

@@ -12,6 +12,7 @@ from charrnn.dataset.batches import BatchLoader, batch_loader
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.select import EngineSpec, inference_engine
 from charrnn.network.architecture import Architecture
+from charrnn.training.distributed import ALONE, World
 from charrnn.training.evaluation import VAL_STREAMS
 from charrnn.training.learner import Learner
 from charrnn.training.memory import memory_errors
@@ -43,10 +44,13 @@ class SpeedMeter:
     Args:
         dataset: what they train on. spec: what runs them.
         check: called now and then; may raise to end the measurement.
+        world: the processes that train together. Process 0 has the meter; those of the others `assist` it.
     """
 
-    def __init__(self, dataset: Dataset, spec: EngineSpec, check: Callable[[], None] = lambda: None) -> None:
-        self.dataset, self.spec, self.check = dataset, spec, check
+    def __init__(
+        self, dataset: Dataset, spec: EngineSpec, check: Callable[[], None] = lambda: None, world: World = ALONE
+    ) -> None:
+        self.dataset, self.spec, self.check, self.world = dataset, spec, check, world
         self._learner: Learner | None = None
 
     def training(self, config: TrainConfig, architecture: Architecture, threads: Sequence[int]) -> dict[int, float]:
@@ -57,20 +61,25 @@ class SpeedMeter:
         Args:
             config: complete but for what does not change the speed.
         """
-        with memory_errors(architecture, config):
-            return self._training(config, architecture, threads)
+        with memory_errors(architecture, config), self.world.ask(config, architecture, threads):
+            return self.assist(config, architecture, threads)
 
-    def _training(self, config: TrainConfig, architecture: Architecture, threads: Sequence[int]) -> dict[int, float]:
+    def assist(self, config: TrainConfig, architecture: Architecture, threads: Sequence[int]) -> dict[int, float]:
+        """Take the steps that `training` measures: every process takes part in each."""
         learner = self._learner
         if learner is None or (learner.architecture, learner.config.batch) != (architecture, config.batch):
-            learner = self._learner = Learner(architecture, config, self.spec)
+            learner = self._learner = Learner(architecture, config, self.spec, self.world)
         learner.config = config
-        loader = batch_loader(self.dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
+        loader = batch_loader(
+            self.dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed, rows=learner.rows
+        )
         seconds: dict[int, list[float]] = {count: [] for count in threads}
         max_steps = MAX_TURN_STEPS * len(threads)
         enough = len(threads) * min(TRAINING_SECONDS, TRAINING_SHARE * (config.time or math.inf))
         begin, step = time.monotonic(), 0
-        while step < max_steps and (step < 2 * TURN * len(threads) or time.monotonic() - begin <= enough):
+        while step < max_steps and (
+            step < 2 * TURN * len(threads) or self.world.broadcast(time.monotonic() - begin <= enough)
+        ):
             for count in threads:
                 learner.set_num_threads(count)
                 seconds[count] += self._turn(learner, loader, step, 2 * max_steps)

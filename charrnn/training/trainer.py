@@ -30,7 +30,7 @@ from charrnn.runs.events import (
     StepEvent,
 )
 from charrnn.runs.run_dir import RunDir
-from charrnn.training.distributed import World
+from charrnn.training.distributed import ALONE, SharedStop, World
 from charrnn.training.evaluation import evaluate_streams, metrics, perplexity
 from charrnn.training.finishing import finish_model
 from charrnn.training.learner import Learner, training_spec
@@ -43,6 +43,11 @@ from charrnn.training.schedule import ScheduleProgress, learning_rate
 from charrnn.training.signals import Cancelled, SignalHandler
 
 Kind = TypeVar("Kind", bound=Event)
+
+ANOTHER_ENGINE = (
+    "this run was trained by the {} engine until now, and goes on with {}: the losses agree to rounding, no longer to"
+    " the last bit"
+)
 
 
 class Trainer:
@@ -72,14 +77,17 @@ class Trainer:
         resumed: Checkpoint | None = None,
         changes: Mapping[str, Any] | None = None,
         is_repeatable: bool = True,
-        world: World | None = None,
+        world: World = ALONE,
     ) -> None:
         self.plan, self.dataset, self.run_dir, self.spec, self.signals = plan, dataset, run_dir, spec, signals
-        self.emit, self.elapsed = emit, elapsed
+        self.emit, self.elapsed, self.world = emit, elapsed, world
+        self.stop = SharedStop(signals, world)
         config = plan.config
         assert config.steps is not None
         self.learner = Learner(plan.architecture, config, spec, world)
-        self.loader = batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
+        self.loader = batch_loader(
+            dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed, rows=self.learner.rows
+        )
         self.writer = CheckpointWriter(
             plan,
             dataset,
@@ -87,7 +95,7 @@ class Trainer:
             corpus_sha256=corpus_sha256,
             engine=self.learner.engine,
             steps_per_epoch=self.loader.steps_per_epoch,
-            is_repeatable=is_repeatable and spec.device == "cpu",
+            is_repeatable=is_repeatable and spec.device == "cpu" and world.size == 1,
         )
         self.state = TrainerState(ScheduleProgress(config.steps), config.steps, replans=list(config.replans or ()))
         self.timer = StepTimer()
@@ -95,16 +103,14 @@ class Trainer:
             self.learner.init_output_bias(dataset.train.ids)
         else:
             self._resume(resumed, dict(changes or {}))
+        self.learner.share_weights()
 
     def _resume(self, resumed: Checkpoint, changes: dict[str, Any]) -> None:
         self.learner.load_state_dict(resumed.weights, resumed.training)
         if (engine := resumed.info["engine"]) != self.learner.engine:
             changes.setdefault("engine", self.learner.engine)
             self.plan = self.writer.plan = replace(self.plan, initial={"engine": engine, **self.plan.initial})
-            self.run_dir.warn(
-                f"this run was trained by the {engine} engine until now, and goes on with {self.learner.engine}:"
-                " the losses agree to rounding, no longer to the last bit"
-            )
+            self.run_dir.warn(ANOTHER_ENGINE.format(engine, self.learner.engine))
         self.state = state = TrainerState.from_json(resumed.info["progress"])
         if state.best is not None:
             self.writer.read_model()  # without it the run could not be finished
@@ -136,7 +142,7 @@ class Trainer:
         try:
             self._follow()
             while not self._is_finished():
-                self.signals.check()
+                self.stop.check(self.learner.must_stop)
                 is_last = state.step >= state.schedule.steps
                 if not self._is_evaluated() and (is_last or self._is_due("eval_every")):
                     self._evaluate()
@@ -147,16 +153,17 @@ class Trainer:
                     self._sample()
                 if state.step == 0 or self._is_due("save_every"):
                     self.writer.attempt(self._save_state, is_needed=state.step == 0)
-                self.signals.check()
+                    self.stop.is_known = False
+                self.stop.check(self.learner.must_stop)
                 if not self._is_finished():
                     self._step()
                     self._follow()
             self._save_state()
-            return self._finish()
-        except Cancelled:
+            weights, check = self.learner.weights, self._check
+            return self._emit(DoneEvent, **finish_model(self.writer, state, weights, self._engine, check, self.world))
+        except Cancelled as error:
             self._save_state()
-            assert self.signals.signal is not None
-            raise Interrupted(f"stopped after step {state.step:,}", self.signals.signal) from None
+            raise Interrupted(f"stopped after step {state.step:,}", error.signal_number) from None
         except NonFiniteError as error:
             folder = quote(self.run_dir.folder)
             saved = f"the last good checkpoint is in {folder}" if self.run_dir.exists else "nothing is saved"
@@ -185,6 +192,7 @@ class Trainer:
         start = time.monotonic()
         lr = learning_rate(config.schedule, config.lr, state.schedule.progress(state.step))
         batch = self.loader.batch(state.step, state.end)
+        self.learner.wants_stop = self.signals.signal is not None
         result = self.learner.step(batch, state.step, lr)
         state.step += 1
         is_logged = state.step % max(1, (config.eval_every or state.schedule.steps) // 10) == 0
@@ -207,7 +215,8 @@ class Trainer:
         """Score the validation text in pieces side by side, and save the model if it is the best."""
         config, state = self.plan.config, self.state
         weights = self.learner.weights()
-        score = evaluate_streams(self._engine(weights), self.dataset, config.eval_tokens, self._check)
+        self.stop.is_known = False
+        score = evaluate_streams(self._engine(weights), self.dataset, config.eval_tokens, self._check, self.world)
         loss = score.nats / score.tokens
         best = math.inf if state.best is None else state.best
         values = {**metrics(score), "best": loss < best}
@@ -216,7 +225,9 @@ class Trainer:
             save = functools.partial(self.writer.save_model, weights, state.step, {"validation": values})
             if self.writer.attempt(save, is_needed=is_last):
                 state.best, state.best_step, state.evals_beyond_recovery = loss, state.step, 0
-        elif loss > best + expected_annealing_gain(config.schedule, state.schedule.progress(state.step)):
+        elif self.world.broadcast(
+            loss > best + expected_annealing_gain(config.schedule, state.schedule.progress(state.step))
+        ):
             state.evals_beyond_recovery += 1
         self._emit(EvalEvent, **values)
         if config.patience and state.evals_beyond_recovery >= config.patience:
@@ -228,7 +239,8 @@ class Trainer:
         if self.plan.config.time is None or not self.timer.steps or state.reason or state.step >= state.schedule.steps:
             return
         steps_per_epoch = 0 if self.dataset.train.records else self.loader.steps_per_epoch
-        if entry := replan(self.plan, state, self.elapsed(), self.timer.mark(), steps_per_epoch):
+        entry = replan(self.plan, state, self.elapsed(), self.timer.mark(), steps_per_epoch)
+        if entry := self.world.broadcast(entry):
             state.record(entry)
             self._apply(entry, "the machine's speed has changed")
             self.writer.save_config(state)
@@ -247,7 +259,8 @@ class Trainer:
         if "resumed" in entry:
             self.plan = self.writer.plan = self.plan.changed(options_of(entry))
             spec = training_spec(self.plan.config, device=self.spec.device)
-            self.spec = replace(spec, threads=self.plan.config.threads or spec.threads)
+            own_threads = self.plan.config.threads or spec.threads
+            self.spec = replace(spec, threads=own_threads if self.world.size == 1 else self.spec.threads)
             self.learner = self.learner.with_options(self.plan.config, self.spec)
             self.writer.engine = self.learner.engine
         if self.state.follow(entry):
@@ -263,24 +276,11 @@ class Trainer:
 
     def _sample(self) -> None:
         engine = self._engine(self.learner.weights())
-        text = draw_sample(engine, self.dataset, self.plan.config.seed, self.signals.check)
+        seed, check = self.plan.config.seed, self.signals.check
+        text = self.world.first(lambda: draw_sample(engine, self.dataset, seed, check))
+        self.stop.is_known = False
         self.state.last_sample = self.state.step
         self._emit(SampleEvent, text=text)
-
-    def _finish(self) -> DoneEvent:
-        """Save the finished model, and no longer more than the run needs to go on from its end."""
-        values = finish_model(self.writer, self.state.step, self.learner.weights, self._engine, self._check)
-        self.run_dir.remove_previous()
-        return self._emit(
-            DoneEvent,
-            **values,
-            baselines=self.plan.baselines,
-            best_step=self.state.best_step,
-            model=str(self.run_dir.model),
-            reason=self.state.reason,
-            command=self.writer.repeat_command(self.state),
-            resume_bytes=self.run_dir.last.stat().st_size,
-        )
 
     def _save_state(self) -> None:
         """Write what resuming needs."""

@@ -17,7 +17,7 @@ from charrnn.console.display import PlainDisplay
 from charrnn.corpus import reader
 from charrnn.runs.run_dir import RunDir
 from charrnn.scoring.scorer import Scorer
-from charrnn.training import evaluation, ingest, samples, session
+from charrnn.training import evaluation, ingest, samples, shared_plan
 from charrnn.training.learner import Learner
 from charrnn.training.signals import SIGNALS, Cancelled, SignalHandler
 from tests.trainings import TEXT, Child, arguments, children, snapshot
@@ -115,7 +115,7 @@ def test_cl_08_an_interrupted_run_is_saved_and_goes_on(
     assert same(run, straight)
 
 
-STARTS = {"read": (reader, "read_corpus"), "encode": (ingest, "prepare"), "plan": (session, "make_plan")}
+STARTS = {"read": (reader, "read_corpus"), "encode": (ingest, "prepare"), "plan": (shared_plan, "make_plan")}
 
 
 @pytest.mark.parametrize("start", STARTS)
