@@ -7,10 +7,11 @@ import os
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
+from charrnn.config.arguments import PathName, TrainArguments
 from charrnn.config.eval import EvalConfig
 from charrnn.config.renamed import renamed
 from charrnn.config.train import TrainConfig
@@ -22,8 +23,6 @@ from charrnn.runs.events import Callback, Event, Note
 from charrnn.scoring.compare import Difference, paired_difference
 from charrnn.training.distributed import join
 from charrnn.training.session import TrainingSession
-
-PathName = str | os.PathLike[str]
 
 _COMMAND_LINE_ONLY = {"corpus", "dry_run", "json"}
 """Fields of the configuration that are no arguments of `train`."""
@@ -48,13 +47,14 @@ def train(
     *,
     callbacks: Sequence[Callback] = (),
     progress: ProgressFactory = no_progress,
-    **options: Any,
+    **options: Unpack[TrainArguments],
 ) -> Model:
     """Train a model on text and return it; the run is saved in a folder, as by `charrnn train`.
 
-    In a notebook the training is shown. In a process group of PyTorch's, or started by torchrun, all processes train
-    the model together, and each gets it; `callbacks` are called in process 0.
-    A first SIGINT, SIGTERM or SIGHUP saves the run, a second one does not wait.
+    In a notebook the training is shown, and the kernel's stop button ends it as Ctrl-C does: a first SIGINT, SIGTERM or
+    SIGHUP lets the step in hand finish, saves the run and raises Interrupted, whose message says how to go on and how
+    to load the best model so far; a second one does not wait. In a process group of PyTorch's, or started by torchrun,
+    all processes train the model together, and each gets it; `callbacks` are called in process 0.
 
     Args:
         corpus: a file, a folder, a quoted glob or the name of a known corpus, or several; nothing: the text of the run
@@ -77,7 +77,7 @@ def train(
             hint = f": it {advice.render(str)}" if advice else did_you_mean(name, names)
             raise TypeError(f"train() got an unexpected keyword argument {name!r}{hint}")
     paths = [corpus] if isinstance(corpus, str | os.PathLike) else list(corpus)
-    given = {**options, **({"corpus": tuple(os.fspath(path) for path in paths)} if paths else {})}
+    given: dict[str, Any] = {**options, **({"corpus": tuple(os.fspath(path) for path in paths)} if paths else {})}
     given = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in given.items()}
     config = TrainConfig(**given)
     with contextlib.ExitStack() as stack:
@@ -95,8 +95,12 @@ def train(
         except Interrupted as error:
             if session.run_dir is None:
                 raise
-            again = f"resume=True, out={str(session.run_dir.folder)!r}"
-            raise Interrupted(f"{error}; go on with: charrnn.train({again})", error.signal_number) from None
+            folder = str(session.run_dir.folder)
+            raise Interrupted(
+                f"{error}; go on with: charrnn.train(resume=True, out={folder!r}), or take the best model so far:"
+                f" charrnn.load({folder!r})",
+                error.signal_number,
+            ) from None
         return world.first(lambda: Model.load(done.model))
 
 

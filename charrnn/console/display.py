@@ -4,7 +4,6 @@ A display is an event callback, fed with what `train --json` prints, and with no
 """
 
 import contextlib
-import importlib.util
 import sys
 import time
 from collections.abc import Iterator
@@ -50,14 +49,14 @@ def open_display(console: Console, *, json: bool = False, live: bool = True) -> 
 
 @contextlib.contextmanager
 def notebook_display() -> Iterator[list[Callback]]:
-    """Yield a live display as a callback if the program is a notebook that can show one; else nothing."""
+    """Yield a live display as a callback if the program is a notebook; else nothing."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    if type(shell).__name__ != "ZMQInteractiveShell" or importlib.util.find_spec("ipywidgets") is None:
+    if not any(kind.__name__ == "ZMQInteractiveShell" for kind in type(shell).__mro__):
         yield []
         return
-    from charrnn.console.live import LiveDisplay
+    from charrnn.console.notebook import NotebookDisplay
 
-    with contextlib.closing(LiveDisplay(Console())) as display:
+    with contextlib.closing(NotebookDisplay()) as display:
         yield [lambda event: None if isinstance(event, Note) else display(event)]
 
 

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections import deque
-from typing import IO, Any, cast
+from typing import IO, Any, Protocol, cast
 
 from rich.console import Console as Rich
 from rich.console import ConsoleDimensions, Group
@@ -47,6 +47,24 @@ class _Stderr:
         pass
 
 
+class Screen(Protocol):
+    """Where frames are drawn, each in the place of the one before: what is used of `rich.live.Live`."""
+
+    @property
+    def is_started(self) -> bool:
+        """Whether frames are drawn."""
+        ...
+
+    def start(self) -> None:
+        """Begin."""
+
+    def stop(self) -> None:
+        """End."""
+
+    def update(self, renderable: Any, *, refresh: bool = False) -> None:
+        """Draw a frame."""
+
+
 class LiveDisplay:
     """Progress, metrics, the curve so far and what the model writes; drawn from the plan on, until closed."""
 
@@ -65,7 +83,7 @@ class LiveDisplay:
         self.title = "starting"
         self.drawn = time.monotonic()
         self.marks: deque[tuple[int, float]] = deque(maxlen=20)  # steps and their times: the first, then logged ones
-        self.live = Live(
+        self.live: Screen = Live(
             console=self.rich, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
         )
 
@@ -125,9 +143,8 @@ class LiveDisplay:
         self.live.stop()
 
     def _fit(self) -> None:
-        """Take the terminal's size as it is now; a notebook has none."""
-        if not self.rich.is_jupyter:
-            self.rich.size = ConsoleDimensions(*self.console.size)
+        """Take the terminal's size as it is now."""
+        self.rich.size = ConsoleDimensions(*self.console.size)
 
     def _draw(self) -> None:
         self.drawn = time.monotonic()
@@ -179,7 +196,10 @@ class LiveDisplay:
         machine.add_row("gradient norm", Text(f"{now['norm']:.2g}"))
         both = Table.grid(padding=(0, 6))
         both.add_row(metrics, machine)
-        parts: list[Any] = [head, Text(), both]
+        return [head, Text(), both, *self._picture()]
+
+    def _picture(self) -> list[Any]:
+        """Return the curve so far, with what is to stand above it; nothing where there is none yet."""
         points = self.validation if len(self.validation) > 1 else self.training
         if len(points) > 1 and not self.rich.options.ascii_only:
             kind = "validation" if points is self.validation else "training"
@@ -189,8 +209,8 @@ class LiveDisplay:
             picture = Text(
                 "\n".join(f"{line} {label}" for line, label in zip(lines, labels, strict=True)), style="cyan"
             )
-            parts += [Text(), picture]
-        return parts
+            return [Text(), picture]
+        return []
 
 
 def _cells(loss: float) -> list[Text]:
