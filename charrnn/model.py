@@ -203,13 +203,13 @@ class Model:
             [_to_bytes(prompt) for prompt in several],
             params,
             separator=self.separator,
-            known=self._known_texts(params),
+            known=self.known_texts(params),
             names=names,
             with_nats=with_nats,
             watch=watch,
         )
 
-    def _known_texts(self, params: SamplingParams) -> Iterator[bytes]:
+    def known_texts(self, params: SamplingParams) -> Iterator[bytes]:
         """Return the texts that are not wanted."""
         if params.novel:
             yield from self.training_records()

@@ -30,6 +30,7 @@ LIGHT = (
         "console.format",
         "console.tables",
         "console.progress",
+        "console.prompt",
         "console.terminal_text",
         "cli.app",
         "cli.options",
@@ -230,7 +231,7 @@ def test_training_by_the_core_needs_no_torch(tmp_path: Path) -> None:
 
 def test_light_imports() -> None:
     """CL-14: what help needs imports none of the heavy ones; each in a process of its own would take long."""
-    heavy = "{'torch', 'numpy', 'rich', 'tqdm', 'pydantic', 'safetensors'}"
+    heavy = "{'torch', 'numpy', 'rich', 'tqdm', 'pydantic', 'safetensors', 'prompt_toolkit'}"
     names = ", ".join(f"charrnn.{module}" for module in LIGHT)
     script = f"import sys, charrnn, {names}; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=60)

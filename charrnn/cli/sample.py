@@ -14,6 +14,7 @@ from charrnn.config.sample import RECORD_LENGTH, SampleConfig
 from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
 from charrnn.corpus.inputs import display_name, open_chunks
+from charrnn.errors import UsageError
 from charrnn.generation.generate import TextChunk, joined
 from charrnn.generation.novelty import MAX_DRAWS
 from charrnn.model import Model
@@ -34,13 +35,20 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         CharRNNError: of every kind.
     """
     config, _ = merge(SampleConfig, flags, os.environ)
+    if config.interactive and not (console.stdin_is_tty and console.stdout_is_tty):
+        raise UsageError("{interactive} needs a terminal, as stdin and as stdout", ("interactive",))
     is_seeded = config.seed is not None
-    config = config if is_seeded else replace(config, seed=secrets.randbelow(1 << 32))
     model = Model.load(*config.model, precision=config.precision)
     is_whole = bool(config.columns) or config.rank or config.is_selective
     if is_whole:
         model.check_ends(config)
     prompts, tally = list(_read_prompts(config)), _Tally()
+    if config.interactive:
+        from charrnn.cli.interactive import converse  # what other texts do not wait for
+
+        is_given = (config.prompt, config.prompt_file) != (None, None)
+        return converse(console, model, config, (prompts[0].data, prompts[0].name) if is_given else None)
+    config = config if is_seeded else replace(config, seed=secrets.randbelow(1 << 32))
     names = {name for name, _ in config.columns or ()}
     chunks = model.generate(
         [prompt.data for prompt in prompts],

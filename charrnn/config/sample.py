@@ -127,6 +127,9 @@ class SampleConfig(SamplingParams, ModelOptions):
     """
 
     prompt: str | None = option(Escaped(may_be_empty=True), "Text to continue.", short="p", after="num")
+    interactive: bool = option(
+        Flag(), "Type a prompt, read on, change settings, undo, retry; /help there.", default=False, short="i"
+    )
     json: bool = option(Flag(), "One JSON object per text.", default=False)
     precision: str = precision_option(SAMPLE_PRECISIONS, group="Sampling")
     prompt_file: str | None = prompt_file_option("Prompts", after="exclude")
@@ -154,6 +157,8 @@ class SampleConfig(SamplingParams, ModelOptions):
         super().__post_init__()
         for names in (("prompt", "prompt_file"), ("separator", "json"), ("separator", "fields")):
             check_together(self, *names)
+        for name in ("json", "fields", "num", "rank", "lines", "separator"):
+            check_together(self, "interactive", name)
         if self.lines and self.prompt_file is None:
             raise UsageError("{lines} needs {prompt_file}", ("lines", "prompt_file"))
         if "-" in self.exclude and self.prompt_file == "-":

@@ -92,7 +92,9 @@ class Console:
         if sys.stdout is None or sys.stdout.closed:
             raise OutputError("cannot write to stdout: it is closed")
         try:
-            sys.stdout.buffer.write(data)
+            left = memoryview(data)
+            while left:  # one that is not buffered, as with PYTHONUNBUFFERED, may write less when a signal comes
+                left = left[sys.stdout.buffer.write(left) :]
             now = time.monotonic()
             if flush or now - self._flushed >= FLUSH_INTERVAL:
                 sys.stdout.buffer.flush()

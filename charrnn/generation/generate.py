@@ -11,7 +11,7 @@ from charrnn.corpus.inputs import begun_bytes
 from charrnn.corpus.records import SeparatorScanner, insert_bos
 from charrnn.engines.base import Array, GenerationRequest, Ids, InferenceEngine, SampledTokens
 from charrnn.generation.constraints import MatchDFA, token_dfa
-from charrnn.generation.prompts import read_prefixes
+from charrnn.generation.prompts import Prefix, read_prefixes
 from charrnn.generation.sampling import make_sampler
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import Utf8Splitter
@@ -37,6 +37,7 @@ class TextChunk:
         nats: -ln p of those tokens together, the model's own: at temperature 1 and whatever could not be drawn. NaN:
             they were not asked for.
         prompt: number of the prompt that it continues, from 0.
+        stop: the string that ends it and is not part of it; empty: none does.
     """
 
     index: int
@@ -45,6 +46,7 @@ class TextChunk:
     finish_reason: str = ""
     nats: float = math.nan
     prompt: int = 0
+    stop: bytes = b""
 
     @property
     def finished(self) -> bool:
@@ -65,6 +67,7 @@ def generate(
     with_nats: bool = False,
     num: int | None = None,
     batch_size: int | None = None,
+    prefix: Prefix | None = None,
 ) -> Iterator[TextChunk]:
     """Generate `num` texts of each prompt side by side, and return their chunks: those of a text as they are
     drawn, text after text, prompt after prompt. Without a limit of texts the prompts take turns.
@@ -80,6 +83,7 @@ def generate(
         with_nats: whether `TextChunk.nats` are wanted.
         num: None: `params.num`.
         batch_size: texts side by side, at most; None: `BATCH_SIZE`. The texts do not depend on it.
+        prefix: what the model knows after the prompts, where it has read them before.
 
     Raises:
         NonFiniteError: the model's arithmetic overflows.
@@ -92,7 +96,7 @@ def generate(
     if separator:  # where a record ends in the prompt, another one begins
         prompts = [insert_bos(ids, SeparatorScanner(end).feed(ids), engine.vocabulary) for ids in prompts]
     request = GenerationRequest(
-        *read_prefixes(engine, prompts),
+        *(prefix or read_prefixes(engine, prompts)),
         dfa_start=match.starts if match else np.zeros(len(prompts), np.int32),
         per_prompt=num or None,
         params=params,
@@ -126,7 +130,9 @@ def generate(
         while (text_due := texts.get(due)) is not None:
             prompt = request.prompt_of(due)
             index = due - prompt * num if num else due // len(prompts)
-            yield TextChunk(index, text_due.take(), text_due.tokens, text_due.finish_reason, text_due.nats, prompt)
+            yield TextChunk(
+                index, text_due.take(), text_due.tokens, text_due.finish_reason, text_due.nats, prompt, text_due.stop
+            )
             if not text_due.finish_reason:
                 break
             del texts[due]
@@ -169,14 +175,14 @@ class _Text:
         nats: 0, or NaN where they are not wanted.
 
     Attributes:
-        end: the reason of the string that was found; empty: none was.
+        stop, end: the string that was found, and the reason that it is; empty: none was.
         ids: drawn so far, in parts, where they are wanted.
         finish_reason: as in `TextChunk`.
     """
 
     def __init__(self, ends: Sequence[tuple[bytes, str]], nats: float) -> None:
         self.tokens, self.nats = 0, nats
-        self.end = self.finish_reason = ""
+        self.stop, self.end, self.finish_reason = b"", "", ""
         self.ids: list[Ids] = []
         self._ends = ends
         self._splitter = Utf8Splitter()
@@ -192,10 +198,10 @@ class _Text:
         if self.end:
             return
         data = self._held + data
-        found = [(place, end) for text, end in self._ends if (place := data.find(text)) >= 0]
+        found = [(place, end) for end in self._ends if (place := data.find(end[0])) >= 0]
         held = 0
         if found:
-            place, self.end = min(found, key=lambda each: each[0])
+            place, (self.stop, self.end) = min(found, key=lambda each: each[0])
             data = data[:place]
         else:
             held = max((begun_bytes(data, text) for text, _ in self._ends), default=0)

@@ -72,8 +72,12 @@ def read_prefix(engine: InferenceEngine, prompt: Ids) -> Prefix:
     Args:
         prompt: ids (T,) in [0, V]; T may be 0.
     """
-    state = engine.zero_state(1)
-    ids = np.concatenate([[engine.vocabulary], prompt]).astype(np.int64)
+    return read_on(engine, engine.zero_state(1), np.concatenate([[engine.vocabulary], prompt]))
+
+
+def read_on(engine: InferenceEngine, state: State, ids: Ids) -> Prefix:
+    """Read further ids (T,), at least one, where a state of one row stands; P is 1."""
+    ids = ids.astype(np.int64)
     for begin in range(0, len(ids) - 1, _PREFIX_IDS):  # many in a call, as a call for each would be slow
         _, state = engine.score(ids[None, begin : min(begin + _PREFIX_IDS, len(ids) - 1)], state)
     return Prefix(*engine.step(ids[-1:], state))

@@ -52,7 +52,7 @@ def generate_texts(
     novelty = Novelty(known, unique=params.unique) if params.is_selective else None  # reads `known`
     if not prompts:
         return iter(())
-    echoes = [_echo(prompt, params, separator) for prompt in prompts]
+    echoes = [prompt_echo(prompt, params, separator) for prompt in prompts]
     match = None
     if params.match is not None:
         from charrnn.generation.match import match_dfa  # what other texts do not wait for
@@ -75,7 +75,7 @@ def generate_texts(
     return _ranked(joined(chunks)) if params.rank else chunks
 
 
-def _echo(prompt: bytes, params: SamplingParams, separator: bytes) -> bytes:
+def prompt_echo(prompt: bytes, params: SamplingParams, separator: bytes) -> bytes:
     """Return what of a prompt is part of its texts: of a record model, the record that it begins."""
     if not (bool(separator) if params.echo is None else params.echo):
         return b""

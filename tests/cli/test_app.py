@@ -606,8 +606,9 @@ OPTIONS = {
     "--weight-decay --clip --epochs --steps --patience --split-seed --eval-every --sample-every --separator --counts "
     "--tsv --csv --errors --auto-resume --overwrite --save-every --config "
     f"--device --engine --precision --threads {COMMON}",
-    "sample": "--model --temp --length --num --prompt --stop --match --unique --novel --rank --seed --json --top-k "
-    f"--top-p --min-p --precision --exclude --prompt-file --lines --echo --unknown --fields --separator {COMMON}",
+    "sample": "--model --temp --length --num --prompt --stop --match --unique --novel --rank --seed --interactive "
+    "--json --top-k --top-p --min-p --precision --exclude --prompt-file --lines --echo --unknown --fields "
+    f"--separator {COMMON}",
     "eval": "--model --lines --jsonl --by --prompt --fields --keep --fail-if --classify --compare --heat --json "
     "--records --separator --tsv --csv --carry --no-end --prompt-file --prompt-field --errors --header --top-logprobs "
     f"--reference --adapt --window --streams --device --engine --precision {COMMON}",
@@ -619,7 +620,7 @@ OPTIONS = {
 
 SHORT = {
     "train": "-o -q -v -h",
-    "sample": "-m -l -n -p -f -q -v -h",
+    "sample": "-m -l -n -p -i -f -q -v -h",
     "eval": "-m -p -f -q -v -h",
     "show": "-q -v -h",
     "corpora": "-q -v -h",

@@ -142,6 +142,8 @@ Options:
   --rank                  Likeliest first, printed when all are made.
   --seed N                Random seed: the same seed, the same text.
                           [a new one, named on stderr]
+  -i, --interactive       Type a prompt, read on, change settings, undo, retry;
+                          /help there.
   --json                  One JSON object per text.
 """
 

@@ -30,7 +30,8 @@ class Broken(io.BytesIO):
     def write(self, data: Any) -> int:
         raise self.error
 
-    flush = write  # type: ignore[assignment]
+    def flush(self) -> None:
+        raise self.error
 
 
 class Stream:
@@ -51,6 +52,19 @@ def test_data_goes_out_as_it_is(capfdbinary: Capture) -> None:
     console.write(b"more")
     console.flush()
     assert capfdbinary.readouterr() == (data + b'{"b": "\xc3\xa9", "a": [1.5, null]}\nmore', b"")
+
+
+def test_a_stream_that_takes_less_than_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As one does that is not buffered, where a signal interrupts it."""
+
+    class Slow(io.BytesIO):
+        def write(self, data: Any) -> int:
+            return super().write(bytes(data)[:3])
+
+    slow = Slow()
+    monkeypatch.setattr(sys, "stdout", Stream(slow))
+    Console().write(b"0123456789")
+    assert slow.getvalue() == b"0123456789"
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
