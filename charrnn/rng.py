@@ -20,6 +20,7 @@ class RngStream(IntEnum):
     SAMPLE = 5
     SPLIT = 6
     WEIGHT_DROP = 7
+    NEW_ROWS = 8
 
 
 def generator(seed: int, stream: RngStream, *indices: int) -> "np.random.Generator":

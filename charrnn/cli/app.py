@@ -48,12 +48,13 @@ class _Entry(NamedTuple):
 
 COMMANDS = {
     "train": _Entry(
-        "Train a model on text; resume one.",
+        "Train a model on text; fine-tune or resume one.",
         "Train a model on text and print its path.",
         ("train.TrainConfig", "train.ConfigFile"),
         (
             "charrnn train corpus.txt --cell gru",
             "charrnn train names.txt --records --time 1m",
+            "charrnn train new.txt --init-from shakespeare-lstm --mix shakespeare.txt",
             "charrnn train --resume --steps 20000 --out checkpoints/corpus-gru",
             "zcat old.log.gz | charrnn train - --out checkpoints/log",
         ),

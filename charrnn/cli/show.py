@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 
 from charrnn.config.manage import ShowConfig
 from charrnn.config.options import merge
-from charrnn.console.format import baselines, count, curve, scored_tokens
+from charrnn.console.format import baselines, count, curve, origin, scored_tokens
 from charrnn.console.streams import Console
 from charrnn.errors import counted
 from charrnn.model import Model
@@ -40,6 +40,9 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         ("trained", _trained(info)),
         ("corpus", f"SHA-256 {_format(info.get('corpus_sha256', 'unknown'))}"),
     ]
+    plan = info.get("plan")
+    if isinstance(plan, dict) and isinstance(plan.get("origin"), dict):
+        rows.append(("from", origin(plan["origin"])))
     if model.separator:
         rows.append(("records", f"ended by {model.separator.decode('utf-8', 'backslashreplace')!r}"))
     names = ("perplexity", "bits_per_char", "bits_per_byte", "carried", "window_256")
@@ -48,7 +51,6 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         tokens, val_tokens = metrics.get("tokens"), metrics.get("val_tokens")
         if isinstance(tokens, int):
             rows.append(("tokens", scored_tokens(tokens, val_tokens if isinstance(val_tokens, int) else None)))
-    plan = info.get("plan")
     if isinstance(plan, dict) and isinstance(plan.get("baselines"), dict):
         rows.append(("to compare with", f"{baselines(plan['baselines'])} bits per char"))
     page = "".join(f"{name:<15} {value}\n" for name, value in rows)

@@ -162,7 +162,7 @@ def merge(
             continue
         direct.add(each.name)
     for each in fields(config):  # type: ignore[arg-type]
-        if direct.intersection(each.metadata.get("unless", ())):
+        if each.name not in direct and direct.intersection(each.metadata.get("unless", ())):
             values.pop(each.name, None)
     return config(**values, **rest), frozenset(values)
 

@@ -27,6 +27,10 @@ DEFAULT_TIME = 300.0
 """Seconds that a training takes where neither time nor epochs nor steps are given."""
 
 
+MIX_SHARE = 0.2
+"""The part of each batch that comes from a text that is mixed in, unless the options say otherwise."""
+
+
 MAX_EVAL_TOKENS = 1_000_000
 """Tokens that an evaluation during training scores at most."""
 
@@ -35,21 +39,9 @@ RANDOM_SPLIT = -1
 
 
 RESUMABLE = (
-    "steps",
-    "lr",
-    "schedule",
-    "dropout",
-    "weight_drop",
-    "weight_decay",
-    "clip",
-    "patience",
-    "eval_every",
-    "sample_every",
-    "save_every",
-    "engine",
-    "precision",
-    "threads",
-)
+    "steps", "lr", "schedule", "dropout", "weight_drop", "weight_decay", "clip", "patience",
+    "eval_every", "sample_every", "save_every", "engine", "precision", "threads",
+)  # fmt: skip
 """Options that shape a run and may change when it is resumed."""
 
 
@@ -86,6 +78,9 @@ class TrainConfig:
     jsonl: str | None = jsonl_option()
     val: float | str = option(
         FileOrShare(), "Validate on FILE, or hold out this share of CORPUS; 0: nothing.", default=0.1
+    )
+    init_from: str | None = option(
+        PathName(), "Fine-tune: start from MODEL; characters new to it are added.", metavar="MODEL", unless=("resume",)
     )
     resume: bool = option(Flag(), "Continue the run in --out exactly, or take a finished one further.", default=False)
     out: str | None = option(
@@ -150,6 +145,12 @@ class TrainConfig:
     )
     weight_decay: float = option(Float(0), "Weight decay.", default=0.0, group="Training")
     clip: float = option(Float(0), "Maximum gradient norm; 0: no clipping.", default=1.0, group="Training")
+    mix: str | None = option(
+        PathName(), "With --init-from: part of each batch comes from FILE, against forgetting.", group="Training"
+    )
+    mix_share: float | None = option(
+        Float(0, 1, open_low=True, open_high=True), "That part.", shown=f"{MIX_SHARE:g}", group="Training"
+    )
     epochs: float | None = option(
         Float(0, 1e9, open_low=True), "Passes over the text.", shown="as --time allows", group="Training"
     )
@@ -232,6 +233,10 @@ class TrainConfig:
                 "{vocab_size} cannot be used with {tokenizer} byte: its vocabulary is all 256 bytes",
                 ("vocab_size", "tokenizer"),
             )
+        if self.mix is not None and not (self.init_from or self.resume or self.auto_resume):
+            raise UsageError("{mix} needs {init_from}", ("mix", "init_from"))
+        if self.mix_share is not None and self.mix is None:
+            raise UsageError("{mix_share} needs {mix}", ("mix_share", "mix"))
         if self.separator is not None or self.counts:
             object.__setattr__(self, "records", True)
         try:

@@ -104,10 +104,30 @@ def plan_lines(event: PlanEvent | ReplanEvent, *, before_command: str | None = N
         + (scored if event.val_tokens else ""),
         f"plan: {counted(event.steps, 'step')}, {counted(event.epochs, 'epoch', '.3g')}{speed}{took};"
         f" {event.engine} on {event.device}",
+        *([f"from: {origin(event.origin)}", *_before_lines(event.origin)] if event.origin else []),
         *([f"to compare with: {baselines(event.baselines)} bits per char"] if event.baselines else []),
         *(f"  {reason}" for reason in event.reasons),
         *([f"{before_command}{event.command}"] if event.command else []),
     ]
+
+
+def origin(values: Mapping[str, Any]) -> str:
+    """Return which model was fine-tuned, and how; what `values` lacks is left out."""
+    name, digest, new, share = (values.get(key) for key in ("name", "sha256", "new_characters", "mix_share"))
+    return ", ".join(
+        (
+            f"{name} (SHA-256 {str(digest)[:16]}...)",
+            *([f"{counted(new, 'character')} new to it"] if isinstance(new, int) and new else []),
+            *([f"{share:.0%} of each batch from another text"] if isinstance(share, float) else []),
+        )
+    )
+
+
+def _before_lines(values: Mapping[str, Any]) -> list[str]:
+    """Return the figures of the model that is fine-tuned as it was; none where there are none."""
+    where = {"bits_per_char": "validation text", "mix_bits_per_char": "text that is mixed in, what is held out of it"}
+    found = [f"{values[key]:.4f} ({name})" for key, name in where.items() if isinstance(values.get(key), float)]
+    return [f"before: {', '.join(found)} bits per char"] if found else []
 
 
 def baselines(values: Mapping[str, Any]) -> str:
@@ -131,6 +151,7 @@ def summary_lines(event: DoneEvent) -> list[str]:
         lines += [
             f"perplexity      {_figure(event.perplexity)}",
             f"bits per char   {_figure(event.bits_per_char)}   (per byte {_figure(event.bits_per_byte)})",
+            *_after_lines(event),
             *([f"to compare with {baselines(event.baselines)}"] if event.baselines else []),
             f"nats per token  {event.carried:.4f} carried, {event.window_256:.4f} in windows of 256",
             f"{'the model' if event.val_tokens is None else 'all of these'} on"
@@ -151,6 +172,18 @@ def summary_lines(event: DoneEvent) -> list[str]:
         *([f"                from last.safetensors, {count(event.resume_bytes)}B"] if event.resume_bytes else []),
         *([f"the same again  {event.command}"] if event.command else []),
     ]
+
+
+def _after_lines(event: DoneEvent) -> list[str]:
+    """Return, of a model that was fine-tuned, what it was before, and what it has become on the text mixed in."""
+    if event.origin is None:
+        return []
+    before, mixed = event.origin.get("bits_per_char"), event.origin.get("mix_bits_per_char")
+    lines = [f"before          {before:.4f} bits per char"] if isinstance(before, float) else []
+    if event.mix_bits_per_char is not None:
+        was = f", before {mixed:.4f}" if isinstance(mixed, float) else ""
+        lines.append(f"text mixed in   {event.mix_bits_per_char:.4f} bits per char{was}")
+    return lines
 
 
 def _figure(value: float | None) -> str:

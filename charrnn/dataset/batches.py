@@ -7,15 +7,16 @@ the seed, the step and the run's last step alone.
 A *stream* is cut into B contiguous rows. The last of them ends where the text ends, and is read to its
 end when the run ends: what comes after a text is most like its end, and a model remembers best what it
 read last. *Records* are shuffled every epoch and then packed end to end into rows, without padding; `<s>`
-is read before each.
+is read before each. Where another text is mixed in, the last rows of every batch are cut from that one.
 """
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
 from charrnn.dataset.dataset import Dataset, Ids, TokenStream
-from charrnn.errors import InputError, counted
+from charrnn.errors import InputError, UsageError, counted
 from charrnn.rng import RngStream, generator
 
 BOS_AFTER_NEWLINE = 0.25
@@ -47,6 +48,8 @@ class BatchLoader:
         batch_size: B. seq_len: T.
         seed: of the order, and of where `<s>` is read.
         rows: which rows of each batch are wanted; all by default.
+        first_row: the number of the first of these rows in the batch, which other texts may have rows of too.
+        purpose: what the text is for, as messages have it.
 
     Attributes:
         steps_per_epoch: how many batches an epoch has; of records, how many are expected.
@@ -65,16 +68,18 @@ class BatchLoader:
         seq_len: int,
         seed: int,
         rows: slice = slice(None),
+        first_row: int = 0,
+        purpose: str = "to train on",
     ) -> None:
         self.rows = rows
-        self.stream, self.bos_id, self.newline = stream, bos_id, newline
+        self.stream, self.bos_id, self.newline, self._first_row = stream, bos_id, newline, first_row
         self.batch_size, self.seq_len, self.seed = batch_size, seq_len, seed
         self._shuffle = _Shuffle(stream, seed) if stream.records else None
         size = self._shuffle.size if self._shuffle else len(stream)
         self.steps_per_epoch = size // (batch_size * seq_len)
         if self.steps_per_epoch == 0:
             raise InputError(
-                f"the text to train on has {counted(size, 'token')}, and {{batch}} {batch_size} times"
+                f"the text {purpose} has {counted(size, 'token')}, and {{batch}} {batch_size} times"
                 f" {{seq_len}} {seq_len} needs {batch_size * seq_len:,}; lower either",
                 ("batch", "seq_len"),
             )
@@ -100,7 +105,8 @@ class BatchLoader:
         probability = np.where(first == self.newline, BOS_AFTER_NEWLINE, BOS_ELSEWHERE)
         if step == 0 or index == self.steps_per_epoch - 1:
             probability[:] = 1.0  # rows have jumped: their state comes from elsewhere
-        first[generator(self.seed, RngStream.BOS, step).random(B)[rows] < probability] = self.bos_id
+        draws = generator(self.seed, RngStream.BOS, step).random(self._first_row + B)[self._first_row :]
+        first[draws[rows] < probability] = self.bos_id
         return Batch(inputs, targets)
 
     def _read(self, places: Ids) -> tuple[Ids, Ids]:
@@ -161,13 +167,63 @@ class _Shuffle:
         return places
 
 
+class MixedLoader:
+    """Batches of two texts: the first rows are always cut from one, the last ones from the other.
+
+    Args:
+        own: of the text to train on; an epoch is one of its. other: of the text that is mixed in.
+
+    Attributes:
+        batch_size: B, the rows of both. seq_len, steps_per_epoch: as `BatchLoader` has them.
+    """
+
+    def __init__(self, own: BatchLoader, other: BatchLoader) -> None:
+        self._own, self._other = own, other
+        self.batch_size, self.seq_len = own.batch_size + other.batch_size, own.seq_len
+        self.steps_per_epoch = own.steps_per_epoch
+
+    def batch(self, step: int, steps: int) -> Batch:
+        """See `BatchLoader.batch`."""
+        own, other = self._own.batch(step, steps), self._other.batch(step, steps)
+        return Batch(np.concatenate([own.inputs, other.inputs]), np.concatenate([own.targets, other.targets]))
+
+
+Loader = BatchLoader | MixedLoader
+
+
+def mixed_rows(batch: int, share: float) -> int:
+    """Return how many rows of a batch come from the text that is mixed in: its share, but no text has none.
+
+    Raises:
+        UsageError: there is one row.
+    """
+    if batch < 2:
+        raise UsageError(f"{{mix}} needs a {{batch}} of 2 or more, not {batch}", ("mix", "batch"))
+    return min(batch - 1, max(1, round(share * batch)))
+
+
 def batch_loader(
     dataset: Dataset, *, batch: int | None, seq_len: int | None, seed: int, rows: slice = slice(None)
-) -> BatchLoader:
-    """Return what a plan's steps learn from; a plan is complete: its batch and seq_len are no longer None."""
+) -> Loader:
+    """Return what a plan's steps learn from; a plan is complete: its batch and seq_len are no longer None.
+
+    Args:
+        rows: which rows of each batch are wanted; all by default.
+
+    Raises:
+        InputError: a text is too short. UsageError: as `mixed_rows`.
+    """
     assert batch is not None
     assert seq_len is not None
-    bos_id, newline = dataset.tokenizer.size, dataset.tokenizer.newline
-    return BatchLoader(
-        dataset.train, bos_id=bos_id, newline=newline, batch_size=batch, seq_len=seq_len, seed=seed, rows=rows
+    make = functools.partial(
+        BatchLoader, bos_id=dataset.tokenizer.size, newline=dataset.tokenizer.newline, seq_len=seq_len, seed=seed
+    )
+    if dataset.mix is None:
+        return make(dataset.train, batch_size=batch, rows=rows)
+    mixed, (begin, end, _) = mixed_rows(batch, dataset.mix.share), rows.indices(batch)
+    own = batch - mixed
+    before, after = slice(min(begin, own), min(end, own)), slice(max(begin - own, 0), max(end - own, 0))
+    return MixedLoader(
+        make(dataset.train, batch_size=own, rows=before),
+        make(dataset.mix.dataset.train, batch_size=mixed, rows=after, first_row=own, purpose="to mix in"),
     )

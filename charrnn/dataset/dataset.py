@@ -117,6 +117,7 @@ class Dataset:
         train_counts, val_counts: their lengths.
         train_end: the end of `train` before encoding, and val_texts: the beginning of `val`.
         separator: what ends each record; empty: the texts are not records.
+        mix: another text that a part of each batch comes from; None: there is none.
     """
 
     tokenizer: Tokenizer
@@ -127,6 +128,7 @@ class Dataset:
     train_end: bytes
     val_texts: tuple[bytes, ...]
     separator: bytes = b""
+    mix: "Mix | None" = None
 
     @property
     def exact_tokens(self) -> int:
@@ -143,6 +145,19 @@ class Dataset:
         if self.tokenizer.name == "sentencepiece":
             tokens = round(tokens * self.val_counts.chars / len(self.val))
         return head(self.val_texts, tokens, by_char=self.tokenizer.name != "byte", separator=self.separator)
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A text that is mixed into the batches of another, encoded by the same tokenizer.
+
+    Attributes:
+        dataset: the text; what is held out of it shows what a model forgets.
+        share: of the rows of a batch, above 0 and below 1.
+    """
+
+    dataset: Dataset
+    share: float
 
 
 def head(texts: tuple[bytes, ...], count: int, *, by_char: bool, separator: bytes = b"") -> list[bytes]:

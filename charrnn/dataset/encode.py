@@ -68,15 +68,41 @@ def _code_points(corpus: Corpus, errors: Errors) -> CodePoints:
 def _sample(corpus: Corpus, split: Split, errors: Errors, advance: Callable[[int], None]) -> Iterator[str]:
     """Yield about `SAMPLE` characters of what is trained on, taken evenly: a share of every chunk."""
     share = min(1.0, SAMPLE / max(1, split.train_bytes))
+    for points in _trained_on(corpus, split, errors, advance):
+        sampled = points[: math.ceil(len(points) * share)]
+        yield sampled.astype("<u4", copy=False).tobytes().decode("utf-32-le")
+
+
+def _trained_on(corpus: Corpus, split: Split, errors: Errors, advance: Callable[[int], None]) -> Iterator[CodePoints]:
+    """Yield the code points of what is trained on, chunk by chunk."""
     for number, document in enumerate(corpus.documents):
         cut, decoder = split.cut(number), Utf8Decoder(errors)
         for chunk in itertools.chain(document.chunks(), [b""]):
             data, _ = cut(chunk)
             with _named(document):
                 points = decoder.decode(data, final=not chunk)
-            sampled = points[: math.ceil(len(points) * share)]
-            yield sampled.astype("<u4", copy=False).tobytes().decode("utf-32-le")
+            yield points
             advance(len(data))
+
+
+def grow_vocabulary(
+    tokenizer: CharTokenizer, corpus: Corpus, split: Split, errors: Errors, progress: ProgressFactory
+) -> CharTokenizer:
+    """Return a tokenizer that knows the characters of another, and those that are trained on besides.
+
+    The corpus is read for that only where it has characters that are new.
+
+    Raises:
+        InputError: a document cannot be decoded or read.
+    """
+    known = np.zeros(CODE_POINTS, np.bool_)
+    known[tokenizer.table] = True
+    if known[_code_points(corpus, errors)].all():
+        return tokenizer
+    with progress("reading the vocabulary", split.train_bytes) as advance:
+        for points in _trained_on(corpus, split, errors, advance):
+            known[points] = True
+    return CharTokenizer(np.flatnonzero(known).astype(np.uint32))
 
 
 class StreamWriter:

@@ -128,8 +128,8 @@ def _uncached(
             writer.close()
 
 
-def _splits(corpus: Corpus, val: Corpus | None, options: PrepareOptions) -> list[tuple[Corpus, Split]]:
-    """Return what is to be encoded, and how it is split.
+def training_splits(corpus: Corpus, val: Corpus | None, options: PrepareOptions) -> list[tuple[Corpus, Split]]:
+    """Return what is to be encoded, and how it is split: first what is trained on.
 
     Raises:
         InputError: a text cannot be decoded, or is too short for the split.
@@ -162,7 +162,7 @@ def _fill(
 ) -> dict[str, Any]:
     """Write all arrays of a dataset, and return the rest of it as plain JSON. Raises as `prepare`, and OSError."""
     separator = corpus.text_format.separator
-    splits = _splits(corpus, val, options)
+    splits = training_splits(corpus, val, options)
     split = splits[0][1]
     all_known = isinstance(split, WholeSplit) and options.vocab_size is None
     trim = tokenizer is None and options.tokenizer == "char" and not all_known

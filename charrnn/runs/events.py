@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+Origin = Mapping[str, str | int | float | None] | None
+"""The model that is fine-tuned, as docs/events.md has it; None: there is none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -43,6 +46,7 @@ class PlanEvent(Event):
         engine, precision, device: what computes, and where.
         baselines: bits per character of simpler models, and the bytes that they were measured on; None: no validation.
         reasons: a sentence for each choice that the user left open.
+        origin: the model that is fine-tuned, as docs/events.md has it; None: there is none.
     """
 
     command: str
@@ -68,6 +72,7 @@ class PlanEvent(Event):
     device: str
     baselines: Mapping[str, float | None] | None
     reasons: tuple[str, ...]
+    origin: Origin = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +153,7 @@ class DoneEvent(Event):
         model: the file. reason: what ended the training: "steps" or "patience".
         command: the command that repeats the run bit for bit; None: none does.
         resume_bytes: the size of the file from which the run can be taken further; 0: it was deleted since.
+        origin: as in the plan. mix_bits_per_char: of what is held out of a text that is mixed in; None: there is none.
     """
 
     nats: float | None = None
@@ -166,6 +172,8 @@ class DoneEvent(Event):
     reason: str
     command: str | None = None
     resume_bytes: int | None = None
+    origin: Origin = None
+    mix_bits_per_char: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +207,7 @@ STORED: Mapping[type[Event], tuple[str, Mapping[str, str]]] = {
         _keys(
             "command cell hidden vocabulary parameters memory batch seq_len learning_rate steps epochs time"
             " chars_per_second train_tokens val_tokens eval_tokens exact_tokens eval_every engine precision device"
-            " baselines reasons"
+            " baselines reasons origin"
         ),
     ),
     ReplanEvent: ("plan", _keys("steps reason")),
@@ -207,7 +215,10 @@ STORED: Mapping[type[Event], tuple[str, Mapping[str, str]]] = {
     EvalEvent: ("eval", _keys(f"{_FIGURES} best")),
     SampleEvent: ("sample", _keys("text")),
     SaveEvent: ("save", _keys("path")),
-    DoneEvent: ("done", _keys(f"{_EXACT} baselines best model reason command resume_bytes", best="best_step")),
+    DoneEvent: (
+        "done",
+        _keys(f"{_EXACT} baselines best model reason command resume_bytes origin mix_bits_per_char", best="best_step"),
+    ),
 }
 """The word and the keys, in order, of each event that is stored. They belong to the file format: where a field is
 renamed its key stays, and `_keys` is given both."""

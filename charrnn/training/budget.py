@@ -49,7 +49,7 @@ class ScoringPlan:
 
     Attributes:
         evaluations: how many while training. eval_tokens: tokens that each scores.
-        exact_tokens: tokens that the finished model is scored on.
+        exact_tokens: tokens that the finished model is scored on. mix_tokens: those of a text that is mixed in.
         eval_seconds: of all evaluations while training. final_eval_seconds: of all that comes after the last step.
         whole_seconds: what scoring as many tokens as there are at most would take.
     """
@@ -60,33 +60,47 @@ class ScoringPlan:
     eval_seconds: float = 0.0
     final_eval_seconds: float = SAVING_SECONDS
     whole_seconds: float = 0.0
+    mix_tokens: int = 0
 
 
-def plan_scoring(budget: float | None, eval_tokens: int, exact_tokens: int, speed: ScoringSpeed | None) -> ScoringPlan:
+def plan_scoring(
+    budget: float | None,
+    eval_tokens: int,
+    exact_tokens: int,
+    speed: ScoringSpeed | None,
+    *,
+    mix_tokens: int = 0,
+    has_before: bool = False,
+) -> ScoringPlan:
     """Return as much scoring as its share of the time allows.
 
     Args:
         budget: the time budget in seconds; None: there is none.
         eval_tokens: tokens that an evaluation scores, at most. exact_tokens: those of the finished model, at most.
         speed: how fast a model scores; None: there is nothing to score.
+        mix_tokens: of a text that is mixed in, which is scored before the run and after it, at most.
+        has_before: whether a model is scored before the run too, on the same text.
     """
     if budget is None or speed is None:
-        return ScoringPlan(EVALUATIONS, eval_tokens, exact_tokens)
+        return ScoringPlan(EVALUATIONS, eval_tokens, exact_tokens, mix_tokens=mix_tokens)
     affordable = int(EVAL_SHARE * budget * speed.streams)
     evaluations = max(MIN_EVALUATIONS, min(EVALUATIONS, affordable // min(eval_tokens, ENOUGH_EVAL_TOKENS)))
     eval_tokens = max(1, min(eval_tokens, affordable // evaluations))
     token_seconds = 1 / speed.alone + 1 / speed.streams  # with the state carried, and in windows
-    whole_seconds = exact_tokens * token_seconds
+    with_before = token_seconds + (1 / speed.alone if has_before else 0)
+    whole_seconds = exact_tokens * with_before
     if whole_seconds > WHOLE_SHARE * budget:
-        exact_tokens = max(1, int(PART_SHARE * budget / token_seconds))
+        exact_tokens = max(1, int(PART_SHARE * budget / with_before))
+    mix_tokens = min(mix_tokens, int(PART_SHARE * budget * speed.alone / 2))
     fit_seconds = MAX_FITS * min(eval_tokens, FIT_TOKENS) / speed.streams
     return ScoringPlan(
         evaluations,
         eval_tokens,
         exact_tokens,
         evaluations * eval_tokens / speed.streams,
-        fit_seconds + exact_tokens * token_seconds + SAVING_SECONDS,
+        fit_seconds + exact_tokens * token_seconds + mix_tokens / speed.alone + SAVING_SECONDS,
         whole_seconds,
+        mix_tokens,
     )
 
 
@@ -103,14 +117,23 @@ def affordable_steps(config: TrainConfig, scoring: ScoringPlan, elapsed: float, 
 
 
 def share_scoring(
-    config: TrainConfig, dataset: Dataset, architecture: Architecture, meter: SpeedMeter, reasons: list[str]
+    config: TrainConfig,
+    dataset: Dataset,
+    architecture: Architecture,
+    meter: SpeedMeter,
+    reasons: list[str],
+    *,
+    has_before: bool = False,
 ) -> ScoringPlan:
     """Return how the validation text is scored; why not all of it in the end is added to `reasons`."""
     eval_tokens = min(len(dataset.val), config.eval_tokens)
     speed = meter.scoring(architecture) if config.time is not None and eval_tokens else None
     if speed is not None and dataset.val.records:
         speed = replace(speed, alone=speed.streams)  # many are scored side by side
-    scoring = plan_scoring(config.time, eval_tokens, dataset.exact_tokens, speed)
+    mix_tokens = dataset.mix.dataset.exact_tokens if dataset.mix and eval_tokens else 0
+    scoring = plan_scoring(
+        config.time, eval_tokens, dataset.exact_tokens, speed, mix_tokens=mix_tokens, has_before=has_before
+    )
     if scoring.exact_tokens < len(dataset.val):
         why = f"more than {dataset.exact_tokens:,} take too long"
         if config.time is not None and scoring.exact_tokens < dataset.exact_tokens:

@@ -13,7 +13,7 @@ from charrnn.engines.select import EngineSpec
 from charrnn.errors import UsageError, counted
 from charrnn.training.budget import affordable_steps, measure_baselines, share_scoring
 from charrnn.training.distributed import ALONE, World
-from charrnn.training.plan import UNPLANNED, Plan
+from charrnn.training.plan import FINE_TUNING, UNPLANNED, Plan
 from charrnn.training.resume import TrainerState, stored_config
 from charrnn.training.throughput import SpeedMeter
 
@@ -62,13 +62,14 @@ def resume_plan(
         ValueError: the checkpoint has no usable plan.
     """
     old = stored_config(stored)
-    unplanned = {name: getattr(config, name) for name in UNPLANNED - {"replans"}}
+    unplanned = {name: getattr(config, name) for name in (UNPLANNED | FINE_TUNING) - {"replans"}}
     if config.val_file is not None:
         unplanned["val"] = config.val
     plan = Plan.from_json(stored.info["plan"], stored.architecture, replace(old, **unplanned))
+    _check_mix(plan, config)
     state = TrainerState.from_json(stored.info["progress"])
     changes: dict[str, Any] = {}
-    for name in sorted(given - UNPLANNED - AS_PLANNED):
+    for name in sorted(given - UNPLANNED - FINE_TUNING - AS_PLANNED):
         before, after = getattr(old, name), getattr(config, name)
         if name == "val" and config.val_file is not None:
             continue  # the digest of the text has been compared
@@ -92,6 +93,21 @@ def resume_plan(
         changes["time"] = None  # the budget of the steps that there were
     _check_that_they_act(changes, plan, state, given, took)
     return plan, changes
+
+
+def _check_mix(plan: Plan, config: TrainConfig) -> None:
+    """Raise UsageError if another part of the batches is to be mixed in than a run began with, or none."""
+    share = None if plan.origin is None else plan.origin.mix_share
+    if share == config.mix_share:
+        return
+    if share is None:
+        raise UsageError("the run began without {mix}, which cannot change when resuming", ("mix",))
+    if config.mix is None:
+        raise UsageError("the run began with {mix}: a text that its config.toml no longer names", ("mix",))
+    raise UsageError(
+        f"{{mix_share}} is {share} in the run and {config.mix_share} in the command; it cannot change when resuming",
+        ("mix_share",),
+    )
 
 
 def _check_that_they_act(
@@ -164,6 +180,8 @@ def apply_changes(
     tokens = min(plan.exact_tokens, dataset.exact_tokens)
     if plan.baselines is not None and plan.baselines.get("val_bytes") != sum(map(len, dataset.val_head(tokens))):
         plan = replace(plan, baselines=measure_baselines(plan.config.time, dataset, tokens, check))
+    if plan.origin is not None:
+        plan = replace(plan, origin=plan.origin.scored_on(tokens))
     return replace(plan, exact_tokens=tokens).changed(changes)
 
 

@@ -71,6 +71,14 @@ def evaluate_exact(
     }
 
 
+def bits_per_char(model: Model, dataset: Dataset, tokens: int, errors: str, check: Check) -> float | None:
+    """Return the bits per character of a model on the first `tokens` of the validation text, as `charrnn eval` has
+    them; characters that it does not know cost what they cost there. None: there are no characters."""
+    scorer, texts = model.scorer(ScoringOptions(errors), check=check), dataset.val_head(tokens) if tokens else []
+    score = sum(scorer.texts(NamedText([[text]]) for text in texts), Score())
+    return score.bits_per_char if score.chars else None
+
+
 def metrics(score: Score) -> dict[str, Any]:
     """Return the metrics of a score, named as the fields of `EvalEvent`: None per character of a text without any."""
     return {

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from charrnn.engines.base import Array, InferenceEngine
+from charrnn.model import Model
 from charrnn.training.distributed import World
-from charrnn.training.evaluation import Check, evaluate_exact
+from charrnn.training.evaluation import Check, bits_per_char, evaluate_exact
 from charrnn.training.resume import TrainerState
 from charrnn.training.saving import CheckpointWriter
 from charrnn.training.temperature import FIT_TOKENS, fit_temperature, scale_head
@@ -48,6 +49,7 @@ def finish_model(
         "reason": state.reason,
         "command": writer.repeat_command(state),
         "resume_bytes": run_dir.resume_bytes,
+        "origin": None if writer.plan.origin is None else writer.plan.origin.to_json(),
     }
 
 
@@ -64,6 +66,12 @@ def _finish_best(
     if temperature is None:  # else this run had been finished before
         temperature = fit_temperature(make_engine, found, dataset, min(config.eval_tokens, FIT_TOKENS), check, world)
         found = scale_head(found, temperature)
-    values = evaluate_exact(make_engine(found), dataset, writer.plan.exact_tokens, config.errors, check, world)
+    engine, plan = make_engine(found), writer.plan
+    values = evaluate_exact(engine, dataset, plan.exact_tokens, config.errors, check, world)
+    if plan.origin is not None and dataset.mix is not None:
+        model, mix = Model(engine, dataset.tokenizer, separator=dataset.separator), dataset.mix.dataset
+        tokens = plan.origin.mix_tokens
+        mixed = world.first(lambda: bits_per_char(model, mix, tokens, config.errors, check))
+        values |= {"mix_bits_per_char": mixed}
     writer.save_model(found, int(best.info["step"]), values, temperature=temperature)
     return {**values, "temperature": temperature}

@@ -1,26 +1,35 @@
 """From sources to a corpus and a dataset: how the text of a run is read, and what a user should know of it."""
 
+import contextlib
 import glob
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from charrnn.config.train import RANDOM_SPLIT, TrainConfig
+from charrnn.config.train import MIX_SHARE, RANDOM_SPLIT, TrainConfig
 from charrnn.corpus import reader
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import ProgressFactory, fingerprint
 from charrnn.corpus.formats import TextFormat
-from charrnn.corpus.sources import Sources
-from charrnn.dataset.dataset import Dataset
+from charrnn.corpus.sources import Sources, resolve_sources
+from charrnn.dataset.dataset import Dataset, Mix
+from charrnn.dataset.encode import grow_vocabulary
 from charrnn.dataset.id_cache import IdCache
-from charrnn.dataset.prepare import PrepareOptions, prepare
+from charrnn.dataset.prepare import PrepareOptions, prepare, training_splits
+from charrnn.errors import InputError
 from charrnn.files import cache_folder, quote
+from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
 
 LARGE_VOCABULARY = 5000
 """A vocabulary size that is worth a warning."""
+
+
+_MIX_VAL = 0.1
+"""The share of a text to mix in that is held out where the text to validate on is one of its own."""
 
 
 _STEP = 1 << 20
@@ -30,21 +39,61 @@ TakeNote = Callable[[str, str], None]
 """Takes a sentence for the user, and its level: "debug", "info" or "warning"."""
 
 
+class Corpora(NamedTuple):
+    """What was read for a run: the text to train on, the one to validate on if it is another, the one to mix in."""
+
+    text: Corpus
+    val: Corpus | None = None
+    mix: Corpus | None = None
+
+    @property
+    def digest(self) -> str:
+        """What a resumed run knows its text again by: the SHA-256 of each corpus, in hex."""
+        others = (("", self.val), ("mix:", self.mix))
+        return "+".join([self.text.sha256, *(f"{name}{each.sha256}" for name, each in others if each is not None)])
+
+
+class RunSources(NamedTuple):
+    """Where the texts of a run come from; `val` and `mix`: None: there is none of its own."""
+
+    text: Sources | Corpus | Dataset
+    val: Sources | None
+    mix: Sources | None
+
+    @classmethod
+    def resolve(cls, config: TrainConfig, text: Corpus | Dataset | None) -> tuple[TrainConfig, "RunSources"]:
+        """Resolve what the options name, but for a text that is there; return them with names that mean the same in
+        every folder, and with a share of what is mixed in. Raise InputError where they name nothing."""
+        val, mix = (None if name is None else resolve_sources([name]) for name in (config.val_file, config.mix))
+        sources = cls(resolve_sources(config.corpus) if text is None else text, val, mix)
+        config = replace(
+            config,
+            corpus=tuple(map(absolute, config.corpus)),
+            val=config.val if config.val_file is None else absolute(config.val_file),
+            mix=config.mix and absolute(config.mix),
+            mix_share=None if config.mix is None else config.mix_share or MIX_SHARE,
+        )
+        return config, sources
+
+    @property
+    def name(self) -> str:
+        """What a run's folder is called after."""
+        return getattr(self.text, "name", "dataset")
+
+
 def read_corpora(
     config: TrainConfig,
-    text: Corpus | Sources,
-    val: Sources | None,
+    sources: RunSources,
     *,
     spool: Path | None,
     progress: ProgressFactory,
     note: TakeNote,
-) -> tuple[Corpus, Corpus | None]:
-    """Read the text to train on, and the one to validate on if it is another.
+) -> Corpora:
+    """Read the text to train on, and the ones to validate on and to mix in if there are any.
 
     Args:
         config: says what of the sources is text.
-        text: the sources of the text to train on, or what was read of them.
-        val: the sources of the text to validate on; None: a part of `text`.
+        sources: of the texts; of a corpus, which has been read, it is that one.
         spool: the folder where a large text that can be read only once is kept meanwhile; None: the system's own.
 
     Raises:
@@ -67,17 +116,14 @@ def read_corpora(
             note(message, "warning")
         return corpus
 
-    return text if isinstance(text, Corpus) else read(text), None if val is None else read(val)
-
-
-def corpus_digest(corpus: Corpus, val: Corpus | None) -> str:
-    """Return the digest by which a resumed run knows its text again: the SHA-256 of each corpus, in hex."""
-    return corpus.sha256 if val is None else f"{corpus.sha256}+{val.sha256}"
+    own = read(sources.text) if isinstance(sources.text, Sources) else sources.text
+    assert isinstance(own, Corpus)
+    return Corpora(own, *(None if each is None else read(each) for each in (sources.val, sources.mix)))
 
 
 def dataset_digest(dataset: Dataset) -> str:
     """Return the SHA-256, in hex, of a dataset's ids and of where its texts begin; for datasets without a corpus."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256() if dataset.mix is None else hashlib.sha256(dataset_digest(dataset.mix.dataset).encode())
     for array in (dataset.train.ids, dataset.train.starts, dataset.train.weights, dataset.val.ids, dataset.val.starts):
         if array is None:
             continue
@@ -88,19 +134,20 @@ def dataset_digest(dataset: Dataset) -> str:
 
 
 def make_dataset(
-    corpus: Corpus,
-    val: Corpus | None,
+    corpora: Corpora,
     config: TrainConfig,
     tokenizer: Tokenizer | None,
     *,
+    grows: bool = False,
     spool: Path | None,
     progress: ProgressFactory,
     note: TakeNote,
 ) -> Dataset:
-    """Split and encode a corpus; the ids of a large one are cached.
+    """Split and encode the texts of a run; the ids of large ones are cached.
 
     Args:
-        tokenizer: of the run that is resumed; None makes one.
+        tokenizer: of the run that is resumed, or of the model that is fine-tuned; None makes one.
+        grows: whether the characters are added to it that are new in what is trained on.
         spool: the folder where the ids are kept meanwhile if the cache cannot keep them; None: the system's own.
 
     Raises:
@@ -115,12 +162,29 @@ def make_dataset(
         config.seed if config.split_seed == RANDOM_SPLIT else None,
         config.vocab_size,
     )
-    large = corpus.size + (val.size if val is not None else 0) > reader.MAX_IN_MEMORY
-    cache = IdCache(cache_folder() / "ids", note=lambda message: note(message, "warning")) if large else None
-    dataset = prepare(corpus, val, options, cache=cache, folder=spool, tokenizer=tokenizer, progress=progress)
-    replaced = dataset.train_counts.replaced + dataset.val_counts.replaced
-    if replaced:
-        note(f"{replaced:,} invalid pieces of UTF-8 are read as U+FFFD", "warning")
+    texts = [(corpora.text, corpora.val, options)]
+    if corpora.mix is not None:
+        share = options.val_fraction if config.val_file is None else _MIX_VAL
+        texts.append((corpora.mix, None, replace(options, val_fraction=share)))
+    if grows and isinstance(tokenizer, CharTokenizer):
+        for corpus, val, each in texts:
+            with _named(corpus is corpora.mix):
+                trained = training_splits(corpus, val, each)[0]
+                tokenizer = grow_vocabulary(tokenizer, *trained, each.errors, progress)
+    made = []
+    for corpus, val, each in texts:
+        large = corpus.size + (val.size if val is not None else 0) > reader.MAX_IN_MEMORY
+        cache = IdCache(cache_folder() / "ids", note=lambda message: note(message, "warning")) if large else None
+        with _named(corpus is corpora.mix):
+            found = prepare(corpus, val, each, cache=cache, folder=spool, tokenizer=tokenizer, progress=progress)
+        made.append(found)
+        replaced = found.train_counts.replaced + found.val_counts.replaced
+        if replaced:
+            note(f"{replaced:,} invalid pieces of UTF-8 are read as U+FFFD", "warning")
+    dataset, *others = made
+    if others:
+        assert config.mix_share is not None
+        dataset = replace(dataset, mix=Mix(others[0], config.mix_share))
     if dataset.tokenizer.size > LARGE_VOCABULARY:
         note(
             f"{dataset.tokenizer.size:,} different characters make large tables and slow steps; the byte tokenizer"
@@ -130,13 +194,24 @@ def make_dataset(
     return dataset
 
 
+@contextlib.contextmanager
+def _named(is_mix: bool) -> Iterator[None]:
+    """Say of what cannot be used that it is the text to mix in, if it is."""
+    try:
+        yield
+    except InputError as error:
+        if not is_mix:
+            raise
+        raise InputError(f"{{mix}}: {error.text}", (*error.fields, "mix")) from None
+
+
 class SourceFiles:
     """The files that corpora were read from.
 
     A run keeps a copy of its text while it trains; to resume it later the files must be as they were.
     """
 
-    def __init__(self, corpora: tuple[Corpus, Corpus | None] | None = None) -> None:
+    def __init__(self, corpora: Corpora | None = None) -> None:
         self._fingerprints: dict[str, Any] = {}
         for corpus in corpora or ():
             if corpus is not None:
@@ -166,7 +241,8 @@ def is_found_again(config: TrainConfig) -> bool:
         is_utf_8 = name.encode("utf-8", "ignore") == os.fsencode(name)
         return is_utf_8 and not is_read_once(name)
 
-    return all(map(is_lasting, (*config.corpus, *([config.val_file] if config.val_file is not None else []))))
+    others = (name for name in (config.val_file, config.mix) if name is not None)
+    return all(map(is_lasting, (*config.corpus, *others)))
 
 
 def is_read_once(name: str) -> bool:

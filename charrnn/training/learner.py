@@ -177,6 +177,13 @@ class Learner:
         """Zero the carried state: the rows go on from elsewhere."""
         self._state = self.model.zero_state(self.rows.stop - self.rows.start)
 
+    def begin(self, ids: Ids, weights: Mapping[str, Array] | None = None) -> None:
+        """Begin a run: with weights, which are another model's, or as a new model with the frequencies of these ids."""
+        if weights is None:
+            self.init_output_bias(ids)
+        else:
+            self.model.load_weights(weights)
+
     def init_output_bias(self, ids: Ids) -> None:
         """Let a new model predict each token with its frequency in the text, instead of all with the same probability.
 

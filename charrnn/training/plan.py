@@ -37,11 +37,15 @@ from charrnn.training.autoconfig import (
 )
 from charrnn.training.budget import affordable_steps, measure_baselines, share_scoring
 from charrnn.training.distributed import ALONE, World
+from charrnn.training.finetune import Origin, Parent
 from charrnn.training.memory import check_memory, training_memory
 from charrnn.training.throughput import SpeedMeter
 
 UNPLANNED = frozenset(("corpus", "out", "resume", "auto_resume", "overwrite", "dry_run", "json", "device", "replans"))
 """Options that say where and how to train, not what; they are no part of a plan. Nor is what is changed of it later."""
+
+FINE_TUNING = frozenset(("init_from", "mix", "mix_share"))
+"""Options of which a plan stores the `Origin` that comes of them."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Plan:
         reasons: a sentence for each choice that the options left open.
         baselines: bits per character of simpler models, as `Baselines` has them; None: no validation text.
         initial: what options were when the run began, of those that were changed when it was resumed.
+        origin: the model that is fine-tuned; None: there is none.
     """
 
     config: TrainConfig
@@ -71,6 +76,7 @@ class Plan:
     reasons: tuple[str, ...] = ()
     baselines: dict[str, float] | None = None
     initial: dict[str, Any] = field(default_factory=dict)
+    origin: Origin | None = None
 
     def changed(self, options: Mapping[str, Any]) -> "Plan":
         """Return the plan with other values of options that may change when resuming."""
@@ -80,12 +86,12 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` reads. Its words are the file format's; no path is in it, and nothing that differs
         between equal runs."""
-        config = {
-            each.name: getattr(self.config, each.name) for each in fields(self.config) if each.name not in UNPLANNED
-        }
+        names = (each.name for each in fields(self.config) if each.name not in UNPLANNED | FINE_TUNING)
+        config = {name: getattr(self.config, name) for name in names}
         if self.config.val_file is not None:
             config["val"] = None
         return {
+            **({} if self.origin is None else {"origin": self.origin.to_json()}),
             "config": config,
             "exact_tokens": self.exact_tokens,
             "looks": self.eval_seconds,
@@ -127,6 +133,7 @@ class Plan:
             stored_value(values, "bounded", Flag()),
             baselines=baselines,
             initial=initial,
+            origin=Origin.from_json(values["origin"]) if "origin" in values else None,
         )
 
     @property
@@ -189,6 +196,7 @@ def plan_fields(plan: Plan, dataset: Dataset, spec: EngineSpec) -> dict[str, Any
         "device": spec.device,
         "baselines": plan.baselines,
         "reasons": plan.reasons,
+        "origin": None if plan.origin is None else plan.origin.to_json(),
     }
 
 
@@ -200,13 +208,14 @@ def make_plan(
     elapsed: Callable[[], float],
     check: Callable[[], None] = lambda: None,
     world: World = ALONE,
+    parent: Parent | None = None,
 ) -> Plan:
     """Complete what the options leave open. At most two models are measured, and thrown away.
 
     Args:
         config: the options. dataset: what to train on. spec: what trains.
         elapsed: returns the seconds of the time budget that are over.
-        check: called now and then; may raise to end the planning.
+        check: called now and then; may raise to end the planning. parent: the model to start from; None: there is none.
         world: the processes that train together, which all measure what this one plans.
 
     Raises:
@@ -222,11 +231,11 @@ def make_plan(
     architecture = architecture_of(config, facts.vocabulary)
     _check_can_be_saved(Plan(config, architecture, dataset.exact_tokens), dataset)
     check_memory(architecture, config, spec)
-
     loader = batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
     steps = config.steps or (math.ceil(config.epochs * loader.steps_per_epoch) if config.epochs else None)
     has_step_limit, chars_per_second = steps is not None, 0.0
-    scoring = share_scoring(config, dataset, architecture, meter, reasons)
+    scoring = share_scoring(config, dataset, architecture, meter, reasons, has_before=parent is not None)
+    origin = None if parent is None else parent.describe(dataset, scoring, spec, config.errors, check)
     baselines = measure_baselines(config.time, dataset, scoring.exact_tokens, check)
     if config.time is None:
         assert steps is not None
@@ -264,6 +273,7 @@ def make_plan(
         chars_per_second,
         tuple(reasons),
         baselines,
+        origin=origin,
     )
 
 

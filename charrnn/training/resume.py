@@ -20,7 +20,7 @@ from charrnn.runs.events import DoneEvent
 from charrnn.runs.run_dir import RunDir
 from charrnn.training.autoconfig import architecture_of
 from charrnn.training.learner import optimizer_state
-from charrnn.training.plan import UNPLANNED, Plan
+from charrnn.training.plan import FINE_TUNING, UNPLANNED, Plan
 from charrnn.training.schedule import ScheduleProgress
 
 COMPLETED = (
@@ -29,8 +29,8 @@ COMPLETED = (
 )  # fmt: skip
 """Options that a plan leaves open nowhere."""
 
-TEXT_OPTIONS = ("corpus", "val", "records", "separator", "counts", "jsonl", "tsv", "csv")
-"""Options that say what the text of a run is."""
+TEXT_OPTIONS = ("corpus", "val", "records", "separator", "counts", "jsonl", "tsv", "csv", *sorted(FINE_TUNING))
+"""Options that say what the text of a run is, and what it began with."""
 
 
 @dataclass
@@ -207,7 +207,7 @@ def has_options(stored: Checkpoint, config: TrainConfig, given: frozenset[str]) 
     if hidden is not None and len(hidden) == 1:
         hidden *= stored.architecture.num_layers
     now = replace(config, hidden=hidden)
-    return all(getattr(old, name) == getattr(now, name) for name in given - UNPLANNED)
+    return all(getattr(old, name) == getattr(now, name) for name in given - UNPLANNED - FINE_TUNING)
 
 
 def finished_note(run: RunDir, done: DoneEvent, *, can_go_on: bool) -> str:
@@ -221,13 +221,22 @@ def finished_note(run: RunDir, done: DoneEvent, *, can_go_on: bool) -> str:
 
 
 def check_text(stored: Checkpoint, digest: str) -> None:
-    """Raise UsageError if a run began with another text than the one of this digest."""
-    before = stored.info["corpus_sha256"]
-    if before != digest:
-        raise UsageError(
-            f"the corpus is not the one this run began with: its SHA-256 is {digest[:16]}..., the run's"
-            f" {before[:16]}..."
-        )
+    """Raise UsageError if a run began with other texts than those of this digest, which `Corpora` makes."""
+    before, now = _digests(stored.info["corpus_sha256"]), _digests(digest)
+    for what in {**before, **now}:
+        old, new = (each.get(what, "none") for each in (before, now))
+        if old != new:
+            raise UsageError(
+                f"the {what} is not the one this run began with: its SHA-256 is {new[:16]}..., the run's {old[:16]}...;"
+                " {init_from} starts a new run from this one's model, on any text",
+                ("init_from",),
+            )
+
+
+def _digests(digest: str) -> dict[str, str]:
+    """Return the SHA-256 of each text of a run, in hex, by what the text is for."""
+    own, *more = digest.split("+")
+    return {"corpus": own, **{f"text to {'mix in' if part[:4] == 'mix:' else 'validate on'}": part for part in more}}
 
 
 def check_resumable(stored: Checkpoint) -> None:

@@ -15,7 +15,6 @@ from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.train import TrainConfig
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import ProgressFactory, no_progress
-from charrnn.corpus.sources import Sources, resolve_sources
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.select import EngineSpec
 from charrnn.errors import CheckpointError, UsageError
@@ -25,10 +24,11 @@ from charrnn.runs.locate import ROOT, latest_run
 from charrnn.runs.run_dir import RunDir
 from charrnn.training.changes import describe, resume_plan
 from charrnn.training.distributed import ALONE, World
+from charrnn.training.finetune import Parent, start_from
 from charrnn.training.ingest import (
+    Corpora,
+    RunSources,
     SourceFiles,
-    absolute,
-    corpus_digest,
     dataset_digest,
     is_found_again,
     make_dataset,
@@ -101,8 +101,8 @@ class TrainingSession:
         self.run_dir: RunDir | None = None
         self._earlier_seconds = 0.0  # of the sessions before this one
         self._step, self._epoch = 0, 0.0  # of the last event
-        self._sources: Sources | None = None
-        self._val_sources: Sources | None = None
+        self._sources: RunSources | None = None
+        self._parent: Parent | None = None  # what is fine-tuned
         self._files = SourceFiles()
 
     def plan(self) -> PlanEvent:
@@ -152,6 +152,7 @@ class TrainingSession:
             signals=self.signals,
             resumed=ready.resumed,
             changes=ready.changes,
+            initial=None if self._parent is None else self._parent.weights(ready.dataset, ready.plan.config.seed),
             is_repeatable=self.text is None and is_found_again(self.config),
             world=self.world,
         )
@@ -179,7 +180,7 @@ class TrainingSession:
             done = replace(done, resume_bytes=0)
         elif not (stored := found).info["progress"]["reason"] or self._stored_plan(run_dir, found)[1]:
             return None
-        if self.text is not None or "corpus" in self.given:
+        if self.text is not None or {"corpus", "mix"} & self.given:
             check_text(stored, self._read_text(spool=None)[0])
         self._note(finished_note(run_dir, done, can_go_on=found is not None))
         for callback in self.callbacks:
@@ -187,7 +188,9 @@ class TrainingSession:
         return done
 
     def _locate(self) -> RunDir:
-        """Resolve the sources of the text, which a resumed run knows; return the run's folder."""
+        """Resolve the sources of the text, which a resumed run knows, and read the model to start from; return the
+        run's folder."""
+        self.config, self._parent = self.world.first(lambda: start_from(self.config, self.given))
         config, warn, world = self.config, functools.partial(self._note, level="warning"), self.world
         resuming = config.resume or config.auto_resume
         folder = Path(config.out) if config.out is not None else None
@@ -199,19 +202,12 @@ class TrainingSession:
             if resuming and self.text is None:
                 options = config
                 config = world.first(lambda: recall_text_options(run_dir, options, self.given))
-        corpus = config.corpus
-        self._sources = world.each(lambda: resolve_sources(corpus), in_turn=True) if self.text is None else None
-        val_file = config.val_file
-        self._val_sources = None if val_file is None else world.each(lambda: resolve_sources([val_file]))
-        self.config = config = replace(
-            config,
-            corpus=tuple(map(absolute, config.corpus)),
-            val=config.val if val_file is None else absolute(val_file),
-        )
-        if folder is None:
-            name = self._sources.name if self._sources else getattr(self.text, "name", "dataset")
-            folder = ROOT / f"{name}-{config.cell}"
-        return open_run(folder, warn, world)
+        known = config
+        self.config, self._sources = world.each(lambda: RunSources.resolve(known, self.text), in_turn=True)
+        run_dir = open_run(folder or ROOT / f"{self._sources.name}-{config.cell}", warn, world)
+        if self._parent is not None:
+            self._parent.check_kept(run_dir)
+        return run_dir
 
     def _check_resumable(self, run_dir: RunDir) -> None:
         if self.config.resume and not run_dir.exists:
@@ -241,15 +237,18 @@ class TrainingSession:
             dataset = self.text
         else:
             assert corpora is not None
-            tokenizer = None if resumed is None else resumed.tokenizer
-            make = functools.partial(make_dataset, *corpora, config, tokenizer, spool=spool)
+            begun = self._parent.model if resumed is None and self._parent is not None else resumed
+            known, grows = None if begun is None else begun.tokenizer, resumed is None
+            make = functools.partial(make_dataset, corpora, config, known, grows=grows, spool=spool)
             dataset = world.each(lambda: make(progress=self.progress, note=self._note), in_turn=True)
         if resumed is not None and resumed.separator != dataset.separator:
             raise CheckpointError(f"{quote(run_dir.folder)} cannot be resumed: its records are ended otherwise")
         check, before, stored = self.signals.check, plan, None
         if resumed is not None and before is not None:
             stored = before, changes, TrainerState.from_json(resumed.info["progress"])
-        plan, changes = shared_plan(config, stored, dataset, spec=spec, elapsed=self._elapsed, check=check, world=world)
+        plan, changes = shared_plan(
+            config, stored or self._parent, dataset, spec=spec, elapsed=self._elapsed, check=check, world=world
+        )
         if stored is not None:
             for change in describe(changes, stored[0], stored[2]):
                 self._note(f"changed: {change}")
@@ -257,22 +256,23 @@ class TrainingSession:
             spec = replace(spec, threads=plan.config.threads or spec.threads)  # as measured
         return _Prepared(plan, dataset, spec, digest, resumed, changes)
 
-    def _read_text(self, spool: Path | None) -> tuple[str, tuple[Corpus, Corpus | None] | None]:
+    def _read_text(self, spool: Path | None) -> tuple[str, Corpora | None]:
         """Return the digest of the text, and what was read; of a dataset, which has been read, None."""
         if isinstance(self.text, Dataset):
             return dataset_digest(self.text), None
-        text = self._sources if self.text is None else self.text
-        assert text is not None
-        corpora = read_corpora(
-            self.config, text, self._val_sources, spool=spool, progress=self.progress, note=self._note
-        )
+        assert self._sources is not None
+        corpora = read_corpora(self.config, self._sources, spool=spool, progress=self.progress, note=self._note)
         self._files = SourceFiles(corpora)
-        return corpus_digest(*corpora), corpora
+        return corpora.digest, corpora
 
     def _stored_plan(self, run_dir: RunDir, resumed: Checkpoint) -> tuple[Plan, dict[str, Any]]:
         """Return the plan of a run to resume, and what is to be changed of it. Raises as `resume_plan`."""
         self._earlier_seconds = run_dir.seconds(int(resumed.info["step"]))
-        return resume_plan(resumed, self.config, self.given, took=self._earlier_seconds)
+        plan, changes = resume_plan(resumed, self.config, self.given, took=self._earlier_seconds)
+        if self._parent is not None:
+            self._parent.check_began(plan.origin)
+            self._parent = None
+        return plan, changes
 
     def _elapsed(self) -> float:
         """Return the seconds since the training began, earlier sessions included."""

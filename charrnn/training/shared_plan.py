@@ -11,6 +11,7 @@ from charrnn.engines.select import EngineSpec
 from charrnn.errors import InputError, UsageError
 from charrnn.training.changes import apply_changes
 from charrnn.training.distributed import World, difference, rows_of
+from charrnn.training.finetune import Parent
 from charrnn.training.ingest import is_read_once
 from charrnn.training.learner import training_spec
 from charrnn.training.plan import Plan, make_plan
@@ -23,7 +24,7 @@ def check_options(config: TrainConfig, world: World) -> None:
     if world.size > 1:
         if different := difference(world.gather(repr(config))):
             raise UsageError(f"the processes have different options: {different}")
-        for name in (*config.corpus, config.val_file):
+        for name in (*config.corpus, config.val_file, config.mix):
             if name is not None and is_read_once(name):
                 raise UsageError(f"{name!r} can be read by one process only, and there are {world.size}: name a file")
         if config.batch is not None:
@@ -62,7 +63,7 @@ def shared_spec(config: TrainConfig, threads: int | None, world: World) -> Engin
 
 def shared_plan(
     config: TrainConfig,
-    stored: tuple[Plan, dict[str, Any], TrainerState] | None,
+    begun: tuple[Plan, dict[str, Any], TrainerState] | Parent | None,
     dataset: Dataset,
     *,
     spec: EngineSpec,
@@ -74,23 +75,23 @@ def shared_plan(
 
     Args:
         config: the options. dataset, spec, elapsed, check: as `make_plan` takes them.
-        stored: the plan of a run that is resumed, its changes and its state.
+        begun: the plan of a run that is resumed, its changes and its state; or the model to start from; None: neither.
 
     Raises:
         UsageError: the rows of the run's batch cannot be shared out. Else as `make_plan`.
     """
-    if stored is not None:
-        rows_of(world, stored[0].config.batch)
+    if isinstance(begun, tuple):
+        rows_of(world, begun[0].config.batch)
 
     def make() -> tuple[Plan, dict[str, Any]]:
-        if stored is not None:
-            plan, changes, state = stored
+        if isinstance(begun, tuple):
+            plan, changes, state = begun
             plan = apply_changes(plan, changes, state, dataset, spec=spec, elapsed=elapsed, check=check, world=world)
             return plan, changes
         if world.size == 1:
-            return make_plan(config, dataset, spec=spec, elapsed=elapsed, check=check), {}
+            return make_plan(config, dataset, spec=spec, elapsed=elapsed, check=check, parent=begun), {}
         share = replace(config, threads=spec.threads)  # there is nothing to choose
-        plan = make_plan(share, dataset, spec=spec, elapsed=elapsed, check=check, world=world)
+        plan = make_plan(share, dataset, spec=spec, elapsed=elapsed, check=check, world=world, parent=begun)
         reasons = (*plan.reasons, f"processes {world.size}: {plan.config.batch} rows are shared out")
         return replace(plan, config=replace(plan.config, threads=config.threads), reasons=reasons), {}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from charrnn.config.train import TrainConfig
-from charrnn.dataset.batches import BatchLoader, batch_loader
+from charrnn.dataset.batches import Loader, batch_loader
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.select import EngineSpec, inference_engine
 from charrnn.network.architecture import Architecture
@@ -87,7 +87,7 @@ class SpeedMeter:
         usual = {count: float(np.quantile(each[1:], 0.25)) for count, each in seconds.items()}  # without slow moments
         return {count: loader.batch_size * loader.seq_len / each for count, each in usual.items()}
 
-    def _turn(self, learner: Learner, loader: BatchLoader, first: int, steps: int) -> list[float]:
+    def _turn(self, learner: Learner, loader: Loader, first: int, steps: int) -> list[float]:
         """Take some steps, with a learning rate that changes next to nothing; return the seconds of each."""
         seconds = []
         for step in range(first, first + TURN):

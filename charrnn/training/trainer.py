@@ -60,7 +60,7 @@ class Trainer:
         elapsed: returns the seconds since the training began, earlier sessions included.
         signals: knows whether a signal has come. world: the processes that train together.
         resumed: the checkpoint to resume from; None: a new run. changes: options of the plan that it had otherwise.
-        is_repeatable: whether the folder's `config.toml` names the text.
+        is_repeatable: whether the folder's `config.toml` names the text. initial: weights to begin with; None: random.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class Trainer:
         signals: SignalHandler,
         resumed: Checkpoint | None = None,
         changes: Mapping[str, Any] | None = None,
+        initial: Mapping[str, Any] | None = None,
         is_repeatable: bool = True,
         world: World = ALONE,
     ) -> None:
@@ -100,7 +101,7 @@ class Trainer:
         self.state = TrainerState(ScheduleProgress(config.steps), config.steps, replans=list(config.replans or ()))
         self.timer = StepTimer()
         if resumed is None:
-            self.learner.init_output_bias(dataset.train.ids)
+            self.learner.begin(dataset.train.ids, initial)
         else:
             self._resume(resumed, dict(changes or {}))
         self.learner.share_weights()
@@ -144,12 +145,11 @@ class Trainer:
             while not self._is_finished():
                 self.stop.check(self.learner.must_stop)
                 is_last = state.step >= state.schedule.steps
-                if not self._is_evaluated() and (is_last or self._is_due("eval_every")):
+                if not self._is_evaluated() and (is_last or self._is_due("eval_every", self.plan.origin is not None)):
                     self._evaluate()
                     self._replan()
                 self._follow(is_evaluated=True)
-                is_last = state.step >= state.schedule.steps
-                if state.last_sample != state.step and self._is_due("sample_every") and not is_last:
+                if state.last_sample != state.step < state.schedule.steps and self._is_due("sample_every"):
                     self._sample()
                 if state.step == 0 or self._is_due("save_every"):
                     self.writer.attempt(self._save_state, is_needed=state.step == 0)
@@ -180,9 +180,9 @@ class Trainer:
     def _is_evaluated(self) -> bool:
         return self.state.last_eval == self.state.step or not len(self.dataset.val)
 
-    def _is_due(self, interval: str) -> bool:
+    def _is_due(self, interval: str, from_start: bool = False) -> bool:
         every = getattr(self.plan.config, interval)
-        return bool(every) and self.state.step > 0 and self.state.step % every == 0
+        return bool(every) and (self.state.step > 0 or from_start) and self.state.step % every == 0
 
     def _step(self) -> None:
         """Take a step, and log its loss."""

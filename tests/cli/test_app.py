@@ -533,13 +533,13 @@ def test_quiet_and_verbose(run: Program, text: str) -> None:
 EVENTS = {
     "plan": "command cell hidden vocabulary parameters memory batch seq_len learning_rate steps epochs time "
     "chars_per_second train_tokens val_tokens eval_tokens exact_tokens eval_every engine precision device "
-    "baselines reasons",
+    "baselines reasons origin",
     "step": "loss perplexity learning_rate gradient_norm chars_per_second",
     "eval": "nats tokens perplexity bits_per_char bits_per_byte best",
     "sample": "text",
     "save": "path",
     "done": "nats tokens perplexity bits_per_char bits_per_byte val_tokens oov carried window_256 temperature "
-    "baselines best model reason command resume_bytes",
+    "baselines best model reason command resume_bytes origin mix_bits_per_char",
 }
 """What each event of `train --json` holds, after the four keys that all have."""
 

@@ -33,7 +33,7 @@ Usage: charrnn COMMAND [OPTIONS] [ARGS]...
   Small character-level recurrent language models: train on any text, sample from it, score text.
 
 Commands:
-  train                   Train a model on text; resume one.
+  train                   Train a model on text; fine-tune or resume one.
   sample                  Generate text with a model.
   eval                    Score text with a model: perplexity; rank, filter, classify, compare.
   show                    Show a model's card and learning curve.
@@ -64,6 +64,7 @@ Options:
   --records               Records: each line is learnt from its start to its end, such as names.
   --jsonl FIELD           Each JSON line's FIELD is a text.
   --val FILE|X            Validate on FILE, or hold out this share of CORPUS; 0: nothing. [0.1]
+  --init-from MODEL       Fine-tune: start from MODEL; characters new to it are added.
   --resume                Continue the run in --out exactly, or take a finished one further.
   -o, --out DIR           Folder of the run. [checkpoints/CORPUS-CELL; to resume, the newest]
   --seed N                Random seed: initial weights, dropout, order. [0]
@@ -85,6 +86,8 @@ Training:
   --weight-drop X         DropConnect: dropout of recurrent weights. [from epochs]
   --weight-decay X        Weight decay. [0]
   --clip X                Maximum gradient norm; 0: no clipping. [1]
+  --mix FILE              With --init-from: part of each batch comes from FILE, against forgetting.
+  --mix-share X           That part. [0.2]
   --epochs X              Passes over the text. [as --time allows]
   --steps N               Optimizer steps. [as --time allows]
   --patience N            Early stopping: evaluations without improvement; 0: never. [8]
@@ -115,6 +118,7 @@ Machine:
 Examples:
   charrnn train corpus.txt --cell gru
   charrnn train names.txt --records --time 1m
+  charrnn train new.txt --init-from shakespeare-lstm --mix shakespeare.txt
   charrnn train --resume --steps 20000 --out checkpoints/corpus-gru
   zcat old.log.gz | charrnn train - --out checkpoints/log
 """

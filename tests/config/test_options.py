@@ -250,6 +250,8 @@ NEEDS: dict[str, dict[str, Any]] = {
     "prompt_field": {"jsonl": "text"},
     "top_logprobs": {"by": "token", "json": True},
     "reference": {"lines": True},
+    "mix": {"init_from": "old"},
+    "mix_share": {"init_from": "old", "mix": "a.txt"},
 }
 """Options without which another cannot be used."""
 

@@ -17,7 +17,7 @@ from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.dataset.split import RecordSplit
 from charrnn.errors import InputError
 from charrnn.tokenizers.byte import ByteTokenizer
-from charrnn.training.ingest import make_dataset
+from charrnn.training.ingest import Corpora, make_dataset
 from tests.corpus.test_records import cut, records_of, separators, texts
 from tests.trainings import corpus_of, dataset_of
 
@@ -177,7 +177,9 @@ def test_records_of_earlier_versions_are_held_out_at_random() -> None:
     """So that their runs can be resumed."""
     config = TrainConfig(records=True, split_seed=RANDOM_SPLIT, seed=3, val=0.25)
     corpus = corpus_of(b"a\nb\nc\nd\ne\nf\ng\nh\n", separator=b"\n")
-    made = make_dataset(corpus, None, config, None, spool=None, progress=no_progress, note=lambda message, level: None)
+    made = make_dataset(
+        Corpora(corpus), config, None, spool=None, progress=no_progress, note=lambda message, level: None
+    )
     assert b"".join(made.val_texts) == b"a\nh\n"
 
 

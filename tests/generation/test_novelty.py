@@ -12,7 +12,6 @@ from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
 from charrnn.config.train import TrainConfig
 from charrnn.corpus.documents import no_progress
-from charrnn.corpus.sources import resolve_sources
 from charrnn.engines.native import lib as core
 from charrnn.errors import UsageError
 from charrnn.generation import generate as generation
@@ -20,7 +19,7 @@ from charrnn.generation import novelty
 from charrnn.generation.generate import TextChunk, generate, joined
 from charrnn.generation.novelty import Novelty, generate_new, lines_of, training_records
 from charrnn.runs.run_dir import RunDir
-from charrnn.training.ingest import corpus_digest, read_corpora
+from charrnn.training.ingest import RunSources, read_corpora
 from tests import tiny
 
 ENGINES = ["numpy", *(["native"] if core.library() else [])]
@@ -133,11 +132,9 @@ def run_of(folder: Path, config: TrainConfig, digest: str = "") -> tuple[Path, s
     folder.mkdir()
     run.save_config(config)
     if not digest:
-        val = None if config.val_file is None else resolve_sources([config.val_file])
-        corpora = read_corpora(
-            config, resolve_sources(config.corpus), val, spool=None, progress=no_progress, note=lambda text, level: None
-        )
-        digest = corpus_digest(*corpora)
+        _, sources = RunSources.resolve(config, None)
+        corpora = read_corpora(config, sources, spool=None, progress=no_progress, note=lambda text, level: None)
+        digest = corpora.digest
     return run.config, digest
 
 

@@ -33,11 +33,15 @@ EXAMPLES: dict[str, Event] = {
     ' "learning_rate": 0.01, "steps": 10, "epochs": 1.5, "time": null, "chars_per_second": 0.0, "train_tokens": 90,'
     ' "val_tokens": 10, "eval_tokens": 5, "exact_tokens": 10, "eval_every": 2, "engine": "native",'
     ' "precision": "float32", "device": "cpu", "baselines": {"ngram": 2.5, "xz": null},'
-    ' "reasons": ["a: b"]}': PlanEvent(
+    ' "reasons": ["a: b"], "origin": {"name": "old", "sha256": "ab", "new_characters": 2, "tokens": 10,'
+    ' "bits_per_char": 2.5, "mix_share": null}}': PlanEvent(
         **AT, command="charrnn train x", cell="gru", hidden=(64, 32), vocabulary=65, parameters=9, memory=8, batch=32,
         seq_len=64, learning_rate=0.01, steps=10, epochs=1.5, time=None, chars_per_second=0.0, train_tokens=90,
         val_tokens=10, eval_tokens=5, exact_tokens=10, eval_every=2, engine="native", precision="float32",
         device="cpu", baselines={"ngram": 2.5, "xz": None}, reasons=("a: b",),
+        origin={
+            "name": "old", "sha256": "ab", "new_characters": 2, "tokens": 10, "bits_per_char": 2.5, "mix_share": None
+        },
     ),
     '{"event": "plan", "step": 3, "epoch": 0.5, "seconds": 1.25, "steps": 9, "reason": "slow"}': ReplanEvent(
         **AT, steps=9, reason="slow"
@@ -55,13 +59,14 @@ EXAMPLES: dict[str, Event] = {
     '{"event": "done", "step": 3, "epoch": 0.5, "seconds": 1.25, "nats": 2.0, "tokens": 2, "perplexity": 2.7,'
     ' "bits_per_char": 1.4, "bits_per_byte": 1.2, "val_tokens": 3, "oov": 0, "carried": 1.0, "window_256": 1.1,'
     ' "temperature": 1.2, "baselines": null, "best": 2, "model": "m", "reason": "steps",'
-    ' "command": "charrnn train", "resume_bytes": 7}': DoneEvent(
+    ' "command": "charrnn train", "resume_bytes": 7, "origin": null, "mix_bits_per_char": 2.5}': DoneEvent(
         **AT, nats=2.0, tokens=2, val_tokens=3, perplexity=2.7, bits_per_char=1.4, bits_per_byte=1.2, oov=0,
         carried=1.0, window_256=1.1, temperature=1.2, best_step=2, model="m", reason="steps",
-        command="charrnn train", resume_bytes=7,
+        command="charrnn train", resume_bytes=7, mix_bits_per_char=2.5,
     ),
     '{"event": "done", "step": 3, "epoch": 0.5, "seconds": 1.25, "baselines": null, "best": 2, "model": "m",'
-    ' "reason": "patience", "command": null, "resume_bytes": null}': DoneEvent(
+    ' "reason": "patience", "command": null, "resume_bytes": null, "origin": null,'
+    ' "mix_bits_per_char": null}': DoneEvent(
         **AT, best_step=2, model="m", reason="patience"
     ),
 }  # fmt: skip

@@ -1,0 +1,137 @@
+"""What fine-tuning is worth: a Shakespeare model that goes on with new text, against the same minute from scratch.
+
+    python benchmarks/finetune.py tinyshakespeare.txt
+    python benchmarks/finetune.py tinyshakespeare.txt --rates 0.05,0.1,0.2,0.5,1
+
+The parent learns the first 90 % of the file. New texts: 20 kB of the rest of the file, 50 kB of python-docs, 100 kB of
+python-stdlib, and more and less of these. Each is validated on 90 kB that come after it, the old text on its own last
+tenth, which nothing is trained on. Bits per character, the median over the seeds, each with a parent of its own.
+
+With `--rates` each new text is learnt at several multiples of the rate that a new model would have, for equal steps.
+"""
+
+import argparse
+import statistics
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from trained import trained
+
+import charrnn
+from charrnn.corpus.reader import read_corpus
+
+SIZES = {"shakespeare": (20,), "python-docs": (10, 20, 50, 100, 200), "python-stdlib": (20, 50, 100, 200, 500)}
+"""Kilobytes of each new text."""
+
+VAL = 90_000
+"""Bytes that a new text is validated on."""
+
+
+def head(name: str, size: int) -> bytes:
+    """Return the first bytes of a known corpus, with whole characters."""
+    found, data = read_corpus([name]), b""
+    for document in found.documents:
+        data += b"".join(document.chunks())
+        if len(data) >= size:
+            break
+    return data[:size].decode(errors="ignore").encode()
+
+
+class Texts:
+    """The files of one comparison, in a folder."""
+
+    def __init__(self, folder: Path, shakespeare: Path) -> None:
+        data = shakespeare.read_bytes()
+        cut = len(data) * 9 // 10
+        self.folder, self.old = folder, folder / "old.txt"
+        self.old.write_bytes(data[:cut])
+        self.old_val = data[:cut][cut * 9 // 10 :].decode()
+        self._shakespeare = data[cut:]
+
+    def new(self, name: str, kilobytes: int) -> tuple[Path, Path]:
+        """Return the files of a new text: to train on, to validate on."""
+        size = 1000 * kilobytes
+        data = self._shakespeare if name == "shakespeare" else head(name, size + VAL)
+        paths = self.folder / f"{name}-{kilobytes}.txt", self.folder / f"{name}-{kilobytes}-val.txt"
+        for path, part in zip(paths, (data[:size], data[size : size + VAL]), strict=True):
+            path.write_bytes(part)
+        return paths
+
+
+def old_bits(run: Path, texts: Texts) -> float:
+    """Return the bits per character of a run's model on the old text."""
+    return charrnn.load(run).score(texts.old_val).bits_per_char
+
+
+def rows(texts: Texts, parents: Sequence[Path], seconds: str) -> Iterator[list[str]]:
+    """Yield what a new text of each size is worth, from scratch and fine-tuned."""
+    for name, sizes in SIZES.items():
+        for size in sizes:
+            new, val = texts.new(name, size)
+            found: list[list[float]] = []
+            for seed, parent in enumerate(parents):
+                out = texts.folder / f"{name}-{size}-{seed}"
+                common = (str(new), "--val", str(val), "--time", seconds, "--seed", str(seed))
+                scratch = trained(*common, "--out", f"{out}-scratch")
+                tuned = trained(*common, "--init-from", str(parent), "--out", f"{out}-tuned")
+                mixed = trained(*common, "--init-from", str(parent), "--mix", str(texts.old), "--out", f"{out}-mixed")
+                bits = [each["bits_per_char"] for each in (tuned["origin"], scratch, tuned, mixed)]
+                olds = [old_bits(run, texts) for run in (parent, Path(f"{out}-tuned"), Path(f"{out}-mixed"))]
+                found.append(bits + olds)
+            yield [name, f"{size} kB", *(f"{statistics.median(each):.3f}" for each in zip(*found, strict=True))]
+
+
+def rate_rows(
+    texts: Texts, parents: Sequence[Path], rates: Sequence[float], epochs: Sequence[float]
+) -> Iterator[list[str]]:
+    """Yield what a new text comes to with each multiple of a new model's learning rate."""
+    for name, sizes in SIZES.items():
+        for size in sizes:
+            new, val = texts.new(name, size)
+            for passes in epochs:
+                row = [name, f"{size} kB", f"{passes:g}"]
+                for rate in rates:
+                    found = []
+                    for seed, parent in enumerate(parents):
+                        lr = rate * float(charrnn.load(parent).info["plan"]["config"]["lr"])
+                        out = texts.folder / f"{name}-{size}-{passes}-{rate}-{seed}"
+                        done = trained(
+                            str(new), "--val", str(val), "--seed", str(seed), "--epochs", str(passes), "--lr", str(lr),
+                            "--init-from", str(parent), "--out", str(out),
+                        )  # fmt: skip
+                        found.append(done["bits_per_char"])
+                    row.append(f"{statistics.median(found):.3f}")
+                yield row
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shakespeare", type=Path, metavar="FILE")
+    parser.add_argument("--seconds", type=int, default=60, help="of each training [60]")
+    parser.add_argument("--parent-seconds", type=int, default=60, help="of the model to start from [60]")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--rates", default="", help="multiples of a new model's learning rate, separated by commas")
+    parser.add_argument("--epochs", default="10,30", help="passes over the new text, with --rates [10,30]")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        texts = Texts(Path(folder), options.shakespeare)
+        parents = [Path(folder) / f"parent-{seed}" for seed in range(options.seeds)]
+        for seed, parent in enumerate(parents):
+            trained(str(texts.old), "--time", f"{options.parent_seconds}s", "--seed", str(seed), "--out", str(parent))
+        rates, epochs = ([float(each) for each in text.split(",") if each] for text in (options.rates, options.epochs))
+        if rates:
+            heads = ["text", "size", "epochs", *(f"{rate:g}" for rate in rates)]
+            lines = rate_rows(texts, parents, rates, epochs)
+        else:
+            new = ["as it was", "from scratch", "fine-tuned", "with --mix"]
+            heads = ["new text", "size", *new, *(f"old text: {each}" for each in (new[0], *new[2:]))]
+            lines = rows(texts, parents, f"{options.seconds}s")
+        print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", flush=True)
+        for row in lines:
+            print(f"| {' | '.join(row)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
