@@ -601,9 +601,9 @@ def test_completion(shell: str, line: str, expected: list[str]) -> None:
 
 COMMON = "--quiet --verbose --no-color --help"
 OPTIONS = {
-    "train": "--cell --hidden --time --tokenizer --records --jsonl --val --resume --out --seed --dry-run --json "
+    "train": "--cell --hidden --time --tokenizer --records --jsonl --val --init-from --resume --out --seed --dry-run --json "
     "--layers --embedding --vocab-size --batch --seq-len --optimizer --lr --schedule --dropout --weight-drop "
-    "--weight-decay --clip --epochs --steps --patience --split-seed --eval-every --sample-every --separator --counts "
+    "--weight-decay --clip --mix --mix-share --epochs --steps --patience --split-seed --eval-every --sample-every --separator --counts "
     "--tsv --csv --errors --auto-resume --overwrite --save-every --config "
     f"--device --engine --precision --threads {COMMON}",
     "sample": "--model --temp --length --num --prompt --stop --match --unique --novel --rank --seed --interactive "

@@ -101,7 +101,8 @@ def test_the_command_repeats_the_plan(asked: dict[str, Any], speed: list[float])
 def test_nothing_is_left_open(asked: dict[str, Any], speed: list[float]) -> None:
     config = plan_of(**asked).config
     open_still = {each.name for each in fields(config) if getattr(config, each.name) is None}
-    assert open_still <= {"time", "epochs", "val", "out", "vocab_size", "separator", "jsonl", "tsv", "csv", "replans"}
+    asked_for = {"init_from", "mix", "mix_share", "jsonl", "tsv", "csv", "separator", "replans"}
+    assert open_still <= {"time", "epochs", "val", "out", "vocab_size", *asked_for}
     for name, value in asked.items():
         assert getattr(config, name) == ((24, 24, 24) if asked.get("layers") and name == "hidden" else value)
 
