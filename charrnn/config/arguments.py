@@ -18,6 +18,7 @@ class TrainArguments(TypedDict, total=False):
     records: bool
     jsonl: str | None
     val: float | PathName
+    init_from: PathName | None
     resume: bool
     out: PathName | None
     seed: int
@@ -33,6 +34,8 @@ class TrainArguments(TypedDict, total=False):
     weight_drop: float | None
     weight_decay: float
     clip: float
+    mix: PathName | None
+    mix_share: float | None
     epochs: float | None
     steps: int | None
     patience: int

@@ -601,10 +601,10 @@ def test_completion(shell: str, line: str, expected: list[str]) -> None:
 
 COMMON = "--quiet --verbose --no-color --help"
 OPTIONS = {
-    "train": "--cell --hidden --time --tokenizer --records --jsonl --val --init-from --resume --out --seed --dry-run --json "
-    "--layers --embedding --vocab-size --batch --seq-len --optimizer --lr --schedule --dropout --weight-drop "
-    "--weight-decay --clip --mix --mix-share --epochs --steps --patience --split-seed --eval-every --sample-every --separator --counts "
-    "--tsv --csv --errors --auto-resume --overwrite --save-every --config "
+    "train": "--cell --hidden --time --tokenizer --records --jsonl --val --init-from --resume --out --seed --dry-run "
+    "--json --layers --embedding --vocab-size --batch --seq-len --optimizer --lr --schedule --dropout --weight-drop "
+    "--weight-decay --clip --mix --mix-share --epochs --steps --patience --split-seed --eval-every --sample-every "
+    "--separator --counts --tsv --csv --errors --auto-resume --overwrite --save-every --config "
     f"--device --engine --precision --threads {COMMON}",
     "sample": "--model --temp --length --num --prompt --stop --match --unique --novel --rank --seed --interactive "
     "--json --top-k --top-p --min-p --precision --exclude --prompt-file --lines --echo --unknown --fields "
