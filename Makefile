@@ -38,6 +38,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/eval.py $(wildcard $(TEXTS)/names.txt)
 	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/volume.py $(wildcard $(TEXTS)/names.txt)
 	-$(PIP) -e '.[bench]'
 	$(BIN)/python benchmarks/versus_kenlm.py
 
