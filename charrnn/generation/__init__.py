@@ -1,6 +1,6 @@
 """From ids to text: sampling with a model, text by text, in order.
 
 Read `texts` (what is asked for), `generate`, then `sampling` (logits to one id), `prompts` (what is continued),
-`constraints` (what may be drawn), `match` (the same by a regular expression, with `regex` and `regex_dfa`) and
-`novelty` (which texts are new).
+`constraints` (what may be drawn), `match` (the same by a regular expression, with `regex` and `regex_dfa`), `rejection`
+(records that match) and `novelty` (which texts are new).
 """

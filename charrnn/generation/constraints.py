@@ -66,10 +66,12 @@ class MatchDFA:
     Attributes:
         dfa: its transitions.
         starts: int32 (P,), the state in which the texts of each prompt begin.
+        whole: what texts are to match that `dfa` lets go on freely, until they leave it; None: `dfa` itself.
     """
 
     dfa: TokenDFA
     starts: Array
+    whole: "MatchDFA | None" = None
 
     @property
     def has_end(self) -> bool:
@@ -80,9 +82,11 @@ class MatchDFA:
         """Return the same of one of the prompts alone."""
         return MatchDFA(self.dfa, self.starts[prompt : prompt + 1])
 
-    def is_left(self, ids: Ids, prompt: int) -> bool:
-        """Return whether the last token of a whole text, no record, leaves the pattern."""
-        state = int(self.starts[prompt])
+    def ends(self, ids: Ids, prompt: int) -> bool:
+        """Return whether the last token of a whole text ends it: of a record, in a match; of any other text, as it
+        leaves the pattern."""
+        of = self.whole or self
+        state = int(of.starts[prompt])
         for token in ids.tolist():
-            state = int(self.dfa.next[state, token])
+            state = int(of.dfa.next[state, token])
         return state == END

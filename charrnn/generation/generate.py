@@ -13,6 +13,7 @@ from charrnn.engines.base import Array, GenerationRequest, Ids, InferenceEngine,
 from charrnn.generation.constraints import MatchDFA, token_dfa
 from charrnn.generation.prompts import Prefix, read_prefixes
 from charrnn.generation.sampling import make_sampler
+from charrnn.rng import RngStream, generator
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import Utf8Splitter
 
@@ -22,6 +23,10 @@ BATCH_SIZE = 64
 
 CHUNK_SECONDS = 0.02
 """How long the sampler runs before what it has drawn is returned."""
+
+
+REJECTED = "rejected"
+"""The `finish_reason` of a text that was drawn freely and does not match: see `rejection`."""
 
 
 @dataclass(slots=True)
@@ -107,16 +112,19 @@ def generate(
     )
     sampler = make_sampler(engine, request)
     texts: dict[int, _Text] = {}  # those that have begun and are not returned whole
-    ends = [*stops, (separator, "end")] if separator else stops
+    strings = [*stops, (separator, "end")] if separator else stops
     due, seconds = 0, 0.0  # the first tokens are returned at once
     while request.num_texts is None or due < request.num_texts:
         sampled = sampler.advance(seconds)
         for number, places, finished in _by_text(sampled):
-            text, reason = texts.setdefault(number, _Text(ends, 0.0 if with_nats else math.nan)), "length"
-            if match and not separator:
+            text, reason = texts.setdefault(number, _Text(strings, 0.0 if with_nats else math.nan)), "length"
+            if match and (match.whole or not separator):
                 text.ids.append(sampled.ids[places])
-                if finished and match.is_left(np.concatenate(text.ids), request.prompt_of(number)):
+                ends = finished and match.ends(np.concatenate(text.ids), request.prompt_of(number))
+                if ends and not separator:
                     places, reason = places[:-1], "end"  # the last token is not part of the text
+                elif finished and not ends and separator:
+                    text.end = REJECTED
             # one by one where any token may complete a stop string
             for some in np.split(places, len(places)) if stops else [places]:
                 text.add(tokenizer.decode(sampled.ids[some]), len(some), sampled.nats[some] if with_nats else None)
@@ -147,6 +155,11 @@ def joined(chunks: Iterable[TextChunk]) -> Iterator[TextChunk]:
         if chunk.finished:
             yield chunk if len(data) == 1 else replace(chunk, data=b"".join(data))
             data.clear()
+
+
+def prompt_seed(seed: int, prompt: int) -> int:
+    """Return the seed of a prompt whose texts have random numbers of their own."""
+    return int(generator(seed, RngStream.SAMPLE, 0, 0, prompt).integers(1 << 63)) if prompt else seed
 
 
 def text_length(params: SamplingParams, separator: bytes) -> int:

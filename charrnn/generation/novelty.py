@@ -14,10 +14,8 @@ from charrnn.config.sample import SamplingParams
 from charrnn.corpus.inputs import BOM, open_chunks, split_at, split_lines
 from charrnn.engines.base import Ids, InferenceEngine
 from charrnn.errors import CharRNNError, UsageError
-from charrnn.generation import generate as generation
 from charrnn.generation.constraints import MatchDFA
-from charrnn.generation.generate import TextChunk, joined
-from charrnn.rng import RngStream, generator
+from charrnn.generation.generate import BATCH_SIZE, TextChunk, generate, joined, prompt_seed
 from charrnn.tokenizers.tokenizer import Tokenizer
 
 MAX_DRAWS = 10_000
@@ -68,9 +66,10 @@ def generate_new(
     novelty: Novelty,
     echoes: Sequence[bytes] = (),
     match: MatchDFA | None = None,
+    draw: Callable[..., Iterator[TextChunk]] = generate,
     **options: Any,
 ) -> Iterator[TextChunk]:
-    """Generate as `generate` does until there are `params.num` new texts of each prompt, and return each of them whole;
+    """Draw until there are `params.num` new texts of each prompt, and return each of them whole;
     fewer once `MAX_DRAWS` in a row were not new. `TextChunk.index` is the number of the draw.
 
     Prompts are answered one by one, each with random numbers of its own, those of the first being what it would have
@@ -78,7 +77,7 @@ def generate_new(
 
     Args:
         novelty: judges each text, in the order drawn. echoes: of each prompt, what stands before its texts then; empty:
-            nothing does. Others as for `generate`.
+            nothing does. draw: generates, with the arguments of `generate`. Others as for `generate`.
     """
 
     def is_new(text: TextChunk) -> bool:
@@ -86,17 +85,16 @@ def generate_new(
 
     patience = MAX_DRAWS if params.is_random else 1  # the same would be drawn again
     if not params.num:
-        chunks = generation.generate(engine, tokenizer, prompts, params, seed=seed, match=match, **options)
-        yield from _new(joined(chunks), 0, max(patience, len(prompts)), is_new)
+        texts = draw(engine, tokenizer, prompts, params, seed=seed, match=match, **options)
+        yield from _new(joined(texts), 0, max(patience, len(prompts)), is_new)
         return
-    batch_size = min(generation.BATCH_SIZE, max(params.num, _MIN_BATCH))
+    batch_size = min(BATCH_SIZE, max(params.num, _MIN_BATCH))
     for number, prompt in enumerate(prompts):
-        own = int(generator(seed, RngStream.SAMPLE, 0, 0, number).integers(1 << 63)) if number else seed
-        chunks = generation.generate(
-            engine, tokenizer, [prompt], params, seed=own, num=0, batch_size=batch_size,
+        texts = draw(
+            engine, tokenizer, [prompt], params, seed=prompt_seed(seed, number), num=0, batch_size=batch_size,
             match=match and match.of_prompt(number), **options,
         )  # fmt: skip
-        texts = (replace(text, prompt=number) if number else text for text in joined(chunks))
+        texts = (replace(text, prompt=number) if number else text for text in joined(texts))
         yield from _new(texts, params.num, patience, is_new)
 
 

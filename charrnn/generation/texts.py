@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
+from typing import Any
 
 from charrnn.config.params import typed_bytes
 from charrnn.config.sample import SamplingParams
@@ -12,6 +13,7 @@ from charrnn.errors import InputError
 from charrnn.generation.generate import TextChunk, generate, joined, text_length
 from charrnn.generation.novelty import Novelty, generate_new
 from charrnn.generation.prompts import encode_prompt
+from charrnn.generation.rejection import generate_matching
 from charrnn.tokenizers.tokenizer import Tokenizer
 
 
@@ -60,15 +62,14 @@ def generate_texts(
         match = match_dfa(tokenizer, params.match, separator, text_length(params, separator), echoes)
     seed = secrets.randbelow(1 << 32) if params.seed is None else params.seed
     stop, with_nats = [typed_bytes(text) for text in params.stop], with_nats or params.rank
-    if novelty is None:
-        chunks = generate(
-            engine, tokenizer, ids, params, seed=seed, stop=stop, separator=separator, match=match, with_nats=with_nats
-        )
+    options: dict[str, Any] = {
+        "seed": seed, "stop": stop, "separator": separator, "match": match, "with_nats": with_nats,
+    }  # fmt: skip
+    draw: Callable[..., Iterator[TextChunk]] = generate_matching if match and separator else generate
+    if novelty is not None:
+        chunks = generate_new(engine, tokenizer, ids, params, novelty=novelty, echoes=echoes, draw=draw, **options)
     else:
-        chunks = generate_new(
-            engine, tokenizer, ids, params, seed=seed, stop=stop, separator=separator, match=match, with_nats=with_nats,
-            novelty=novelty, echoes=echoes,
-        )  # fmt: skip
+        chunks = draw(engine, tokenizer, ids, params, **options)
     if any(echoes):
         chunks = _echoed(chunks, echoes)
     chunks = _watched(chunks, watch)
