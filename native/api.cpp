@@ -28,6 +28,10 @@ const int32_t *charrnn_struct_sizes(void) {
     return sizes;
 }
 
+void charrnn_multiply_adds(int32_t threads, int64_t nanoseconds, double *rates) {
+    kernels_of(CHARRNN_FLOAT32).multiply_adds(threads, nanoseconds, rates);
+}
+
 int64_t charrnn_layer_saved_size(const charrnn_layer *layer) { return of(layer).layer_saved_size(layer); }
 int64_t charrnn_layer_work_size(const charrnn_layer *layer) { return of(layer).layer_work_size(layer); }
 

@@ -39,6 +39,10 @@ const int32_t *charrnn_struct_sizes(void);
 const char *charrnn_isa(void);
 const char *charrnn_isas(void);
 
+/* rates: (threads), the multiply-adds of float32 that each thread makes in a second in registers alone, all at once for about
+ * so long: the most that any of the functions below could reach. */
+void charrnn_multiply_adds(int32_t threads, int64_t nanoseconds, double *rates);
+
 /* --- a layer: T time steps forward, and back --- */
 
 typedef struct {

@@ -4,6 +4,7 @@
 
 struct Kernels {
     uint32_t features;  // of cpu.h: what these functions use
+    void (*multiply_adds)(int32_t, int64_t, double *);
     int64_t (*layer_saved_size)(const charrnn_layer *);
     int64_t (*layer_work_size)(const charrnn_layer *);
     void (*layer_forward)(const charrnn_layer *, float *);

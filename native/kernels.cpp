@@ -6,12 +6,14 @@
 #include "adamw.h"
 #include "cpu.h"
 #include "layer.h"
+#include "peak.h"
 #include "sampler.h"
 
 extern const Kernels KERNELS;
 
 constexpr Kernels KERNELS = {
     used_features(),
+    multiply_adds,
     [](const charrnn_layer *layer) {
         return with_cell(layer->cell, [&](auto cell) { return layer_saved_size(cell, *layer); });
     },

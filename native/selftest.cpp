@@ -256,6 +256,9 @@ void test_all(int precision) {
 }  // namespace
 
 int main() {
+    double rates[2];
+    charrnn_multiply_adds(2, 1000, rates);
+    if (!(rates[0] > 0 && rates[1] > 0)) return 1;
     test_all(CHARRNN_FLOAT32);
     for (int threads : {1, 2, 3}) test_optimizer(threads, {1, 4096, 7, 9000, 12});
     printf("%s %016llx\n", charrnn_isa(), (unsigned long long)hash);

@@ -107,6 +107,14 @@ COMMANDS = {
         ("charrnn corpora names", 'charrnn eval "$(charrnn corpora get shakespeare)"'),
         ("charrnn corpora [OPTIONS] [NAME]...", "charrnn corpora get NAME"),
     ),
+    "doctor": _Entry(
+        "Check this installation and machine.",
+        "Check core, instruction sets, threads and their speed, PyTorch, GPU, cache folder and its size,\n"
+        "terminal, and what to do about each. Exit 1 if it cannot train.",
+        ("manage.DoctorConfig",),
+        (),
+        ("charrnn doctor [--json]",),
+    ),
     "help": _Entry(
         "Help on a command or a topic: texts, fields, config, cells, exit-codes.",
         "Help on a command, as COMMAND --help; or on texts, fields, config, cells or exit-codes.",
@@ -159,12 +167,7 @@ def _main(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", hidden=True)] = False,
 ) -> None:
     if version:
-        text = f"charrnn {__version__}\n"
-        if verbose:
-            from charrnn.engines.select import describe
-
-            text += f"{describe()}\n"
-        Console().write(text.encode(), flush=True)
+        Console().write(f"charrnn {__version__}\n".encode(), flush=True)
         raise typer.Exit
     if verbose and context.invoked_subcommand is not None:
         raise typer.BadParameter("belongs behind the command", param_hint="-v")

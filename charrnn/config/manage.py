@@ -1,4 +1,4 @@
-"""The options of the small commands: `show`, `runs`, `corpora` and `help`."""
+"""The options of the small commands: `show`, `runs`, `corpora`, `doctor` and `help`."""
 
 from dataclasses import dataclass
 
@@ -70,6 +70,16 @@ class CorporaConfig:
     name: tuple[str, ...] = argument(StrList(), "", metavar="NAME")
 
     json: bool = option(Flag(), "One JSON object per corpus.", default=False)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True)
+class DoctorConfig:
+    """The options of `charrnn doctor`."""
+
+    json: bool = option(Flag(), "One JSON object per check.", default=False)
 
     def __post_init__(self) -> None:
         check_fields(self)

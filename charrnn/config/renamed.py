@@ -82,7 +82,7 @@ COMMANDS = {
     "ls": "charrnn runs",
     "rm": "rm -r checkpoints/RUN: a run is a folder",
     "mv": "mv checkpoints/RUN checkpoints/NEW: a run is a folder",
-    "cache": "rm -r ~/.cache/charrnn to empty it (macOS: ~/Library/Caches/charrnn)",
+    "cache": "charrnn doctor, which names its folder, its size and how to empty it",
     "version": "charrnn --version",
 }
 """Commands of other programs, and what to use here."""

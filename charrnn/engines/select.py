@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from charrnn.engines.base import Array, InferenceEngine, TrainingEngine
 from charrnn.engines.ensemble import Ensemble
@@ -12,6 +13,9 @@ from charrnn.engines.native import lib
 from charrnn.errors import UsageError
 from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
+
+if TYPE_CHECKING:
+    from charrnn.engines.native.speed import CoreSpeed
 
 
 @dataclass(frozen=True)
@@ -139,15 +143,27 @@ def core_fault() -> str:
     return lib.fault()
 
 
-def describe() -> str:
-    """Return in words what runs models on this machine's processor."""
-    training, scoring = choose_engine("auto", "cpu", training=True), choose_engine("auto", "cpu")
-    parts = [f"engine {scoring}" if scoring == training else f"engines {training} to train, {scoring} to score"]
-    if fault := core_fault():
-        parts.append(f"the compiled core {fault}")
-    else:
-        parts.append(f"instructions {lib.instruction_set()} of {', '.join(lib.instruction_sets())}")
-    return ", ".join([*parts, f"threads {available_cpus()}"])
+def core_instructions() -> tuple[str, list[str]]:
+    """Return the instruction set that the compiled core uses, and all that it has and this machine supports, the
+    fastest last; nothing without a core."""
+    return lib.instruction_set(), lib.instruction_sets()
+
+
+def core_speed(counts: Sequence[int]) -> "list[CoreSpeed]":
+    """Return the compiled core's speed with each number of threads; takes about a second. Raises RuntimeError: there is
+    no core."""
+    from charrnn.engines.native.speed import measure
+
+    return measure(counts)
+
+
+def torch_version() -> tuple[str, str]:
+    """Return the version of PyTorch, and why it cannot be used; one of them is empty. It takes a second to import."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return "", str(error).partition("\n")[0]
+    return torch.__version__, ""
 
 
 def choose_device(asked: str) -> tuple[str, str]:
@@ -164,7 +180,7 @@ def choose_device(asked: str) -> tuple[str, str]:
     """
     if asked == "cpu":
         return "cpu", "asked for"
-    if asked == "auto" and not _has_driver():
+    if asked == "auto" and not has_driver():
         return "cpu", "this machine has no driver for a GPU"
     import torch
 
@@ -181,8 +197,8 @@ def choose_device(asked: str) -> tuple[str, str]:
     return f"cuda:{number}", torch.cuda.get_device_name(number)
 
 
-def _has_driver() -> bool:
-    """Whether the system has what any CUDA or ROCm program needs."""
+def has_driver() -> bool:
+    """Return whether the system has what any CUDA or ROCm program needs."""
     if sys.platform == "darwin":
         return False
     if Path("/dev/kfd").exists():  # AMD's

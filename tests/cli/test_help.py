@@ -39,6 +39,7 @@ Commands:
   show                    Show a model's card and learning curve.
   runs                    List runs; free their disk space.
   corpora                 List the corpora known by name; fetch one.
+  doctor                  Check this installation and machine.
   help                    Help on a command or a topic: texts, fields, config, cells, exit-codes.
 
 Options:
@@ -301,6 +302,17 @@ Examples:
   charrnn eval "$(charrnn corpora get shakespeare)"
 """
 
+DOCTOR = f"""\
+Usage: charrnn doctor [--json]
+  Check core, instruction sets, threads and their speed, PyTorch, GPU, cache folder and its size,
+  terminal, and what to do about each. Exit 1 if it cannot train.
+
+Options:
+  --json                  One JSON object per check.
+
+{COMMON.rstrip()}
+"""
+
 
 @pytest.mark.parametrize(
     ("line", "columns", "expected"),
@@ -318,6 +330,7 @@ Examples:
         ("runs --help", 100, RUNS),
         ("corpora --help", 100, CORPORA),
         ("corpora -h", 100, CORPORA),
+        ("doctor --help", 100, DOCTOR),
     ],
 )
 def test_pages(line: str, columns: int, expected: str, run: Program, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def test_words_that_people_try() -> None:
         "eval --max-perplexity 5": "use --keep",
         "train --preset zzz": "is now --time",
         "ppl": "use charrnn eval -f perplexity",
-        "cache": "use rm -r ~/.cache/charrnn",
+        "cache": "use charrnn doctor",
     }
     for text, advice in zip(complaints(*use), use.values(), strict=True):
         assert advice in text

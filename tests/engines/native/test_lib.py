@@ -19,7 +19,7 @@ from charrnn.engines.base import Array, TokenDFA
 from charrnn.engines.native import lib
 from charrnn.engines.native.inference import NativeInference
 from charrnn.engines.native.training import NativeTraining
-from charrnn.engines.select import describe
+from charrnn.engines.select import core_fault
 from charrnn.network.architecture import Architecture
 from tests.engines.test_engines import drawn, requested
 
@@ -83,7 +83,7 @@ def test_a_core_of_another_version_is_none(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_fault_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lib, "_load", lambda: (None, "is of another version"))
-    assert "the compiled core is of another version" in describe()
+    assert core_fault() == "is of another version"
     with pytest.raises(RuntimeError, match=r"^the compiled core is of another version$"):
         NativeTraining(GRU)
 
