@@ -24,8 +24,7 @@ def test_they_are_the_options_of_training() -> None:
     more: dict[str, set[Any]] = {
         "hidden": {int, list[int]},
         "time": {str},
-        "val": {os.PathLike[str]},
-        "out": {os.PathLike[str]},
+        **dict.fromkeys(("val", "init_from", "out", "mix"), {os.PathLike[str]}),
     }
     for name, annotation in given.items():
         if name == "replans":
