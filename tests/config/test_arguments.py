@@ -24,7 +24,7 @@ def test_they_are_the_options_of_training() -> None:
     more: dict[str, set[Any]] = {
         "hidden": {int, list[int]},
         "time": {str},
-        **dict.fromkeys(("val", "init_from", "out", "mix"), {os.PathLike[str]}),
+        **{key: {os.PathLike[str]} for key in ("val", "init_from", "out", "mix")},
     }
     for name, annotation in given.items():
         if name == "replans":
