@@ -8,12 +8,14 @@ from typing import Any, TypeGuard
 
 from charrnn.config.manage import ShowConfig
 from charrnn.config.options import merge
-from charrnn.console.format import baselines, count, curve, origin, scored_tokens
+from charrnn.config.params import seconds
+from charrnn.console.format import baselines, chart, count, perplexity, scored_tokens
 from charrnn.console.streams import Console
 from charrnn.errors import counted
 from charrnn.model import Model
 from charrnn.runs.locate import find_model
-from charrnn.runs.run_dir import RunDir
+from charrnn.runs.manage import RunSummary, summarize
+from charrnn.runs.run_dir import FILES, RunDir
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
@@ -31,36 +33,60 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         card["separator"] = model.separator.decode("utf-8", "replace")
         console.write_json({**card, "parameters": architecture.num_parameters, "info": info})
         return 0
-    metrics = info.get("metrics")
+    run = summarize(path.parent) if path.name in FILES else None
     rows = [
         ("model", str(path)),
         ("cell", f"{architecture.cell_name} {'+'.join(map(str, architecture.hidden))}"),
         ("vocabulary", f"{architecture.vocabulary:,} ({model.tokenizer.name})"),
+        ("embedding", f"{architecture.embedding:,}"),
         ("parameters", count(architecture.num_parameters)),
-        ("trained", _trained(info)),
-        ("corpus", f"SHA-256 {_format(info.get('corpus_sha256', 'unknown'))}"),
+        *_training(_part(_part(info, "plan"), "config")),
+        ("trained", _trained(info, run)),
+        ("corpus", _corpus(info, run)),
     ]
-    plan = info.get("plan")
-    if isinstance(plan, dict) and isinstance(plan.get("origin"), dict):
-        rows.append(("from", origin(plan["origin"])))
     if model.separator:
         rows.append(("records", f"ended by {model.separator.decode('utf-8', 'backslashreplace')!r}"))
+    if run is not None:
+        rows.append(("run", f"{run.state}, last written {run.date or 'at an unknown time'}"))
+        rows.append(("on disk", f"{count(run.bytes)}B, the model {count(path.stat().st_size)}B of it"))
+    metrics = info.get("metrics")
     names = ("perplexity", "bits_per_char", "bits_per_byte", "carried", "window_256")
     if isinstance(metrics, dict):
         rows += [(name, _format(metrics[name])) for name in names if name in metrics]
         tokens, val_tokens = metrics.get("tokens"), metrics.get("val_tokens")
         if isinstance(tokens, int):
             rows.append(("tokens", scored_tokens(tokens, val_tokens if isinstance(val_tokens, int) else None)))
-    if isinstance(plan, dict) and isinstance(plan.get("baselines"), dict):
-        rows.append(("to compare with", f"{baselines(plan['baselines'])} bits per char"))
+    if found := _part(_part(info, "plan"), "baselines"):
+        rows.append(("to compare with", f"{baselines(found)} bits per char"))
     page = "".join(f"{name:<15} {value}\n" for name, value in rows)
     points = _validation_losses(path.parent)
     if len(points) > 1:
         high, low = (math.exp(pick(y for _, y in points)) for pick in (max, min))
-        page += "\n" + "\n".join(curve(points, min(60, console.size.columns), 8))
+        lines = chart(points, max(20, min(60, console.size.columns - 14)), 8, perplexity)
+        page += "\n" + "\n".join(lines)
         page += f"\nvalidation perplexity from {high:.3f} to {low:.3f}\n"
     console.write_text(page)
     return 0
+
+
+def _training(options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return rows about how a model was trained; what a file says of that may be anything."""
+    rows = []
+    if "batch" in options and "seq_len" in options:
+        rows.append(("batch", f"{_format(options['batch'])} rows of {_format(options['seq_len'])} tokens"))
+    if "lr" in options:
+        how = ", ".join(_format(options[name]) for name in ("optimizer", "schedule") if name in options)
+        rows.append(("learning rate", f"{_number(options['lr'])}, {how}"))
+    drops = (("dropout", ""), ("weight_drop", " of recurrent weights"), ("weight_decay", " weight decay"))
+    found = [f"{_number(options[name])}{what}" for name, what in drops if options.get(name)]
+    if "dropout" in options:
+        rows.append(("dropout", ", ".join(found) or "none"))
+    return rows
+
+
+def _corpus(info: Mapping[str, Any], run: RunSummary | None) -> str:
+    digest = f"SHA-256 {_format(info.get('corpus_sha256', 'unknown'))}"
+    return digest if run is None or run.corpus is None else f"{run.corpus}, {digest}"
 
 
 def _validation_losses(folder: Path) -> list[tuple[float, float]]:
@@ -75,10 +101,21 @@ def _validation_losses(folder: Path) -> list[tuple[float, float]]:
     return found
 
 
-def _trained(info: Mapping[str, Any]) -> str:
+def _trained(info: Mapping[str, Any], run: RunSummary | None) -> str:
     step = info.get("step", 0)
     steps = counted(step, "step") if isinstance(step, int) else f"{_format(step)} steps"
-    return f"{steps}, {_format(info.get('epoch', 0.0))} epochs"
+    took = "" if run is None or run.seconds is None else f", in {seconds(run.seconds)}"
+    return f"{steps}, {_format(info.get('epoch', 0.0))} epochs{took}"
+
+
+def _part(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object within another one; nothing where there is none."""
+    part = values.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _number(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else _format(value)
 
 
 def _is_number(value: Any) -> TypeGuard[float]:

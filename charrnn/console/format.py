@@ -3,7 +3,7 @@
 import math
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from charrnn.config.params import seconds
@@ -38,6 +38,23 @@ def curve(points: Sequence[tuple[float, float]], width: int, height: int) -> lis
             row = round((high - y) / (high - low) * (4 * height - 1)) if high > low else 2 * height
             cells[row // 4][column // 2] |= _DOTS[column % 2][row % 4]
     return ["".join(chr(0x2800 + cell) for cell in row) for row in cells]
+
+
+def chart(points: Sequence[tuple[float, float]], width: int, height: int, label: Callable[[float], str]) -> list[str]:
+    """Return `curve` with its axes: what `label` makes of the highest, the middle and the lowest y, and steps below.
+
+    Args:
+        width, height: of the curve. Others as for `curve`; two points at least.
+    """
+    low, high = (pick(y for _, y in points if math.isfinite(y)) for pick in (min, max))
+    labels = {0: label(high), height // 2: label((low + high) / 2), height - 1: label(low)}
+    margin = max(map(len, labels.values()))
+    lines = [
+        f"{labels.get(number, ''):>{margin}} {'┤' if number in labels else '│'}{line}"
+        for number, line in enumerate(curve(points, width, height))
+    ]
+    first, last = f"{points[0][0]:,}", f"{points[-1][0]:,} steps"
+    return [*lines, f"{'':>{margin}} └{'─' * width}", f"{'':>{margin}}  {first}{last.rjust(width - len(first))}"]
 
 
 def count(number: float) -> str:

@@ -1,6 +1,7 @@
 """`charrnn show` and `charrnn corpora`: what there is."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,22 @@ def test_a_card(run: tiny.Program, folder: Path) -> None:
     assert (card["perplexity"], card["tokens"]) == ("4.5000", "99 validation tokens")
 
 
+def test_a_card_of_a_run(run: tiny.Program, tmp_path: Path) -> None:
+    """How it was trained, and what it takes on the disk."""
+    Path("poem.txt").write_text("to be or not to be, that is the question\n" * 30)
+    sizes = ("--hidden", "8", "--batch", "4", "--seq-len", "8", "--steps", "12", "--threads", "1")
+    how = ("--lr", "0.0123", "--dropout", "0.1", "--weight-drop", "0.25", "--optimizer", "adamw")
+    assert run("train", "poem.txt", "--out", "r", *sizes, *how).code == 0
+    card = dict(line.split(maxsplit=1) for line in run("show", "r").out.decode().partition("\n\n")[0].splitlines())
+    assert card["batch"] == "4 rows of 8 tokens"
+    assert card["learning"] == "rate   0.0123, adamw, linear"
+    assert card["dropout"] == "0.1, 0.25 of recurrent weights"
+    assert re.fullmatch(r"12 steps, [\d.]+ epochs, in \ds", card["trained"])
+    assert re.fullmatch(r"poem\.txt, SHA-256 [0-9a-f]{64}", card["corpus"])
+    assert re.fullmatch(r"finished, last written \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", card["run"])
+    assert re.fullmatch(r"disk         [\d.]+kB, the model [\d.]+kB of it", card["on"])
+
+
 def test_a_card_as_json(run: tiny.Program, folder: Path) -> None:
     """CL-19."""
     found = json.loads(run("show", "--json").out)
@@ -50,7 +67,13 @@ def test_a_card_as_json(run: tiny.Program, folder: Path) -> None:
 
 def test_a_curve(run: tiny.Program, folder: Path) -> None:
     """Drawn of what can be read of the log, and left out where there is too little."""
-    plain = run("show", "char").out
+
+    def shown() -> str:
+        """What is shown but for the state of the run, and its size."""
+        lines = run("show", "char").out.decode().splitlines(keepends=True)
+        return "".join(line for line in lines if not line.startswith(("run ", "on disk ")))
+
+    plain = shown()
     events = [{"event": "eval", "step": step, "nats": 300.0 - step, "tokens": 100} for step in (1, 50, 90)]
     odd = [{"event": "eval"}, {"event": "eval", "step": 4, "nats": None, "tokens": 0}, {"event": "step", "step": 3}]
     odd += [
@@ -58,11 +81,16 @@ def test_a_curve(run: tiny.Program, folder: Path) -> None:
         {"event": "eval", "step": 2, "nats": 1, "tokens": 0},
     ]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in odd))
-    assert run("show", "char").out == plain
+    assert shown() == plain
     (folder / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in [*odd, *events]) + "[1")
-    out = run("show", "char").out.decode()
-    assert out.startswith(plain.decode())
-    assert out.endswith("\nvalidation perplexity from 19.886 to 8.166\n")
+    out = shown()
+    assert out.startswith(plain)
+    *_, axis, steps, last = out.splitlines()
+    assert last == "validation perplexity from 19.886 to 8.166"
+    assert axis == " " * 7 + "└" + "─" * 60
+    assert steps == " " * 8 + "1" + "90 steps".rjust(59)
+    chart = out.removeprefix(plain).splitlines()[1:9]
+    assert [line[:8] for line in chart] == ["19.886 ┤", *["       │"] * 3, "12.743 ┤", *["       │"] * 2, " 8.166 ┤"]
     assert "⠀" in out
     (folder / "metrics.jsonl").write_text('{"event": "eval", "step": "x", "nats": 1, "tokens": 0}\n')
     assert "line 1 is not an event of a training, and may be removed: 'step' must be" in run("show", "char").error
@@ -71,7 +99,8 @@ def test_a_curve(run: tiny.Program, folder: Path) -> None:
 @pytest.mark.parametrize(
     "info",
     [
-        {}, {"step": "many", "epoch": None, "metrics": 5}, {"metrics": {"perplexity": [1], "tokens": None}},
+        {}, {"plan": {"config": {"batch": None, "seq_len": [1], "lr": "x", "dropout": {}}}}, {"plan": [1]},
+        {"step": "many", "epoch": None, "metrics": 5}, {"metrics": {"perplexity": [1], "tokens": None}},
         {"metrics": {"perplexity": None}}, {"corpus_sha256": {"a": 1}},
     ],
     ids=str,
