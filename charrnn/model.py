@@ -17,12 +17,12 @@ import numpy as np
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.eval import EvalConfig
 from charrnn.config.sample import SamplingOptions, SamplingParams, SelectionOptions
-from charrnn.engines.base import Array, InferenceEngine
+from charrnn.engines.base import Array, CopyIndex, InferenceEngine
 from charrnn.engines.select import dynamic_engine, ensemble_engine
 from charrnn.errors import NonFiniteError, UsageError
 from charrnn.files import quote
 from charrnn.generation.generate import TextChunk, joined
-from charrnn.generation.novelty import lines_of, training_records
+from charrnn.generation.novelty import lines_of
 from charrnn.generation.prompts import read_prefix
 from charrnn.generation.texts import generate_texts
 from charrnn.network.architecture import Architecture
@@ -140,11 +140,17 @@ class Model:
             top_k: only the k likeliest tokens; 0: all.
             top_p: only the likeliest tokens that sum to this probability.
             min_p: only tokens at least this many times as likely as the likeliest.
+            no_repeat: no sequence of so many tokens twice in the text, the prompt counted where it is part of it; 0: it
+                may be. Where every token would repeat, the text ends.
+            max_copy: no stretch of more than so many characters of the training text, which is read again from the
+                run's corpus, the prompt counted always; 0: it may be. Where every token would copy, the text ends.
             echo: whether the prompt is part of the text; None: of record models it is.
             unknown: what becomes of characters of the prompt that the model lacks: "error", "skip" or "nearest".
 
         Raises:
-            UsageError: an argument is out of range, or the text has no end. InputError: the prompt cannot be used.
+            UsageError: an argument is out of range, or the text has no end; `max_copy` is asked of a model that was
+                trained on records, or whose training text cannot be read any more. InputError: the prompt cannot be
+                used.
             NonFiniteError: the model's arithmetic overflows.
         """
         params = _params("sample", SamplingOptions, options)
@@ -204,6 +210,7 @@ class Model:
             params,
             separator=self.separator,
             known=self.known_texts(params),
+            copies=lambda: self.copy_index(params.max_copy),
             names=names,
             with_nats=with_nats,
             watch=watch,
@@ -228,12 +235,46 @@ class Model:
                 "{novel} needs a model that was trained on records; {exclude} FILE leaves out the lines of a file",
                 ("novel", "exclude"),
             )
-        if not self.files:
-            raise UsageError("{novel} needs a model that was read from the folder of its run", ("novel",))
-        for file, info in self.files:
-            from charrnn.runs.run_dir import RunDir
+        from charrnn.generation.training_text import training_records  # what few texts wait for
 
-            yield from training_records(RunDir(file.parent).config, info.get("corpus_sha256"))
+        yield from training_records(self._runs("novel"))
+
+    def copy_index(self, max_copy: int) -> CopyIndex | None:
+        """Return what of its training text, read again from the corpus of its run, or of each, is not to be copied: its
+        stretches of more than `max_copy` characters. None: there are none, or `max_copy` is 0.
+
+        Raises:
+            UsageError: it was trained on records, or the corpus cannot be read any more, or has changed.
+        """
+        if not max_copy:
+            return None
+        if self.separator:
+            raise UsageError(
+                "{max_copy} needs a model of text that has no records; {exclude} FILE leaves out the lines of a file",
+                ("max_copy", "exclude"),
+            )
+        from charrnn.generation.training_text import training_copies
+
+        return training_copies(self._runs("max_copy"), max_copy, self.tokenizer.token_bytes)
+
+    def copied_share(self, texts: Sequence[bytes]) -> float:
+        """Return the share of the characters of texts that lies in stretches of 30 and more of the training text; of no
+        characters NaN.
+
+        Raises:
+            UsageError: the run's corpus cannot be read any more, or has changed; the message is the reason alone.
+        """
+        from charrnn.generation.training_text import copied_share
+
+        return copied_share(self._runs("max_copy"), texts)
+
+    def _runs(self, option: str) -> list[tuple[Path, object]]:
+        """Return the `config.toml` of each run, and the digest of its text."""
+        if not self.files:
+            raise UsageError(f"{{{option}}} needs a model that was read from the folder of its run", (option,))
+        from charrnn.runs.run_dir import RunDir
+
+        return [(RunDir(file.parent).config, info.get("corpus_sha256")) for file, info in self.files]
 
     def check_ends(self, params: SamplingParams) -> None:
         """Raise UsageError where a text has no end, so that it cannot be returned whole."""

@@ -24,7 +24,8 @@ int32_t charrnn_abi_version(void) { return CHARRNN_ABI_VERSION; }
 
 const int32_t *charrnn_struct_sizes(void) {
     static const int32_t sizes[] = {sizeof(charrnn_weights),   sizeof(charrnn_layer),           sizeof(charrnn_softmax_xent),
-                                    sizeof(charrnn_optimizer), sizeof(charrnn_sampler_request), 0};
+                                    sizeof(charrnn_optimizer), sizeof(charrnn_copy_index),      sizeof(charrnn_contexts),
+                                    sizeof(charrnn_sampler_request), 0};
     return sizes;
 }
 
@@ -102,7 +103,7 @@ charrnn_sampler *charrnn_sampler_new(charrnn_model *model, const charrnn_sampler
 
 void charrnn_sampler_free(charrnn_sampler *sampler) {
     if (!sampler) return;
-    free(sampler->sampler);
+    of(sampler).sampler_free(sampler->sampler);
     free(sampler);
 }
 

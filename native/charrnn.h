@@ -16,7 +16,7 @@
 #define CHARRNN_H
 #include <stdint.h>
 
-#define CHARRNN_ABI_VERSION 8
+#define CHARRNN_ABI_VERSION 9
 
 #pragma GCC visibility push(default)
 #ifdef __cplusplus
@@ -141,6 +141,27 @@ int32_t charrnn_model_step(charrnn_model *model, const int32_t *ids, int32_t bat
 /* --- a sampler: texts generated side by side; the ids drawn are those of charrnn/generation/sampling.py --- */
 
 enum { CHARRNN_END = -1, CHARRNN_FORBIDDEN = -2 }; /* in a DFA: the text ends; the id is not drawn */
+enum { CHARRNN_NOTHING = -1 };                     /* in place of an id: none could be drawn, and the text ends before it */
+
+/* Which characters follow each N characters of the training text, and the V tokens as bytes; see CopyIndex in
+ * charrnn/engines/base.py. */
+typedef struct {
+    int64_t length, count;      /* N, at least 1; K */
+    uint64_t base;              /* of the hash, odd */
+    const uint64_t *keys;       /* (K), ascending: the hash's upper 43 bits, and the next character */
+    int32_t longest;            /* bytes of a token at most */
+    int32_t is_by_char;         /* whether no token has more than a character */
+    const uint8_t *bytes;       /* of all tokens */
+    const int32_t *offsets, *sizes; /* (V), where the bytes of each begin, and how many they are */
+    const int32_t *order;       /* (V), the ids as their bytes are sorted */
+    const int32_t *shared;      /* (V), how many first bytes each in that order has in common with the one before */
+} charrnn_copy_index;
+
+/* The last ids before the texts of each of P prompts. */
+typedef struct {
+    const int32_t *ids;
+    const int64_t *ends;        /* (P): one after another */
+} charrnn_contexts;
 
 typedef struct {
     int32_t prompts;            /* P: where texts begin */
@@ -159,17 +180,23 @@ typedef struct {
     const int32_t *dfa_distance; /* (A), the fewest tokens from state a to an END, INT32_MAX where there is none: ids from
                                    which no END can be reached within the length are not drawn, where there are others;
                                    NULL: texts are cut at the length */
+    int64_t no_repeat;          /* no sequence of so many ids is written twice in a text; 0: it may be */
+    charrnn_contexts repeat_context; /* what counts as the beginning of the texts for that; ids may be NULL: nothing */
+    const charrnn_copy_index *copies; /* no stretch of more than N characters that it has is written; NULL: it may be */
+    charrnn_contexts copy_context; /* likewise, for that */
 } charrnn_sampler_request;
 
 typedef struct charrnn_sampler charrnn_sampler;
 
-/* Copies what it is given, but needs the model. NULL where there is no memory. */
+/* Copies what it is given, but needs the model, the contexts, and what `copies` points to. NULL where there is no memory.
+ * An id that leads to END is not part of a text: it neither repeats nor copies. */
 charrnn_sampler *charrnn_sampler_new(charrnn_model *model, const charrnn_sampler_request *request);
 void charrnn_sampler_free(charrnn_sampler *sampler);
 
 /* Goes on for about so long, at least 8 tokens of each text, or while there is capacity for 2 * batch tokens more. Puts out,
  * for each token, its text, its id, -ln p of it (the model's own: without temperature, limits or DFA) unless nats is NULL,
- * and whether the text ends with it. Returns how many; 0 when all texts are finished; -1 where a logit is not finite. */
+ * and whether the text ends with it. Returns how many; 0 when all texts are finished; -1 where a logit is not finite; -2 where
+ * there is no memory. */
 int64_t charrnn_sampler_advance(charrnn_sampler *sampler, int64_t nanoseconds, int64_t capacity, int64_t *texts,
                                 int32_t *ids, double *nats, uint8_t *last);
 

@@ -21,6 +21,7 @@ struct Kernels {
     int32_t (*model_score)(void *, const int32_t *, int32_t, int32_t, float *const *, double *, float *);
     int32_t (*model_step)(void *, const int32_t *, int32_t, float *const *, float *);
     void *(*sampler_new)(void *, const charrnn_sampler_request *);
+    void (*sampler_free)(void *);
     int64_t (*sampler_advance)(void *, int64_t, int64_t, int64_t *, int32_t *, double *, uint8_t *);
     void (*sampler_finish)(void *, int64_t);
 };

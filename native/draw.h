@@ -66,8 +66,11 @@ inline void apply_top_k_top_p(const float *logits, int vocabulary, const Samplin
     for (int place = 0; place < count - keep; place++) probs[ids[place]] = 0;
 }
 
-// Draw an id; return -1 where a logit is not finite. dfa: (V'), the state that each id leads to; FORBIDDEN ids and the padding
-// are not drawn. probs (V') and ids (V): workspaces. The probabilities are not normalized: the likeliest one's is 1.
+enum { NOT_FINITE = -2 };  // in place of an id
+
+// Draw an id; return NOTHING where none is allowed, NOT_FINITE where a logit is not finite. dfa: (V'), the state that each id
+// leads to; FORBIDDEN ids and the padding are not drawn. probs (V') and ids (V): workspaces. The probabilities are not
+// normalized: the likeliest one's is 1.
 inline int draw(const float *logits, int vocabulary, const int32_t *dfa, const SamplingParams &params, double uniform,
                 float *probs, int *ids) {
     const int V = padded(vocabulary);
@@ -83,9 +86,10 @@ inline int draw(const float *logits, int vocabulary, const int32_t *dfa, const S
     }
     float maximum = maxima[0];
     for (int lane = 0; lane < LANES; lane++) {
-        if (not_finite[lane] != 0) return -1;
+        if (not_finite[lane] != 0) return NOT_FINITE;
         maximum = maxima[lane] > maximum ? maxima[lane] : maximum;
     }
+    if (maximum == -INFINITY) return CHARRNN_NOTHING;
     if (params.temperature < 1e-6f) {
         int v = 0;
         while (probs[v] != maximum) v++;

@@ -53,6 +53,7 @@ constexpr Kernels KERNELS = {
     [](void *model, const charrnn_sampler_request *request) -> void * {
         return sampler_new(*static_cast<Model *>(model), *request);
     },
+    [](void *sampler) { sampler_free(static_cast<Sampler *>(sampler)); },
     [](void *sampler, int64_t nanoseconds, int64_t capacity, int64_t *texts, int32_t *ids, double *nats,
        uint8_t *last) {
         Sampler &self = *static_cast<Sampler *>(sampler);

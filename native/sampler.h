@@ -2,6 +2,7 @@
 // texts are those of charrnn/generation/sampling.py, up to rounding.
 #pragma once
 #include "draw.h"
+#include "guards.h"
 #include "inference.h"
 #include "philox.h"
 
@@ -38,14 +39,16 @@ struct Sampler {
     double *drawn_nats;                            // of the rows
     float *probs;                                  // V' for each thread
     int *ranks;                                    // V' for each thread
-    int32_t *reachable;                            // V' for each thread: a row of the DFA without what leads too far
+    int32_t *reachable;                            // V' for each thread: a row of the DFA without what may not be drawn
+    Guards guards;
 
     template <typename Cell>
     Sampler(Cell cell, Arena &arena, Model &model, const charrnn_sampler_request &request)
         : model(&model), seed(request.seed), stream(request.stream), prompts(request.prompts),
           per_prompt(request.per_prompt), text_count(per_prompt ? prompts * per_prompt : INT64_MAX),
           length(request.length), max_batch((int)(request.batch < text_count ? request.batch : text_count)),
-          texts(arena.take<Text>(max_batch)), buffers(cell, arena, model, max_batch, 1, model.threads) {
+          texts(arena.take<Text>(max_batch)), buffers(cell, arena, model, max_batch, 1, model.threads),
+          guards(arena, request, max_batch, model.V, model.threads) {
         const double max_temperature = 1e30;
         params = {(float)(request.temperature < max_temperature ? request.temperature : max_temperature),
                   (float)request.min_p, request.top_p, (int)(request.top_k < model.V ? request.top_k : 0)};
@@ -67,7 +70,7 @@ struct Sampler {
         drawn_nats = arena.take<double>(max_batch);
         probs = arena.take<float>(threads * V);
         ranks = arena.take<int>(threads * V);
-        reachable = arena.take<int32_t>(request.dfa_distance ? threads * V : 0);
+        reachable = arena.take<int32_t>(request.dfa_distance || guards ? threads * V : 0);
     }
 
     // Copy what the request gives.
@@ -93,20 +96,26 @@ struct Sampler {
         }
     }
 
-    // What each id leads to from the text's state; without those after which the text could not end within its length.
-    const int32_t *transitions(int thread, const Text &text) const {
+    // What each id leads to from the state of a row's text; without those after which the text could not end within its length,
+    // and those that would repeat or copy too much.
+    const int32_t *transitions(int thread, int row) const {
+        const Text &text = texts[row];
         const int64_t V = padded(model->V), left = length - text.position - 1;  // tokens after the one to be drawn
-        const int32_t *row = dfa + text.state * V;
-        if (!dfa_distance || left >= max_distance || dfa_distance[text.state] > left + 1) return row;
+        const int32_t *from = dfa + text.state * V;
+        const bool fits = !dfa_distance || left >= max_distance || dfa_distance[text.state] > left + 1;
+        if (fits && !guards) return from;
         int32_t *to = reachable + thread * V;
-        for (int v = 0; v < V; v++) to[v] = row[v] >= 0 && dfa_distance[row[v]] > left ? CHARRNN_FORBIDDEN : row[v];
+        for (int v = 0; v < V; v++)
+            to[v] = !fits && from[v] >= 0 && dfa_distance[from[v]] > left ? CHARRNN_FORBIDDEN : from[v];
+        if (guards) guards.forbid(thread, row, to);
         return to;
     }
 
-    // Draw a text's next id from logits, which are overwritten; -1 where one is not finite. nats: -ln p of it, or NULL.
-    int draw(int thread, float *logits, const Text &text, double *nats) const {
+    // Draw the next id of a row's text from logits, which are overwritten; or NOTHING, or NOT_FINITE. nats: its -ln p, or NULL.
+    int draw(int thread, float *logits, int row, double *nats) const {
         const int64_t V = padded(model->V);
-        const int id = ::draw(logits, model->V, transitions(thread, text), params,
+        const Text &text = texts[row];
+        const int id = ::draw(logits, model->V, transitions(thread, row), params,
                               uniform(seed, stream, text.index, text.position), probs + thread * V, ranks + thread * V);
         double total;
         if (nats && id >= 0) *nats = negative_log_likelihood(logits, model->V, id, total);
@@ -122,25 +131,43 @@ struct Sampler {
         }
     }
 
-    // Put out a text's next token. Return whether the text goes on.
-    bool emit(Text &text, int id, double nats, Output &output) {
-        text.state = dfa[(int64_t)text.state * padded(model->V) + id];
-        text.position++;
-        const bool last = text.state == CHARRNN_END || text.position == length;
-        output.texts[output.count] = text.index;
-        output.ids[output.count] = id;
-        if (output.nats) output.nats[output.count] = nats;
-        output.last[output.count++] = last;
-        return !last;
+    // Move a row's text to row `to`, whose own has ended.
+    void move_text(int row, int to) {
+        texts[to] = texts[row];
+        guards.swap(to, row);
     }
 
-    // Put out the ids drawn, and start texts in free rows. Return false where a number is not finite.
-    bool emit_and_refill(int drawn_rows, Output &output) {
+    // Start the next text in a row. Return false where there is no memory.
+    bool start_text(int row, int prompt) {
+        texts[row] = {started++, 0, dfa_start[prompt]};
+        return guards.start(row, prompt);
+    }
+
+    // Put out the next token of a row's text, and set whether the text goes on. Return false where there is no memory.
+    bool emit(int row, int id, double nats, Output &output, bool &goes_on) {
+        Text &text = texts[row];
+        goes_on = false;
+        if (id != CHARRNN_NOTHING) {
+            text.state = dfa[(int64_t)text.state * padded(model->V) + id];
+            text.position++;
+            goes_on = text.state != CHARRNN_END && text.position < length;
+        }
+        output.texts[output.count] = text.index;
+        output.ids[output.count] = id;
+        if (output.nats) output.nats[output.count] = id == CHARRNN_NOTHING ? 0 : nats;
+        output.last[output.count++] = !goes_on;
+        return !goes_on || guards.append(row, id);
+    }
+
+    // Put out the ids drawn, and start texts in free rows. Return 0, or what `charrnn_sampler_advance` returns of a failure.
+    int emit_and_refill(int drawn_rows, Output &output) {
         int to = 0;
+        bool goes_on;
         for (int row = 0; row < drawn_rows; row++) {
-            if (drawn[row] < 0) return false;
-            if (!emit(texts[row], drawn[row], drawn_nats[row], output)) continue;
-            texts[to] = texts[row];
+            if (drawn[row] == NOT_FINITE) return -1;
+            if (!emit(row, drawn[row], drawn_nats[row], output, goes_on)) return -2;
+            if (!goes_on) continue;
+            move_text(row, to);
             buffers.ids[to] = drawn[row];
             copy_state(buffers.h, buffers.c, drawn_rows + row, to++);
         }
@@ -148,19 +175,19 @@ struct Sampler {
         do {
             for (int free = max_batch - batch; free && started < text_count; free--) {
                 const int prompt = (int)(per_prompt ? started / per_prompt : started % prompts);
-                Text text{started++, 0, dfa_start[prompt]};
+                if (!start_text(batch, prompt)) return -2;
                 const int64_t V = padded(model->V);
                 double nats = 0;
                 memcpy(logits, prompt_logits + prompt * V, V * sizeof(float));
-                const int id = draw(0, logits, text, output.nats ? &nats : nullptr);
-                if (id < 0) return false;
-                if (!emit(text, id, nats, output)) continue;
-                texts[batch] = text;
+                const int id = draw(0, logits, batch, output.nats ? &nats : nullptr);
+                if (id == NOT_FINITE) return -1;
+                if (!emit(batch, id, nats, output, goes_on)) return -2;
+                if (!goes_on) continue;
                 buffers.ids[batch] = id;
                 copy_state(prompt_h, prompt_c, prompt, batch++);
             }
         } while (!batch && started < text_count && has_room(output));
-        return true;
+        return 0;
     }
 
     bool has_room(const Output &output) const { return output.capacity - output.count >= 2 * max_batch; }
@@ -178,7 +205,7 @@ template <typename Cell> void step_batch(Cell cell, ThreadTeam &team, Sampler &s
     team.barrier();
     const Range range = rows >= team.size ? team.range(rows) : Range{0, team.rank == 0 ? rows : 0};
     for (int row = range.begin; row < range.end; row++)
-        sampler.drawn[row] = sampler.draw(team.rank, sampler.logits + (int64_t)row * V, sampler.texts[row],
+        sampler.drawn[row] = sampler.draw(team.rank, sampler.logits + (int64_t)row * V, row,
                                           with_nats ? sampler.drawn_nats + row : nullptr);
     if (rows >= team.size) team.barrier();
 }
@@ -186,20 +213,21 @@ template <typename Cell> void step_batch(Cell cell, ThreadTeam &team, Sampler &s
 template <typename Cell> int64_t advance(Cell cell, Sampler &sampler, int64_t nanoseconds, Output output) {
     const int64_t deadline = monotonic_ns() + nanoseconds;
     const int expected = sampler.batch || sampler.started == sampler.text_count ? sampler.batch : sampler.max_batch;
-    bool finite = true, goes_on = true;
+    bool goes_on = true;
+    int failure = 0;
     run_parallel(sampler.model->useful_threads(expected, 1 << 20), [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
         for (int step = 0, drawn = 0;; step++, drawn = sampler.batch) {
             if (step) step_batch(cell, team, sampler, output.nats != nullptr);
             if (team.rank == 0) {
-                finite = sampler.emit_and_refill(drawn, output);
-                goes_on = finite && sampler.batch && sampler.has_room(output) && (step < 8 || monotonic_ns() < deadline);
+                failure = sampler.emit_and_refill(drawn, output);
+                goes_on = !failure && sampler.batch && sampler.has_room(output) && (step < 8 || monotonic_ns() < deadline);
             }
             team.barrier();
             if (!goes_on) break;
         }
     });
-    return finite ? output.count : -1;
+    return failure ? failure : output.count;
 }
 
 Sampler *sampler_new(Model &model, const charrnn_sampler_request &request) {
@@ -218,11 +246,16 @@ Sampler *sampler_new(Model &model, const charrnn_sampler_request &request) {
     });
 }
 
+void sampler_free(Sampler *sampler) {
+    sampler->guards.free_memory();
+    free(sampler);
+}
+
 void sampler_finish(Sampler &sampler, int64_t text) {
     for (int row = 0; row < sampler.batch; row++) {
         if (sampler.texts[row].index != text) continue;
         const int last = --sampler.batch;
-        sampler.texts[row] = sampler.texts[last];
+        sampler.move_text(last, row);
         sampler.buffers.ids[row] = sampler.buffers.ids[last];
         if (row != last) sampler.copy_state(sampler.buffers.h, sampler.buffers.c, last, row);
     }

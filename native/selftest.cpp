@@ -1,11 +1,12 @@
 // Self-test: calls all of the core with small odd sizes, in memory of exactly the sizes asked for, and prints hashes of all
 // results. Built with sanitizers it finds reads and writes out of bounds; built for another processor it must print the
-// same. Needs nothing but this folder: see tests/engines/native/test_build.py.
+// same. Needs nothing but this folder: see tests/engines/native/test_build.py. This file is long: it calls every function.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <algorithm>
+#include <string>
 #include <vector>
 
 #include "charrnn.h"
@@ -130,7 +131,7 @@ void test_sampler(charrnn_model *model, int V, const float *const *state, bool c
     const int32_t dfa_start = 0;
     const charrnn_sampler_request request = {
         1, 12, 9, 5, constrained ? 4 : 0, constrained ? 0.7 : 1.0, constrained ? 0.9 : 1.0, constrained ? 0.01 : 0.0,
-        V + 1u, 5, logits.data(), state, &dfa_start, 2, dfa.data(), nullptr};
+        V + 1u, 5, logits.data(), state, &dfa_start, 2, dfa.data(), nullptr, 0, {}, nullptr, {}};
     charrnn_sampler *sampler = charrnn_sampler_new(model, &request);
     if (!sampler) abort();
     std::vector<int64_t> texts(17);
@@ -174,7 +175,7 @@ void test_outputs(charrnn_model *model, int S, int B, int T, int V, const std::v
     const int32_t distance[A] = {3, 2, 1};
     const std::vector<float> logits = random_floats(B * V);
     const charrnn_sampler_request request = {B, per_prompt, length, 4, 0, 1.5, 1, 0, 9, 5, logits.data(), state.data(),
-                                             dfa_start.data(), A, dfa.data(), distance};
+                                             dfa_start.data(), A, dfa.data(), distance, 0, {}, nullptr, {}};
     charrnn_sampler *sampler = charrnn_sampler_new(model, &request);
     if (!sampler) abort();
     int64_t texts[8];
@@ -198,6 +199,62 @@ void test_outputs(charrnn_model *model, int S, int B, int T, int V, const std::v
         mix(tokens[text]);
         mix(costs[text]);
     }
+}
+
+// Texts after two prompts, in which neither two ids nor three characters of a text of a and b come again; of tokens of several
+// characters, and of bytes that are none.
+void test_guards(charrnn_model *model, int V, const float *const *state) {
+    const uint64_t base = 0x9E3779B97F4A7C15u, mask = (1 << 21) - 1;
+    std::vector<std::string> tokens(V);
+    for (int v = 0; v < V; v++)
+        for (int size = random_below(4); size >= 0; size--)
+            tokens[v] += "ab\xE6\x97"[random_below(size ? 2 : 4)];
+    std::vector<uint64_t> keys;
+    for (uint64_t first : {'a', 'b'})
+        for (uint64_t second : {'a', 'b'})
+            for (uint64_t third : {'a', 'b'})
+                if (random_below(3)) keys.push_back((((first * base) + second) * base & ~mask) | third);
+    std::sort(keys.begin(), keys.end());
+    std::string bytes;
+    std::vector<int32_t> offsets, sizes, order, shared;
+    for (const std::string &token : tokens) {
+        order.push_back((int32_t)order.size());
+        offsets.push_back((int32_t)bytes.size());
+        sizes.push_back((int32_t)token.size());
+        bytes += token;
+    }
+    std::sort(order.begin(), order.end(), [&](int x, int y) { return tokens[x] < tokens[y]; });
+    for (int n = 0; n < V; n++) {
+        int32_t same = 0;
+        if (n)
+            while (same < sizes[order[n]] && same < sizes[order[n - 1]] &&
+                   tokens[order[n]][same] == tokens[order[n - 1]][same])
+                same++;
+        shared.push_back(same);
+    }
+    const std::vector<uint8_t> data(bytes.begin(), bytes.end());
+    const charrnn_copy_index copies = {2, (int64_t)keys.size(), base, keys.data(), 4, 0, data.data(), offsets.data(),
+                                       sizes.data(), order.data(), shared.data()};
+    std::vector<int32_t> before(20);
+    for (int32_t &id : before) id = random_below(V);
+    const int64_t ends[] = {0, 20};
+    const std::vector<float> logits = random_floats(2 * V);
+    const std::vector<int32_t> dfa(V);
+    const int32_t dfa_start[] = {0, 0};
+    const charrnn_sampler_request request = {2, 3, 700, 4, 0, 1.5, 1, 0, 9, 5, logits.data(), state, dfa_start, 1,
+                                             dfa.data(), nullptr, 2, {before.data(), ends}, &copies, {before.data(), ends}};
+    charrnn_sampler *sampler = charrnn_sampler_new(model, &request);
+    if (!sampler) abort();
+    int64_t texts[8];
+    int32_t drawn[8];
+    uint8_t last[8];
+    std::vector<std::vector<int32_t>> found(6);
+    for (int64_t count; (count = charrnn_sampler_advance(sampler, 0, 8, texts, drawn, nullptr, last));) {
+        if (count < 0) abort();
+        for (int64_t n = 0; n < count; n++) found[texts[n]].push_back(drawn[n]);
+    }
+    charrnn_sampler_free(sampler);
+    for (const auto &text : found) mix(text);
 }
 
 void test_model(int precision, int cell, int threads, int B, int T, int V, int E, std::vector<int32_t> hidden) {
@@ -232,6 +289,7 @@ void test_model(int precision, int cell, int threads, int B, int T, int V, int E
     std::swap(hash, outputs_hash);
     const uint32_t seed_before = seed;
     test_outputs(model, S, B, T < 9 ? T : 9, V, hidden);
+    if (B > 1) test_guards(model, V, at.data());
     seed = seed_before;
     std::swap(hash, outputs_hash);
     charrnn_model_free(model);

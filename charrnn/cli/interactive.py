@@ -36,7 +36,8 @@ def converse(console: Console, model: Model, config: SampleConfig, prompt: tuple
         InputError: that prompt cannot be used, or a file of `config.exclude`. UsageError: `config.novel` cannot be.
     """
     novelty = Novelty(model.known_texts(config), unique=config.unique) if config.is_selective else None
-    conversation = Conversation(model.engine, model.tokenizer, model.separator, config, novelty)
+    copies = model.copy_index(config.max_copy)
+    conversation = Conversation(model.engine, model.tokenizer, model.separator, config, novelty, copies)
     first = iter(()) if prompt is None else _first(conversation, *prompt)
     session = _Session(console, model, conversation)
     reader = LineReader(console, sorted(map(_word, (*_COMMANDS, *SETTINGS))), [_word("save")])

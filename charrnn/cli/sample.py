@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from charrnn.config.options import merge
+from charrnn.config.options import flag, merge
 from charrnn.config.params import typed_bytes
 from charrnn.config.sample import RECORD_LENGTH, SampleConfig
 from charrnn.console.progress import progress_bar
@@ -42,7 +42,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     is_whole = bool(config.columns) or config.rank or config.is_selective
     if is_whole:
         model.check_ends(config)
-    prompts, tally = list(_read_prompts(config)), _Tally()
+    prompts, tally = list(_read_prompts(config)), _Tally(collects=console.verbose and not model.separator)
     if config.interactive:
         from charrnn.cli.interactive import converse  # what other texts do not wait for
 
@@ -69,6 +69,8 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     if tally.cut and config.length is None and model.separator:
         cut = f"{tally.cut:,} of {tally.texts:,}"
         console.info(f"records cut at {RECORD_LENGTH:,} tokens: {cut}; --length 0: no limit")
+    if any(tally.sampled):
+        console.debug(_copied(model, list(map(bytes, tally.sampled))))
     if config.is_selective and (not total or tally.texts < total):
         found = f"{tally.texts:,} of {total:,} found" if total else f"{tally.texts:,} found"
         reason = f"{MAX_DRAWS:,} draws in a row were not new" if config.is_random else "every draw is the same"
@@ -96,15 +98,44 @@ def _ignore(count: int) -> None:
     """Show no progress."""
 
 
-class _Tally:
-    """Counts texts that have ended: all, and those cut at their length; `advance` shows the progress."""
+def _copied(model: Model, texts: Sequence[bytes]) -> str:
+    """Return how much of the texts stands in the training text, as a sentence."""
+    try:
+        share = model.copied_share(texts)
+    except UsageError as error:
+        return f"how much is copied from the training text is not known: {error.render(flag)}"
+    of = f"the first {_JUDGED_BYTES:,} bytes" if sum(map(len, texts)) >= _JUDGED_BYTES else "the characters"
+    return f"{share:.1%} of {of} lie in stretches of 30 and more that stand in the training text"
 
-    def __init__(self) -> None:
+
+_JUDGED_BYTES = 1 << 20
+"""Of the texts, by which it is judged how much is copied."""
+
+
+class _Tally:
+    """Counts texts that have ended: all, and those cut at their length; `advance` shows the progress.
+
+    Args:
+        collects: whether `sampled` is wanted.
+
+    Attributes:
+        sampled: the first `_JUDGED_BYTES` of the texts, or what there is of them.
+    """
+
+    def __init__(self, *, collects: bool) -> None:
         self.texts = self.cut = 0
         self.advance: Callable[[int], None] = _ignore
+        self.sampled: list[bytearray] = []
+        self._room, self._is_new = _JUDGED_BYTES if collects else 0, True
 
     def watch(self, chunk: TextChunk) -> None:
         """Count a text with its last chunk."""
+        if self._room:
+            if self._is_new:
+                self.sampled.append(bytearray())
+            self.sampled[-1] += chunk.data[: self._room]
+            self._room -= min(self._room, len(chunk.data))
+            self._is_new = chunk.finished
         if chunk.finished:
             self.texts += 1
             self.cut += chunk.finish_reason == "length"

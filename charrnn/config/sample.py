@@ -59,11 +59,18 @@ class SamplingParams:
     min_p: float = option(
         Float(0, 1), "Only tokens at least X times as likely as the likeliest.", default=0.0, group="Sampling"
     )
+    no_repeat: int = option(Int(0), "No sequence of N tokens twice in a text; 0: allowed.", default=0, group="Sampling")
     exclude: Sequence[str] = option(
         StrList(),
         "No text that is a line of FILE; several: of any.",
         metavar="FILE",
         default=(),
+        group="Constraints",
+    )
+    max_copy: int = option(
+        Int(0),
+        "No stretch of over N characters of the training text; 0: allowed.",
+        default=0,
         group="Constraints",
     )
     echo: bool | None = option(
@@ -89,6 +96,11 @@ class SamplingParams:
         return self.temp > 0 and self.top_k != 1
 
     @property
+    def ended_by(self) -> tuple[str, ...]:
+        """Options that may end a text after any token."""
+        return tuple(name for name in ("no_repeat", "max_copy") if getattr(self, name))
+
+    @property
     def is_selective(self) -> bool:
         """Whether some texts that are drawn are not wanted."""
         return self.unique or self.novel or bool(self.exclude)
@@ -105,6 +117,8 @@ class SamplingOptions(TypedDict, total=False):
     top_k: int
     top_p: float
     min_p: float
+    no_repeat: int
+    max_copy: int
     echo: bool | None
     unknown: str
 
@@ -132,7 +146,7 @@ class SampleConfig(SamplingParams, ModelOptions):
     )
     json: bool = option(Flag(), "One JSON object per text.", default=False)
     precision: str = precision_option(SAMPLE_PRECISIONS, group="Sampling")
-    prompt_file: str | None = prompt_file_option("Prompts", after="exclude")
+    prompt_file: str | None = prompt_file_option("Prompts", after="max_copy")
     lines: bool = option(
         Flag(),
         "Each line of --prompt-file is a prompt, answered in order.",

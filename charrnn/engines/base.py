@@ -10,7 +10,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, SupportsFloat
+from typing import Any, ClassVar, NamedTuple, Protocol, SupportsFloat
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,9 @@ change a state that they were given."""
 
 END, FORBIDDEN = -1, -2
 """In a `TokenDFA`: the text ends with this token; the token is not drawn."""
+
+NOTHING = -1
+"""In place of a drawn id: none was allowed, and the text ends before it."""
 
 MAX_DFA_SIZE = 1 << 26
 """States times vocabulary of a `TokenDFA`."""
@@ -114,6 +117,29 @@ class TokenDFA:
 
 
 @dataclass(frozen=True, eq=False)
+class CopyIndex:
+    """Which character follows which N characters of a text, so that no longer stretch of it is written again.
+
+    A key is a hash of the N characters in its upper 43 bits and the code point that follows in the others. The hash is
+    the sum of c[i] base^(N - i), modulo 2^64 (Karp & Rabin 1987). Where other characters have the same hash, what they
+    must not be followed by is not drawn either; no copy is drawn. Each byte that is not UTF-8 is a character, as
+    Python's "surrogateescape" has it.
+
+    Attributes:
+        length: N, at least 1.
+        keys: uint64 (K,), ascending, each once.
+        token_bytes: what each of V tokens stands for.
+    """
+
+    length: int
+    keys: Array
+    token_bytes: Sequence[bytes]
+
+    base: ClassVar[int] = 0x9E3779B97F4A7C15
+    point_bits: ClassVar[int] = 21
+
+
+@dataclass(frozen=True, eq=False)
 class GenerationRequest:
     """Texts to be generated. Which they are depends neither on `batch_size` nor on the times given to the sampler.
 
@@ -128,6 +154,11 @@ class GenerationRequest:
         dfa: of V tokens.
         batch_size: texts side by side, at most.
         with_nats: whether `SampledTokens.nats` are wanted.
+        copies: of V tokens: no longer stretch of its text is copied. None: it may be.
+        repeat_context: of each prompt, ids that `params.no_repeat` takes for the beginning of its texts; none: ().
+        copy_context: the same, of `copies`.
+
+    An id that leads to `END` is not part of a text: it neither repeats nor copies.
 
     Raises:
         ValueError: shapes or numbers do not fit together.
@@ -142,6 +173,9 @@ class GenerationRequest:
     dfa: TokenDFA
     batch_size: int
     with_nats: bool = False
+    copies: CopyIndex | None = None
+    repeat_context: Sequence[Ids] = ()
+    copy_context: Sequence[Ids] = ()
 
     def __post_init__(self) -> None:
         (A, V), P = self.dfa.next.shape, len(self.logits)
@@ -153,6 +187,10 @@ class GenerationRequest:
             raise ValueError(f"texts begin in states {self.dfa_start} of an automaton of {A}")
         if (self.per_prompt is not None and self.per_prompt < 1) or self.batch_size < 1:
             raise ValueError("nothing is requested")
+        if any(context and len(context) != P for context in (self.repeat_context, self.copy_context)):
+            raise ValueError(f"contexts that are not of {P} prompts")
+        if self.copies is not None and len(self.copies.token_bytes) != V:
+            raise ValueError(f"what may be copied is known for {len(self.copies.token_bytes)} tokens, not {V}")
         if max(self.num_texts or 0, self.length) >= 1 << 63 or max(self.batch_size, P) > 1 << 30:
             raise ValueError("more is requested than can be counted")
 
@@ -175,9 +213,9 @@ class SampledTokens(NamedTuple):
     """N tokens, each text's own in order.
 
     Attributes:
-        texts: integers (N,), which text. ids: integers (N,).
+        texts: integers (N,), which text. ids: integers (N,); `NOTHING`: the text ends before it.
         nats: float64 (N,), -ln p of the token, the model's own: without temperature, top-k and so on, and automaton.
-            NaN where the request is without.
+            NaN where the request is without; 0 of `NOTHING`.
         last: bool (N,), whether the text ends with it.
     """
 

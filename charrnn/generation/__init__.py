@@ -2,5 +2,6 @@
 
 Read `texts` (what is asked for), `generate`, then `sampling` (logits to one id), `prompts` (what is continued),
 `constraints` (what may be drawn), `match` (the same by a regular expression, with `regex` and `regex_dfa`), `rejection`
-(records that match) and `novelty` (which texts are new).
+(records that match), `guards` (what must not follow) with `copies` and `training_text` (what must not be copied), and
+`novelty` (which texts are new).
 """

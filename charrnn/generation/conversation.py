@@ -14,7 +14,7 @@ from charrnn.config.options import parse
 from charrnn.config.params import typed_bytes
 from charrnn.config.sample import SamplingParams
 from charrnn.corpus.records import SeparatorScanner, insert_bos
-from charrnn.engines.base import Ids, InferenceEngine
+from charrnn.engines.base import CopyIndex, Ids, InferenceEngine
 from charrnn.errors import CharRNNError
 from charrnn.generation.constraints import MatchDFA
 from charrnn.generation.generate import TextChunk, generate, text_length
@@ -68,6 +68,7 @@ class Conversation:
         engine, tokenizer, separator: the model's.
         config: the options at the start.
         novelty: judges which texts are wanted; None: all are.
+        copies: what `config.max_copy` is about.
 
     Attributes:
         config: the options now; `SETTINGS` may change.
@@ -82,12 +83,13 @@ class Conversation:
         separator: bytes,
         config: SamplingParams,
         novelty: Novelty | None = None,
+        copies: CopyIndex | None = None,
     ) -> None:
         self.engine, self.tokenizer, self.separator = engine, tokenizer, separator
         self.config = self._config_at_start = config
         self.turns: list[Turn] = []
         self.seed: int | None = None
-        self._novelty = novelty
+        self._novelty, self._copies = novelty, copies
         self._first_seeded = 0  # the turn that the seed itself draws; those after it have seeds made of it
         self._match: tuple[object, MatchDFA] | None = None
 
@@ -194,7 +196,13 @@ class Conversation:
             "separator": self.separator,
             "match": self._match_dfa(echo),
             "prefix": turn.prefix,
+            "copies": self._copies,
         }
+        if not self.separator and (self.config.no_repeat or self._copies):  # the turns are one text
+            before = b"".join(each.prompt + each.drawn for each in self.turns)
+            options |= {"echo": True, "contexts": [self.tokenizer.encode(before, "replace")]}
+        elif echo:
+            options["echo"] = True
         model = (self.engine, self.tokenizer, [turn.ids], self.config)
         if self._novelty is None:
             return generate(*model, **options)
@@ -208,7 +216,10 @@ class Conversation:
         length = text_length(self.config, self.separator)
         key = (self.config.match, length, echo)
         if self._match is None or self._match[0] != key:  # it takes a moment to build
-            self._match = key, match_dfa(self.tokenizer, self.config.match, self.separator, length, [echo])
+            dfa = match_dfa(
+                self.tokenizer, self.config.match, self.separator, length, [echo], ended_by=self.config.ended_by
+            )
+            self._match = key, dfa
         return self._match[1]
 
     def _next_seed(self) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from charrnn.config.sample import DEFAULT_LENGTH, RECORD_LENGTH, SamplingParams
 from charrnn.corpus.inputs import begun_bytes
 from charrnn.corpus.records import SeparatorScanner, insert_bos
-from charrnn.engines.base import Array, GenerationRequest, Ids, InferenceEngine, SampledTokens
+from charrnn.engines.base import NOTHING, Array, CopyIndex, GenerationRequest, Ids, InferenceEngine, SampledTokens
 from charrnn.generation.constraints import MatchDFA, token_dfa
 from charrnn.generation.prompts import Prefix, read_prefixes
 from charrnn.generation.sampling import make_sampler
@@ -37,7 +37,8 @@ class TextChunk:
         index: of the text among those of its prompt, from 0.
         data: its bytes after those of the chunk before, cut between characters of UTF-8; they may be none.
         tokens: drawn for the text so far, those of its end or stop string included.
-        finish_reason: why the text ends here: "stop", at a stop string; "length", as it is as long as it may be; "end",
+        finish_reason: why the text ends here: "stop", at a stop string, or where any token would repeat or copy more
+            than may be; "length", as it is as long as it may be; "end",
             at the end of a record, or where the text matches and is not to go on; empty: it goes on.
         nats: -ln p of those tokens together, the model's own: at temperature 1 and whatever could not be drawn. NaN:
             they were not asked for.
@@ -69,6 +70,9 @@ def generate(
     stop: Sequence[bytes] = (),
     separator: bytes = b"",
     match: MatchDFA | None = None,
+    copies: CopyIndex | None = None,
+    echo: bool = False,
+    contexts: Sequence[Ids] | None = None,
     with_nats: bool = False,
     num: int | None = None,
     batch_size: int | None = None,
@@ -85,6 +89,10 @@ def generate(
         stop: a text ends before the first of these strings that it holds; empty ones do not count.
         separator: what ends a record, not part of its text; empty: the texts are not records.
         match: of `match_dfa`, for the same prompts, separator and length; there are no stop strings then.
+        copies: no longer stretch of its text is copied; a stretch that begins in the prompt counts. None: it may be.
+        echo: whether the prompt, of records the one that it begins, is part of the text: then `params.no_repeat` counts
+            it too.
+        contexts: of each prompt all that comes before its texts; None: the prompts.
         with_nats: whether `TextChunk.nats` are wanted.
         num: None: `params.num`.
         batch_size: texts side by side, at most; None: `BATCH_SIZE`. The texts do not depend on it.
@@ -100,6 +108,7 @@ def generate(
     end = tokenizer.encode(separator)
     if separator:  # where a record ends in the prompt, another one begins
         prompts = [insert_bos(ids, SeparatorScanner(end).feed(ids), engine.vocabulary) for ids in prompts]
+    contexts = prompts if contexts is None else contexts
     request = GenerationRequest(
         *(prefix or read_prefixes(engine, prompts)),
         dfa_start=match.starts if match else np.zeros(len(prompts), np.int32),
@@ -109,6 +118,10 @@ def generate(
         dfa=match.dfa if match else token_dfa(engine.vocabulary, tokenizer.unknown, tuple(end.tolist())),
         batch_size=1 if is_endless else batch_size or BATCH_SIZE,  # a second text would never be due
         with_nats=with_nats,
+        copies=copies,
+        repeat_context=[_last_record(ids, engine.vocabulary) for ids in contexts] if echo and params.no_repeat else (),
+        # a character has four tokens at most
+        copy_context=[ids[-4 * (copies.length + 1) :] for ids in contexts] if copies is not None else (),
     )
     sampler = make_sampler(engine, request)
     texts: dict[int, _Text] = {}  # those that have begun and are not returned whole
@@ -118,7 +131,9 @@ def generate(
         sampled = sampler.advance(seconds)
         for number, places, finished in _by_text(sampled):
             text, reason = texts.setdefault(number, _Text(strings, 0.0 if with_nats else math.nan)), "length"
-            if match and (match.whole or not separator):
+            if sampled.ids[places[-1]] == NOTHING:
+                places, reason = places[:-1], "stop"
+            elif match and (match.whole or not separator):
                 text.ids.append(sampled.ids[places])
                 ends = finished and match.ends(np.concatenate(text.ids), request.prompt_of(number))
                 if ends and not separator:
@@ -126,7 +141,7 @@ def generate(
                 elif finished and not ends and separator:
                     text.end = REJECTED
             # one by one where any token may complete a stop string
-            for some in np.split(places, len(places)) if stops else [places]:
+            for some in np.split(places, len(places)) if stops and len(places) else [places]:
                 text.add(tokenizer.decode(sampled.ids[some]), len(some), sampled.nats[some] if with_nats else None)
                 if stops and text.end:
                     sampler.finish(number)
@@ -145,6 +160,11 @@ def generate(
                 break
             del texts[due]
             due += 1
+
+
+def _last_record(ids: Ids, bos: int) -> Ids:
+    """Return the ids of a prompt behind the last `<s>`."""
+    return ids[int((ids == bos).nonzero()[0].max(initial=-1)) + 1 :]
 
 
 def joined(chunks: Iterable[TextChunk]) -> Iterator[TextChunk]:

@@ -19,7 +19,13 @@ _CELLS = 1 << 22
 
 
 def match_dfa(
-    tokenizer: Tokenizer, pattern: str, separator: bytes, length: int, echoes: Sequence[bytes] = (b"",)
+    tokenizer: Tokenizer,
+    pattern: str,
+    separator: bytes,
+    length: int,
+    echoes: Sequence[bytes] = (b"",),
+    *,
+    ended_by: Sequence[str] = (),
 ) -> MatchDFA:
     """Return the automaton of texts that match a regular expression as a whole, within their length.
 
@@ -33,9 +39,11 @@ def match_dfa(
         separator: what ends a record; empty: the texts are not records.
         length: most tokens in a text; 0: no limit.
         echoes: of each prompt what its texts begin with, without being generated; no separator is in it.
+        ended_by: options that may end a text after any token: it is to match then.
 
     Raises:
-        UsageError: the pattern is not one, is too large, takes too long, or no text of some prompt matches it.
+        UsageError: the pattern is not one, is too large, takes too long, or no text of some prompt matches it; or a
+            text would not match where it is ended.
     """
     deadline = time.monotonic() + BUILD_SECONDS
     plain = plain_regex(pattern, _points(tokenizer, echoes))
@@ -57,6 +65,12 @@ def match_dfa(
     for echo, tokens in zip(echoes, distance[place].tolist(), strict=True):
         _check_length(tokens, length, echo, separator)
     table, accepting, distance, number = _without_dead_states(table, accepting, distance)
+    if ended_by and distance.max() > bool(separator):  # somewhere a text may not end
+        raise UsageError(
+            f"{{match}} and {{{ended_by[0]}}} cannot be used together with this pattern: a text ends where nothing"
+            " may follow, and would not match; a pattern can be that every beginning of a text matches, as '[^0-9]*'",
+            ("match", *ended_by),
+        )
     if not separator:
         _end_where_left(table, accepting, distance, tokenizer.unknown)
     return MatchDFA(TokenDFA(table, distance), number[place])

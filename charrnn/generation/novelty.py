@@ -6,14 +6,11 @@ Which draws there are depends on the seed alone, and they are judged in their or
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any
 
-from charrnn.config.options import param_types, read_toml
 from charrnn.config.sample import SamplingParams
-from charrnn.corpus.inputs import BOM, open_chunks, split_at, split_lines
+from charrnn.corpus.inputs import BOM, open_chunks, split_lines
 from charrnn.engines.base import Ids, InferenceEngine
-from charrnn.errors import CharRNNError, UsageError
 from charrnn.generation.constraints import MatchDFA
 from charrnn.generation.generate import BATCH_SIZE, TextChunk, generate, joined, prompt_seed
 from charrnn.tokenizers.tokenizer import Tokenizer
@@ -24,10 +21,6 @@ MAX_DRAWS = 10_000
 
 _DIGEST_BYTES = 16
 """By which a text that is longer than twice as much is known: another one has the same once in 2**128."""
-
-
-_TEXT_OPTIONS = ("corpus", "records", "separator", "counts", "jsonl", "tsv", "csv", "errors", "tokenizer")
-"""Options of a run that say what its training text is, and how it was read."""
 
 
 class Novelty:
@@ -133,43 +126,3 @@ def lines_of(file: str) -> Iterator[bytes]:
             yield text
             if text.endswith(b"\r"):
                 yield text[:-1]
-
-
-def training_records(config_file: Path, digest: object) -> Iterator[bytes]:
-    """Return the records of a run's corpus, read again, those that were held out among them.
-
-    Args:
-        config_file: the run's `config.toml`. digest: of the text, as the model's `info` has it.
-
-    Raises:
-        UsageError: the corpus cannot be read any more, or is another one than the model was trained on.
-    """
-    from charrnn.config.train import TrainConfig
-    from charrnn.corpus.formats import TextFormat
-    from charrnn.corpus.reader import read_corpus
-
-    try:
-        values = read_toml(config_file, param_types(TrainConfig), stored=True)
-        config = TrainConfig(**{name: values[name] for name in _TEXT_OPTIONS if name in values})
-        if "-" in config.corpus:
-            raise UsageError("it came from stdin")
-        text_format = TextFormat(config.record_separator, config.jsonl, config.tsv, config.csv, config.counts)
-        corpus = read_corpus(config.corpus, text_format, errors=config.errors, is_utf8=config.tokenizer != "byte")
-    except CharRNNError as error:
-        raise _not_at_hand(error.text, error.fields) from None
-    if str(digest).partition("+")[0] != corpus.sha256:  # the rest is of another text to validate on
-        raise _not_at_hand("it has changed since")
-    for document in corpus.documents:
-        first = True
-        for records in split_at(document.chunks(), config.record_separator):
-            for record in records:
-                text = record.removeprefix(BOM) if first else record
-                first = False
-                yield text.decode("utf-8", "replace").encode() if config.errors == "replace" else text
-
-
-def _not_at_hand(reason: str, fields: Sequence[str] = ()) -> UsageError:
-    return UsageError(
-        f"{{novel}} needs the text that the model was trained on: {reason}; {{exclude}} FILE takes a list in its place",
-        (*fields, "novel", "exclude"),
-    )

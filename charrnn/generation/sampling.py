@@ -6,6 +6,7 @@ whatever is written beside it.
 """
 
 import time
+from collections.abc import Sequence
 from threading import Lock
 
 import numpy as np
@@ -14,6 +15,7 @@ from charrnn.config.sample import SamplingParams
 from charrnn.engines.base import (
     END,
     FORBIDDEN,
+    NOTHING,
     Array,
     GenerationRequest,
     Ids,
@@ -24,6 +26,7 @@ from charrnn.engines.base import (
     take_rows,
 )
 from charrnn.errors import NonFiniteError
+from charrnn.generation.guards import CopyGuard, CopyRules, Guard, RepeatGuard
 from charrnn.rng import RngStream, generator
 
 MIN_STEPS = 8  # of a call
@@ -102,6 +105,8 @@ class StepSampler:
         self._engine, self._request, self._lock = engine, request, Lock()
         forbidden = request.dfa.next == FORBIDDEN  # (A, V)
         self._forbidden = forbidden if forbidden.any() or request.dfa.distance is not None else None
+        self._rules = CopyRules(request.copies) if request.copies is not None else None
+        self._is_guarded = bool(request.params.no_repeat or self._rules)
         self._started = 0
         self._rows: list[_Row] = []
         self._ids = np.zeros(0, np.int64)  # (B,) what the rows are to read next
@@ -127,13 +132,16 @@ class StepSampler:
             drawn, drawn_nats = self._draw()
             goes_on = []
             for number, (row, token) in enumerate(zip(self._rows, drawn.tolist(), strict=True)):
-                row.position += 1
-                row.state = int(dfa.next[row.state, token])
-                ends = row.state == END or row.position == length
+                ends = token == NOTHING
+                if not ends:
+                    row.position += 1
+                    row.state = int(dfa.next[row.state, token])
+                    ends = row.state == END or row.position == length
                 texts.append(row.text)
                 ids.append(token)
                 last.append(ends)
                 if not ends:
+                    row.add(token)
                     goes_on.append(number)
             nats.append(drawn_nats)
             self._ids = drawn
@@ -163,7 +171,10 @@ class StepSampler:
             texts = range(self._started, self._started + new)
             prompts = [request.prompt_of(text) for text in texts]
             starts = request.dfa_start[prompts].tolist()
-            self._rows += [_Row(text, start, request.seed) for text, start in zip(texts, starts, strict=True)]
+            self._rows += [
+                _Row(text, start, request.seed, self._guards(prompt))
+                for text, start, prompt in zip(texts, starts, prompts, strict=True)
+            ]
             self._started += new
             logits = np.concatenate([logits, request.logits[prompts]])
             self._state = tuple(
@@ -171,22 +182,49 @@ class StepSampler:
                 for layers in zip(self._state, take_rows(request.state, prompts), strict=True)
             )
         uniforms = np.array([row.uniform() for row in self._rows])
-        ids = inverse_cdf(distribution(logits, request.params, self._not_allowed()), uniforms)
-        return ids, _nats(logits, ids) if request.with_nats else np.full(len(ids), np.nan)
+        forbidden = self._not_allowed()
+        stuck = np.zeros(len(self._rows), np.bool_)
+        if forbidden is not None:
+            stuck = np.all(forbidden, axis=1)
+            forbidden &= ~stuck[:, None]
+        ids = inverse_cdf(distribution(logits, request.params, forbidden), uniforms)
+        nats = _nats(logits, ids) if request.with_nats else np.full(len(ids), np.nan)
+        nats[stuck & request.with_nats] = 0
+        return np.where(stuck, NOTHING, ids), nats
+
+    def _guards(self, prompt: int) -> list[Guard]:
+        """Return what watches over a text of a prompt."""
+        request = self._request
+        guards: list[tuple[Guard, Sequence[Ids]]] = []
+        if request.params.no_repeat:
+            repeats = RepeatGuard(request.params.no_repeat, self._engine.vocabulary)
+            guards.append((repeats, request.repeat_context))
+        if self._rules is not None:
+            guards.append((CopyGuard(self._rules), request.copy_context))
+        for guard, contexts in guards:
+            for token in contexts[prompt].tolist() if contexts else ():
+                guard.add(token)
+        return [guard for guard, _ in guards]
 
     def _not_allowed(self) -> Array | None:
         """What may not be drawn, bool (B, V): what the automaton forbids, and what leaves a text that could still end
         within its length too little room."""
         dfa, length = self._request.dfa, self._request.length
-        if self._forbidden is None:
-            return None
         states = [row.state for row in self._rows]
-        forbidden: Array = self._forbidden[states]
+        if self._forbidden is None:
+            if not self._is_guarded:
+                return None
+            forbidden: Array = np.zeros((len(states), dfa.next.shape[1]), np.bool_)
+        else:
+            forbidden = self._forbidden[states]
         if dfa.distance is not None:
             left = np.array([length - row.position for row in self._rows])[:, None]  # (B, 1)
             next_states = dfa.next[states]  # (B, V)
             too_far = (next_states >= 0) & (dfa.distance[np.maximum(next_states, 0)] > left - 1)
             forbidden |= too_far & (dfa.distance[states][:, None] <= left)
+        for number, row in enumerate(self._rows):
+            for guard in row.guards:
+                forbidden[number] |= guard.forbidden() & (dfa.next[row.state] != END)
         return forbidden
 
     def _keep(self, rows: list[int]) -> None:
@@ -204,10 +242,15 @@ def _nats(logits: Array, ids: Ids) -> Array:
 class _Row:
     """A text that is being generated, and where it is."""
 
-    def __init__(self, text: int, state: int, seed: int) -> None:
-        self.text, self.position, self.state = text, 0, state
+    def __init__(self, text: int, state: int, seed: int, guards: Sequence[Guard]) -> None:
+        self.text, self.position, self.state, self.guards = text, 0, state, guards
         self._generator = generator(seed, RngStream.SAMPLE, text)
         self._uniforms: list[float] = []
+
+    def add(self, token: int) -> None:
+        """Let the text go on."""
+        for guard in self.guards:
+            guard.add(token)
 
     def uniform(self) -> float:
         """Return the uniform number that draws the next token."""

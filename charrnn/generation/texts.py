@@ -8,7 +8,7 @@ from typing import Any
 
 from charrnn.config.params import typed_bytes
 from charrnn.config.sample import SamplingParams
-from charrnn.engines.base import InferenceEngine
+from charrnn.engines.base import CopyIndex, InferenceEngine
 from charrnn.errors import InputError
 from charrnn.generation.generate import TextChunk, generate, joined, text_length
 from charrnn.generation.novelty import Novelty, generate_new
@@ -25,6 +25,7 @@ def generate_texts(
     *,
     separator: bytes = b"",
     known: Iterable[bytes] = (),
+    copies: Callable[[], CopyIndex | None] = lambda: None,
     names: Sequence[str] = (),
     with_nats: bool = False,
     watch: Callable[[TextChunk], None] = lambda chunk: None,
@@ -37,7 +38,9 @@ def generate_texts(
         prompts: UTF-8; there may be none.
         params: which texts; without a `seed` a new one is taken.
         separator: what ends a record; empty: the texts are not records.
-        known: texts that are not wanted. names: what each prompt is called in messages; empty: they have no names.
+        known: texts that are not wanted.
+        copies: returns what `params.max_copy` is about; called last.
+        names: what each prompt is called in messages; empty: they have no names.
         with_nats: whether `TextChunk.nats` are wanted.
         watch: called with each chunk as it comes, before the likeliest are put first.
 
@@ -59,12 +62,18 @@ def generate_texts(
     if params.match is not None:
         from charrnn.generation.match import match_dfa  # what other texts do not wait for
 
-        match = match_dfa(tokenizer, params.match, separator, text_length(params, separator), echoes)
+        length = text_length(params, separator)
+        match = match_dfa(tokenizer, params.match, separator, length, echoes, ended_by=params.ended_by)
     seed = secrets.randbelow(1 << 32) if params.seed is None else params.seed
-    stop, with_nats = [typed_bytes(text) for text in params.stop], with_nats or params.rank
     options: dict[str, Any] = {
-        "seed": seed, "stop": stop, "separator": separator, "match": match, "with_nats": with_nats,
-    }  # fmt: skip
+        "seed": seed,
+        "stop": [typed_bytes(text) for text in params.stop],
+        "separator": separator,
+        "match": match,
+        "copies": copies(),
+        "echo": any(echoes),
+        "with_nats": with_nats or params.rank,
+    }
     draw: Callable[..., Iterator[TextChunk]] = generate_matching if match and separator else generate
     if novelty is not None:
         chunks = generate_new(engine, tokenizer, ids, params, novelty=novelty, echoes=echoes, draw=draw, **options)

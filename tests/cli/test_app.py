@@ -607,8 +607,8 @@ OPTIONS = {
     "--separator --counts --tsv --csv --errors --auto-resume --overwrite --save-every --config "
     f"--device --engine --precision --threads {COMMON}",
     "sample": "--model --temp --length --num --prompt --stop --match --unique --novel --rank --seed --interactive "
-    "--json --top-k --top-p --min-p --precision --exclude --prompt-file --lines --echo --unknown --fields "
-    f"--separator {COMMON}",
+    "--json --top-k --top-p --min-p --no-repeat --precision --exclude --max-copy --prompt-file --lines --echo "
+    f"--unknown --fields --separator {COMMON}",
     "eval": "--model --lines --jsonl --by --prompt --fields --keep --fail-if --classify --compare --heat --json "
     "--records --separator --tsv --csv --carry --no-end --prompt-file --prompt-field --errors --header --top-logprobs "
     f"--reference --adapt --window --streams --device --engine --precision {COMMON}",

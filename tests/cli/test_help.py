@@ -164,7 +164,7 @@ SAMPLE_SHORT_AT_80 = f"""\
 {SAMPLE_OPTIONS_AT_80}
 {COMMON}
 {SAMPLE_EXAMPLES}
-11 more options: charrnn sample --help
+13 more options: charrnn sample --help
 """
 
 SAMPLE_AT_80 = f"""\
@@ -175,10 +175,14 @@ Sampling:
                           (nucleus). [1]
   --min-p X               Only tokens at least X times as likely as the
                           likeliest. [0]
+  --no-repeat N           No sequence of N tokens twice in a text; 0: allowed.
+                          [0]
   --precision NAME        auto, float32 or bfloat16. [auto]
 
 Constraints:
   --exclude FILE          No text that is a line of FILE; several: of any.
+  --max-copy N            No stretch of over N characters of the training text;
+                          0: allowed. [0]
 
 Prompts:
   --prompt-file FILE      The prompt from a file; - is stdin.

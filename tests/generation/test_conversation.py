@@ -8,6 +8,7 @@ from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
 from charrnn.errors import CharRNNError, InputError, UsageError
 from charrnn.generation.conversation import Conversation
+from charrnn.generation.copies import blocks_of, copy_index
 from charrnn.generation.generate import generate
 from charrnn.generation.novelty import Novelty
 from charrnn.generation.prompts import encode_prompt
@@ -186,3 +187,18 @@ def test_a_text_that_is_stopped() -> None:
     assert conversation.text == b"ab" + shown
     conversation.set("length", "20")
     assert drawn(conversation) == sampled(NOISE, b"ab" + shown, temp=0)
+
+
+def test_the_turns_are_one_text_that_neither_repeats_nor_copies() -> None:
+    """However it is cut into turns."""
+    model = tiny.unigram(tiny.char("abcd"))
+    text = b"abcdabdc"
+    copies = copy_index(blocks_of([[text]], 2), 2, len(text) + 1, model.tokenizer.token_bytes)
+    config = SampleConfig(length=3, seed=3, no_repeat=4)
+    conversation = Conversation(tiny.engine_of(model), model.tokenizer, b"", config, None, copies)
+    for prompt in (b"ab", *[b""] * 20):
+        drawn(conversation, prompt)
+    found = conversation.text
+    assert len(found) == 2 + 3 * 21
+    assert not any(found[at : at + 3] in text for at in range(len(found) - 2))
+    assert len({found[at : at + 4] for at in range(len(found) - 3)}) == len(found) - 3

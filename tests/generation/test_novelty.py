@@ -1,4 +1,4 @@
-"""Texts that are new: which draws they are, by each engine that samples on the CPU, and what is read again for that."""
+"""Texts that are new: which draws they are, by each engine that samples on the CPU."""
 
 import gzip
 from collections.abc import Iterator
@@ -10,16 +10,11 @@ import pytest
 
 from charrnn.checkpoint.format import Checkpoint
 from charrnn.config.sample import SampleConfig
-from charrnn.config.train import TrainConfig
-from charrnn.corpus.documents import no_progress
 from charrnn.engines.native import lib as core
-from charrnn.errors import UsageError
 from charrnn.generation import generate as generation
 from charrnn.generation import novelty
 from charrnn.generation.generate import TextChunk, generate, joined
-from charrnn.generation.novelty import Novelty, generate_new, lines_of, training_records
-from charrnn.runs.run_dir import RunDir
-from charrnn.training.ingest import RunSources, read_corpora
+from charrnn.generation.novelty import Novelty, generate_new, lines_of
 from tests import tiny
 
 ENGINES = ["numpy", *(["native"] if core.library() else [])]
@@ -124,62 +119,3 @@ def test_lines_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.gz").write_bytes(gzip.compress(data))
     for name in ("a.txt", "a.gz"):
         assert list(lines_of(str(tmp_path / name))) == lines
-
-
-def run_of(folder: Path, config: TrainConfig, digest: str = "") -> tuple[Path, str]:
-    """The `config.toml` of a run, and the digest of its text as a model's `info` has it."""
-    run = RunDir(folder)
-    folder.mkdir()
-    run.save_config(config)
-    if not digest:
-        _, sources = RunSources.resolve(config, None)
-        corpora = read_corpora(config, sources, spool=None, progress=no_progress, note=lambda text, level: None)
-        digest = corpora.digest
-    return run.config, digest
-
-
-@pytest.mark.parametrize(
-    ("data", "options"),
-    [
-        (b"ann\nbob\nann\nzo", {"records": True}),
-        (b"\xef\xbb\xbfann\nbob\nzo\n", {"records": True}),
-        (b"ann\n\nbob\n\nzo", {"separator": "\n\n"}),
-        (b"2\tann\n1\tbob\n3\tzo\n", {"counts": True}),
-        (b'{"n": "ann"}\n{"n": "bob"}\n{"n": "zo"}\n', {"jsonl": "n", "records": True}),
-        (b"ann\nbob\nzo\n", {"records": True, "val": "val.txt"}),
-        (b"ann\nbob\nzo\n", {"records": True, "tokenizer": "byte"}),
-    ],
-)
-def test_training_records(data: bytes, options: dict[str, Any]) -> None:
-    """However they were read; those that were held out too."""
-    Path("text").write_bytes(data)
-    Path("val.txt").write_bytes(b"eve\n")
-    config = TrainConfig(corpus=("text",), **options)
-    assert set(training_records(*run_of(Path("run"), config))) == {b"ann", b"bob", b"zo"}
-
-
-def test_training_records_are_as_the_model_has_read_them() -> None:
-    Path("text").write_bytes(b"a\xff\nb\n")
-    config = TrainConfig(corpus=("text",), records=True, errors="replace")
-    assert set(training_records(*run_of(Path("run"), config))) == {"a\ufffd".encode(), b"b"}
-
-
-def test_a_text_that_is_not_at_hand() -> None:
-    """Each names what takes a list in its place."""
-    Path("text").write_bytes(b"ann\nbob\n")
-    config = TrainConfig(corpus=("text",), records=True)
-    file, digest = run_of(Path("run"), config)
-    assert set(training_records(file, digest)) == {b"ann", b"bob"}
-    cases: list[tuple[Path, object, str]] = [
-        (file, "0" * 64, "it has changed since"),
-        (file, None, "it has changed since"),
-        (Path("gone"), digest, "cannot read 'gone'"),
-        (run_of(Path("piped"), TrainConfig(corpus=("-",), records=True), digest)[0], digest, "it came from stdin"),
-        (run_of(Path("lost"), TrainConfig(corpus=("no such text",), records=True), digest)[0], digest, "no such text"),
-    ]
-    for config_file, known, reason in cases:
-        with pytest.raises(UsageError, match=reason) as error:
-            list(training_records(config_file, known))
-        assert error.value.exit_code == 2
-        assert str(error.value).startswith("novel needs the text that the model was trained on: ")
-        assert str(error.value).endswith("; exclude FILE takes a list in its place")

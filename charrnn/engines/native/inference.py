@@ -1,18 +1,21 @@
 """Inference and sampling by the compiled core, on the CPU."""
 
 import ctypes
+import itertools
 import sys
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from threading import Lock
 
 import numpy as np
 
 from charrnn.engines.arrays import check_weights, zero_state
-from charrnn.engines.base import Array, GenerationRequest, Ids, InferenceEngine, SampledTokens, State
+from charrnn.engines.base import Array, CopyIndex, GenerationRequest, Ids, InferenceEngine, SampledTokens, State
 from charrnn.engines.native.lib import (
     PRECISIONS,
     WEIGHTS,
+    Contexts,
+    CopyIndexTable,
     SamplerRequest,
     Weights,
     addresses,
@@ -24,6 +27,9 @@ from charrnn.engines.native.lib import (
 from charrnn.errors import NonFiniteError
 from charrnn.network.architecture import Architecture
 from charrnn.rng import RngStream
+
+_NO_MEMORY = -2
+"""What the core's sampler returns then."""
 
 
 class NativeInference(InferenceEngine):
@@ -149,8 +155,14 @@ class NativeSampler:
             P, request.per_prompt or 0, request.length, request.batch_size, min(params.top_k, V),
             params.temp, top_p, params.min_p, request.seed, RngStream.SAMPLE,
             logits.ctypes.data, addresses(state), dfa_start.ctypes.data, len(dfa.next), dfa.next.ctypes.data,
-            None if dfa.distance is None else dfa.distance.ctypes.data,
+            None if dfa.distance is None else dfa.distance.ctypes.data, params.no_repeat,
         )  # fmt: skip
+        self._alive: list[object] = [request]  # what the core does not copy
+        if params.no_repeat:
+            call.repeat_context = self._contexts(request.repeat_context)
+        if request.copies is not None:
+            call.copies = ctypes.pointer(self._copy_table(request.copies))
+            call.copy_context = self._contexts(request.copy_context)
         self._sampler = self._core.charrnn_sampler_new(engine._model, call)
         if not self._sampler:
             raise MemoryError
@@ -161,6 +173,30 @@ class NativeSampler:
         self._nats = np.empty(capacity, np.float64) if request.with_nats else None
         self._last = np.empty(capacity, np.bool_)
 
+    def _contexts(self, contexts: Sequence[Ids]) -> Contexts:
+        if not contexts:
+            return Contexts()
+        ids = np.concatenate(contexts).astype(np.int32)
+        ends = np.cumsum([len(each) for each in contexts], dtype=np.int64)
+        self._alive += [ids, ends]
+        return Contexts(ids.ctypes.data, ends.ctypes.data)
+
+    def _copy_table(self, copies: CopyIndex) -> CopyIndexTable:
+        tokens = copies.token_bytes
+        order = sorted(range(len(tokens)), key=tokens.__getitem__)
+        ordered = [b"", *(tokens[token] for token in order)]
+        shared = [_num_shared(*pair) for pair in itertools.pairwise(ordered)]
+        sizes = np.array([len(token) for token in tokens], np.int32)
+        keys = np.ascontiguousarray(copies.keys, np.uint64)
+        data = np.frombuffer(b"".join(tokens), np.uint8)
+        offsets = np.cumsum(sizes, dtype=np.int32) - sizes
+        arrays = (data, offsets, sizes, np.array(order, np.int32), np.array(shared, np.int32))
+        self._alive += [keys, *arrays]
+        return CopyIndexTable(
+            copies.length, len(keys), copies.base, keys.ctypes.data, sizes.max(), all(map(_is_char, tokens)),
+            *(array.ctypes.data for array in arrays),
+        )  # fmt: skip
+
     def advance(self, seconds: float) -> SampledTokens:
         """See `Sampler`."""
         with self._lock:
@@ -169,7 +205,7 @@ class NativeSampler:
                 None if self._nats is None else self._nats.ctypes.data, self._last.ctypes.data,
             )  # fmt: skip
             if count < 0:
-                raise NonFiniteError
+                raise MemoryError if count == _NO_MEMORY else NonFiniteError
             nats = np.broadcast_to(np.nan, count) if self._nats is None else self._nats[:count].copy()
             return SampledTokens(self._texts[:count].copy(), self._ids[:count].copy(), nats, self._last[:count].copy())
 
@@ -177,3 +213,13 @@ class NativeSampler:
         """See `Sampler`."""
         with self._lock:
             self._core.charrnn_sampler_finish(self._sampler, text)
+
+
+def _num_shared(token: bytes, other: bytes) -> int:
+    """Return how many first bytes two tokens have in common."""
+    return next((n for n, (x, y) in enumerate(zip(token, other, strict=False)) if x != y), min(len(token), len(other)))
+
+
+def _is_char(token: bytes) -> bool:
+    """Return whether a token is not more than a character, or a byte."""
+    return len(token.decode("utf-8", "surrogateescape")) < 2

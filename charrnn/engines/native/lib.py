@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-ABI_VERSION = 8
+ABI_VERSION = 9
 
 MAX_THREADS = 1024
 
@@ -82,6 +82,24 @@ class AdamWStep(ctypes.Structure):
     ]
 
 
+class CopyIndexTable(ctypes.Structure):
+    """`charrnn_copy_index`: what may not be copied, and the bytes of the tokens."""
+
+    _fields_ = [
+        *((name, _int64) for name in ("length", "count")),
+        ("base", ctypes.c_uint64),
+        ("keys", ctypes.c_void_p),
+        *((name, _int32) for name in ("longest", "is_by_char")),
+        *((name, ctypes.c_void_p) for name in ("bytes", "offsets", "sizes", "order", "shared")),
+    ]
+
+
+class Contexts(ctypes.Structure):
+    """`charrnn_contexts`: the last ids before the texts of each prompt."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in ("ids", "ends")]
+
+
 class SamplerRequest(ctypes.Structure):
     """`charrnn_sampler_request`: the texts to be generated."""
 
@@ -98,6 +116,10 @@ class SamplerRequest(ctypes.Structure):
         ("dfa_start", ctypes.c_void_p),
         ("dfa_states", _int32),
         *((name, ctypes.c_void_p) for name in ("dfa", "dfa_distance")),
+        ("no_repeat", _int64),
+        ("repeat_context", Contexts),
+        ("copies", ctypes.POINTER(CopyIndexTable)),
+        ("copy_context", Contexts),
     ]
 
 
@@ -108,7 +130,8 @@ def _signature(function: object, result: object, *arguments: object) -> None:
 def _has_our_structs(core: ctypes.CDLL) -> bool:
     """Return whether the structs of the core are as large as those above."""
     sizes = core.charrnn_struct_sizes()
-    ours = map(ctypes.sizeof, (Weights, Layer, SoftmaxXent, AdamWStep, SamplerRequest))
+    structs = (Weights, Layer, SoftmaxXent, AdamWStep, CopyIndexTable, Contexts, SamplerRequest)
+    ours = map(ctypes.sizeof, structs)
     return all(sizes[number] == size for number, size in enumerate((*ours, 0)))
 
 
