@@ -16,7 +16,9 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 QUICK = {"STEPS": "3", "HIDDEN": "8", "BATCH": "2", "SEQ_LEN": "8", "LR": "0.01", "THREADS": "1"}
 """What makes a training short, given where the README's commands leave it open."""
 
-TEXT = ("ERROR 404 in a quiet log\n" + "\n".join(topics[topic] for topic in sorted(topics)[:9])).encode()[:8000]
+LINE = "2024-02-13 15:06:57 ERROR 404 in a quiet log, 89\n"
+
+TEXT = (LINE + "\n".join(topics[topic] for topic in sorted(topics)[:9])).encode()[:8000]
 
 
 def commands() -> list[str]:
@@ -31,7 +33,7 @@ def commands() -> list[str]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all that the commands read, and a model for each name they use."""
     folder = tmp_path_factory.mktemp("readme")
-    names = ("anna", "emma", "olivia", "ava", "mia", "isabella", "sophia", "charlotte")
+    names = ("Anna", "Emma", "Olivia", "Ava", "Mia", "Isabella", "Sophia", "Susanna", "Joanna")
     files = {
         "corpus.txt": TEXT,
         "held-out.txt": TEXT[:300],
@@ -65,6 +67,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run = folder / "checkpoints" / name
         run.mkdir(parents=True)
         saved(run / "model.safetensors", drawn(char(), seed=seed))
+    run = folder / "checkpoints" / "molecules"
+    run.mkdir()
+    saved(run / "model.safetensors", drawn(char("CNOcl()=1.\n"), separator=b"\n"))
     return folder
 
 
