@@ -39,6 +39,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/eval.py $(wildcard $(TEXTS)/names.txt)
 	$(BIN)/python benchmarks/sampling.py
 	$(BIN)/python benchmarks/volume.py $(wildcard $(TEXTS)/names.txt)
+	$(BIN)/python benchmarks/ranks.py
 	-$(PIP) -e '.[bench]'
 	$(BIN)/python benchmarks/versus_kenlm.py
 

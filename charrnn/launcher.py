@@ -1,9 +1,12 @@
 """What torchrun tells each process that it starts, by environment variables, and what it is told in the end."""
 
+import contextlib
 import json
 import os
+import signal
 import threading
 import time
+from collections.abc import Iterator
 
 VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What a process needs in order to meet the others: set by torchrun, and by other launchers for PyTorch."""
@@ -42,6 +45,20 @@ def record_failure(message: str) -> None:
             json.dump({"message": {"message": message, "extraInfo": more}}, file)
     except OSError:
         return  # the summary is without it
+
+
+@contextlib.contextmanager
+def calm_end() -> Iterator[None]:
+    """Once this block is over the process ends by itself: torchrun, which ends all where one has failed, does not hurry
+    it, so that its exit code is its own."""
+    signals = [signal.SIGTERM, signal.SIGINT] if is_launched() else []
+    for each in signals:
+        signal.signal(each, lambda number, frame: None)
+    try:
+        yield
+    finally:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
 
 
 def follow_launcher() -> None:

@@ -23,8 +23,9 @@ TEXT = (LINE + "\n".join(topics[topic] for topic in sorted(topics)[:9])).encode(
 
 def commands() -> list[str]:
     """The README's lines of shell that run the program; those of the section "Pipelines" are run by
-    tests/program/test_pipelines.py."""
-    text = re.sub(r"^### Pipelines$.*?^## ", "## ", README.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    tests/program/test_pipelines.py, those of "Bigger" by tests/program/test_torchrun.py."""
+    elsewhere = re.compile(r"^### (?:Pipelines|Bigger[^\n]*)$.*?^## ", re.MULTILINE | re.DOTALL)
+    text = elsewhere.sub("## ", README.read_text(encoding="utf-8"))
     lines = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
     return [line for line in lines if re.search(r"\bcharrnn [\w-]", line)]
 

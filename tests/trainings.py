@@ -24,6 +24,7 @@ from charrnn.dataset.dataset import Dataset
 from charrnn.dataset.prepare import PrepareOptions, prepare
 from charrnn.errors import Interrupted
 from charrnn.runs.events import Event, Note, StepEvent
+from charrnn.training.distributed import ALONE, World
 from charrnn.training.session import TrainingSession
 
 TEXT = (b"The quick brown fox jumps over the lazy dog.\n" * 7)[:300]
@@ -74,6 +75,7 @@ def train(
     stop_at: tuple[type[Event], int] | None = None,
     resume: bool = False,
     given: Mapping[str, Any] | None = None,
+    world: World = ALONE,
     **options: Any,
 ) -> Outcome:
     """Train in this process.
@@ -83,6 +85,7 @@ def train(
         dataset: what to train on; None: `TEXT`.
         stop_at: the class and the step of an event at which a signal comes.
         resume: continue the run in `folder`, its plan changed as `given` says.
+        world: the processes that train together.
         options: of the plan, instead of those of `SMALL`.
     """
     config = TrainConfig(**{**SMALL, **options, **(given or {}), "out": str(folder), "device": "cpu", "resume": resume})
@@ -100,7 +103,7 @@ def train(
         if stop_at == (type(event), event.step):
             signal.raise_signal(signal.SIGINT)
 
-    session = TrainingSession(config, given=frozenset(given or {}), text=dataset, callbacks=[callback])
+    session = TrainingSession(config, given=frozenset(given or {}), text=dataset, callbacks=[callback], world=world)
     try:
         session.run()
     except Interrupted:

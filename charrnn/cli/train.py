@@ -14,6 +14,7 @@ from charrnn.console.format import plan_lines
 from charrnn.console.progress import progress_bar
 from charrnn.console.streams import Console
 from charrnn.errors import Interrupted
+from charrnn.launcher import calm_end
 from charrnn.runs.events import to_json
 from charrnn.training.distributed import join
 from charrnn.training.session import TrainingSession
@@ -26,7 +27,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     config, given = merge(TrainConfig, flags, os.environ, Path(file) if file else None)
     if not (config.corpus or config.resume or config.auto_resume) and console.stdin_is_piped:
         console.warn("nothing is read from stdin: `charrnn train -` does that")
-    with join() as world, open_display(console, json=config.json, live=not config.dry_run) as display:
+    with join() as world, calm_end(), open_display(console, json=config.json, live=not config.dry_run) as display:
 
         def exit_at_once(number: int) -> None:
             if world.size == 1:  # of several processes torchrun ends those that do not hear
