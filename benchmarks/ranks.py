@@ -108,7 +108,7 @@ def main() -> None:
     print("| cell | " + " | ".join(f"{name}, chars/s" for name in CONTENDERS) + " | 2 x 1 : 1 x 1 | 2 x 1 : 1 x 2 |")
     print("|" + "---|" * (len(CONTENDERS) + 3))
     for cell in arguments.cells.split(","):
-        commands = {name: (cell, *how) for name, how in CONTENDERS.items()}
+        commands = {name: (cell, *ways) for name, ways in CONTENDERS.items()}
         speeds = contest(commands, __file__, rounds=arguments.rounds, turn=1.0)
         medians = [f"{sorted(each)[len(each) // 2]:,.0f}" for each in speeds.values()]
         ratios = [f"{ratio(speeds, '2 x 1', other):.2f}" for other in ("1 x 1", "1 x 2")]

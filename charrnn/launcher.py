@@ -34,6 +34,11 @@ def own_openmp_threads() -> bool:
     return not (several and os.environ.get("OMP_NUM_THREADS") == "1")
 
 
+def uses_launcher_store() -> bool:
+    """Return whether torchrun has the store by which processes meet, and keeps it when it restarts them."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
 def record_failure(message: str) -> None:
     """Leave the sentence that torchrun's summary shows for this process, where it wants one; as the decorator `record`
     of `torch.distributed.elastic` does, whose file this is, but without a traceback."""

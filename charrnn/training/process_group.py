@@ -3,7 +3,9 @@
 import contextlib
 import os
 import platform
+import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
@@ -13,11 +15,16 @@ import torch.distributed as dist
 from charrnn.engines.base import State
 from charrnn.engines.select import choose_device
 from charrnn.errors import CharRNNError, LostProcessError, UsageError
-from charrnn.launcher import own_openmp_threads
+from charrnn.launcher import own_openmp_threads, uses_launcher_store
 from charrnn.machine import available_cpus
 from charrnn.training.signals import Cancelled
 
 Made = TypeVar("Made")
+
+MEETING_SECONDS = 300
+"""Seconds in which all processes that torchrun has started must come."""
+
+_FIRST = "charrnn: process 0"  # a key of torchrun's store
 
 
 class _Place(NamedTuple):
@@ -55,7 +62,14 @@ def process_group() -> Iterator["ProcessGroup"]:
     made = not dist.is_initialized()
     if made:
         try:
-            dist.init_process_group("gloo")
+            if uses_launcher_store():
+                rank, size = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+                host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+                patience = timedelta(seconds=MEETING_SECONDS)
+                store = dist.TCPStore(host, port, is_master=False, timeout=patience)  # type: ignore[attr-defined]
+                dist.init_process_group("gloo", store=meet(store, rank, size), rank=rank, world_size=size)
+            else:
+                dist.init_process_group("gloo")
         except (RuntimeError, ValueError) as error:
             raise LostProcessError(f"the processes have not met: {_sentence(error)}") from None
     try:
@@ -64,6 +78,33 @@ def process_group() -> Iterator["ProcessGroup"]:
         if made:
             with contextlib.suppress(RuntimeError):
                 dist.destroy_process_group()
+
+
+def meet(store: Any, rank: int, size: int) -> Any:
+    """Return a part of torchrun's store that is for this start of these processes alone, once all are there.
+
+    When torchrun restarts processes the store still has the addresses of those before, and a new process that finds one
+    waits for a dead one. So process 0 draws a name, each other one draws its own and leaves it there, and goes on when
+    process 0 has found it.
+
+    Raises:
+        RuntimeError: one does not come.
+    """
+    name = os.urandom(8).hex()
+    if rank == 0:
+        store.set(_FIRST, name)
+        found = [store.get(f"{name}/{other}").decode() for other in range(1, size)]  # waits for each
+        store.set(f"{name}/found", " ".join(found))
+        return dist.PrefixStore(name, store)  # type: ignore[attr-defined]
+    end = time.monotonic() + MEETING_SECONDS
+    while time.monotonic() < end:
+        if store.check([_FIRST]):
+            first = store.get(_FIRST).decode()  # perhaps of an earlier start
+            store.set(f"{first}/{rank}", name)
+            if store.check([f"{first}/found"]) and name in store.get(f"{first}/found").decode().split():
+                return dist.PrefixStore(first, store)  # type: ignore[attr-defined]
+        time.sleep(0.02)
+    raise RuntimeError(f"process 0 has not come in {MEETING_SECONDS} seconds")
 
 
 class ProcessGroup:

@@ -77,11 +77,11 @@ def test_di_05_di_13_options_and_output_are_those_of_one_process(folder: Path) -
     assert words(own) == words(lines)
     assert {path.name for path in (folder / "two").iterdir()} == FILES
 
-    def told(name: str) -> list[tuple[str, int, list[str]]]:
+    def events_of(name: str) -> list[tuple[str, int, list[str]]]:
         found = map(json.loads, (folder / name / "metrics.jsonl").read_text().splitlines())
         return [(each["event"], each["step"], list(each)) for each in found]
 
-    assert told("one") == told("two")
+    assert events_of("one") == events_of("two")
     names = []
     for name in ("one", "two"):
         with safetensors.safe_open(folder / name / "model.safetensors", "numpy") as file:
@@ -134,11 +134,11 @@ def stopped(run: Torchrun, number: signal.Signals, folder: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("phase", ["step", "eval"])
 def test_di_07_a_signal_to_torchrun(number: signal.Signals, phase: str, folder: Path) -> None:
-    how = ["--eval-every", "0"]
+    intervals = ["--eval-every", "0"]
     if phase == "eval":  # each takes many times as long as a step
         (folder / "text.txt").write_bytes(TEXT * 60)
-        how = ["--eval-every", "1", "--val", "0.5", "--hidden", "64"]
-    run = Torchrun("train", "text.txt", *TINY, *LONG, *how, "--out", "run", "--json", folder=folder)
+        intervals = ["--eval-every", "1", "--val", "0.5", "--hidden", "64"]
+    run = Torchrun("train", "text.txt", *TINY, *LONG, *intervals, "--out", "run", "--json", folder=folder)
     try:
         run.wait_until(lambda: '"event": "save"' in run.output()[0])
         time.sleep(1)
@@ -190,7 +190,7 @@ def test_di_08_killed_ten_times_at_random(folder: Path) -> None:
     run = Torchrun(*words, "run", folder=folder, options=restart)
     kills = {"rank 0": 0, "rank 1": 0, "agent": 0}
     for _ in range(10):
-        if not is_training(run, folder / "run", begins=rng.random() < 0.2):
+        if not is_training(run, folder / "run", at_once=rng.random() < 0.2):
             break
         time.sleep(rng.uniform(0, took / 12))
         workers, victim = run.workers(), rng.choice(sorted(kills))
@@ -211,11 +211,11 @@ def test_di_08_killed_ten_times_at_random(folder: Path) -> None:
     assert final(folder / "run") == final(folder / "whole"), kills
 
 
-def is_training(run: Torchrun, folder: Path, *, begins: bool) -> bool:
-    """Wait until both processes are there, and unless `begins` have taken a step; return whether torchrun runs."""
+def is_training(run: Torchrun, folder: Path, *, at_once: bool) -> bool:
+    """Wait until both processes are there, and unless `at_once` have taken a step; return whether torchrun runs."""
     before = step_of(folder)
     run.wait_until(lambda: len(run.workers()) == 2 or run.agent.poll() == 0)
-    if not begins:
+    if not at_once:
         run.wait_until(lambda: step_of(folder) != before or run.agent.poll() == 0)
     return run.agent.poll() is None
 
@@ -262,8 +262,8 @@ def test_the_commands_of_the_readme(folder: Path) -> None:
     ran = torchrun(*words, folder=folder, options=options, env=quick)
     assert ran.code == 0, ran.err.decode()
     options, words = split(two)
-    kept, at = list(options), options.index
-    assert [kept[at(name) + 1] for name in ("--nnodes", "--rdzv-backend", "--rdzv-endpoint")] == [
+    at = options.index
+    assert [options[at(name) + 1] for name in ("--nnodes", "--rdzv-backend", "--rdzv-endpoint")] == [
         "2",
         "c10d",
         "node1:29500",

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from charrnn.engines.base import Array
 from charrnn.engines.native import lib
 from charrnn.errors import CharRNNError, InputError, LostProcessError, NonFiniteError, UsageError
 from charrnn.runs.events import DoneEvent, EvalEvent, StepEvent
-from charrnn.training.distributed import ALONE, World, difference, join, rows_of
+from charrnn.training.distributed import SingleProcess, World, difference, join, rows_of
 from charrnn.training.learner import Learner
 from tests.ranks import in_group
 from tests.trainings import PROSE, Outcome, dataset_of, tensors, train
@@ -59,7 +61,7 @@ def watched_training(folder: str) -> tuple[Outcome, list[str]]:
         digests.append(hashlib.sha256(data).hexdigest())
         return result
 
-    Learner.step = watched  # type: ignore[method-assign]  # this process ends with the test
+    pytest.MonkeyPatch().setattr(Learner, "step", watched)
     return shared(folder, steps=STEPS, eval_every=10, hidden=(8, 6)), digests
 
 
@@ -192,7 +194,7 @@ def _counted(folder: str, options: dict[str, Any]) -> int:
         calls.append(arguments[1])
         return step(self, *arguments)
 
-    Learner.step = counted  # type: ignore[method-assign]
+    pytest.MonkeyPatch().setattr(Learner, "step", counted)
     shared(folder, **options)
     return len(calls)
 
@@ -211,7 +213,7 @@ def poisoned(folder: str) -> Outcome:
                 self.gradients[3] = np.nan
         return result
 
-    NativeTraining.forward_backward = forward_backward  # type: ignore[method-assign]
+    pytest.MonkeyPatch().setattr(NativeTraining, "forward_backward", forward_backward)
     return shared(folder)
 
 
@@ -234,7 +236,7 @@ def stalled(folder: str) -> Outcome:
             time.sleep(60)
         return step(self, *arguments)
 
-    Learner.step = slow  # type: ignore[method-assign]
+    pytest.MonkeyPatch().setattr(Learner, "step", slow)
     return shared(folder)
 
 
@@ -272,7 +274,7 @@ def different_weights(folder: str) -> Outcome:
             self.model.load_weights(values)
         return result
 
-    Learner.step = faulty  # type: ignore[method-assign]
+    pytest.MonkeyPatch().setattr(Learner, "step", faulty)
     return shared(folder, save_every=5)
 
 
@@ -346,7 +348,7 @@ def test_without_pytorch(tmp_path: Path) -> None:
         assert done.stderr.count(b"\n") == bool(said)
 
 
-class Part(type(ALONE)):  # type: ignore[misc]
+class OneOfSeveral(SingleProcess):
     """One of several processes, which the others are not asked for."""
 
     def __init__(self, rank: int, size: int) -> None:
@@ -358,17 +360,36 @@ def test_rows_are_shared_out_in_order() -> None:
     whole = batch_loader(dataset, batch=6, seq_len=5, seed=1).batch(3, 9)
     parts = []
     for rank in range(3):
-        rows = rows_of(Part(rank, 3), 6)
+        rows = rows_of(OneOfSeveral(rank, 3), 6)
         parts.append(batch_loader(dataset, batch=6, seq_len=5, seed=1, rows=rows).batch(3, 9))
     assert np.array_equal(np.concatenate([part.inputs for part in parts]), whole.inputs)
     assert np.array_equal(np.concatenate([part.targets for part in parts]), whole.targets)
     with pytest.raises(UsageError, match="batch 5 cannot be shared out to 2 processes"):
-        rows_of(Part(0, 2), 5)
+        rows_of(OneOfSeveral(0, 2), 5)
 
 
 def test_difference() -> None:
     assert difference(["a", "a"]) == ""
     assert difference(["a", "b", "a"]) == "a in process 0, 2; b in process 1"
+
+
+def test_a_restart_meets_no_process_of_before() -> None:
+    """In a store that keeps what earlier starts have left; whoever comes first."""
+    from torch.distributed import HashStore  # type: ignore[attr-defined]
+
+    from charrnn.training.process_group import meet
+
+    store = HashStore()
+    for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2)):
+        with ThreadPoolExecutor(3) as pool:
+            found = {}
+            for rank in order:
+                found[rank] = pool.submit(meet, store, rank, 3)
+                time.sleep(0.1)
+            parts = [found[rank].result(20) for rank in range(3)]
+        assert not parts[0].check(["address"])
+        parts[0].set("address", "x")
+        assert all(part.get("address") == b"x" for part in parts)
 
 
 def errors_of_one() -> list[str]:
@@ -380,13 +401,14 @@ def errors_of_one() -> list[str]:
             if world.rank == rank:
                 raise UsageError(f"{{batch}} of {rank}", ("batch",))
 
-        for call in (
+        calls: list[Callable[[], Any]] = [
             lambda: world.first(lambda: fail(0)),
             lambda: world.first(lambda: fail(1)),
             lambda: world.each(lambda: fail(0)),
             lambda: world.each(lambda: fail(1)),
             lambda: world.each(lambda: fail(1), in_turn=True),
-        ):
+        ]
+        for call in calls:
             try:
                 call()
                 said.append("nothing")
@@ -436,7 +458,7 @@ def signalled(folder: str) -> tuple[str, int]:
             signal.raise_signal(signal.SIGTERM)
         return step(self, *arguments)
 
-    Learner.step = interrupted  # type: ignore[method-assign]
+    pytest.MonkeyPatch().setattr(Learner, "step", interrupted)
     from charrnn.training import session
 
     found = []
@@ -449,7 +471,7 @@ def signalled(folder: str) -> tuple[str, int]:
             found.append((error.text, error.signal_number))
             raise
 
-    session.TrainingSession.run = watched  # type: ignore[method-assign]
+    pytest.MonkeyPatch().setattr(session.TrainingSession, "run", watched)
     shared(folder, eval_every=40, save_every=40, sample_every=40)
     return found[0]
 
