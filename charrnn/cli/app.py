@@ -82,6 +82,12 @@ COMMANDS = {
             "charrnn eval -m french -m german --lines --classify < towns.txt",
         ),
     ),
+    "check": _Entry(
+        "Find what is wrong with a text before training on it.",
+        "Find what is wrong with a text before training on it, and suggest a command to train with.",
+        ("manage.CheckConfig",),
+        ("charrnn check corpus.txt", "charrnn check names.txt --records"),
+    ),
     "show": _Entry(
         "Show a model's card and learning curve.",
         "Show a model's card: shape, corpus, training, figures beside the baselines, learning curve.\n"

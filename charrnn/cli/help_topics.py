@@ -10,13 +10,13 @@ from charrnn.console.streams import Console
 from charrnn.errors import UsageError, did_you_mean
 
 TEXTS: Topic = [
-    "Texts: what train and eval read.",
+    "Texts: what train, check and eval read.",
     (
         "FILE",
         "A file. .gz, .bz2 and .xz are unpacked; of FASTA (.fa, .fasta, .fna, .ffn, .faa, .frn) the sequences are"
         " read: headers dropped, lines joined.",
     ),
-    ("-", "Standard input, once. eval reads it where no TEXT is named."),
+    ("-", "Standard input, once. eval and check read it where no TEXT is named."),
     ("FOLDER", "All visible text files in it, in the order of their paths. Links are followed, once."),
     ("'GLOB'", "The files that match, such as '*.txt' or 'src/**/*.py'. Quote it."),
     ("NAME", "A corpus that charrnn corpora lists. A path of that name wins."),

@@ -6,7 +6,7 @@ from typing import Any
 
 from charrnn.config.lists import StrList
 from charrnn.config.options import option
-from charrnn.config.params import Choice, Device, Escaped, Flag, PathName, Text
+from charrnn.config.params import Choice, Device, Escaped, FileOrShare, Flag, PathName, Text
 
 MAX_SEED = 2**63 - 1
 
@@ -66,26 +66,40 @@ def jsonl_option(more: str = "") -> Any:
     return option(Text(), f"Each JSON line's FIELD is a text{more}.", metavar="FIELD")
 
 
-def tsv_option() -> Any:
+def tsv_option(group: str = "Text") -> Any:
     """The column of a table that is text."""
     return option(
-        Text(), "Texts are this column of tab-separated lines, a name or a number.", metavar="COLUMN", group="Text"
+        Text(), "Texts are this column of tab-separated lines, a name or a number.", metavar="COLUMN", group=group
     )
 
 
-def csv_option() -> Any:
+def csv_option(group: str = "Text") -> Any:
     """The column of a table in CSV that is text."""
-    return option(Text(), "The same of CSV (RFC 4180).", metavar="COLUMN", group="Text")
+    return option(Text(), "The same of CSV (RFC 4180).", metavar="COLUMN", group=group)
 
 
-def records_option(sentence: str, group: str = "Options") -> Any:
+RECORDS = "Records: each line is learnt from its start to its end, such as names."
+
+
+def records_option(sentence: str, group: str = "Options", shown: str = "") -> Any:
     """Whether a text has records."""
-    return option(Flag(), sentence, default=False, group=group)
+    return option(Flag(), sentence, default=False, group=group, shown=shown)
 
 
-def separator_option(sentence: str, shown: str = r"\n") -> Any:
+def separator_option(sentence: str, shown: str = r"\n", group: str = "Text") -> Any:
     """What ends a record, so that a text has records."""
-    return option(Escaped(), f"{sentence} Implies --records.", shown=shown, group="Text")
+    return option(Escaped(), f"{sentence} Implies --records.", shown=shown, group=group)
+
+
+def val_option(text: str = "CORPUS") -> Any:
+    """What a model is validated on while it is trained."""
+    return option(FileOrShare(), f"Validate on FILE, or hold out this share of {text}; 0: nothing.", default=0.1)
+
+
+def counts_option(group: str = "Text") -> Any:
+    """Whether each line is a count and a record."""
+    sentence = "Lines of COUNT<TAB>RECORD, as uniq -c writes. Implies --records."
+    return option(Flag(), sentence, default=False, group=group)
 
 
 def errors_option() -> Any:

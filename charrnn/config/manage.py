@@ -1,9 +1,19 @@
-"""The options of the small commands: `show`, `runs`, `corpora`, `doctor` and `help`."""
+"""The options of the small commands: `check`, `show`, `runs`, `corpora`, `doctor` and `help`."""
 
 from dataclasses import dataclass
 
+from charrnn.config.groups import (
+    RECORDS,
+    counts_option,
+    csv_option,
+    jsonl_option,
+    records_option,
+    separator_option,
+    tsv_option,
+    val_option,
+)
 from charrnn.config.lists import FieldList, StrList
-from charrnn.config.options import argument, check_fields, is_given, option
+from charrnn.config.options import argument, check_fields, check_together, is_given, option
 from charrnn.config.params import Choice, Flag, Text
 from charrnn.errors import UsageError
 
@@ -12,6 +22,28 @@ RUN_COLUMNS = ("name", "state", "date", "cell", "hidden", "corpus", "bits_per_ch
 
 RUN_KEYS = (*RUN_COLUMNS, "path", "baselines")
 """The same with what its JSON object has besides."""
+
+
+@dataclass(frozen=True)
+class CheckConfig:
+    """The options of `charrnn check`."""
+
+    text: tuple[str, ...] = argument(
+        StrList(), "Files, folders, quoted globs, - or a known corpus.", metavar="TEXT", shown="stdin"
+    )
+
+    records: bool = records_option(RECORDS, shown="guessed")
+    separator: str | None = separator_option(r"What ends a record, '\n\n': a blank line.", group="Options")
+    jsonl: str | None = jsonl_option()
+    tsv: str | None = tsv_option("Options")
+    csv: str | None = csv_option("Options")
+    counts: bool = counts_option("Options")
+    val: float | str = val_option("TEXT")
+    json: bool = option(Flag(), "One JSON object per finding.", default=False)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_together(self, "jsonl", "tsv", "csv", "counts")
 
 
 @dataclass(frozen=True)

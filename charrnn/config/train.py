@@ -6,6 +6,8 @@ from typing import Any
 from charrnn.config.groups import (
     MAX_SEED,
     PRECISIONS,
+    RECORDS,
+    counts_option,
     csv_option,
     device_option,
     engine_option,
@@ -15,10 +17,11 @@ from charrnn.config.groups import (
     records_option,
     separator_option,
     tsv_option,
+    val_option,
 )
 from charrnn.config.lists import IntList, ReplanList, StrList
 from charrnn.config.options import argument, check_fields, check_together, option
-from charrnn.config.params import Choice, Duration, FileOrShare, Flag, Float, Int, PathName, typed_bytes
+from charrnn.config.params import Choice, Duration, Flag, Float, Int, PathName, typed_bytes
 from charrnn.errors import UsageError
 from charrnn.network.architecture import MAX_LAYERS, MAX_SIZE
 from charrnn.network.cells import CELL_NAMES, CELLS, cell_and_activation
@@ -74,11 +77,9 @@ class TrainConfig:
         "Tokens: char, byte, sentencepiece or sentencepiece-bpe.",
         default="char",
     )
-    records: bool = records_option("Records: each line is learnt from its start to its end, such as names.")
+    records: bool = records_option(RECORDS)
     jsonl: str | None = jsonl_option()
-    val: float | str = option(
-        FileOrShare(), "Validate on FILE, or hold out this share of CORPUS; 0: nothing.", default=0.1
-    )
+    val: float | str = val_option()
     init_from: str | None = option(
         PathName(), "Fine-tune: start from MODEL; characters new to it are added.", metavar="MODEL", unless=("resume",)
     )
@@ -185,12 +186,7 @@ class TrainConfig:
     )
 
     separator: str | None = separator_option(r"What ends a record, '\n\n': a blank line.")
-    counts: bool = option(
-        Flag(),
-        "Lines of COUNT<TAB>RECORD, as uniq -c writes. Implies --records.",
-        default=False,
-        group="Text",
-    )
+    counts: bool = counts_option()
     tsv: str | None = tsv_option()
     csv: str | None = csv_option()
     errors: str = errors_option()

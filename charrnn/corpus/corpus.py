@@ -174,7 +174,8 @@ class Corpus:
         name: as `Sources.name`.
         parts: documents, or sequences of them, to be read any number of times.
         stats: what was counted while they were first read.
-        notes: sentences for the user, such as what was skipped. warnings: those that matter more.
+        notes: sentences for the user, such as what was skipped. warnings: those that matter more. row_faults: those of
+            the warnings that are about lines, rows and records.
         text_format: how they were read.
         weights: int64, how often each record counts; None: once.
         fingerprints: of the files read, by which a change is noticed later.
@@ -185,6 +186,7 @@ class Corpus:
     stats: CorpusStats
     notes: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    row_faults: Sequence[str] = ()
     text_format: TextFormat = PLAIN_TEXT
     weights: Counts | None = None
     fingerprints: dict[str, Any] = field(default_factory=dict)

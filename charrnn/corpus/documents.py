@@ -3,7 +3,7 @@
 import os
 import tempfile
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,6 +210,11 @@ class DocumentList:
     def size(self) -> int:
         """Bytes in all."""
         return (self._ends[-1] if self._ends else self._begin) - self._begin
+
+    @property
+    def lines(self) -> Sequence[int]:
+        """The line of the source on which each begins."""
+        return self._lines
 
     def add(self, line: int, data: bytes) -> None:
         """Append a document that begins on this line of the source."""

@@ -85,6 +85,11 @@ class TextFormat:
     csv: str | None = None
     weights: bool = False
 
+    @property
+    def is_structured(self) -> bool:
+        """Whether texts are parts of lines, or of rows."""
+        return self.weights or any(each is not None for each in (self.jsonl, self.tsv, self.csv))
+
 
 PLAIN_TEXT = TextFormat()
 """All of a source is one text."""

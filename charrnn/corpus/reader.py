@@ -79,7 +79,8 @@ def read_corpus(
     ]
     if is_utf8 and reader.stats.marks:
         notes.append(f"dropped {reader.stats.marks:,} byte order mark{'s' if reader.stats.marks > 1 else ''}")
-    warnings = reader.warnings()
+    row_faults = reader.row_faults()
+    warnings = [*row_faults, *reader.text_faults()]
     if not reader.parts:
         reader.rows.field.check()
         raise InputError("; ".join([f"no text in {', '.join(map(quote, sources.given))}", *notes, *warnings]))
@@ -97,6 +98,7 @@ def read_corpus(
         reader.stats,
         [*sources.notes, *notes],
         warnings,
+        row_faults,
         text_format,
         weights,
         reader.fingerprints,
@@ -139,10 +141,9 @@ class _Reader:
         else:
             self._read_file(source.name, source.found)
 
-    def warnings(self) -> list[str]:
-        """Return what a user should know of the text that was read, as sentences."""
+    def row_faults(self) -> list[str]:
+        """Return what a user should know of the lines, rows and records that were read, as sentences."""
         found, field = [self.left_out.warning], self.rows.field
-        found += [line_end_warning(kind, names) for kind, names in self.line_ends.items() if names]
         if field.replaced:
             found.append(f"{field.replaced:,} invalid pieces of UTF-8 in JSON are read as U+FFFD")
         if field.missing:
@@ -150,12 +151,17 @@ class _Reader:
                 f"{field.missing:,} of {field.objects:,} objects have no text in the field {field.name!r}, or no"
                 " string: they are left out"
             )
+        return [*filter(None, found)]
+
+    def text_faults(self) -> list[str]:
+        """Return what a user should know of the text itself, likewise."""
+        found = [line_end_warning(kind, names) for kind, names in self.line_ends.items() if names]
         if self.is_utf8 and self.stats.inner_mark:
             found.append(
                 f"{self.stats.inner_mark} has byte order marks, U+FEFF, inside, which are learnt:"
                 r" perl -pe 's/\xEF\xBB\xBF//g' FILE > NEW leaves them out"
             )
-        return [*filter(None, found)]
+        return found
 
     def _read_file(self, path: str, found: bool) -> None:
         if found and is_archive(path):

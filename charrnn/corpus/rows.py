@@ -33,10 +33,7 @@ class TextRows:
         """Return whether there are texts within a source, which otherwise is one text."""
         text_format = self._text_format
         return (
-            text_format.weights
-            or text_format.jsonl is not None
-            or text_format.tsv is not None
-            or text_format.csv is not None
+            text_format.is_structured
             or formats.is_fasta(name)
             or bool(text_format.separator and self._left_out.skips and self._is_utf8)
         )

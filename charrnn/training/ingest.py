@@ -13,8 +13,8 @@ from charrnn.config.train import MIX_SHARE, RANDOM_SPLIT, TrainConfig
 from charrnn.corpus import reader
 from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.documents import ProgressFactory, fingerprint
-from charrnn.corpus.formats import TextFormat
 from charrnn.corpus.sources import Sources, resolve_sources
+from charrnn.dataset.advice import LARGE_VOCABULARY
 from charrnn.dataset.dataset import Dataset, Mix
 from charrnn.dataset.encode import grow_vocabulary
 from charrnn.dataset.id_cache import IdCache
@@ -23,10 +23,7 @@ from charrnn.errors import InputError
 from charrnn.files import cache_folder, quote
 from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
-
-LARGE_VOCABULARY = 5000
-"""A vocabulary size that is worth a warning."""
-
+from charrnn.training.text_check import text_format, text_warnings
 
 _MIX_VAL = 0.1
 """The share of a text to mix in that is held out where the text to validate on is one of its own."""
@@ -99,12 +96,11 @@ def read_corpora(
     Raises:
         InputError: a source cannot be read or is not of that format, or there is no text in any.
     """
-    text_format = TextFormat(config.record_separator, config.jsonl, config.tsv, config.csv, config.counts)
 
     def read(sources: Sources) -> Corpus:
         corpus = reader.read_corpus(
             sources,
-            text_format,
+            text_format(config),
             errors=config.errors,
             is_utf8=config.tokenizer != "byte",
             folder=spool,
@@ -112,13 +108,14 @@ def read_corpora(
         )
         for message in corpus.notes:
             note(message, "info")
-        for message in corpus.warnings:
-            note(message, "warning")
         return corpus
 
     own = read(sources.text) if isinstance(sources.text, Sources) else sources.text
     assert isinstance(own, Corpus)
-    return Corpora(own, *(None if each is None else read(each) for each in (sources.val, sources.mix)))
+    corpora = Corpora(own, *(None if each is None else read(each) for each in (sources.val, sources.mix)))
+    for message in text_warnings([corpus for corpus in corpora if corpus is not None], config):
+        note(message, "warning")
+    return corpora
 
 
 def dataset_digest(dataset: Dataset) -> str:

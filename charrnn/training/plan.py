@@ -209,6 +209,7 @@ def make_plan(
     check: Callable[[], None] = lambda: None,
     world: World = ALONE,
     parent: Parent | None = None,
+    with_baselines: bool = True,
 ) -> Plan:
     """Complete what the options leave open. At most two models are measured, and thrown away.
 
@@ -216,7 +217,7 @@ def make_plan(
         config: the options. dataset: what to train on. spec: what trains.
         elapsed: returns the seconds of the time budget that are over.
         check: called now and then; may raise to end the planning. parent: the model to start from; None: there is none.
-        world: the processes that train together, which all measure what this one plans.
+        world: the processes that train together, which all measure what this one plans. with_baselines: measured.
 
     Raises:
         InputError: the text is too short for a batch. UsageError: such a model could not be saved.
@@ -236,7 +237,7 @@ def make_plan(
     has_step_limit, chars_per_second = steps is not None, 0.0
     scoring = share_scoring(config, dataset, architecture, meter, reasons, has_before=parent is not None)
     origin = None if parent is None else parent.describe(dataset, scoring, spec, config.errors, check)
-    baselines = measure_baselines(config.time, dataset, scoring.exact_tokens, check)
+    baselines = measure_baselines(config.time, dataset, scoring.exact_tokens, check) if with_baselines else None
     if config.time is None:
         assert steps is not None
         config = replace(config, threads=spec.threads)

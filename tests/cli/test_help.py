@@ -36,6 +36,7 @@ Commands:
   train                   Train a model on text; fine-tune or resume one.
   sample                  Generate text with a model.
   eval                    Score text with a model: perplexity; rank, filter, classify, compare.
+  check                   Find what is wrong with a text before training on it.
   show                    Show a model's card and learning curve.
   runs                    List runs; free their disk space.
   corpora                 List the corpora known by name; fetch one.
@@ -292,6 +293,30 @@ Examples:
   mv checkpoints/a checkpoints/b; rm -r checkpoints/c    # a run is a folder
 """
 
+CHECK = f"""\
+Usage: charrnn check [OPTIONS] [TEXT]...
+  Find what is wrong with a text before training on it, and suggest a command to train with.
+
+Arguments:
+  [TEXT]...               Files, folders, quoted globs, - or a known corpus. [stdin]
+
+Options:
+  --records               Records: each line is learnt from its start to its end, such as names.
+                          [guessed]
+  --separator TEXT        What ends a record, '\\n\\n': a blank line. Implies --records. [\\n]
+  --jsonl FIELD           Each JSON line's FIELD is a text.
+  --tsv COLUMN            Texts are this column of tab-separated lines, a name or a number.
+  --csv COLUMN            The same of CSV (RFC 4180).
+  --counts                Lines of COUNT<TAB>RECORD, as uniq -c writes. Implies --records.
+  --val FILE|X            Validate on FILE, or hold out this share of TEXT; 0: nothing. [0.1]
+  --json                  One JSON object per finding.
+
+{COMMON}
+Examples:
+  charrnn check corpus.txt
+  charrnn check names.txt --records
+"""
+
 CORPORA = f"""\
 Usage: charrnn corpora [OPTIONS] [NAME]...
        charrnn corpora get NAME
@@ -332,6 +357,7 @@ Options:
         ("eval -h", 100, EVAL_SHORT),
         ("eval --help", 100, EVAL),
         ("runs --help", 100, RUNS),
+        ("check --help", 100, CHECK),
         ("corpora --help", 100, CORPORA),
         ("corpora -h", 100, CORPORA),
         ("doctor --help", 100, DOCTOR),
