@@ -1,7 +1,6 @@
 """The plan: everything that a run needs, decided once, before its first step.
 
-What the options leave open is completed from the text, the time and the speed of this machine. The plan is stored in
-every checkpoint; `repeat_command` is the command that repeats it.
+What options leave open is completed from text, time and this machine's speed; `repeat_command` repeats a plan.
 """
 
 import math
@@ -217,7 +216,7 @@ def make_plan(
         config: the options. dataset: what to train on. spec: what trains.
         elapsed: returns the seconds of the time budget that are over.
         check: called now and then; may raise to end the planning. parent: the model to start from; None: there is none.
-        world: the processes that train together, which all measure what this one plans. with_baselines: measured.
+        world: the processes that train together, which all measure what this one plans. with_baselines: or none.
 
     Raises:
         InputError: the text is too short for a batch. UsageError: such a model could not be saved.
