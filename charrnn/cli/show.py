@@ -75,8 +75,8 @@ def _training(options: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "batch" in options and "seq_len" in options:
         rows.append(("batch", f"{_format(options['batch'])} rows of {_format(options['seq_len'])} tokens"))
     if "lr" in options:
-        how = ", ".join(_format(options[name]) for name in ("optimizer", "schedule") if name in options)
-        rows.append(("learning rate", f"{_number(options['lr'])}, {how}"))
+        method = ", ".join(_format(options[name]) for name in ("optimizer", "schedule") if name in options)
+        rows.append(("learning rate", f"{_number(options['lr'])}, {method}"))
     drops = (("dropout", ""), ("weight_drop", " of recurrent weights"), ("weight_decay", " weight decay"))
     found = [f"{_number(options[name])}{what}" for name, what in drops if options.get(name)]
     if "dropout" in options:

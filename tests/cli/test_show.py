@@ -43,8 +43,8 @@ def test_a_card_of_a_run(run: tiny.Program, tmp_path: Path) -> None:
     """How it was trained, and what it takes on the disk."""
     Path("poem.txt").write_text("to be or not to be, that is the question\n" * 30)
     sizes = ("--hidden", "8", "--batch", "4", "--seq-len", "8", "--steps", "12", "--threads", "1")
-    how = ("--lr", "0.0123", "--dropout", "0.1", "--weight-drop", "0.25", "--optimizer", "adamw")
-    assert run("train", "poem.txt", "--out", "r", *sizes, *how).code == 0
+    options = ("--lr", "0.0123", "--dropout", "0.1", "--weight-drop", "0.25", "--optimizer", "adamw")
+    assert run("train", "poem.txt", "--out", "r", *sizes, *options).code == 0
     card = dict(line.split(maxsplit=1) for line in run("show", "r").out.decode().partition("\n\n")[0].splitlines())
     assert card["batch"] == "4 rows of 8 tokens"
     assert card["learning"] == "rate   0.0123, adamw, linear"

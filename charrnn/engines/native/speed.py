@@ -12,8 +12,8 @@ from charrnn.engines.native.training import NativeTraining
 from charrnn.network.architecture import Architecture
 from charrnn.network.init import initial_weights
 
-_SIZE, _BATCH, _STEPS, _VOCABULARY = 256, 32, 8, 32
-"""Of the model and its batches: a step takes a few milliseconds, so that some are not interrupted by other programs."""
+_SIZE, _BATCH, _STEPS, _VOCABULARY = 256, 64, 8, 32
+"""Of the model and its batches: a step takes about ten milliseconds, so that some are not interrupted."""
 
 _SECONDS, _PEAK_SECONDS = 1.0, 0.004
 """Of all turns, and of each measurement of the peak."""
@@ -55,10 +55,10 @@ def measure(counts: Sequence[int]) -> list[CoreSpeed]:
         turns += 1
         for count, found in best.items():
             engine.set_num_threads(count)
-            begin = time.perf_counter()
+            clock = time.thread_time if count == 1 else time.perf_counter  # of one thread, the time that it has had
+            begin = clock()
             engine.forward_backward(ids, ids, state)
-            seconds = time.perf_counter() - begin
-            found[0] = max(found[0], _multiply_adds() / seconds)
+            found[0] = max(found[0], _multiply_adds() / max(1e-9, clock() - begin))
             found[1] = max(found[1], peak(count))
     return [CoreSpeed(count, *found) for count, found in best.items()]
 
@@ -77,5 +77,7 @@ def peak(threads: int) -> float:
         return 0.0
     rates = np.zeros(lib.check_threads(threads), np.float64)
     function.argtypes, function.restype = (ctypes.c_int32, ctypes.c_int64, ctypes.c_void_p), None
+    begin, begin_own = time.perf_counter(), time.thread_time()
     function(threads, int(_PEAK_SECONDS * 1e9), rates.ctypes.data)
-    return float(rates.sum())
+    seconds, own = time.perf_counter() - begin, time.thread_time() - begin_own
+    return float(rates.sum()) * (seconds / max(own, 1e-9) if threads == 1 else 1.0)  # as in `measure`
