@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from charrnn.config.sample import DEFAULT_LENGTH, RECORD_LENGTH, SamplingParams
-from charrnn.corpus.inputs import begun_bytes
 from charrnn.corpus.records import SeparatorScanner, insert_bos
 from charrnn.engines.base import NOTHING, Array, CopyIndex, GenerationRequest, Ids, InferenceEngine, SampledTokens
 from charrnn.generation.constraints import MatchDFA, token_dfa
+from charrnn.generation.end_strings import EndStrings
 from charrnn.generation.prompts import Prefix, read_prefixes
 from charrnn.generation.sampling import make_sampler
 from charrnn.rng import RngStream, generator
@@ -125,7 +125,7 @@ def generate(
     )
     sampler = make_sampler(engine, request)
     texts: dict[int, _Text] = {}  # those that have begun and are not returned whole
-    strings = [*stops, (separator, "end")] if separator else stops
+    strings = EndStrings([*stops, (separator, "end")] if separator else stops)
     due, seconds = 0, 0.0  # the first tokens are returned at once
     while request.num_texts is None or due < request.num_texts:
         sampled = sampler.advance(seconds)
@@ -204,7 +204,7 @@ class _Text:
     """A text that is being generated, and what of it may be returned.
 
     Args:
-        ends: strings that end it, before them, and the `finish_reason` that each is.
+        ends: strings that end it, before them.
         nats: 0, or NaN where they are not wanted.
 
     Attributes:
@@ -213,7 +213,7 @@ class _Text:
         finish_reason: as in `TextChunk`.
     """
 
-    def __init__(self, ends: Sequence[tuple[bytes, str]], nats: float) -> None:
+    def __init__(self, ends: EndStrings, nats: float) -> None:
         self.tokens, self.nats = 0, nats
         self.stop, self.end, self.finish_reason = b"", "", ""
         self.ids: list[Ids] = []
@@ -230,14 +230,12 @@ class _Text:
                 self.nats += each
         if self.end:
             return
-        data = self._held + data
-        found = [(place, end) for end in self._ends if (place := data.find(end[0])) >= 0]
-        held = 0
-        if found:
-            place, (self.stop, self.end) = min(found, key=lambda each: each[0])
+        data, held = self._held + data, 0
+        if found := self._ends.find(data, len(self._held)):
+            place, _, self.stop, self.end = found
             data = data[:place]
         else:
-            held = max((begun_bytes(data, text) for text, _ in self._ends), default=0)
+            held = self._ends.begun(data)
         self._held = data[len(data) - held :]
         self._ready += self._splitter.feed(data[: len(data) - held])
 
