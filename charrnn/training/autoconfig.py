@@ -43,6 +43,9 @@ Recurrent weights are dropped later, and faster."""
 
 MAX_DROPOUT = 0.5
 
+FINE_TUNING_LR = 0.1
+"""Of a new model's learning rate, what serves one that knows most of a text already."""
+
 ONE_THREAD_ADVANTAGE = {"native": 1.0, "torch": 1.15}
 """How much faster than one thread several must be. Steps of a small layer are so short that a second thread gains
 little, and one of torch's loses much while another program wants the processor; the core's own threads give way."""
@@ -191,6 +194,37 @@ def default_lr(config: TrainConfig, hidden: int) -> float:
         return 2e-3
     scale = 0.6 if config.base_cell == "rnn" else 1.6
     return float(f"{min(1e-2, scale / hidden):.2g}")
+
+
+def complete_fine_tuning(
+    config: TrainConfig,
+    asked: TrainConfig,
+    before: float | None,
+    baselines: Mapping[str, float] | None,
+    reasons: list[str],
+) -> TrainConfig:
+    """Return the configuration of a run that starts from a model: learning rate and dropout by what that one knows.
+
+    A model that predicts a text better than a 5-gram that has learnt it is near, and has only little to learn: with a
+    new model's rate, or with the dropout of as many epochs, it would lose more than it finds. With more text the 5-gram
+    is better, and fewer models are near. One that is not near has everything to learn, as a new one has.
+
+    Args:
+        config: as completed for a new model. asked: the options.
+        before: bits per character of the model on the validation text; None: they are not known.
+        baselines: those of simpler models; None: there is no validation text.
+    """
+    ngram = None if baselines is None else baselines["ngram"]
+    if before is not None and ngram is not None and before >= ngram:
+        reasons.append(
+            f"as a new model learns: {before:.3f} bits per char before, and a 5-gram of the text {ngram:.3f}"
+        )
+        return config
+    assert config.lr is not None
+    if asked.lr is None:
+        config = replace(config, lr=float(f"{FINE_TUNING_LR * config.lr:.2g}"))
+        reasons.append(f"lr {config.lr:g}: a tenth of a new model's, as the model knows more than a 5-gram of the text")
+    return replace(config, dropout=config.dropout or 0.0, weight_drop=config.weight_drop or 0.0)
 
 
 def architecture_of(config: TrainConfig, vocabulary: int) -> Architecture:

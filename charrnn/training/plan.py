@@ -28,6 +28,7 @@ from charrnn.training.autoconfig import (
     choose_threads,
     complete_batch,
     complete_dropout,
+    complete_fine_tuning,
     complete_hidden,
     complete_intervals,
     complete_model,
@@ -135,11 +136,6 @@ class Plan:
             origin=Origin.from_json(values["origin"]) if "origin" in values else None,
         )
 
-    @property
-    def memory(self) -> int:
-        """Bytes that training needs, roughly."""
-        return training_memory(self.architecture, self.config)
-
 
 def repeat_command(config: TrainConfig) -> str:
     """Return the command that repeats a plan: with every option that shapes the result."""
@@ -177,7 +173,7 @@ def plan_fields(plan: Plan, dataset: Dataset, spec: EngineSpec) -> dict[str, Any
         "hidden": plan.architecture.hidden,
         "vocabulary": plan.architecture.vocabulary,
         "parameters": plan.architecture.num_parameters,
-        "memory": plan.memory,
+        "memory": training_memory(plan.architecture, config),
         "batch": config.batch,
         "seq_len": config.seq_len,
         "learning_rate": config.lr,
@@ -222,7 +218,7 @@ def make_plan(
         InputError: the text is too short for a batch. UsageError: such a model could not be saved.
         CharRNNError: there is not enough memory.
     """
-    reasons: list[str] = []
+    asked, reasons = config, list[str]()
     facts, meter = _facts(dataset, spec, world.size), SpeedMeter(dataset, spec, check, world)
     config = complete_time(config, elapsed(), reasons)
     config = complete_batch(config, facts, reasons)
@@ -237,6 +233,8 @@ def make_plan(
     scoring = share_scoring(config, dataset, architecture, meter, reasons, has_before=parent is not None)
     origin = None if parent is None else parent.describe(dataset, scoring, spec, config.errors, check)
     baselines = measure_baselines(config.time, dataset, scoring.exact_tokens, check) if with_baselines else None
+    if origin is not None:
+        config = complete_fine_tuning(config, asked, origin.bits_per_char, baselines, reasons)
     if config.time is None:
         assert steps is not None
         config = replace(config, threads=spec.threads)

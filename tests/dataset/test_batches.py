@@ -18,10 +18,19 @@ from charrnn.__main__ import main
 from charrnn.checkpoint import format as checkpoint
 from charrnn.config.train import TrainConfig
 from charrnn.dataset import batches as rows
-from charrnn.dataset.batches import BOS_AFTER_NEWLINE, BOS_ELSEWHERE, Batch, BatchLoader
-from charrnn.dataset.dataset import TokenStream
-from charrnn.errors import InputError
+from charrnn.dataset.batches import (
+    BOS_AFTER_NEWLINE,
+    BOS_ELSEWHERE,
+    Batch,
+    BatchLoader,
+    Loader,
+    batch_loader,
+    mixed_rows,
+)
+from charrnn.dataset.dataset import Dataset, Mix, TextCounts, TokenStream
+from charrnn.errors import InputError, UsageError
 from charrnn.network.architecture import Architecture
+from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.training.learner import Learner, training_spec
 from tests.tiny import COMMAND
 from tests.trainings import TEXT, arguments
@@ -47,6 +56,59 @@ EPOCHS = 8  # of a run
 def epoch_of(rows: BatchLoader, number: int) -> list[Batch]:
     steps = rows.steps_per_epoch
     return [rows.batch(number * steps + index, EPOCHS * steps) for index in range(steps)]
+
+
+# --- two texts -------------------------------------------------------------------------------------
+
+
+def mixed(own: TokenStream, other: TokenStream, **options: Any) -> Loader:
+    """Batches of two texts of one vocabulary."""
+    data: dict[str, Any] = {"train_counts": TextCounts(), "val_counts": TextCounts(), "train_end": b"", "val_texts": ()}
+    tokenizer, none = ByteTokenizer(), TokenStream.join([])
+    mix = Mix(Dataset(tokenizer, other, none, **data), 0.4)
+    dataset = Dataset(tokenizer, own, none, mix=mix, **data)
+    return batch_loader(dataset, **{"batch": 5, "seq_len": 4, "seed": 7, **options})
+
+
+@pytest.mark.parametrize("records", [False, True])
+def test_the_last_rows_are_of_the_text_mixed_in(records: bool) -> None:
+    """In every batch, each as if its text were alone; an epoch is one of the first text, which may be the shorter."""
+    starts = np.arange(0, 120, 6)
+    own = TokenStream(np.arange(120, dtype=np.uint8), starts, records)
+    other = TokenStream(np.arange(130, 250, dtype=np.uint8), starts, records)
+    loader = mixed(own, other)
+    assert (loader.batch_size, loader.seq_len, loader.steps_per_epoch) == (5, 4, 120 // 12)
+    alone = BatchLoader(own, bos_id=256, newline=10, batch_size=3, seq_len=4, seed=7)
+    seen = set()
+    for step in range(25):
+        batch = loader.batch(step, 25)
+        assert batch.inputs.shape == batch.targets.shape == (5, 4)
+        assert (batch.targets[:3] == alone.batch(step, 25).targets).all()
+        assert (batch.inputs[:3] == alone.batch(step, 25).inputs).all()
+        assert batch.targets[3:].min() >= 130
+        seen |= set(batch.targets[3:].ravel().tolist())
+    assert len(seen) > 100
+
+
+@pytest.mark.parametrize("begin", range(5))
+def test_a_row_is_a_function_of_its_number(begin: int) -> None:
+    """Whatever other rows are wanted: processes share them out."""
+    own, other = (TokenStream.join([np.arange(a, a + 100, dtype=np.uint8)]) for a in (0, 110))
+    whole = mixed(own, other)
+    for end in range(begin + 1, 6):
+        part = mixed(own, other, rows=slice(begin, end))
+        for step in (0, 3, 11):
+            assert (part.batch(step, 12).inputs == whole.batch(step, 12).inputs[begin:end]).all()
+            assert (part.batch(step, 12).targets == whole.batch(step, 12).targets[begin:end]).all()
+
+
+def test_too_little_to_mix_in() -> None:
+    own, other = (TokenStream.join([np.zeros(size, np.uint8)]) for size in (100, 7))
+    with pytest.raises(InputError, match="the text to mix in has 7 tokens, and batch 2 times seq_len 4 needs 8"):
+        mixed(own, other)
+    with pytest.raises(UsageError, match="mix needs a batch of 2 or more, not 1"):
+        mixed(own, own, batch=1)
+    assert [mixed_rows(*each) for each in ((2, 0.01), (2, 0.99), (16, 0.2), (10, 0.5))] == [1, 1, 3, 5]
 
 
 # --- streams ---------------------------------------------------------------------------------------

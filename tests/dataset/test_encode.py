@@ -5,9 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from charrnn.corpus.documents import no_progress
+from charrnn.dataset.encode import grow_vocabulary
 from charrnn.dataset.id_cache import IdCache
-from charrnn.dataset.prepare import PrepareOptions, prepare
+from charrnn.dataset.prepare import PrepareOptions, prepare, training_splits
+from charrnn.dataset.split import WholeSplit
 from charrnn.errors import InputError
+from charrnn.tokenizers.char import CharTokenizer
 from tests.trainings import corpus_of, dataset_of
 
 
@@ -33,6 +37,23 @@ def test_ev_20_records() -> None:
     assert rare.train_counts.unknowns == 6
     assert rare.tokenizer.encode(b"|").tolist() == [1]
     assert rare.tokenizer.decode([1]) == b"|"
+
+
+def test_a_vocabulary_grows_by_what_is_trained_on() -> None:
+    """What it knew stays; what stands in the validation part alone is not added."""
+    known = CharTokenizer.from_text(np.array([ord(char) for char in "xyz"], np.uint32))
+
+    def added(text: str, fraction: float, separator: bytes = b"") -> str:
+        corpus, options = corpus_of(text.encode(), separator=separator), PrepareOptions(val_fraction=fraction)
+        split = training_splits(corpus, None, options)[0]
+        chars = set(map(chr, grow_vocabulary(known, *split, "strict", no_progress).table.tolist()))
+        assert set("xyz") <= chars
+        return "".join(sorted(chars - set("xyz")))
+
+    assert added("abcdefghΩΩ", 0.2) == "abcdefgh"
+    assert len(added("".join(f"{chr(0x100 + n)}\n" for n in range(50)), 0.2, b"\n")) == 40 + 1
+    corpus = corpus_of(b"xxyyzzxy")
+    assert grow_vocabulary(known, corpus, WholeSplit(corpus, train=True), "strict", no_progress) is known
 
 
 def test_the_smallest_type_that_holds_every_id(tmp_path: Path) -> None:

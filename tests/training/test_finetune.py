@@ -21,6 +21,7 @@ from charrnn.network.architecture import Architecture
 from charrnn.runs.events import DoneEvent, EvalEvent, Event, PlanEvent, StepEvent
 from charrnn.runs.run_dir import RunDir
 from charrnn.tokenizers.char import CharTokenizer
+from charrnn.training.autoconfig import complete_fine_tuning
 from charrnn.training.finetune import NOISE, Origin, Parent, grow
 from charrnn.training.session import TrainingSession
 from tests import tiny
@@ -207,6 +208,42 @@ def test_the_model_is_not_written_over(name: str) -> None:
         with pytest.raises(UsageError, match="would be lost before the new model is whole; out names another folder"):
             train("old", init_from=name, **options)
     assert Path("old/model.safetensors").read_bytes() == before
+
+
+# --- the plan ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("before", "ngram", "asked", "lr", "dropout"),
+    [
+        (2.4, 2.9, {}, 0.001, 0.0),  # it knows more than a 5-gram that has learnt the text
+        (2.4, 2.9, {"lr": 0.5, "dropout": 0.3}, 0.5, 0.3),
+        (2.4, None, {}, 0.001, 0.0),
+        (None, 2.9, {}, 0.001, 0.0),
+        (3.1, 2.9, {}, 0.01, None),  # all is new to it
+        (3.1, 2.9, {"lr": 0.5}, 0.5, None),
+    ],
+)
+def test_learning_rate_and_dropout(
+    before: float | None, ngram: float | None, asked: dict[str, Any], lr: float, dropout: float | None
+) -> None:
+    options, reasons = TrainConfig(**asked), list[str]()
+    baselines = None if ngram is None else {"ngram": ngram}
+    made = complete_fine_tuning(replace(options, lr=options.lr or 0.01), options, before, baselines, reasons)
+    assert (made.lr, made.dropout) == (lr, dropout)
+    assert made.weight_drop == (None if dropout is None else 0.0)
+    assert bool(reasons) == (before == 3.1 or "lr" not in asked)
+
+
+def test_what_a_model_knows_decides_the_plan() -> None:
+    """Of the text that it has learnt, which new text says little of; and of that new text."""
+    plans: list[Event] = []
+    for val in ("old.txt", 0.1):
+        train("run", init_from="old", lr=None, val=val, events=plans, steps=1, overwrite=True)
+    near, far = (event for event in plans if isinstance(event, PlanEvent))
+    assert near.learning_rate == pytest.approx(0.1 * far.learning_rate)
+    assert any("knows more than a 5-gram" in reason for reason in near.reasons)
+    assert any("as a new model learns" in reason for reason in far.reasons)
 
 
 # --- runs --------------------------------------------------------------------------------------------------
