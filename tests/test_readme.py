@@ -37,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = ("Anna", "Emma", "Olivia", "Ava", "Mia", "Isabella", "Sophia", "Susanna", "Joanna")
     files = {
         "corpus.txt": TEXT,
+        "new.txt": TEXT[4000:],
         "held-out.txt": TEXT[:300],
         "a.txt": TEXT[300:400],
         "b.txt": TEXT[400:600],
