@@ -46,13 +46,14 @@ class _Page:
 
     def update(self, renderable: Any, *, refresh: bool = False) -> None:
         """Draw a frame in the place of the one before."""
-        from IPython.display import display  # a notebook has it
+        import IPython.display  # a notebook has it
 
         rich = _paper()
         rich.print(renderable)
         html = rich.export_html(inline_styles=True, code_format=_HTML, clear=False)
         bundle = {"text/html": html, "text/plain": rich.export_text()}
         if self._handle is None:
+            display: Any = IPython.display.display  # which has no types
             self._handle = display(bundle, raw=True, display_id=True)
         else:
             self._handle.update(bundle, raw=True)
