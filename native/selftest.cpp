@@ -235,13 +235,13 @@ void test_guards(charrnn_model *model, int V, const float *const *state) {
     const std::vector<uint8_t> data(bytes.begin(), bytes.end());
     const charrnn_copy_index copies = {2, (int64_t)keys.size(), base, keys.data(), 4, 0, data.data(), offsets.data(),
                                        sizes.data(), order.data(), shared.data()};
-    std::vector<int32_t> before(20);
+    std::vector<int32_t> before(300);  // more than there is memory for at first
     for (int32_t &id : before) id = random_below(V);
-    const int64_t ends[] = {0, 20};
+    const int64_t ends[] = {0, 300};
     const std::vector<float> logits = random_floats(2 * V);
     const std::vector<int32_t> dfa(V);
     const int32_t dfa_start[] = {0, 0};
-    const charrnn_sampler_request request = {2, 3, 700, 4, 0, 1.5, 1, 0, 9, 5, logits.data(), state, dfa_start, 1,
+    const charrnn_sampler_request request = {2, 3, 9, 4, 0, 1.5, 1, 0, 9, 5, logits.data(), state, dfa_start, 1,
                                              dfa.data(), nullptr, 2, {before.data(), ends}, &copies, {before.data(), ends}};
     charrnn_sampler *sampler = charrnn_sampler_new(model, &request);
     if (!sampler) abort();

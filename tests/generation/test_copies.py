@@ -120,6 +120,7 @@ def test_no_longer_stretch_is_copied(kind: str, length: int) -> None:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_text_is_the_same_in_any_company(engine: str) -> None:
+    """CL-26."""
     model = reciting(KINDS["char"])
     index = index_of(model.tokenizer, TEXT.encode(), 6)
     for options in ({"index": index}, {"no_repeat": 3}, {"index": index, "no_repeat": 4, "top_p": 0.9, "top_k": 5}):
