@@ -61,7 +61,7 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
     architecture = Architecture("gru", V, (hidden,), hidden)
     draw = np.random.default_rng(0)
     weights = {key: draw.normal(0, 0.05, shape).astype(np.float32) for key, shape in architecture.shapes().items()}
-    engine = inference_engine(resolve(engine=name, cell=architecture.cell), architecture, weights)
+    engine = inference_engine(resolve(engine=name), architecture, weights)
     tokens = [bytes([ord(" ") + token]) for token in range(V)]
     copies, max_copy = None, controls.get("max_copy", 0)
     if max_copy:

@@ -47,7 +47,7 @@ def by_engine(name: str, precision: str, hidden: int, B: int, T: int) -> Any:
     architecture = Architecture("gru", V, (hidden,), hidden)
     draw = np.random.default_rng(0)
     weights = {key: draw.normal(0, 0.05, shape).astype(np.float32) for key, shape in architecture.shapes().items()}
-    engine = inference_engine(resolve(engine=name, precision=precision, cell=architecture.cell), architecture, weights)
+    engine = inference_engine(resolve(engine=name, precision=precision), architecture, weights)
     ids, state = draw.integers(0, V, (B, T)), engine.zero_state(B)
 
     def run() -> None:

@@ -30,7 +30,7 @@ def stages(model: str, begun: float) -> dict[str, float]:
     times["read and verify the model"] = time.perf_counter()
     from charrnn.engines.select import inference_engine, resolve
 
-    engine = inference_engine(resolve(cell=read.architecture.cell), read.architecture, read.weights)
+    engine = inference_engine(resolve(), read.architecture, read.weights)
     times["lay out the weights"] = time.perf_counter()
     from charrnn.config.sample import SampleConfig
     from charrnn.generation.generate import generate

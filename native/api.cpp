@@ -42,8 +42,9 @@ void charrnn_layer_forward(const charrnn_layer *layer, float *state_after) {
 
 void charrnn_layer_backward(const charrnn_layer *layer, const float *dh, int64_t dh_stride, const float *dstate_after,
                             float *dx, float *dweight_ih, float *dweight_hh, float *dbias_ih, float *dbias_hh,
-                            float *dstate) {
-    of(layer).layer_backward(layer, dh, dh_stride, dstate_after, dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh, dstate);
+                            float *dweight_ch, float *dstate) {
+    of(layer).layer_backward(layer, dh, dh_stride, dstate_after, dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh,
+                             dweight_ch, dstate);
 }
 
 int64_t charrnn_softmax_xent_work_size(const charrnn_softmax_xent *call) { return of(call).softmax_xent_work_size(call); }

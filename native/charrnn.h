@@ -2,7 +2,8 @@
  *
  * The API is plain C, so that any program can load it. Arrays are contiguous, last index fastest, unless a row stride (in
  * floats) is given. T is time, B batch, H hidden size, V vocabulary, F features; G gates and S state vectors of a cell.
- * Weights are laid out as PyTorch's: weight_ih (G*H, in), weight_hh (G*H, H), biases (G*H), gates in its order. Results are
+ * Weights are laid out as PyTorch's: weight_ih (G*H, in), weight_hh (G*H, H), biases (G*H), gates in its order; minGRU and
+ * minLSTM have neither weight_hh nor bias_hh. Peepholes' are weight_ch (P*H), of the P gates that read c. Results are
  * the same to the last bit for every number of threads and every instruction set, and those of a batch row whatever its
  * neighbours are.
  *
@@ -16,7 +17,7 @@
 #define CHARRNN_H
 #include <stdint.h>
 
-#define CHARRNN_ABI_VERSION 9
+#define CHARRNN_ABI_VERSION 10
 
 #pragma GCC visibility push(default)
 #ifdef __cplusplus
@@ -26,7 +27,11 @@ extern "C" {
 /* --- the library --- */
 
 enum { CHARRNN_FLOAT32, CHARRNN_BFLOAT16 }; /* precision */
-enum { CHARRNN_RNN_TANH, CHARRNN_RNN_RELU, CHARRNN_RNN_SIGMOID, CHARRNN_LSTM, CHARRNN_GRU }; /* cell */
+enum { /* cell */
+    CHARRNN_RNN_TANH, CHARRNN_RNN_RELU, CHARRNN_RNN_SIGMOID, CHARRNN_LSTM, CHARRNN_GRU, CHARRNN_LSTM_PEEPHOLE,
+    CHARRNN_GRU_V1, CHARRNN_MGU, CHARRNN_MINGRU, CHARRNN_MINLSTM, CHARRNN_LSTM_SIGMOID, CHARRNN_LSTM_SIGMOID_PEEPHOLE,
+    CHARRNN_LSTM_RELU, CHARRNN_LSTM_CELLLESS, CHARRNN_GRU_CROSSED
+};
 
 /* CHARRNN_ABI_VERSION of the library. */
 int32_t charrnn_abi_version(void);
@@ -46,7 +51,7 @@ void charrnn_multiply_adds(int32_t threads, int64_t nanoseconds, double *rates);
 /* --- a layer: T time steps forward, and back --- */
 
 typedef struct {
-    const float *weight_ih, *weight_hh, *bias_ih, *bias_hh;
+    const float *weight_ih, *weight_hh, *bias_ih, *bias_hh, *weight_ch;
 } charrnn_weights;
 
 /* Time comes first: row t * B + b. */
@@ -73,7 +78,7 @@ void charrnn_layer_forward(const charrnn_layer *layer, float *state_after);
  * dstate_after (S, B, H) by the state after the last step (or NULL). They are written, not added; dx has `rows` rows. */
 void charrnn_layer_backward(const charrnn_layer *layer, const float *dh, int64_t dh_stride, const float *dstate_after,
                             float *dx, float *dweight_ih, float *dweight_hh, float *dbias_ih, float *dbias_hh,
-                            float *dstate);
+                            float *dweight_ch, float *dstate);
 
 /* --- softmax cross-entropy: logits = x W^T + b; the mean over rows of -ln p(target), in nats --- */
 

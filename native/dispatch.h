@@ -9,7 +9,7 @@ struct Kernels {
     int64_t (*layer_work_size)(const charrnn_layer *);
     void (*layer_forward)(const charrnn_layer *, float *);
     void (*layer_backward)(const charrnn_layer *, const float *, int64_t, const float *, float *, float *, float *,
-                           float *, float *, float *);
+                           float *, float *, float *, float *);
     int64_t (*softmax_xent_work_size)(const charrnn_softmax_xent *);
     double (*softmax_xent_loss)(const charrnn_softmax_xent *, float *, int64_t, float *, float *);
     int64_t (*optimizer_work_size)(const charrnn_optimizer *);

@@ -2,6 +2,8 @@
 // first addend is the bias or what the result held before. So a row does not depend on its neighbours, nor on the number
 // of threads.
 #pragma once
+#include <utility>
+
 #include "operands.h"
 #include "thread_pool.h"
 
@@ -20,10 +22,13 @@ FORCE_INLINE int64_t panel_size(int K, int G) { return (int64_t)packed_depth(K) 
 // As many accumulators as leave registers for the operands; few where a multiply-add is a function call.
 const int ACCUMULATORS = REGISTERS == 32 ? 24 : REGISTERS == 16 ? 12 : 4;
 
-// The most rows of a tile with G vectors per column block, and the column blocks of a tile of R rows.
-template <int G> constexpr int tile_rows() { return ACCUMULATORS / (G == 1 ? 2 : G); }
-template <int R, int G> constexpr int tile_blocks() {
-    return ACCUMULATORS / (R * G) < 1 ? 1 : ACCUMULATORS / (R * G) > 8 ? 8 : ACCUMULATORS / (R * G);
+const int MAX_TILE_ROWS = ACCUMULATORS / 2, MAX_TILE_BLOCKS = 8, MAX_GATES = 4;
+
+// The most rows of a tile with G vectors per column block, and the most column blocks of a tile of R rows.
+constexpr int tile_rows(int G) { return ACCUMULATORS / (G == 1 ? 2 : G); }
+constexpr int tile_blocks(int R, int G) {
+    const int blocks = ACCUMULATORS / (R * G);
+    return blocks < 1 ? 1 : blocks > MAX_TILE_BLOCKS ? MAX_TILE_BLOCKS : blocks;
 }
 
 // The micro-kernel: sums[r][p][g] += sum over k of a[r][k] * panels[p][k][g]. a(r, k): the address of a[r][k];
@@ -76,14 +81,52 @@ FORCE_INLINE void accumulate_tile(Lhs &&a, int64_t pair_stride, const float *pan
             for (int g = 0; g < G; g++) sums[r][p][g] = s[r][p][g];
 }
 
-// The same for R packed rows, given by their addresses.
+// The product of a tile: sums[r][p][g] += sum over k of a[r][k] * panels[p][k][g], of packed rows given by their addresses.
+typedef void TileProduct(const float *const *a, const float *panels, int64_t panel, int K, Vector *sums);
+
 template <int R, int P, int G>
-FORCE_INLINE void multiply_tile(const float *const (&a)[R], const float *panels, int64_t panel, int K,
-                                Vector (&sums)[R][P][G]) {
+NOINLINE void multiply_tile(const float *const *a, const float *panels, int64_t panel, int K, Vector *sums) {
     const float *row[R];
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++) row[r] = a[r];
-    accumulate_tile([&](int r, int k) { return row[r] + k; }, 1, panels, panel, K, sums);
+    accumulate_tile([&](int r, int k) { return row[r] + k; }, 1, panels, panel, K,
+                    *reinterpret_cast<Vector(*)[R][P][G]>(sums));
+}
+
+// Strips of column blocks are as wide as tiles of R rows allow, then half as wide and so on: whether one is P wide.
+constexpr bool has_strip(int R, int P, int G) {
+    for (int width = tile_blocks(R, G); width; width /= 2)
+        if (width == P) return true;
+    return false;
+}
+
+// The products of tiles with G vectors per column block, by rows and column blocks; a tile may have a row less than the others
+// of its strip.
+template <int G> struct TileProducts {
+    TileProduct *of[tile_rows(G)][MAX_TILE_BLOCKS] = {};
+
+    constexpr TileProducts() { add_rows(std::make_integer_sequence<int, tile_rows(G)>()); }
+
+  private:
+    template <int... R> constexpr void add_rows(std::integer_sequence<int, R...>) {
+        (add_blocks<R>(std::make_integer_sequence<int, MAX_TILE_BLOCKS>()), ...);
+    }
+    template <int R, int... P> constexpr void add_blocks(std::integer_sequence<int, P...>) { (add<R, P>(), ...); }
+    template <int R, int P> constexpr void add() {
+        if constexpr (has_strip(R + 1, P + 1, G) || (R + 1 < tile_rows(G) && has_strip(R + 2, P + 1, G)))
+            of[R][P] = multiply_tile<R + 1, P + 1, G>;
+    }
+};
+
+template <int G> constexpr TileProducts<G> tile_products;
+
+FORCE_INLINE TileProduct *tile_product(int rows, int blocks, int G) {
+    switch (G) {
+        case 1: return tile_products<1>.of[rows - 1][blocks - 1];
+        case 2: return tile_products<2>.of[rows - 1][blocks - 1];
+        case 3: return tile_products<3>.of[rows - 1][blocks - 1];
+        default: return tile_products<MAX_GATES>.of[rows - 1][blocks - 1];
+    }
 }
 
 // Rows of a matrix, `stride` floats apart (0: all the same one). index: which row of the matrix each row is; masked: the
@@ -109,51 +152,33 @@ FORCE_INLINE RowView pack_lhs(const RowView &rows, int64_t first, int64_t count,
     return {to - first * size, size};
 }
 
-// A compile-time constant that can be passed to a lambda.
-template <int N> struct Constant {
-    static constexpr int value = N;
+// Rows `row` to row + rows, and column blocks `block` to block + blocks.
+struct Tile {
+    int row, rows, block, blocks;
 };
 
-// Call body(Constant<number>), 1 <= number <= MAX.
-template <int MAX, typename Body> FORCE_INLINE void with_constant(int number, Body &&body) {
-    if constexpr (MAX > 1) {
-        if (number < MAX) return with_constant<MAX - 1>(number, body);
-    }
-    body(Constant<MAX>());
+// Cut column blocks into strips of `width`, then of half of it and so on; call use(width, first block) for each.
+template <typename Use> FORCE_INLINE void for_each_strip(int width, Range columns, Use &&use) {
+    for (int block = columns.begin; width; width /= 2)
+        for (; block + width <= columns.end; block += width) use(width, block);
 }
 
-// Cut column blocks into strips of W, then W / 2 and so on; call use(Constant<width>, first block) for each.
-template <int W, typename Use> FORCE_INLINE void for_each_strip(int block, int end, Use &&use) {
-    for (; block + W <= end; block += W) use(Constant<W>(), block);
-    if constexpr (W > 1) for_each_strip<W / 2>(block, end, use);
-}
-
-// Cut rows and column blocks of G vectors each into tiles that fill the registers: call
-// tile(Constant<rows>, Constant<blocks>, first row, first block). Tiles are of nearly equal height.
-template <int G, typename Tile> FORCE_INLINE void for_each_tile(int rows, Range columns, Tile &&tile) {
-    constexpr int MAX_ROWS = tile_rows<G>();
-    const int count = (rows + MAX_ROWS - 1) / MAX_ROWS;
+// Cut rows and column blocks of G vectors each into tiles that fill the registers: call use(tile) for each. Tiles are of
+// nearly equal height.
+template <typename Use> FORCE_INLINE void for_each_tile(int G, int rows, Range columns, Use &&use) {
+    const int most = tile_rows(G), count = (rows + most - 1) / most;
     if (!count) return;
-    with_constant<MAX_ROWS>((rows + count - 1) / count, [&](auto height) {
-        constexpr int R = decltype(height)::value;
-        for_each_strip<tile_blocks<R, G>()>(columns.begin, columns.end, [&](auto width, int block) {
-            for (int n = 0; n < count; n++) {
-                const int first = (int)((int64_t)rows * n / count), next = (int)((int64_t)rows * (n + 1) / count);
-                if constexpr (R > 1) {
-                    if (next - first < R) {
-                        tile(Constant<R - 1>(), width, first, block);
-                        continue;
-                    }
-                }
-                tile(height, width, first, block);
-            }
-        });
+    for_each_strip(tile_blocks((rows + count - 1) / count, G), columns, [&](int width, int block) {
+        for (int n = 0; n < count; n++) {
+            const int first = (int)((int64_t)rows * n / count), next = (int)((int64_t)rows * (n + 1) / count);
+            use(Tile{first, next - first, block, width});
+        }
     });
 }
 
 // Pack the transpose of w as the right-hand side: w is G matrices (N, K) one after another, and column n of the product is
 // row n of each. The team shares the column blocks, those of the padding among them.
-template <int G> void pack_transposed(ThreadTeam &team, const float *w, int N, int K, float *to) {
+NOINLINE void pack_transposed(ThreadTeam &team, int G, const float *w, int N, int K, float *to) {
     const Range range = team.range(padded(N) / LANES);
     for (int block = range.begin; block < range.end; block++) {
         float *panel = to + block * panel_size(K, G);
@@ -190,21 +215,21 @@ template <typename Row> void pack_rhs(Range range, Row &&row, int K, int N, floa
 NOINLINE void gemm(Range rows, Range columns, int N, int K, const RowView &a, const float *panels, const float *bias,
                    float *out, int64_t stride) {
     const int64_t panel = panel_size(K, 1);
-    for_each_tile<1>(rows.end - rows.begin, columns, [&](auto height, auto width, int first, int block) NOINLINE {
-        constexpr int R = decltype(height)::value, W = decltype(width)::value;
-        const float *lhs[R];
-        Vector sums[R][W][1];
-        for (int r = 0; r < R; r++) lhs[r] = a[rows.begin + first + r];
-        for (int p = 0; p < W; p++) {
-            const int n = (block + p) * LANES;
+    for_each_tile(1, rows.end - rows.begin, columns, [&](const Tile &tile) {
+        const int64_t row = rows.begin + tile.row;
+        const float *lhs[MAX_TILE_ROWS];
+        Vector sums[ACCUMULATORS];
+        for (int r = 0; r < tile.rows; r++) lhs[r] = a[row + r];
+        for (int p = 0; p < tile.blocks; p++) {
+            const int n = (tile.block + p) * LANES;
             const Vector start = bias ? load(bias + n, N - n) : Vector{};
-            for (int r = 0; r < R; r++) sums[r][p][0] = start;
+            for (int r = 0; r < tile.rows; r++) sums[r * tile.blocks + p] = start;
         }
-        multiply_tile(lhs, panels + block * panel, panel, K, sums);
-        for (int r = 0; r < R; r++)
-            for (int p = 0; p < W; p++) {
-                const int n = (block + p) * LANES;
-                store(out + (rows.begin + first + r) * stride + n, sums[r][p][0], N - n);
+        tile_product(tile.rows, tile.blocks, 1)(lhs, panels + tile.block * panel, panel, K, sums);
+        for (int r = 0; r < tile.rows; r++)
+            for (int p = 0; p < tile.blocks; p++) {
+                const int n = (tile.block + p) * LANES;
+                store(out + (row + r) * stride + n, sums[r * tile.blocks + p], N - n);
             }
     });
 }
@@ -217,76 +242,10 @@ FORCE_INLINE void gemm(ThreadTeam &team, int M, int N, int K, const RowView &a, 
     pack_lhs(a, range.begin, range.end - range.begin, K, work + packed_lhs_size(range.begin, K));
     const RowView lhs = K_PACK == 1 ? a : RowView{work, packed_lhs_size(K)};
     if (K_PACK > 1) team.barrier();
-    if (M >= team.size * tile_rows<1>())
+    if (M >= team.size * tile_rows(1))
         gemm(range, Range{0, column_blocks(N)}, N, K, lhs, panels, bias, out, stride);
     else
         gemm(Range{0, M}, team.range(column_blocks(N)), N, K, lhs, panels, bias, out, stride);
-}
-
-const int identity_order[4] = {0, 1, 2, 3};
-
-// The gradient of weights, a product A^T B: out[order[group]][m][n] = sum over k of
-// a[k][group * group_stride + m] * b[k][n], added to what is there unless `overwrite`. The team shares the rows of out. Both
-// sides are packed, K_BLOCK of k at a time, so that they stay in the cache.
-const int K_BLOCK = 256;
-
-FORCE_INLINE int64_t weight_gradient_work(int groups, int M, int N) {
-    const int tile = tile_rows<1>();
-    return (int64_t)K_BLOCK * (column_blocks(N) * LANES + (int64_t)groups * ((M + tile - 1) / tile) * tile);
-}
-
-NOINLINE void weight_gradient(ThreadTeam &team, int groups, const int *order, int M, int N, int K, const RowView &a,
-                              int64_t group_stride, const RowView &b, float *out, bool overwrite, float *work) {
-    constexpr int R = tile_rows<1>(), P = tile_blocks<R, 1>();
-    const int group_tiles = (M + R - 1) / R;
-    const Range tiles = team.range(groups * group_tiles), columns = team.range(column_blocks(N));
-    float *panels = work, *lhs = work + (int64_t)K_BLOCK * column_blocks(N) * LANES + (int64_t)tiles.begin * R * K_BLOCK;
-    for (int k0 = 0; k0 < K; k0 += K_BLOCK) {
-        const int depth = K - k0 < K_BLOCK ? K - k0 : K_BLOCK;
-        team.barrier();  // all have used what was packed before
-        pack_rhs(columns, [&](int k) { return b[k0 + k]; }, depth, N, panels);
-        for (int k8 = 0; k8 < depth; k8 += 8)  // few rows at a time: they may be a power of two apart
-            for (int tile = tiles.begin; tile < tiles.end; tile++) {
-                float *to = lhs + (int64_t)(tile - tiles.begin) * R * K_BLOCK;
-                const int m = tile % group_tiles * R, last = k8 + 8 < depth ? k8 + 8 : depth;
-                const int64_t column = tile / group_tiles * group_stride + m;
-                for (int k = k8; k < last; k += K_PACK) {
-                    const float *even = a[k0 + k] + column;
-                    const float *odd = K_PACK > 1 && k + 1 < last ? a[k0 + k + 1] + column : nullptr;
-                    float *packed = to + k / K_PACK * LHS_WIDTH * R;
-                    if (m + R <= M)
-                        pack_lhs_block<R>(even, odd, R, packed);
-                    else
-                        pack_lhs_block<R>(even, odd, M - m, packed);
-                }
-            }
-        team.barrier();
-        const int64_t panel = panel_size(depth, 1);
-        for_each_strip<P>(0, column_blocks(N), [&](auto width, int block) {
-            constexpr int W = decltype(width)::value;
-            for (int tile = tiles.begin; tile < tiles.end; tile++) {
-                const int m = tile % group_tiles * R, count = M - m < R ? M - m : R;
-                float *to = out + ((int64_t)order[tile / group_tiles] * M + m) * N;
-                Vector sums[R][W][1];
-#pragma GCC unroll 32
-                for (int r = 0; r < R; r++)
-#pragma GCC unroll 32
-                    for (int p = 0; p < W; p++) {
-                        const int n = (block + p) * LANES;
-                        const bool accumulate = r < count && (k0 || !overwrite);
-                        sums[r][p][0] = accumulate ? load(to + (int64_t)r * N + n, N - n) : Vector{};
-                    }
-                const float *rows = lhs + (int64_t)(tile - tiles.begin) * R * K_BLOCK;
-                accumulate_tile([=](int r, int k) { return rows + (int64_t)k * R + r; }, R, panels + block * panel,
-                                panel, depth, sums);
-                for (int r = 0; r < count; r++)
-                    for (int p = 0; p < W; p++) {
-                        const int n = (block + p) * LANES;
-                        store(to + (int64_t)r * N + n, sums[r][p][0], N - n);
-                    }
-            }
-        });
-    }
 }
 
 }  // namespace

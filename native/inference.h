@@ -9,29 +9,32 @@ const int ROWS = 512;  // batch rows times time steps that the layers run before
 
 // Activations of some time steps in all layers.
 struct InferenceBuffers {
-    float **h, **c;  // of each layer ((T + 1) * B, H'); c NULL but for LSTM
-    float *projections, *features, *logits, *packed_lhs;
+    float **h, **c;  // of each layer ((T + 1) * B, H'); c NULL where the cell has none
+    float *projections, *features, *logits;
+    float *work;   // for the left-hand sides of the products, and for time steps
+    float *slots;  // of one time step, where a step has two halves; else NULL
     unsigned char *resets;
     int32_t *ids, *targets;  // what is read, and what is scored before that
 
-    template <typename Cell>
-    InferenceBuffers(Cell, Arena &arena, const Model &model, int batch, int steps, int threads) {
+    InferenceBuffers(Arena &arena, const Model &model, int batch, int steps, int threads) {
         const int64_t rows = (int64_t)batch * steps;
         h = arena.take<float *>(model.L);
         c = arena.take<float *>(model.L);
         for (int layer = 0; layer < model.L; layer++) {
             const int H = padded(model.hidden[layer]);
             float *layer_h = arena.take<float>((rows + batch) * H);
-            float *layer_c = model.cell == CHARRNN_LSTM ? arena.take<float>((rows + batch) * H) : nullptr;
+            float *layer_c = model.cell->states > 1 ? arena.take<float>((rows + batch) * H) : nullptr;
             if (h) h[layer] = layer_h, c[layer] = layer_c;
         }
         const bool only_table = model.table && model.L == 1;
-        projections = only_table ? nullptr : arena.take<float>(rows * Cell::GATES * padded(model.max_hidden));
+        projections = only_table ? nullptr : arena.take<float>(rows * model.cell->gates * padded(model.max_hidden));
+        slots = model.cell->matmuls[1] ? arena.take<float>(batch * activation_stride(*model.cell, model.max_hidden)) : nullptr;
         features = model.L == 1 ? nullptr : arena.take<float>(rows * padded(model.F));
         logits = arena.take<float>((int64_t)threads * logit_rows(model.V) * padded(model.V));
         const int inputs = model.max_hidden > model.E ? model.max_hidden : model.E;
-        const int64_t lhs_rows = rows > threads * (int64_t)batch ? rows : threads * (int64_t)batch;
-        packed_lhs = arena.take<float>(packed_lhs_size(lhs_rows, inputs > model.F ? inputs : model.F));
+        const int64_t lhs = packed_lhs_size(rows, inputs > model.F ? inputs : model.F);
+        const int64_t step = threads * StepWork::size(batch, model.max_hidden);
+        work = arena.take<float>(lhs > step ? lhs : step);
         resets = arena.take<unsigned char>(rows);
         ids = arena.take<int32_t>(rows);
         targets = arena.take<int32_t>(rows);
@@ -39,27 +42,28 @@ struct InferenceBuffers {
 };
 
 // Run all layers over `steps` ids of each row; ids, resets and the states before are in the buffers.
-template <typename Cell>
-void run_layers(Cell, ThreadTeam &team, const Model &model, const InferenceBuffers &buffers, int batch, int steps,
+void run_layers(ThreadTeam &team, const Model &model, const InferenceBuffers &buffers, int batch, int steps,
                 bool any_reset) {
+    const Cell &cell = *model.cell;
     const int rows = batch * steps;
     for (int layer = 0; layer < model.L; layer++) {
         const int H = padded(model.hidden[layer]), inputs = model.inputs(layer);
-        const int64_t gates = (int64_t)Cell::GATES * H;
+        const int64_t gates = (int64_t)cell.gates * H;
         const PackedLayer &packed = model.layers[layer];
         const bool from_table = layer == 0 && model.table;
         if (!from_table) {
             const RowView x = layer ? RowView{buffers.h[layer - 1] + (int64_t)batch * padded(inputs), padded(inputs)}
                                     : RowView{model.embeddings, inputs, buffers.ids};
             gemm(team, rows, (int)gates, inputs, x, packed.weight_ih, packed.bias, buffers.projections, gates,
-                 buffers.packed_lhs);
+                 buffers.work);
             team.barrier();
         }
         const Sequence sequence{batch, steps, model.hidden[layer], any_reset ? buffers.resets : nullptr,
                                 buffers.h[layer], buffers.c[layer], model.zeros};
         const RowView projection =
             from_table ? RowView{model.table, gates, buffers.ids} : RowView{buffers.projections, gates};
-        run_forward<Cell>(team, model.cell, sequence, packed, projection, nullptr, buffers.packed_lhs);
+        const Slots slots{buffers.slots, activation_stride(cell, model.hidden[layer]), 0};
+        run_forward(cell, team, sequence, packed, projection, slots, buffers.work);
     }
 }
 
@@ -119,17 +123,16 @@ FORCE_INLINE void score_place(float *logits, int vocabulary, int target, double 
     for (int v = 0; v < vocabulary; v++) ln_p[v] = (float)(((double)ln_p[v] - maximum) - log_total);
 }
 
-template <typename Cell>
-int score(Cell cell, Model &model, const int32_t *ids, int batch, int steps, float *const *state, double *nats,
+int score(Model &model, const int32_t *ids, int batch, int steps, float *const *state, double *nats,
           float *ln_p) {
     const int block = ROWS / batch < 1 ? 1 : ROWS / batch < steps ? ROWS / batch : steps;
     const int threads = model.useful_threads(batch, steps);
     Arena measure(nullptr);
-    InferenceBuffers(cell, measure, model, batch, block, threads);
+    InferenceBuffers(measure, model, batch, block, threads);
     void *memory = model.reserve(measure.used());
     if (!memory) return -1;
     Arena arena(memory);
-    const InferenceBuffers buffers(cell, arena, model, batch, block, threads);
+    const InferenceBuffers buffers(arena, model, batch, block, threads);
     load_state(model, buffers, batch, state);
     run_parallel(threads, [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
@@ -152,14 +155,14 @@ int score(Cell cell, Model &model, const int32_t *ids, int batch, int steps, flo
                     if (buffers.c[layer]) memmove(buffers.c[layer], buffers.c[layer] + block * batch * H, size);
                 }
             team.barrier();
-            run_layers(cell, team, model, buffers, batch, count, any_reset);
+            run_layers(team, model, buffers, batch, count, any_reset);
             const RowView features = head_input(model, buffers, 0, range);
             const int group_rows = logit_rows(model.V), V = padded(model.V);
             float *logits = buffers.logits + (int64_t)team.rank * group_rows * V;
             for (int begin = range.begin; begin < range.end; begin += group_rows) {
                 const Range group{begin, begin + group_rows < range.end ? begin + group_rows : range.end};
                 const RowView lhs = pack_lhs(features, begin, group.end - begin, model.F,
-                                             buffers.packed_lhs + packed_lhs_size(begin, model.F));
+                                             buffers.work + packed_lhs_size(begin, model.F));
                 gemm(group, Range{0, column_blocks(model.V)}, V, model.F, lhs, model.head, model.head_bias,
                      logits - begin * (int64_t)V, V);
                 for (int m = group.begin; m < group.end; m++) {
@@ -183,15 +186,14 @@ int score(Cell cell, Model &model, const int32_t *ids, int batch, int steps, flo
     return 0;
 }
 
-template <typename Cell>
-int step(Cell cell, Model &model, const int32_t *ids, int batch, float *const *state, float *logits) {
+int step(Model &model, const int32_t *ids, int batch, float *const *state, float *logits) {
     const int threads = model.useful_threads(batch, 1);
     Arena measure(nullptr);
-    InferenceBuffers(cell, measure, model, batch, 1, threads);
+    InferenceBuffers(measure, model, batch, 1, threads);
     void *memory = model.reserve(measure.used());
     if (!memory) return -1;
     Arena arena(memory);
-    const InferenceBuffers buffers(cell, arena, model, batch, 1, threads);
+    const InferenceBuffers buffers(arena, model, batch, 1, threads);
     load_state(model, buffers, batch, state);
     bool any_reset = false;
     for (int row = 0; row < batch; row++) {
@@ -201,11 +203,11 @@ int step(Cell cell, Model &model, const int32_t *ids, int batch, float *const *s
     }
     run_parallel(threads, [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
-        run_layers(cell, team, model, buffers, batch, 1, any_reset);
+        run_layers(team, model, buffers, batch, 1, any_reset);
         const RowView features = head_input(model, buffers, batch, Range{0, team.rank == 0 ? batch : 0});
         team.barrier();
         gemm(team, batch, model.V, model.F, features, model.head, model.head_bias, logits, model.V,
-             buffers.packed_lhs);
+             buffers.work);
     });
     save_state(model, buffers, batch, 1, state);
     return 0;

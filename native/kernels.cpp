@@ -14,21 +14,13 @@ extern const Kernels KERNELS;
 constexpr Kernels KERNELS = {
     used_features(),
     multiply_adds,
-    [](const charrnn_layer *layer) {
-        return with_cell(layer->cell, [&](auto cell) { return layer_saved_size(cell, *layer); });
-    },
-    [](const charrnn_layer *layer) {
-        return with_cell(layer->cell, [&](auto cell) { return layer_work_size(cell, *layer); });
-    },
-    [](const charrnn_layer *layer, float *state) {
-        with_cell(layer->cell, [&](auto cell) { layer_forward(cell, *layer, state); });
-    },
+    [](const charrnn_layer *layer) { return layer_saved_size(*layer); },
+    [](const charrnn_layer *layer) { return layer_work_size(*layer); },
+    [](const charrnn_layer *layer, float *state) { layer_forward(*layer, state); },
     [](const charrnn_layer *layer, const float *dh, int64_t dh_stride, const float *dstate_after, float *dx,
-       float *dweight_ih, float *dweight_hh, float *dbias_ih, float *dbias_hh, float *dstate) {
-        with_cell(layer->cell, [&](auto cell) {
-            layer_backward(cell, *layer, dh, dh_stride, dstate_after, dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh,
-                           dstate);
-        });
+       float *dweight_ih, float *dweight_hh, float *dbias_ih, float *dbias_hh, float *dweight_ch, float *dstate) {
+        layer_backward(*layer, dh, dh_stride, dstate_after, dx, dweight_ih, dweight_hh, dbias_ih, dbias_hh, dweight_ch,
+                       dstate);
     },
     softmax_xent_work_size,
     softmax_xent_loss,
@@ -43,12 +35,10 @@ constexpr Kernels KERNELS = {
     },
     [](void *model) { model_free(static_cast<Model *>(model)); },
     [](void *model, const int32_t *ids, int32_t batch, int32_t steps, float *const *state, double *nats, float *ln_p) {
-        Model &self = *static_cast<Model *>(model);
-        return with_cell(self.cell, [&](auto cell) { return score(cell, self, ids, batch, steps, state, nats, ln_p); });
+        return score(*static_cast<Model *>(model), ids, batch, steps, state, nats, ln_p);
     },
     [](void *model, const int32_t *ids, int32_t batch, float *const *state, float *logits) {
-        Model &self = *static_cast<Model *>(model);
-        return with_cell(self.cell, [&](auto cell) { return step(cell, self, ids, batch, state, logits); });
+        return step(*static_cast<Model *>(model), ids, batch, state, logits);
     },
     [](void *model, const charrnn_sampler_request *request) -> void * {
         return sampler_new(*static_cast<Model *>(model), *request);
@@ -56,9 +46,7 @@ constexpr Kernels KERNELS = {
     [](void *sampler) { sampler_free(static_cast<Sampler *>(sampler)); },
     [](void *sampler, int64_t nanoseconds, int64_t capacity, int64_t *texts, int32_t *ids, double *nats,
        uint8_t *last) {
-        Sampler &self = *static_cast<Sampler *>(sampler);
-        return with_cell(self.model->cell,
-                         [&](auto cell) { return advance(cell, self, nanoseconds, {texts, ids, nats, last, capacity}); });
+        return advance(*static_cast<Sampler *>(sampler), nanoseconds, {texts, ids, nats, last, capacity});
     },
     [](void *sampler, int64_t text) { sampler_finish(*static_cast<Sampler *>(sampler), text); },
 };

@@ -1,6 +1,8 @@
 // A layer's forward and backward pass for training: packing, the recurrence, and the gradients of the weights.
 #pragma once
+#include "cells.h"
 #include "recurrence.h"
+#include "weight_gradient.h"
 
 namespace {
 
@@ -8,11 +10,11 @@ namespace {
 struct SavedActivations {
     float *h, *c, *slots;
 
-    template <typename Cell> static SavedActivations take(Cell, Arena &arena, const charrnn_layer &layer) {
-        const int64_t H = padded(layer.hidden), rows = (int64_t)layer.steps * layer.batch;
-        const bool lstm = layer.cell == CHARRNN_LSTM;
-        return {arena.take<float>((rows + layer.batch) * H), lstm ? arena.take<float>((rows + layer.batch) * H) : nullptr,
-                arena.take<float>(rows * activation_stride<Cell>(layer.hidden))};
+    SavedActivations(const Cell &cell, Arena &arena, const charrnn_layer &layer) {
+        const int64_t states = (int64_t)(layer.steps + 1) * layer.batch * padded(layer.hidden);
+        h = arena.take<float>(states);
+        c = cell.states > 1 ? arena.take<float>(states) : nullptr;
+        slots = arena.take<float>((int64_t)layer.steps * layer.batch * activation_stride(cell, layer.hidden));
     }
 
     Sequence sequence(const charrnn_layer &layer, const float *zeros) const {
@@ -20,31 +22,33 @@ struct SavedActivations {
     }
 };
 
-template <typename Cell> struct ForwardWorkspace {
+struct ForwardWorkspace {
     PackedLayer packed;
     float *zeros;
-    float *projections;  // GATES * H' for each row of x, where an index chooses among them; else they are in the slots
-    float *packed_lhs;
+    float *projections;  // gates * H' for each row of x, where an index chooses among them; else they are in the slots
+    float *work;         // for the left-hand sides of the products, and for time steps
 
-    ForwardWorkspace(Arena &arena, const charrnn_layer &layer) {
-        packed = PackedLayer::take<Cell>(arena, layer.inputs, layer.hidden);
+    ForwardWorkspace(const Cell &cell, Arena &arena, const charrnn_layer &layer) {
+        packed = PackedLayer::take(cell, arena, layer.inputs, layer.hidden);
         zeros = arena.take<float>(padded(layer.hidden));
-        projections = layer.index ? arena.take<float>((int64_t)layer.rows * Cell::GATES * padded(layer.hidden)) : nullptr;
+        projections = layer.index ? arena.take<float>((int64_t)layer.rows * cell.gates * padded(layer.hidden)) : nullptr;
         const int64_t x = packed_lhs_size(layer.rows, layer.inputs);
-        const int64_t h = packed_lhs_size((int64_t)layer.threads * layer.batch, layer.hidden);
-        packed_lhs = arena.take<float>(x > h ? x : h);
+        const int64_t h = layer.threads * StepWork::size(layer.batch, layer.hidden);
+        work = arena.take<float>(x > h ? x : h);
     }
 };
 
-template <typename Cell> void layer_forward(Cell cell, const charrnn_layer &layer, float *state) {
+void layer_forward(const charrnn_layer &layer, float *state) {
+    const Cell &cell = cell_of(layer.cell);
     Arena saved_arena(layer.saved), arena(layer.work);
-    const SavedActivations saved = SavedActivations::take(cell, saved_arena, layer);
-    const ForwardWorkspace<Cell> work(arena, layer);
+    const SavedActivations saved(cell, saved_arena, layer);
+    const ForwardWorkspace work(cell, arena, layer);
     const Sequence sequence = saved.sequence(layer, work.zeros);
-    const int64_t H = sequence.H(), gates = Cell::GATES * H, units = (int64_t)layer.batch * layer.hidden;
+    const int64_t H = sequence.H(), gates = cell.gates * H, units = (int64_t)layer.batch * layer.hidden;
+    const Slots slots{saved.slots, activation_stride(cell, layer.hidden), layer.batch};
     run_parallel(layer.threads, [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
-        work.packed.template pack<Cell>(team, layer.inputs, layer.hidden, layer.weights);
+        work.packed.pack(cell, team, layer.inputs, layer.hidden, layer.weights);
         if (team.rank == 0) {
             memset(work.zeros, 0, H * sizeof(float));
             pad_state(layer.state, layer.batch, layer.hidden, saved.h);
@@ -52,107 +56,126 @@ template <typename Cell> void layer_forward(Cell cell, const charrnn_layer &laye
         }
         team.barrier();
         float *projections = layer.index ? work.projections : saved.slots;
-        const int64_t stride = layer.index ? gates : activation_stride<Cell>(layer.hidden);
+        const int64_t stride = layer.index ? gates : slots.stride;
         gemm(team, layer.rows, (int)gates, layer.inputs, {layer.x, layer.inputs}, work.packed.weight_ih, work.packed.bias,
-             projections, stride, work.packed_lhs);
+             projections, stride, work.work);
         team.barrier();
-        run_forward<Cell>(team, layer.cell, sequence, work.packed, {projections, stride, layer.index}, saved.slots,
-                          work.packed_lhs);
+        run_forward(cell, team, sequence, work.packed, {projections, stride, layer.index}, slots, work.work);
     });
     const int64_t last = (int64_t)layer.steps * layer.batch * H;
     unpad_state(saved.h + last, layer.batch, layer.hidden, state);
     if (saved.c) unpad_state(saved.c + last, layer.batch, layer.hidden, state + units);
 }
 
-template <typename Cell> struct BackwardWorkspace {
-    float *weight_hh, *weight_ih;  // packed right-hand sides (GATES * H', H) and (GATES * H', in)
-    float *zeros, *dh_direct, *dc, *dbias_m, *weight_gradient, *packed_lhs;
-    float *dprojection;  // gradients of the projections, GATES * H': for each row of x with an index, else summed over all rows
+struct BackwardWorkspace {
+    float *weight_ih;  // packed right-hand side (gates * H', in)
+    float *zeros, *weight_gradient;
+    BackwardBuffers recurrence;  // dprojection has a row for each row of x with an index, else one that sums all rows
 
-    BackwardWorkspace(Arena &arena, const charrnn_layer &layer) {
-        const int64_t H = padded(layer.hidden), gates = Cell::GATES * H;
-        weight_hh = arena.take<float>(panel_size((int)gates, 1) * (H / LANES));
+    BackwardWorkspace(const Cell &cell, Arena &arena, const charrnn_layer &layer) {
+        const int64_t H = padded(layer.hidden), gates = cell.gates * H;
+        for (int product = 0; product < 2; product++)
+            recurrence.weight_hh[product] = arena.take<float>(panel_size(cell.matmuls[product] * (int)H, 1) * (H / LANES));
         weight_ih = arena.take<float>(panel_size((int)gates, 1) * column_blocks(layer.inputs));
         zeros = arena.take<float>(H > padded(layer.inputs) ? H : padded(layer.inputs));
-        dh_direct = arena.take<float>(layer.batch * H);
-        dc = layer.cell == CHARRNN_LSTM ? arena.take<float>(layer.batch * H) : nullptr;
-        dbias_m = arena.take<float>(H);
-        const int64_t for_hh = weight_gradient_work(Cell::GATES, layer.hidden, layer.hidden);
-        const int64_t for_ih = weight_gradient_work(Cell::GATES, layer.hidden, layer.inputs);
+        recurrence.dh_direct = arena.take<float>(layer.batch * H);
+        recurrence.dc = cell.states > 1 ? arena.take<float>(layer.batch * H) : nullptr;
+        recurrence.dbias_m = arena.take<float>(H);
+        recurrence.weight_ch = cell.peepholes ? arena.take<float>(cell.peepholes * H) : nullptr;
+        recurrence.dweight_ch = cell.peepholes ? arena.take<float>(cell.peepholes * H) : nullptr;
+        recurrence.dprojection = arena.take<float>((layer.index ? layer.rows : 1) * gates);
+        recurrence.index = layer.index;
+        const int64_t for_hh = weight_gradient_work(cell.gates, layer.hidden, layer.hidden);
+        const int64_t for_ih = weight_gradient_work(cell.gates, layer.hidden, layer.inputs);
         weight_gradient = arena.take<float>(for_hh > for_ih ? for_hh : for_ih);
-        dprojection = arena.take<float>((layer.index ? layer.rows : 1) * gates);
-        const int64_t steps = (int64_t)layer.threads * layer.batch;
-        packed_lhs = arena.take<float>(packed_lhs_size(layer.rows > steps ? layer.rows : steps, (int)gates));
+        const int64_t input = packed_lhs_size(layer.rows, (int)gates);
+        const int64_t steps = layer.threads * StepWork::size(layer.batch, (int)gates);
+        recurrence.work = arena.take<float>(input > steps ? input : steps);
+    }
+
+    // Pack column blocks of a weight of `gates` gates; order: the gate in each place of the right-hand side.
+    void pack(Range blocks, const float *weight, int gates, const int *order, int hidden, int columns, float *to) const {
+        const int H = padded(hidden);
+        pack_rhs(
+            blocks,
+            [&](int k) {
+                const int unit = k % H;
+                return unit < hidden ? weight + ((int64_t)order[k / H] * hidden + unit) * columns : zeros;
+            },
+            gates * H, columns, to);
     }
 };
 
-template <typename Cell>
-void layer_backward(Cell cell, const charrnn_layer &layer, const float *dh, int64_t dh_stride, const float *dstate_after,
-                    float *dx, float *dweight_ih, float *dweight_hh, float *dbias_ih, float *dbias_hh, float *dstate) {
+void layer_backward(const charrnn_layer &layer, const float *dh, int64_t dh_stride, const float *dstate_after, float *dx,
+                    float *dweight_ih, float *dweight_hh, float *dbias_ih, float *dbias_hh, float *dweight_ch,
+                    float *dstate) {
+    const Cell &cell = cell_of(layer.cell);
     Arena saved_arena(layer.saved), arena(layer.work);
-    const SavedActivations saved = SavedActivations::take(cell, saved_arena, layer);
-    const BackwardWorkspace<Cell> work(arena, layer);
+    const SavedActivations saved(cell, saved_arena, layer);
+    const BackwardWorkspace work(cell, arena, layer);
+    const BackwardBuffers &buffers = work.recurrence;
     const Sequence sequence = saved.sequence(layer, work.zeros);
     const int hidden = layer.hidden, inputs = layer.inputs, rows = layer.steps * layer.batch;
-    const int64_t H = sequence.H(), gates = Cell::GATES * H, stride = activation_stride<Cell>(hidden);
-    const int64_t units = (int64_t)layer.batch * hidden;
+    const int64_t H = sequence.H(), gates = cell.gates * H;
+    const Slots slots{saved.slots, activation_stride(cell, hidden), layer.batch};
     run_parallel(layer.threads, [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
         if (team.rank == 0) memset(work.zeros, 0, (H > padded(inputs) ? H : padded(inputs)) * sizeof(float));
         team.barrier();
-        pack_rhs(
-            team.range((int)(H / LANES)),
-            [&](int k) {
-                const int unit = (int)(k % H), gate = (int)(k / H);
-                return unit < hidden ? layer.weights.weight_hh + ((int64_t)gate * hidden + unit) * hidden : work.zeros;
-            },
-            (int)gates, hidden, work.weight_hh);
-        pack_rhs(
-            team.range(column_blocks(inputs)),
-            [&](int k) {
-                const int unit = (int)(k % H), gate = Cell::gate[k / H];
-                return unit < hidden ? layer.weights.weight_ih + ((int64_t)gate * hidden + unit) * inputs : work.zeros;
-            },
-            (int)gates, inputs, work.weight_ih);
-        const Range columns = team.range((int)H / LANES);
+        const Range units = team.range((int)H), columns = team.range((int)H / LANES);
+        for (int product = 0, first = 0; product < 2; first += cell.matmuls[product++])
+            if (cell.matmuls[product])
+                work.pack(columns, layer.weights.weight_hh + (int64_t)first * hidden * hidden, cell.matmuls[product],
+                          identity_order, hidden, hidden, buffers.weight_hh[product]);
+        work.pack(team.range(column_blocks(inputs)), layer.weights.weight_ih, cell.gates, cell.gate, hidden, inputs,
+                  work.weight_ih);
+        for (int gate = 0; gate < cell.peepholes; gate++)
+            for (int unit = units.begin; unit < units.end; unit++)
+                buffers.weight_ch[gate * H + unit] = unit < hidden ? layer.weights.weight_ch[gate * hidden + unit] : 0.0f;
         const int dprojection_rows = layer.index ? layer.rows : 1;
         for (int row = 0; row < dprojection_rows; row++)
-            for (int gate = 0; gate < Cell::GATES; gate++)
+            for (int gate = 0; gate < cell.gates; gate++)
                 for (int block = columns.begin; block < columns.end; block++)
-                    store(work.dprojection + row * gates + gate * H + block * LANES, Vector{});
+                    store(buffers.dprojection + row * gates + gate * H + block * LANES, Vector{});
         team.barrier();
-        run_backward<Cell>(team, layer.cell, sequence, work.weight_hh, dh, dh_stride, dstate_after,
-                           dstate_after ? dstate_after + units : nullptr, saved.slots, work.dh_direct, work.dc,
-                           work.dprojection, layer.index, work.dbias_m, dstate, dstate + units, work.packed_lhs);
-        const RowView dprojections = layer.index ? RowView{work.dprojection, gates} : RowView{saved.slots, stride};
-        gemm(team, layer.rows, inputs, (int)gates, dprojections, work.weight_ih, nullptr, dx, inputs, work.packed_lhs);
-        weight_gradient(team, Cell::GATES, Cell::gate, hidden, inputs, layer.rows, dprojections, H, {layer.x, inputs},
+        run_backward(cell, team, sequence, buffers, {dh, dh_stride, dstate_after, dstate}, slots);
+        const RowView dprojections = layer.index ? RowView{buffers.dprojection, gates} : slots.rows(0, 0);
+        gemm(team, layer.rows, inputs, (int)gates, dprojections, work.weight_ih, nullptr, dx, inputs, buffers.work);
+        weight_gradient(team, cell.gates, cell.gate, hidden, inputs, layer.rows, dprojections, H, {layer.x, inputs},
                         dweight_ih, true, work.weight_gradient);
-        weight_gradient(team, Cell::GATES, identity_order, hidden, hidden, rows,
-                        {saved.slots + Cell::RECURRENT * H, stride}, H, sequence.previous_h(), dweight_hh, true,
-                        work.weight_gradient);
+        if (cell.matmuls[0])
+            weight_gradient(team, cell.matmuls[0], identity_order, hidden, hidden, rows, slots.rows(0, cell.recurrent * H),
+                            H, sequence.previous_h(), dweight_hh, true, work.weight_gradient);
+        if (cell.matmuls[1])
+            weight_gradient(team, cell.matmuls[1], identity_order, hidden, hidden, rows, slots.rows(0, 0), H,
+                            slots.rows(0, cell.gated() * H), dweight_hh + (int64_t)cell.matmuls[0] * hidden * hidden, true,
+                            work.weight_gradient);
         const Range bias_units = team.range(hidden);
-        for (int slot = 0; slot < Cell::GATES; slot++)
-            for (int unit = bias_units.begin; unit < bias_units.end; unit++) {
+        for (int unit = bias_units.begin; unit < bias_units.end; unit++) {
+            for (int slot = 0; slot < cell.gates; slot++) {
                 float sum = 0;
-                for (int row = 0; row < dprojection_rows; row++) sum += work.dprojection[row * gates + slot * H + unit];
-                const int at = Cell::gate[slot] * hidden + unit;
+                for (int row = 0; row < dprojection_rows; row++) sum += buffers.dprojection[row * gates + slot * H + unit];
+                const int at = cell.gate[slot] * hidden + unit;
                 dbias_ih[at] = sum;
-                dbias_hh[at] = Cell::SLOTS > Cell::GATES && slot == 0 ? work.dbias_m[unit] : sum;
+                if (cell.matmuls[0]) dbias_hh[at] = cell.separate && slot == 0 ? buffers.dbias_m[unit] : sum;
             }
+            for (int gate = 0; gate < cell.peepholes; gate++)
+                dweight_ch[gate * hidden + unit] = buffers.dweight_ch[gate * H + unit];
+        }
     });
 }
 
-template <typename Cell> int64_t layer_saved_size(Cell cell, const charrnn_layer &layer) {
+int64_t layer_saved_size(const charrnn_layer &layer) {
     Arena arena(nullptr);
-    SavedActivations::take(cell, arena, layer);
+    SavedActivations(cell_of(layer.cell), arena, layer);
     return arena.used();
 }
 
-template <typename Cell> int64_t layer_work_size(Cell, const charrnn_layer &layer) {
+int64_t layer_work_size(const charrnn_layer &layer) {
+    const Cell &cell = cell_of(layer.cell);
     Arena forward(nullptr), backward(nullptr);
-    ForwardWorkspace<Cell>(forward, layer);
-    BackwardWorkspace<Cell>(backward, layer);
+    ForwardWorkspace(cell, forward, layer);
+    BackwardWorkspace(cell, backward, layer);
     return forward.used() > backward.used() ? forward.used() : backward.used();
 }
 

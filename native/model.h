@@ -2,6 +2,7 @@
 #pragma once
 #include <stdlib.h>
 
+#include "cells.h"
 #include "recurrence.h"
 
 namespace {
@@ -11,12 +12,13 @@ const int64_t MIN_STEP_MADDS = 100000;    // multiply-adds of a time step that a
 const int64_t MIN_CALL_MADDS = 4000000;   // multiply-adds of a call that are worth waking a thread
 
 struct Model {
-    int cell, threads, V, E, L, F, max_hidden;
+    const Cell *cell;
+    int threads, V, E, L, F, max_hidden;
     bool sums_layers;
     int *hidden;
     PackedLayer *layers;
     float *embeddings;  // (V + 1, E)
-    float *table;       // (V + 1, GATES * H'): the first layer's projection of every id; NULL where it would be too large
+    float *table;       // (V + 1, gates * H'): the first layer's projection of every id; NULL where it would be too large
     float *head;        // packed right-hand side (F, V)
     float *head_bias;   // (V')
     float *zeros;
@@ -27,21 +29,21 @@ struct Model {
     int inputs(int layer) const { return layer ? hidden[layer - 1] : E; }
 
     // Take all parts from the arena; without memory, only count them.
-    template <typename Cell> void allocate(Cell, Arena &arena, const int *sizes) {
+    void allocate(Arena &arena, const int *sizes) {
         hidden = arena.take<int>(L);
         layers = arena.take<PackedLayer>(L);
         if (hidden) memcpy(hidden, sizes, L * sizeof(int));
         F = max_hidden = 0;
         sums_layers = true;
         for (int layer = 0; layer < L; layer++) {
-            const PackedLayer packed = PackedLayer::take<Cell>(arena, layer ? sizes[layer - 1] : E, sizes[layer]);
+            const PackedLayer packed = PackedLayer::take(*cell, arena, layer ? sizes[layer - 1] : E, sizes[layer]);
             if (layers) layers[layer] = packed;
             if (sizes[layer] > max_hidden) max_hidden = sizes[layer];
             if (sizes[layer] != sizes[0]) sums_layers = false;
             F += sizes[layer];
         }
         if (sums_layers) F = sizes[0];
-        const int64_t gates = (int64_t)Cell::GATES * padded(sizes[0]);
+        const int64_t gates = (int64_t)cell->gates * padded(sizes[0]);
         embeddings = arena.take<float>((int64_t)(V + 1) * E);
         table = (V + 1) * gates <= MAX_TABLE ? arena.take<float>((V + 1) * gates) : nullptr;
         head = arena.take<float>((int64_t)packed_depth(F) * padded(V));
@@ -52,8 +54,9 @@ struct Model {
     // The threads that a call is worth: no result depends on it.
     int useful_threads(int batch, int steps) const {
         int64_t step = 0;
-        for (int layer = 0; layer < L; layer++) step += (int64_t)hidden[layer] * (inputs(layer) + hidden[layer]);
-        step *= batch * (cell == CHARRNN_GRU ? 3 : cell == CHARRNN_LSTM ? 4 : 1);
+        for (int layer = 0; layer < L; layer++)
+            step += (int64_t)hidden[layer] * (cell->gates * inputs(layer) + cell->recurrent_gates() * hidden[layer]);
+        step *= batch;
         return step < MIN_STEP_MADDS || step * steps < MIN_CALL_MADDS ? 1 : threads;
     }
 
@@ -81,19 +84,19 @@ Model *model_new(int cell, int threads, int vocabulary, int embedding, int layer
                  const float *embeddings, const charrnn_weights *weights, const float *head_weight, const float *head_bias) {
     Model *model = static_cast<Model *>(calloc(1, sizeof(Model)));
     if (!model) return nullptr;
-    model->cell = cell;
+    model->cell = &cell_of(cell);
     model->threads = threads;
     model->V = vocabulary;
     model->E = embedding;
     model->L = layers;
     Arena measure(nullptr);
-    with_cell(cell, [&](auto type) { model->allocate(type, measure, hidden); });
+    model->allocate(measure, hidden);
     if (posix_memalign(&model->memory, 64, measure.used())) {
         free(model);
         return nullptr;
     }
     Arena arena(model->memory);
-    with_cell(cell, [&](auto type) { model->allocate(type, arena, hidden); });
+    model->allocate(arena, hidden);
     memset(model->zeros, 0, padded(model->max_hidden) * sizeof(float));
     memcpy(model->embeddings, embeddings, (int64_t)(vocabulary + 1) * embedding * sizeof(float));
     memset(model->head_bias, 0, padded(vocabulary) * sizeof(float));
@@ -106,17 +109,14 @@ Model *model_new(int cell, int threads, int vocabulary, int embedding, int layer
     }
     run_parallel(threads, [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
-        pack_transposed<1>(team, head_weight, vocabulary, model->F, model->head);
-        with_cell(cell, [&](auto type) {
-            using Cell = decltype(type);
-            for (int layer = 0; layer < layers; layer++)
-                model->layers[layer].template pack<Cell>(team, model->inputs(layer), hidden[layer], weights[layer]);
-            team.barrier();
-            const int64_t gates = (int64_t)Cell::GATES * padded(hidden[0]);
-            if (model->table)
-                gemm(team, vocabulary + 1, (int)gates, embedding, {model->embeddings, embedding},
-                     model->layers[0].weight_ih, model->layers[0].bias, model->table, gates, lhs);
-        });
+        pack_transposed(team, 1, head_weight, vocabulary, model->F, model->head);
+        for (int layer = 0; layer < layers; layer++)
+            model->layers[layer].pack(*model->cell, team, model->inputs(layer), hidden[layer], weights[layer]);
+        team.barrier();
+        const int64_t gates = (int64_t)model->cell->gates * padded(hidden[0]);
+        if (model->table)
+            gemm(team, vocabulary + 1, (int)gates, embedding, {model->embeddings, embedding}, model->layers[0].weight_ih,
+                 model->layers[0].bias, model->table, gates, lhs);
     });
     return model;
 }

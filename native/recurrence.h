@@ -4,40 +4,52 @@
 // H' = padded(H), a whole number of vectors whatever the instruction set; the padding holds finite numbers.
 #pragma once
 #include "arena.h"
-#include "cells.h"
-#include "gemm.h"
+#include "cell.h"
+#include "charrnn.h"
 
 namespace {
 
 // A layer's weights, packed for the forward pass.
 struct PackedLayer {
-    float *weight_ih;  // right-hand side (in, GATES * H'), slot by slot
-    float *weight_hh;  // right-hand side (H, H') with the GATES side by side
-    float *bias;       // GATES * H', in the order of slots: all that can be added before the product with h
-    float *bias_m;     // H', the bias that GRU's reset gate multiplies
+    float *weight_ih;     // right-hand side (in, gates * H'), slot by slot
+    float *weight_hh[2];  // of each product: right-hand side (H, H') with its gates side by side
+    float *bias;          // gates * H', in the order of slots: all that can be added before the product with h
+    float *bias_m;        // H', the bias of a gate whose product stands apart
+    float *weight_ch;     // peepholes * H'; NULL: there are none
 
-    template <typename Cell> static PackedLayer take(Arena &arena, int inputs, int hidden) {
-        const int64_t H = padded(hidden), gates = Cell::GATES;
-        return {arena.take<float>(gates * H * packed_depth(inputs)), arena.take<float>(gates * H * packed_depth(hidden)),
-                arena.take<float>(gates * H), arena.take<float>(H)};
+    static PackedLayer take(const Cell &cell, Arena &arena, int inputs, int hidden) {
+        const int64_t H = padded(hidden), gates = cell.gates;
+        PackedLayer layer;
+        layer.weight_ih = arena.take<float>(gates * H * packed_depth(inputs));
+        for (int product = 0; product < 2; product++)
+            layer.weight_hh[product] = arena.take<float>(cell.matmuls[product] * H * packed_depth(hidden));
+        layer.bias = arena.take<float>(gates * H);
+        layer.bias_m = arena.take<float>(H);
+        layer.weight_ch = cell.peepholes ? arena.take<float>(cell.peepholes * H) : nullptr;
+        return layer;
     }
 
-    template <typename Cell> void pack(ThreadTeam &team, int inputs, int hidden, const charrnn_weights &weights) const {
+    void pack(const Cell &cell, ThreadTeam &team, int inputs, int hidden, const charrnn_weights &weights) const {
         const int H = padded(hidden);
-        for (int slot = 0; slot < Cell::GATES; slot++)
-            pack_transposed<1>(team, weights.weight_ih + (int64_t)Cell::gate[slot] * hidden * inputs, hidden, inputs,
-                               weight_ih + (int64_t)slot * H * packed_depth(inputs));
-        pack_transposed<Cell::GATES>(team, weights.weight_hh, hidden, hidden, weight_hh);
+        for (int slot = 0; slot < cell.gates; slot++)
+            pack_transposed(team, 1, weights.weight_ih + (int64_t)cell.gate[slot] * hidden * inputs, hidden, inputs,
+                            weight_ih + (int64_t)slot * H * packed_depth(inputs));
+        const float *from = weights.weight_hh;
+        for (int product = 0; product < 2 && cell.matmuls[product]; product++) {
+            pack_transposed(team, cell.matmuls[product], from, hidden, hidden, weight_hh[product]);
+            from += (int64_t)cell.matmuls[product] * hidden * hidden;
+        }
         const Range range = team.range(H);
         for (int unit = range.begin; unit < range.end; unit++) {
             const bool real = unit < hidden;
-            bias_m[unit] = real && Cell::SLOTS > Cell::GATES ? weights.bias_hh[2 * hidden + unit] : 0.0f;
-            for (int slot = 0; slot < Cell::GATES; slot++) {
-                const int at = Cell::gate[slot] * hidden + unit;
-                const bool separate = Cell::SLOTS > Cell::GATES && slot == 0;
-                bias[slot * H + unit] =
-                    !real ? 0.0f : separate ? weights.bias_ih[at] : weights.bias_ih[at] + weights.bias_hh[at];
+            bias_m[unit] = real && cell.separate ? weights.bias_hh[(cell.gates - 1) * hidden + unit] : 0.0f;
+            for (int slot = 0; slot < cell.gates; slot++) {
+                const int at = cell.gate[slot] * hidden + unit;
+                const bool apart = !cell.matmuls[0] || (cell.separate && slot == 0);
+                bias[slot * H + unit] = !real ? 0.0f : apart ? weights.bias_ih[at] : weights.bias_ih[at] + weights.bias_hh[at];
             }
+            for (int gate = 0; gate < cell.peepholes; gate++)
+                weight_ch[gate * H + unit] = real ? weights.weight_ch[gate * hidden + unit] : 0.0f;
         }
     }
 };
@@ -46,7 +58,7 @@ struct PackedLayer {
 struct Sequence {
     int B, T, hidden;
     const unsigned char *resets;  // (T * B), whether the state is zero before a step; NULL: never
-    float *h, *c;                 // ((T + 1) * B, H'), the state before each step and after the last; c NULL but for LSTM
+    float *h, *c;                 // ((T + 1) * B, H'), the state before each step and after the last; c NULL where the cell has none
     const float *zeros;           // H'
 
     int H() const { return padded(hidden); }
@@ -70,128 +82,208 @@ FORCE_INLINE void unpad_state(const float *from, int rows, int hidden, float *to
 
 // Floats from one row of saved slots to the next: a little more than the slots, since rows a power of two apart would share
 // a few sets of the cache.
-template <typename Cell> FORCE_INLINE int64_t activation_stride(int hidden) {
-    return (int64_t)Cell::SLOTS * padded(hidden) + 16;
+FORCE_INLINE int64_t activation_stride(const Cell &cell, int hidden) { return (int64_t)cell.slots * padded(hidden) + 16; }
+
+// The slots of all rows; NULL: none are kept. One time step's rows may take the place of those of the step before.
+struct Slots {
+    float *base;
+    int64_t stride, step;  // floats from a row to the next, and rows from a time step to the next: B or 0
+
+    float *row(int64_t t, int64_t b) const { return base + (t * step + b) * stride; }
+    RowView rows(int64_t t, int64_t offset) const { return {row(t, 0) + offset, stride}; }  // those of a time step
+};
+
+// A thread's memory for one time step of B rows.
+struct StepWork {
+    float *packed;      // for the left-hand side of the products, rows of up to K numbers
+    const float **lhs;  // addresses of its rows
+    void *units;        // of each row
+
+    static int64_t units_size(int B) { return ((int64_t)B * (sizeof(BackwardUnits) + sizeof(float *)) + 63) / 64 * 16; }
+    static int64_t size(int B, int K) { return packed_lhs_size(B, K) + units_size(B); }  // in floats
+
+    StepWork(float *base, const ThreadTeam &team, int B, int K) : packed(base + team.rank * size(B, K)) {
+        float *rest = packed + packed_lhs_size(B, K);
+        units = rest;
+        lhs = reinterpret_cast<const float **>(rest + B * sizeof(BackwardUnits) / sizeof(float));
+    }
+
+    // What a product reads: B rows, packed, from row `first` on.
+    void pack(const RowView &rows, int64_t first, int B, int K) const {
+        const RowView view = pack_lhs(rows, first, B, K, packed);
+        for (int b = 0; b < B; b++) lhs[b] = view[first + b];
+    }
+};
+
+// What a product adds to, [rows][blocks][G]: of each gate a vector `starts[g]` numbers behind the row's projection, but of the
+// last the vector `last` where that is not NULL.
+template <int G>
+FORCE_INLINE void start_sums(const ForwardTile &of, const int64_t *starts, const float *last, Vector *sums) {
+    const int64_t column = of.tile.block * LANES;
+    for (int r = 0; r < of.tile.rows; r++) {
+        const float *start[G];
+        for (int g = 0; g < G; g++) start[g] = of.rows[r].projection + starts[g] + column;
+        if (last) start[G - 1] = last + column;
+        for (int p = 0; p < of.tile.blocks; p++)
+            for (int g = 0; g < G; g++) *sums++ = load(start[g] + p * LANES);
+    }
 }
 
-// Run all time steps. projection: W_ih x + biases, GATES * H' a row; slots: gets SLOTS * H' a row, unless it is NULL, and may
-// be the same memory as the projection. work: packed_lhs_size(B, H) floats for each thread.
-template <typename Cell>
-void run_forward(ThreadTeam &team, int cell, const Sequence &sequence, const PackedLayer &packed,
-                 const RowView &projection, float *slots, float *work) {
-    constexpr int G = Cell::GATES;
-    const int H = sequence.H(), B = sequence.B;
-    const int64_t panel = panel_size(sequence.hidden, G);
-    const bool has_c = sequence.c != nullptr;
+// Run all time steps. projection: W_ih x + biases, gates * H' a row; slots may be the same memory. work: StepWork::size(B, H)
+// floats for each thread.
+NOINLINE void run_forward(const Cell &cell, ThreadTeam &team, const Sequence &sequence, const PackedLayer &packed,
+                          const RowView &projection, const Slots &slots, float *memory) {
+    const int H = sequence.H(), B = sequence.B, hidden = sequence.hidden;
     const Range range = team.range(H / LANES);
     const RowView previous = sequence.previous_h();
-    work += team.rank * packed_lhs_size(B, sequence.hidden);
-    for (int t = 0; t < sequence.T; t++) {
-        const RowView lhs_rows = pack_lhs(previous, (int64_t)t * B, B, sequence.hidden, work);
-        for_each_tile<G>(B, range, [&](auto height, auto width, int first, int block) NOINLINE {
-            constexpr int R = decltype(height)::value, W = decltype(width)::value;
-            const int64_t row = (int64_t)t * B + first;
-            const float *h_prev[R], *lhs[R], *projected[R];
-            Vector pre[R][W][G];
-            for (int r = 0; r < R; r++) {
-                h_prev[r] = previous[row + r];
-                lhs[r] = lhs_rows[row + r];
-                projected[r] = projection[row + r];
-                for (int p = 0; p < W; p++) {
-                    const int n = (block + p) * LANES;
-                    Cell::init(pre[r][p], projected[r] + n, H, packed.bias_m + n);
-                }
+    const StepWork work(memory, team, B, hidden);
+    ForwardUnits *const units = static_cast<ForwardUnits *>(work.units);
+    const auto run_half = [&](int half) {
+        const int G = cell.matmuls[half];
+        const int64_t panel = panel_size(hidden, G);
+        const float *const last = cell.separate ? packed.bias_m : nullptr;
+        int64_t starts[MAX_GATES];
+        for (int g = 0; g < G; g++) starts[g] = half ? 0 : (cell.recurrent + g) * H;
+        for_each_tile(G ? G : 1, B, range, [&](const Tile &tile) {
+            Vector sums[ACCUMULATORS];
+            const ForwardTile of{tile, G, sums, units + tile.row};
+            switch (G) {
+                case 0: return cell.forward[half](of);
+                case 1: start_sums<1>(of, starts, last, sums); break;
+                case 2: start_sums<2>(of, starts, last, sums); break;
+                case 3: start_sums<3>(of, starts, last, sums); break;
+                default: start_sums<MAX_GATES>(of, starts, last, sums);
             }
-            multiply_tile(lhs, packed.weight_hh + block * panel, panel, sequence.hidden, pre);
-            for (int r = 0; r < R; r++)
-                for (int p = 0; p < W; p++) {
-                    const int n = (block + p) * LANES;
-                    const int64_t to = (row + r + B) * H + n;
-                    Cell::forward(cell, pre[r][p], projected[r] + n,
-                                  slots ? slots + (row + r) * activation_stride<Cell>(sequence.hidden) + n : nullptr, H,
-                                  h_prev[r] + n, sequence.h + to, has_c ? sequence.previous_c(row + r) + n : nullptr,
-                                  has_c ? sequence.c + to : nullptr);
-                }
+            tile_product(tile.rows, tile.blocks, G)(work.lhs + tile.row, packed.weight_hh[half] + tile.block * panel, panel,
+                                                    hidden, sums);
+            cell.forward[half](of);
         });
+    };
+    for (int t = 0; t < sequence.T; t++) {
+        const int64_t first = (int64_t)t * B;
+        for (int b = 0; b < B; b++) {
+            const int64_t row = first + b, next = (row + B) * H;
+            units[b] = {H,
+                        0,
+                        projection[row],
+                        previous[row],
+                        sequence.c ? sequence.previous_c(row) : nullptr,
+                        packed.weight_ch,
+                        slots.base ? slots.row(t, b) : nullptr,
+                        sequence.h + next,
+                        sequence.c ? sequence.c + next : nullptr};
+        }
+        if (cell.matmuls[0]) work.pack(previous, first, B, hidden);
+        run_half(0);
+        if (!cell.matmuls[0]) continue;  // units read nothing of one another: no thread waits
+        team.barrier();
+        if (!cell.matmuls[1]) continue;
+        work.pack(slots.rows(t, cell.gated() * H), 0, B, hidden);
+        run_half(1);
         team.barrier();
     }
+    if (!cell.matmuls[0]) team.barrier();
 }
 
-// Run all time steps backward. `slots` come as the forward pass left them; their gradients (of the pre-activations) replace
-// them. weight_hh: packed right-hand side (GATES * H', H).
-//
-// dh: the loss's gradient by the outputs, rows of H numbers `dh_stride` apart; dh_last, dc_last: by the state after the last step
-// (B, H), or NULL. dh_direct, dc: workspaces (B, H'). dprojection: rows of GATES * H' numbers to which the gradients of the
-// projections are added, row index[t * B + b], or a single row where `index` is NULL; dbias_m: H', likewise of GRU's bias_m.
-// work: packed_lhs_size(B, GATES * H') floats for each thread.
-template <typename Cell>
-void run_backward(ThreadTeam &team, int cell, const Sequence &sequence, const float *weight_hh, const float *dh,
-                  int64_t dh_stride, const float *dh_last, const float *dc_last, float *slots, float *dh_direct,
-                  float *dc, float *dprojection, const int32_t *index, float *dbias_m, float *dh_first,
-                  float *dc_first, float *work) {
-    const int H = sequence.H(), B = sequence.B, K = Cell::GATES * H;
-    const int64_t panel = panel_size(K, 1), stride = activation_stride<Cell>(sequence.hidden);
+// What the backward pass reads and writes beside the sequence and its slots.
+struct BackwardBuffers {
+    float *weight_hh[2];  // of each product: packed right-hand side (its gates * H', H)
+    float *dh_direct, *dc;  // (B, H'); dc NULL where the cell has no c
+    float *dprojection;     // rows of gates * H', to which the gradients of the projections are added: row index[t * B + b]
+    const int32_t *index;   // NULL: a single row
+    float *dbias_m;               // H'
+    float *weight_ch, *dweight_ch;  // peepholes * H'; NULL: there are none
+    float *work;                  // StepWork::size(B, gates * H') floats for each thread
+};
+
+// The loss's gradients by the outputs, rows of H numbers `stride` apart, or NULL; by the state after the last step (S, B, H), or
+// NULL; and, found here, by the state before the first.
+struct OuterGradients {
+    const float *dh;
+    int64_t stride;
+    const float *dstate_after;
+    float *dstate;
+};
+
+// Run all time steps backward. `slots` come as the forward pass left them; their gradients replace them.
+NOINLINE void run_backward(const Cell &cell, ThreadTeam &team, const Sequence &sequence, const BackwardBuffers &buffers,
+                           const OuterGradients &outer, const Slots &slots) {
+    const int H = sequence.H(), B = sequence.B, hidden = sequence.hidden, T = sequence.T;
     const Range range = team.range(H / LANES);
-    const RowView previous = sequence.previous_h(), dslots_rows{slots + Cell::RECURRENT * H, stride};
-    work += team.rank * packed_lhs_size(B, K);
+    const RowView previous = sequence.previous_h();
+    float *const dh_direct = buffers.dh_direct, *const dc = buffers.dc;
+    const int64_t units = (int64_t)B * hidden, gates = cell.gates * H;
+    const float *dh_last = outer.dstate_after, *dc_last = dh_last ? dh_last + units : nullptr;
+    const StepWork work(buffers.work, team, B, (int)gates);
+    BackwardUnits *const rows = static_cast<BackwardUnits *>(work.units);
     for (int block = range.begin; block < range.end; block++) {
-        const int n = block * LANES, left = sequence.hidden - n;
-        store(dbias_m + n, Vector{});
+        const int n = block * LANES, left = hidden - n;
+        store(buffers.dbias_m + n, Vector{});
+        for (int gate = 0; gate < cell.peepholes; gate++) store(buffers.dweight_ch + gate * H + n, Vector{});
         for (int b = 0; b < B && dc; b++)
-            store(dc + (int64_t)b * H + n, dc_last ? load(dc_last + (int64_t)b * sequence.hidden + n, left) : Vector{});
+            store(dc + (int64_t)b * H + n, dc_last ? load(dc_last + (int64_t)b * hidden + n, left) : Vector{});
     }
-    for (int t = sequence.T - 1; t >= -1; t--) {
-        const RowView lhs_rows = pack_lhs(dslots_rows, (int64_t)(t + 1) * B, t < sequence.T - 1 ? B : 0, K, work);
-        for_each_tile<1>(B, range, [&](auto height, auto width, int first, int block) NOINLINE {
-            constexpr int R = decltype(height)::value, W = decltype(width)::value;
-            const int64_t row = (int64_t)t * B + first;
-            Vector product[R][W][1];
-#pragma GCC unroll 32
-            for (int r = 0; r < R; r++)
-#pragma GCC unroll 32
-                for (int p = 0; p < W; p++) product[r][p][0] = Vector{};
-            if (t < sequence.T - 1) {
-                const float *lhs[R];
-                for (int r = 0; r < R; r++) lhs[r] = lhs_rows[row + r + B];
-                multiply_tile(lhs, weight_hh + block * panel, panel, K, product);
-            }
-            for (int p = 0; p < W; p++) {
-                const int n = (block + p) * LANES, left = sequence.hidden - n;
-                for (int r = 0; r < R; r++) {
-                    const int64_t b = first + r;
-                    float *dh_direct_row = dh_direct + b * H + n, *dc_row = dc ? dc + b * H + n : nullptr;
-                    Vector dh_here{};
-                    if (t == sequence.T - 1) {
-                        if (dh_last) dh_here = load(dh_last + b * sequence.hidden + n, left);
-                    } else if (!sequence.reset(row + r + B)) {
-                        dh_here = product[r][p][0] + load(dh_direct_row);
-                    } else if (dc) {
-                        store(dc_row, Vector{});
+    // The loss's gradient by h of step t, given what comes through the product from the step after it.
+    const auto gradient = [&](int t, int64_t b, int n, Vector product) {
+        const int64_t row = (int64_t)t * B + b;
+        const int left = hidden - n;
+        Vector dh{};
+        if (t == T - 1) {
+            if (dh_last) dh = load(dh_last + b * hidden + n, left);
+        } else if (!sequence.reset(row + B)) {
+            dh = product + load(dh_direct + b * H + n);
+        } else if (dc) {
+            store(dc + b * H + n, Vector{});
+        }
+        if (t >= 0) return outer.dh ? dh + load(outer.dh + row * outer.stride + n, left) : dh;
+        store(outer.dstate + b * hidden + n, dh, left);
+        if (dc) store(outer.dstate + units + b * hidden + n, load(dc + b * H + n), left);
+        return dh;
+    };
+    const auto run_half = [&](int t, int half) {
+        const int K = cell.matmuls[half] * H;
+        const int64_t panel = panel_size(K, 1);
+        for_each_tile(1, B, range, [&](const Tile &tile) {
+            Vector dh[ACCUMULATORS] = {};
+            if (K && (half || t < T - 1))
+                tile_product(tile.rows, tile.blocks, 1)(work.lhs + tile.row, buffers.weight_hh[half] + tile.block * panel,
+                                                        panel, K, dh);
+            if (half == 0)
+                for (int r = 0; r < tile.rows; r++)
+                    for (int p = 0; p < tile.blocks; p++) {
+                        Vector &here = dh[r * tile.blocks + p];
+                        here = gradient(t, tile.row + r, (tile.block + p) * LANES, here);
                     }
-                    if (t < 0) {
-                        store(dh_first + b * sequence.hidden + n, dh_here, left);
-                        if (dc) store(dc_first + b * sequence.hidden + n, load(dc_row), left);
-                        continue;
-                    }
-                    if (dh) dh_here += load(dh + (row + r) * dh_stride + n, left);
-                    float *slots_row = slots + (row + r) * stride + n;
-                    float *dprojection_row = index ? dprojection + (int64_t)index[row + r] * K : dprojection;
-                    const int64_t next = (row + r + B) * H + n;
-                    Vector dslots[Cell::SLOTS];
-                    store(dh_direct_row,
-                          Cell::backward(cell, dh_here, slots_row, H, previous[row + r] + n, sequence.h + next,
-                                         dc ? sequence.previous_c(row + r) + n : nullptr,
-                                         dc ? sequence.c + next : nullptr, dc_row, dslots));
-                    for (int slot = 0; slot < Cell::SLOTS; slot++) {
-                        store(slots_row + slot * H, dslots[slot]);
-                        float *sum = slot < Cell::GATES ? dprojection_row + slot * H + n : dbias_m + n;
-                        store(sum, load(sum) + dslots[slot]);
-                    }
-                }
-            }
+            if (t >= 0) cell.backward[half]({tile, dh, rows + tile.row});
         });
+    };
+    for (int t = T - 1; t >= -1; t--) {
+        for (int b = 0; b < B && t >= 0; b++) {
+            const int64_t row = (int64_t)t * B + b, next = (row + B) * H;
+            rows[b] = {H,
+                       0,
+                       slots.row(t, b),
+                       previous[row],
+                       sequence.h + next,
+                       dc ? sequence.previous_c(row) : nullptr,
+                       dc ? sequence.c + next : nullptr,
+                       buffers.weight_ch,
+                       buffers.dprojection + (buffers.index ? buffers.index[row] * gates : 0),
+                       buffers.dbias_m,
+                       buffers.dweight_ch,
+                       dh_direct + b * H,
+                       dc ? dc + b * H : nullptr};
+        }
+        if (cell.matmuls[0] && t < T - 1) work.pack(slots.rows(t + 1, cell.recurrent * H), 0, B, cell.matmuls[0] * H);
+        run_half(t, 0);
+        if (!cell.matmuls[0]) continue;
+        team.barrier();
+        if (t < 0 || !cell.matmuls[1]) continue;
+        work.pack(slots.rows(t, 0), 0, B, cell.matmuls[1] * H);
+        run_half(t, 1);
         team.barrier();
     }
+    if (!cell.matmuls[0]) team.barrier();
 }
 
 }  // namespace

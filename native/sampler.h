@@ -42,12 +42,11 @@ struct Sampler {
     int32_t *reachable;                            // V' for each thread: a row of the DFA without what may not be drawn
     Guards guards;
 
-    template <typename Cell>
-    Sampler(Cell cell, Arena &arena, Model &model, const charrnn_sampler_request &request)
+    Sampler(Arena &arena, Model &model, const charrnn_sampler_request &request)
         : model(&model), seed(request.seed), stream(request.stream), prompts(request.prompts),
           per_prompt(request.per_prompt), text_count(per_prompt ? prompts * per_prompt : INT64_MAX),
           length(request.length), max_batch((int)(request.batch < text_count ? request.batch : text_count)),
-          texts(arena.take<Text>(max_batch)), buffers(cell, arena, model, max_batch, 1, model.threads),
+          texts(arena.take<Text>(max_batch)), buffers(arena, model, max_batch, 1, model.threads),
           guards(arena, request, max_batch, model.V, model.threads) {
         const double max_temperature = 1e30;
         params = {(float)(request.temperature < max_temperature ? request.temperature : max_temperature),
@@ -58,7 +57,7 @@ struct Sampler {
         for (int layer = 0; layer < model.L; layer++) {
             const int64_t size = (int64_t)prompts * padded(model.hidden[layer]);
             float *h = arena.take<float>(size);
-            float *c = model.cell == CHARRNN_LSTM ? arena.take<float>(size) : nullptr;
+            float *c = model.cell->states > 1 ? arena.take<float>(size) : nullptr;
             if (prompt_h) prompt_h[layer] = h, prompt_c[layer] = c;
         }
         prompt_logits = arena.take<float>(prompts * V);
@@ -194,14 +193,14 @@ struct Sampler {
 };
 
 // Read the rows' ids and draw the next ones; with_nats: -ln p of them too.
-template <typename Cell> void step_batch(Cell cell, ThreadTeam &team, Sampler &sampler, bool with_nats) {
+void step_batch(ThreadTeam &team, Sampler &sampler, bool with_nats) {
     const Model &model = *sampler.model;
     const int rows = sampler.batch, V = padded(model.V);
-    run_layers(cell, team, model, sampler.buffers, rows, 1, false);
+    run_layers(team, model, sampler.buffers, rows, 1, false);
     const RowView features = head_input(model, sampler.buffers, rows, Range{0, team.rank == 0 ? rows : 0});
     if (model.L > 1) team.barrier();
     gemm(team, rows, V, model.F, features, model.head, model.head_bias, sampler.logits, V,
-         sampler.buffers.packed_lhs);
+         sampler.buffers.work);
     team.barrier();
     const Range range = rows >= team.size ? team.range(rows) : Range{0, team.rank == 0 ? rows : 0};
     for (int row = range.begin; row < range.end; row++)
@@ -210,7 +209,7 @@ template <typename Cell> void step_batch(Cell cell, ThreadTeam &team, Sampler &s
     if (rows >= team.size) team.barrier();
 }
 
-template <typename Cell> int64_t advance(Cell cell, Sampler &sampler, int64_t nanoseconds, Output output) {
+int64_t advance(Sampler &sampler, int64_t nanoseconds, Output output) {
     const int64_t deadline = monotonic_ns() + nanoseconds;
     const int expected = sampler.batch || sampler.started == sampler.text_count ? sampler.batch : sampler.max_batch;
     bool goes_on = true;
@@ -218,7 +217,7 @@ template <typename Cell> int64_t advance(Cell cell, Sampler &sampler, int64_t na
     run_parallel(sampler.model->useful_threads(expected, 1 << 20), [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
         for (int step = 0, drawn = 0;; step++, drawn = sampler.batch) {
-            if (step) step_batch(cell, team, sampler, output.nats != nullptr);
+            if (step) step_batch(team, sampler, output.nats != nullptr);
             if (team.rank == 0) {
                 failure = sampler.emit_and_refill(drawn, output);
                 goes_on = !failure && sampler.batch && sampler.has_room(output) && (step < 8 || monotonic_ns() < deadline);
@@ -231,19 +230,17 @@ template <typename Cell> int64_t advance(Cell cell, Sampler &sampler, int64_t na
 }
 
 Sampler *sampler_new(Model &model, const charrnn_sampler_request &request) {
-    return with_cell(model.cell, [&](auto cell) -> Sampler * {
-        Arena measure(nullptr);
-        measure.take<Sampler>(1);
-        Sampler(cell, measure, model, request);
-        void *memory;
-        if (posix_memalign(&memory, 64, measure.used())) return nullptr;
-        Arena arena(memory);
-        Sampler *sampler = arena.take<Sampler>(1);
-        const Sampler built(cell, arena, model, request);
-        memcpy(static_cast<void *>(sampler), &built, sizeof built);
-        sampler->copy_request(request);
-        return sampler;
-    });
+    Arena measure(nullptr);
+    measure.take<Sampler>(1);
+    Sampler(measure, model, request);
+    void *memory;
+    if (posix_memalign(&memory, 64, measure.used())) return nullptr;
+    Arena arena(memory);
+    Sampler *sampler = arena.take<Sampler>(1);
+    const Sampler built(arena, model, request);
+    memcpy(static_cast<void *>(sampler), &built, sizeof built);
+    sampler->copy_request(request);
+    return sampler;
 }
 
 void sampler_free(Sampler *sampler) {

@@ -4,13 +4,13 @@
 
 #include "arena.h"
 #include "charrnn.h"
-#include "gemm.h"
+#include "weight_gradient.h"
 
 namespace {
 
 // Rows of logits that are computed at a time: few enough to stay in the cache.
 FORCE_INLINE int logit_rows(int vocabulary) {
-    const int rows = (1 << 14) / padded(vocabulary), tile = tile_rows<1>();
+    const int rows = (1 << 14) / padded(vocabulary), tile = tile_rows(1);
     return rows < tile ? tile : rows > 8 * tile ? 8 * tile : rows;
 }
 
@@ -81,7 +81,7 @@ double softmax_xent_loss(const charrnn_softmax_xent *call, float *dx, int64_t dx
     const float scale = 1.0f / (float)rows;
     run_parallel(call->threads, [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
-        pack_transposed<1>(team, call->weight, call->vocabulary, F, work.forward);
+        pack_transposed(team, 1, call->weight, call->vocabulary, F, work.forward);
         const Range columns = team.range(column_blocks(call->vocabulary));
         if (dx) {
             pack_rhs(

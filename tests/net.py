@@ -42,7 +42,7 @@ TOKENIZERS = {
 FORMS: dict[str, list[str]] = {"stream": [], "records": ["--records"]}
 MORE = {
     "dropout": ["--cell", "lstm", "--hidden", "24,16", "--dropout", "0.3", "--weight-drop", "0.2"],
-    "torch": ["--cell", "mgu", "--hidden", "12", "--optimizer", "rmsprop"],
+    "torch": ["--cell", "mgu", "--hidden", "12", "--optimizer", "rmsprop", "--engine", "torch"],
     "sgd": ["--cell", "gru", "--hidden", "12", "--optimizer", "sgd", "--schedule", "cosine", "--weight-decay", "0.01"],
 }
 

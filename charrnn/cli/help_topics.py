@@ -180,8 +180,8 @@ CELLS: Topic = [
     ("rnn", "Elman network, with tanh."),
     ("rnn-relu, rnn-sigmoid", "The same with another activation."),
     "",
-    "The compiled core has kernels for these, and cuDNN for all but rnn-sigmoid. The others run step by step in PyTorch"
-    " and NumPy, about ten times slower; they are there for comparison.",
+    "The others are there for comparison. The compiled core runs all; on a GPU all but these, and rnn-sigmoid, run step"
+    " by step, many times slower.",
     ("lstm-peephole", "LSTM whose gates see the cell state (Gers and Schmidhuber 2000)."),
     ("gru-v1", "GRU as first published: its reset gate before the matrix product (Cho et al. 2014)."),
     ("mgu", "Minimal gated unit (Zhou et al. 2016)."),

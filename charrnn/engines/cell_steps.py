@@ -1,4 +1,4 @@
-"""One step of the cells without kernels of their own, written once for NumPy and PyTorch, on whole batches.
+"""One step of the cells that NumPy and PyTorch have no layers for, written once for both, on whole batches.
 
 `reference.py` has the same equations as the papers print them, with their sources.
 """

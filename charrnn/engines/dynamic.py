@@ -48,7 +48,7 @@ class DynamicEngine(InferenceEngine):
 
     def __init__(self, architecture: Architecture, weights: Mapping[str, Array], *, rate: float | None = None) -> None:
         self.architecture, self.vocabulary, self._lock = architecture, architecture.vocabulary, Lock()
-        if lib.is_fast() and lib.supports(architecture.cell):
+        if lib.is_fast():
             self.model = NativeTraining(architecture)
             self.model.set_num_threads(available_cpus())
         else:

@@ -36,9 +36,9 @@ class EngineSpec:
     threads: int
     reason: str
 
-    def for_scoring(self, cell: str) -> "EngineSpec":
+    def for_scoring(self) -> "EngineSpec":
         """Return what scores a model while it trains: on the same device the fastest engine there is, in float32."""
-        return replace(self, engine=choose_engine("auto", self.device, cell=cell), precision="float32")
+        return replace(self, engine=choose_engine("auto", self.device), precision="float32")
 
 
 def resolve(
@@ -47,7 +47,6 @@ def resolve(
     device: str = "cpu",
     precision: str = "auto",
     threads: int | None = None,
-    cell: str = "lstm",
     training: bool = False,
 ) -> EngineSpec:
     """Return what runs a model here.
@@ -56,14 +55,13 @@ def resolve(
         engine: as `choose_engine` takes it. device: as `choose_device` takes it.
         precision: as `choose_precision` takes it.
         threads: of the processor; None: as many as there are.
-        cell: of the model.
         training: whether it is to train.
 
     Raises:
         UsageError: the engine, the device or the precision asked for is not here, or they do not go together.
     """
     place, reason = choose_device(device)
-    name = choose_engine(engine, place, cell=cell, training=training)
+    name = choose_engine(engine, place, training=training)
     exactness = choose_precision(precision, name, place, training=training)
     return EngineSpec(name, place, exactness, threads or available_cpus(), reason)
 
@@ -110,17 +108,13 @@ def ensemble_engine(
 
     Args:
         models: sizes and weights, as for `inference_engine`.
-        engine, device, precision: as for `resolve`; each model's cell decides which engine "auto" is.
+        engine, device, precision: as for `resolve`.
 
     Raises:
         UsageError: as `resolve`.
     """
-    engines = [
-        inference_engine(
-            resolve(engine=engine, device=device, precision=precision, cell=architecture.cell), architecture, weights
-        )
-        for architecture, weights in models
-    ]
+    spec = resolve(engine=engine, device=device, precision=precision)
+    engines = [inference_engine(spec, architecture, weights) for architecture, weights in models]
     return engines[0] if len(engines) == 1 else Ensemble(engines)
 
 
@@ -210,26 +204,23 @@ def has_driver() -> bool:
     return True
 
 
-def choose_engine(name: str, device: str, *, cell: str = "lstm", training: bool = False) -> str:
+def choose_engine(name: str, device: str, *, training: bool = False) -> str:
     """Return the engine that runs a model: "native", "numpy" or "torch".
 
     Args:
         name: what was asked for; "auto" takes the fastest that is here.
         device: "cpu", "cuda" or "cuda:N".
-        cell: of the model.
         training: whether it is to train.
 
     Raises:
-        UsageError: the engine asked for is not here, or does not run on the device or with the cell.
+        UsageError: the engine asked for is not here, or does not run on the device.
     """
     if name == "auto":
-        if device == "cpu" and lib.is_fast() and lib.supports(cell):
+        if device == "cpu" and lib.is_fast():
             return "native"
         return "torch" if training or device != "cpu" else "numpy"
     if name == "native" and lib.library() is None:
         raise UsageError(f"{{engine}} native: the compiled core {lib.fault()}", ("engine",))
-    if name == "native" and not lib.supports(cell):
-        raise UsageError(f"{{engine}} native has no kernel for {{cell}} {cell}", ("engine", "cell"))
     if name != "torch" and device != "cpu":
         raise UsageError(f"{{engine}} {name} runs on the CPU, and {{device}} is {device}", ("engine", "device"))
     return name

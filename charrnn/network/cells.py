@@ -56,8 +56,8 @@ CELLS = {
     "lstm-cellless": Cell("ion", (3,)),
     "gru-crossed": Cell("rzn", (3,)),
 }
-"""The cells by name. The first three have kernels of their own in every engine; the last five are faulty variants that
-some tutorials print."""
+"""The cells by name. The first three have kernels of their own in NumPy and PyTorch too; the last five are faulty
+variants that some tutorials print."""
 
 
 CELL_NAMES = (

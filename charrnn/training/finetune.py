@@ -206,9 +206,7 @@ class Parent:
             UsageError: the dataset's tokenizer lacks a token of the model's.
         """
         self._check_tokenizer(dataset.tokenizer)
-        engine = inference_engine(
-            spec.for_scoring(self.model.architecture.cell), self.model.architecture, self.model.weights
-        )
+        engine = inference_engine(spec.for_scoring(), self.model.architecture, self.model.weights)
         known, mix = Model(engine, self.model.tokenizer, separator=self.model.separator), dataset.mix
 
         def bits(part: Dataset, tokens: int) -> float | None:

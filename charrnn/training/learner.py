@@ -43,7 +43,6 @@ def training_spec(config: TrainConfig, *, device: str | None = None) -> EngineSp
         device=device or config.device,
         precision=config.precision,
         threads=config.threads,
-        cell=config.base_cell,
         training=True,
     )
 

@@ -103,7 +103,7 @@ class SpeedMeter:
     def scoring(self, architecture: Architecture) -> ScoringSpeed:
         """Return how fast a model of these sizes scores."""
         weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
-        engine = inference_engine(self.spec.for_scoring(architecture.cell), architecture, weights)
+        engine = inference_engine(self.spec.for_scoring(), architecture, weights)
 
         def speed(rows: int, length: int) -> float:
             ids = np.zeros((rows, length), np.int64)

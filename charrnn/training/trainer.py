@@ -294,7 +294,7 @@ class Trainer:
         return event
 
     def _engine(self, weights: Mapping[str, Any]) -> InferenceEngine:
-        return inference_engine(self.spec.for_scoring(self.plan.architecture.cell), self.plan.architecture, weights)
+        return inference_engine(self.spec.for_scoring(), self.plan.architecture, weights)
 
     def _check(self, tokens: int) -> None:
         self.signals.check()

@@ -10,6 +10,7 @@ from torch import nn
 
 from charrnn.engines.base import Array
 from charrnn.engines.dynamic import SEGMENT, DynamicEngine
+from charrnn.engines.native import lib
 from charrnn.engines.numpy.inference import NumpyInference
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.engines.torch.model import LanguageModel
@@ -51,10 +52,13 @@ def gradient(architecture: Architecture, weights: dict[str, Array], ids: Array, 
     return zero | {key: each.grad.numpy() for key, each in named.items() if each.grad is not None}
 
 
+@pytest.mark.parametrize("core", [True, False], ids=["core", "torch"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES, ids=name)
-def test_it_follows_the_formula(architecture: Architecture) -> None:
+def test_it_follows_the_formula(architecture: Architecture, core: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Equations 2 to 5 of the paper on four segments, the mean squares being those so far: by the reference engine and
-    float64 gradients."""
+    float64 gradients; with the core or, where there is none, PyTorch."""
+    if not core:
+        monkeypatch.setattr(lib, "is_fast", lambda: False)
     rate, decay, memory = 0.01, 4e-3, 0.999
     ids = np.random.default_rng(1).integers(0, V, 4 * SEGMENT)
     trained = {key: value.astype(np.float64) for key, value in drawn(architecture).items()}

@@ -13,7 +13,6 @@ from charrnn.engines.arrays import check_weights, zero_state
 from charrnn.engines.base import Array, CopyIndex, GenerationRequest, Ids, InferenceEngine, SampledTokens, State
 from charrnn.engines.native.lib import (
     PRECISIONS,
-    WEIGHTS,
     Contexts,
     CopyIndexTable,
     SamplerRequest,
@@ -23,6 +22,7 @@ from charrnn.engines.native.lib import (
     cell_number,
     check_threads,
     loaded,
+    weight_addresses,
 )
 from charrnn.errors import NonFiniteError
 from charrnn.network.architecture import Architecture
@@ -57,10 +57,7 @@ class NativeInference(InferenceEngine):
         check_weights(weights, architecture)
         arrays = {name: np.ascontiguousarray(weights[name], np.float32) for name in architecture.shapes()}
         layers = (Weights * architecture.num_layers)(
-            *(
-                Weights(*(arrays[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS))
-                for layer in range(architecture.num_layers)
-            )
+            *(Weights(*weight_addresses(arrays, layer)) for layer in range(architecture.num_layers))
         )
         self._model = core.charrnn_model_new(
             PRECISIONS[precision],

@@ -9,14 +9,16 @@ import functools
 import math
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-ABI_VERSION = 9
+from charrnn.network.cells import cell_name
+
+ABI_VERSION = 10
 
 MAX_THREADS = 1024
 
@@ -24,14 +26,19 @@ MAX_ROWS = 1 << 30
 """Of an array: the core counts them in 32 bits."""
 
 
-WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-"""Of a layer, in the order of `charrnn_weights`."""
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_ch")
+"""Of a layer, in the order of `charrnn_weights`; a cell may lack some."""
 
 
 PRECISIONS = {"float32": 0, "bfloat16": 1}
 
 
-CELLS = {"tanh": 0, "relu": 1, "sigmoid": 2, "lstm": 3, "gru": 4}
+CELLS = (
+    *("rnn", "rnn-relu", "rnn-sigmoid", "lstm", "gru"),
+    *("lstm-peephole", "gru-v1", "mgu", "mingru", "minlstm"),
+    *("lstm-sigmoid", "lstm-sigmoid-peephole", "lstm-relu", "lstm-cellless", "gru-crossed"),
+)
+"""In the order of the core's numbers."""
 
 
 _Floats = ctypes.c_void_p
@@ -188,7 +195,7 @@ def _declare(core: ctypes.CDLL) -> None:
     _signature(core.charrnn_layer_saved_size, _int64, layer)
     _signature(core.charrnn_layer_work_size, _int64, layer)
     _signature(core.charrnn_layer_forward, None, layer, _Floats)
-    _signature(core.charrnn_layer_backward, None, layer, _Floats, _int64, *(_Floats,) * 7)
+    _signature(core.charrnn_layer_backward, None, layer, _Floats, _int64, *(_Floats,) * 8)
     _signature(core.charrnn_softmax_xent_work_size, _int64, xent)
     _signature(core.charrnn_softmax_xent_loss, ctypes.c_double, xent, _Floats, _int64, _Floats, _Floats)
     _signature(core.charrnn_optimizer_work_size, _int64, optimizer)
@@ -232,14 +239,15 @@ def is_fast() -> bool:
     return instruction_set() not in ("", "baseline") or (library() is not None and "CHARRNN_ISA" in os.environ)
 
 
-def supports(cell: str) -> bool:
-    """Return whether the core has a kernel for the cell."""
-    return cell == "rnn" or cell in CELLS
-
-
 def cell_number(cell: str, activation: str) -> int:
     """Return the core's number of a cell."""
-    return CELLS[activation if cell == "rnn" else cell]
+    return CELLS.index(cell_name(cell, activation))
+
+
+def weight_addresses(arrays: Mapping[str, npt.NDArray[Any]], layer: int) -> list[int | None]:
+    """Return where a layer's arrays begin, in the order of `WEIGHTS`; None: the cell has no such weight."""
+    named = [arrays.get(f"layers.{layer}.{name}") for name in WEIGHTS]
+    return [None if array is None else array.ctypes.data for array in named]
 
 
 def loaded() -> ctypes.CDLL:

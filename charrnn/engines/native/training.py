@@ -15,7 +15,6 @@ from charrnn.engines.arrays import check_weights, gradient_views, zero_state
 from charrnn.engines.base import Array, Ids, Optimizer, OptimizerParams, State
 from charrnn.engines.native.lib import (
     PRECISIONS,
-    WEIGHTS,
     Layer,
     SoftmaxXent,
     Weights,
@@ -24,6 +23,7 @@ from charrnn.engines.native.lib import (
     cell_number,
     check_threads,
     loaded,
+    weight_addresses,
 )
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import NO_MASKS, Masks
@@ -234,8 +234,7 @@ class NativeTraining:
             call.work = self.work(self.core.charrnn_layer_work_size(call))
             self.core.charrnn_layer_backward(
                 call, rows.ctypes.data, _stride(rows), None if d_after is None else d_after.ctypes.data,
-                below.ctypes.data, *(self.grads[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS),
-                d_state.ctypes.data,
+                below.ctypes.data, *weight_addresses(self.grads, layer), d_state.ctypes.data,
             )  # fmt: skip
             before.insert(0, d_state)
             if layer:
@@ -268,7 +267,7 @@ class NativeTraining:
             raise ValueError(f"a state of shapes {[layer.shape for layer in state]}, not {shapes}")
 
     def _addresses(self, layer: int) -> Weights:
-        return Weights(*(self.parameters[f"layers.{layer}.{name}"].ctypes.data for name in WEIGHTS))
+        return Weights(*weight_addresses(self.parameters, layer))
 
     def work(self, size: int) -> int:
         """Return the address of so many bytes, good until the next call."""

@@ -215,7 +215,7 @@ class LanguageModel(nn.Module):
 
 
 class TorchGradients:
-    """What `NativeTraining` has to backpropagate with, on the CPU, for cells that the core does not run.
+    """What `NativeTraining` has to backpropagate with, on the CPU, where there is no core.
 
     Args:
         architecture: the model's sizes.

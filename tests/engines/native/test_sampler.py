@@ -87,7 +87,7 @@ def surprise(counts: Array, probabilities: Array) -> float:
 def a_model() -> tuple[InferenceEngine, ReferenceEngine]:
     architecture = Architecture("gru", V, (33,), embedding=9)
     weights = drawn(architecture, scale=0.5)
-    engine = inference_engine(resolve(engine="native", cell=architecture.cell), architecture, weights)
+    engine = inference_engine(resolve(engine="native"), architecture, weights)
     return engine, ReferenceEngine(architecture, weights)
 
 
@@ -152,7 +152,7 @@ def test_every_draw_is_philoxs() -> None:
     size = 1 << 16
     architecture = Architecture("rnn", size, (1,), 1)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
-    engine = inference_engine(resolve(engine="native", cell=architecture.cell), architecture, weights)
+    engine = inference_engine(resolve(engine="native"), architecture, weights)
     sampler = make_sampler(
         engine,
         requested(
@@ -272,7 +272,7 @@ def test_logits_that_are_not_finite(value: float) -> None:
     architecture = Architecture("gru", V, (20,), embedding=4)
     weights = drawn(architecture)
     weights["head.bias"][7] = value
-    engine = inference_engine(resolve(engine="native", cell=architecture.cell), architecture, weights)
+    engine = inference_engine(resolve(engine="native"), architecture, weights)
     first = np.zeros((1, V), np.float32), engine.zero_state(1)
     with pytest.raises(NonFiniteError):
         make_sampler(engine, requested(first, SampleConfig(), seed=1, dfa=ANYTHING, batch_size=1)).advance(1)

@@ -30,7 +30,7 @@ from charrnn.errors import UsageError
 from charrnn.generation.sampling import make_sampler
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import Masks, dropout_masks, weight_masks
-from tests.engines.test_engines import NATIVE, drawn, requested
+from tests.engines.test_engines import CELLS, USUAL, drawn, requested
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 
@@ -107,10 +107,23 @@ def assert_near(found: dict[str, Array], true: dict[str, Array]) -> None:
         assert error < 1e-5, f"{key}: {error}"
 
 
-@pytest.mark.parametrize("starts", [0.0, 0.2])
-@pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 1), (1, 9), (3, 9), (17, 5)])
-@pytest.mark.parametrize("hidden", [(1,), (7,), (33,), (100,), (16, 16), (7, 33, 5)], ids=str)
-@pytest.mark.parametrize(("cell", "activation"), NATIVE)
+SETTINGS = [
+    (hidden, B, T, starts)
+    for hidden in ((1,), (7,), (33,), (100,), (16, 16), (7, 33, 5))
+    for B, T in ((1, 1), (3, 1), (1, 9), (3, 9), (17, 5))
+    for starts in (0.0, 0.2)
+]
+FEW = [
+    *(((33,), 1, 9, 0.2), ((100,), 17, 5, 0.2), ((16, 16), 1, 1, 0.0)),
+    *(((7, 33, 5), 3, 9, 0.2), ((7, 33, 5), 3, 9, 0.0)),
+]
+
+
+@pytest.mark.parametrize(
+    ("cell", "activation", "hidden", "B", "T", "starts"),
+    [(*cell, *setting) for cell in CELLS for setting in (SETTINGS if cell[0] in USUAL else FEW)],
+    ids=str,
+)
 def test_gradients_equal_those_in_float64(
     cell: str, activation: str, hidden: tuple[int, ...], B: int, T: int, starts: float
 ) -> None:
@@ -160,7 +173,7 @@ def test_no_weights_change_and_nothing_is_learnt_twice() -> None:
 
 
 @pytest.mark.parametrize("engine", [NativeTraining, LanguageModel])
-@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru", "gru-v1"])
 def test_dropped_weights_are_as_zeros_for_a_step(cell: str, engine: Callable[[Architecture], TrainingEngine]) -> None:
     """The step is one of the model whose weights are multiplied by the masks; they themselves stay."""
     architecture = Architecture(cell, V, (8, 8), embedding=4)
@@ -334,7 +347,7 @@ def test_adamw_is_pytorchs_in_float64(vocabulary: int) -> None:
 def digest(threads: int, precision: str = "float32") -> str:
     """Of all that the core computes for some models: a score of several rows, a step, gradients, texts."""
     hashed = hashlib.sha256()
-    for cell, activation in NATIVE:
+    for cell, activation in CELLS:
         architecture = Architecture(cell, V, (33, 20), embedding=9, activation=activation)
         engine = native(architecture, threads, precision)
         ids, _ = ids_of(5, 40, 0.1)
@@ -342,12 +355,13 @@ def digest(threads: int, precision: str = "float32") -> str:
         logits, after = engine.step(ids[:, 0], state)
         model = made(architecture, threads, precision)
         _, grad = learnt(model, *ids_of(5, 12, 0.1), masks=False)
-        config = SampleConfig(length=200, num=9, temp=0.9, top_k=9, top_p=0.95, min_p=0.01)
+        length = 200 if cell in USUAL else 40
+        config = SampleConfig(length=length, num=9, temp=0.9, top_k=9, top_p=0.95, min_p=0.01)
         first = logits[:1], tuple(layer[:, :1] for layer in after)
         dfa = np.zeros((1, V), np.int32)
         request = requested(first, config, seed=6, dfa=dfa, batch_size=4, with_nats=True)
         written = make_sampler(engine, request).advance(60)
-        assert len(written.ids) == 1800
+        assert len(written.ids) == 9 * length
         trained = list(optimized(made(architecture, threads))[0].values())
         for array in (nats, logits, *state, *after, *grad.values(), *written, *trained):
             hashed.update(np.ascontiguousarray(array).tobytes())
@@ -395,7 +409,7 @@ def large(cell: str = "gru", layers: int = 1) -> Architecture:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn", "gru-v1", "mingru", "lstm-peephole"])
 def test_a_row_does_not_depend_on_its_neighbours(cell: str, layers: int, precision: str) -> None:
     """EV-07: bit for bit, whatever the batch, the row's place in it, the threads and the cuts."""
     architecture = large(cell, layers)
@@ -409,9 +423,10 @@ def test_a_row_does_not_depend_on_its_neighbours(cell: str, layers: int, precisi
         assert all(np.array_equal(a, b[:, rows]) for a, b in zip(after, state, strict=True))
 
 
-def test_stepping_equals_scoring() -> None:
+@pytest.mark.parametrize("cell", ["lstm", "mgu", "minlstm"])
+def test_stepping_equals_scoring(cell: str) -> None:
     """Bit for bit: the state that `step` leaves is the one that `score` does."""
-    architecture = large("lstm", 2)
+    architecture = large(cell, 2)
     engine, ids = native(architecture, 2), ids_of(3, 9, 0.2, 70)[0]
     _, scored = engine.score(ids, engine.zero_state(3))
     state = engine.zero_state(3)
@@ -503,7 +518,7 @@ def test_bfloat16_rounds_what_products_multiply(hidden: int) -> None:
     assert np.median(np.abs(nats[0] - expected)) < 1e-5
 
 
-@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
+@pytest.mark.parametrize("cell", ["gru", "lstm", "rnn", "gru-v1", "mgu", "mingru", "lstm-peephole"])
 def test_bfloat16_is_near_float32(cell: str) -> None:
     """Scores on average to 1e-3 nats, gradients norm-wise to 2 %, or 10 % where errors are never gated; and it
     is another arithmetic."""
