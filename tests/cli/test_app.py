@@ -612,6 +612,7 @@ OPTIONS = {
     "eval": "--model --lines --jsonl --by --prompt --fields --keep --fail-if --classify --compare --heat --json "
     "--records --separator --tsv --csv --carry --no-end --prompt-file --prompt-field --errors --header --top-logprobs "
     f"--reference --adapt --window --streams --device --engine --precision {COMMON}",
+    "check": f"--records --separator --jsonl --tsv --csv --counts --val --json {COMMON}",
     "show": f"--json {COMMON}",
     "runs": f"--sort --fields --header --dry-run --json {COMMON}",
     "corpora": f"--json {COMMON}",
@@ -624,6 +625,7 @@ SHORT = {
     "train": "-o -q -v -h",
     "sample": "-m -l -n -p -i -f -q -v -h",
     "eval": "-m -p -f -q -v -h",
+    "check": "-q -v -h",
     "show": "-q -v -h",
     "runs": "-f -q -v -h",
     "corpora": "-q -v -h",
