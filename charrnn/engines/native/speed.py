@@ -39,8 +39,8 @@ class CoreSpeed:
 
 
 def measure(counts: Sequence[int]) -> list[CoreSpeed]:
-    """Return the core's speed with each number of threads: the best of many turns, which they and the measurements of
-    the peak take one after another, so that other programs are equally unfair to all.
+    """Return the core's speed with each number of threads: the median of many turns, of several threads the best, which
+    they and the measurements of the peak take one after another, so that other programs are equally unfair to all.
 
     Raises:
         RuntimeError: there is no core.
@@ -49,18 +49,18 @@ def measure(counts: Sequence[int]) -> list[CoreSpeed]:
     engine = NativeTraining(architecture)
     engine.load_weights(initial_weights(architecture, 0))
     ids = np.arange(_BATCH * _STEPS, dtype=np.int64).reshape(_BATCH, _STEPS) % _VOCABULARY  # (B, T)
-    state, best = engine.zero_state(_BATCH), {count: [0.0, 0.0] for count in counts}
+    state, rates = engine.zero_state(_BATCH), {count: list[tuple[float, float]]() for count in counts}
     end, turns = time.monotonic() + _SECONDS, 0
     while turns < 3 or time.monotonic() < end:
         turns += 1
-        for count, found in best.items():
+        for count, found in rates.items():
             engine.set_num_threads(count)
             clock = time.thread_time if count == 1 else time.perf_counter  # of one thread, the time that it has had
             begin = clock()
             engine.forward_backward(ids, ids, state)
-            found[0] = max(found[0], _multiply_adds() / max(1e-9, clock() - begin))
-            found[1] = max(found[1], peak(count))
-    return [CoreSpeed(count, *found) for count, found in best.items()]
+            found.append((_multiply_adds() / max(1e-9, clock() - begin), peak(count)))
+    usual = {count: (np.median if count == 1 else np.max)(found, axis=0) for count, found in rates.items()}
+    return [CoreSpeed(count, float(reached), float(most)) for count, (reached, most) in usual.items()]
 
 
 def _multiply_adds() -> int:
