@@ -1,13 +1,14 @@
 """What fine-tuning is worth: a Shakespeare model that goes on with new text, against the same minute from scratch.
 
     python benchmarks/finetune.py tinyshakespeare.txt
-    python benchmarks/finetune.py tinyshakespeare.txt --rates 0.05,0.1,0.2,0.5,1
+    python benchmarks/finetune.py tinyshakespeare.txt --rates 0.1,0.3,1
 
 The parent learns the first 90 % of the file. New texts: 20 kB of the rest of the file, 50 kB of python-docs, 100 kB of
-python-stdlib, and more and less of these. Each is validated on 90 kB that come after it, the old text on its own last
+python-stdlib, and more and less of these. Each is validated on 30 kB that come later, the old text on its own last
 tenth, which nothing is trained on. Bits per character, the median over the seeds, each with a parent of its own.
 
-With `--rates` each new text is learnt at several multiples of the rate that a new model would have, for equal steps.
+With `--rates` a small parent (96 units, 2,500 steps) learns the first 600 kB. Each new text is learnt for equal epochs
+at several multiples of the rate that a new model would have, without dropout; at the last of them with dropout 0.3 too.
 """
 
 import argparse
@@ -24,7 +25,13 @@ from charrnn.corpus.reader import read_corpus
 SIZES = {"shakespeare": (20,), "python-docs": (10, 20, 50, 100, 200), "python-stdlib": (20, 50, 100, 200, 500)}
 """Kilobytes of each new text."""
 
-VAL = 90_000
+RATES = (
+    ("shakespeare", 20, 10), ("python-docs", 20, 10), ("shakespeare", 300, 5), ("python-docs", 50, 10),
+    ("python-stdlib", 100, 10), ("python-docs", 50, 30), ("shakespeare", 100, 10),
+)  # fmt: skip
+"""With `--rates`: new texts, their kilobytes and epochs."""
+
+VAL = 30_000
 """Bytes that a new text is validated on."""
 
 
@@ -41,9 +48,9 @@ def head(name: str, size: int) -> bytes:
 class Texts:
     """The files of one comparison, in a folder."""
 
-    def __init__(self, folder: Path, shakespeare: Path) -> None:
+    def __init__(self, folder: Path, shakespeare: Path, share: float) -> None:
         data = shakespeare.read_bytes()
-        cut = len(data) * 9 // 10
+        cut = int(len(data) * share)
         self.folder, self.old = folder, folder / "old.txt"
         self.old.write_bytes(data[:cut])
         self.old_val = data[:cut][cut * 9 // 10 :].decode()
@@ -54,7 +61,7 @@ class Texts:
         size = 1000 * kilobytes
         data = self._shakespeare if name == "shakespeare" else head(name, size + VAL)
         paths = self.folder / f"{name}-{kilobytes}.txt", self.folder / f"{name}-{kilobytes}-val.txt"
-        for path, part in zip(paths, (data[:size], data[size : size + VAL]), strict=True):
+        for path, part in zip(paths, (data[:size], data[size:][-VAL:]), strict=True):
             path.write_bytes(part)
         return paths
 
@@ -82,27 +89,37 @@ def rows(texts: Texts, parents: Sequence[Path], seconds: str) -> Iterator[list[s
             yield [name, f"{size} kB", *(f"{statistics.median(each):.3f}" for each in zip(*found, strict=True))]
 
 
-def rate_rows(
-    texts: Texts, parents: Sequence[Path], rates: Sequence[float], epochs: Sequence[float]
-) -> Iterator[list[str]]:
-    """Yield what a new text comes to with each multiple of a new model's learning rate."""
-    for name, sizes in SIZES.items():
-        for size in sizes:
-            new, val = texts.new(name, size)
-            for passes in epochs:
-                row = [name, f"{size} kB", f"{passes:g}"]
-                for rate in rates:
-                    found = []
-                    for seed, parent in enumerate(parents):
-                        lr = rate * float(charrnn.load(parent).info["plan"]["config"]["lr"])
-                        out = texts.folder / f"{name}-{size}-{passes}-{rate}-{seed}"
-                        done = trained(
-                            str(new), "--val", str(val), "--seed", str(seed), "--epochs", str(passes), "--lr", str(lr),
-                            "--init-from", str(parent), "--out", str(out),
-                        )  # fmt: skip
-                        found.append(done["bits_per_char"])
-                    row.append(f"{statistics.median(found):.3f}")
-                yield row
+def rate_rows(texts: Texts, parents: Sequence[Path], rates: Sequence[float]) -> Iterator[list[str]]:
+    """Yield what a new text comes to with each multiple of a new model's learning rate, and from scratch."""
+    ways = [*((rate, "0") for rate in rates), (rates[-1], "0.3")]
+    for name, size, epochs in RATES:
+        new, val = texts.new(name, size)
+        found: list[list[float]] = []
+        for seed, parent in enumerate(parents):
+            common = (
+                str(new), "--val", str(val), "--seed", str(seed), "--epochs", str(epochs), "--threads", "1",
+                "--overwrite", "--out", str(texts.folder / "run"),
+            )  # fmt: skip
+            lr = float(charrnn.load(parent).info["plan"]["config"]["lr"])
+            tuned = [
+                trained(
+                    *common,
+                    "--init-from",
+                    str(parent),
+                    "--lr",
+                    str(rate * lr),
+                    "--dropout",
+                    dropout,
+                    "--weight-drop",
+                    "0",
+                )
+                for rate, dropout in ways
+            ]
+            scratch = trained(*common, "--hidden", "96")
+            before = [tuned[0]["origin"]["bits_per_char"], tuned[0]["baselines"]["ngram"]]
+            found.append([*before, *(each["bits_per_char"] for each in (*tuned, scratch))])
+        columns = (f"{statistics.median(each):.3f}" for each in zip(*found, strict=True))
+        yield [name, f"{size} kB", str(epochs), *columns]
 
 
 def main() -> None:
@@ -113,17 +130,22 @@ def main() -> None:
     parser.add_argument("--parent-seconds", type=int, default=60, help="of the model to start from [60]")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rates", default="", help="multiples of a new model's learning rate, separated by commas")
-    parser.add_argument("--epochs", default="10,30", help="passes over the new text, with --rates [10,30]")
     options = parser.parse_args()
+    rates = [float(each) for each in options.rates.split(",") if each]
     with tempfile.TemporaryDirectory() as folder:
-        texts = Texts(Path(folder), options.shakespeare)
+        texts = Texts(Path(folder), options.shakespeare, 0.538 if rates else 0.9)
         parents = [Path(folder) / f"parent-{seed}" for seed in range(options.seeds)]
+        bound = (
+            ("--hidden", "96", "--steps", "2500", "--threads", "1")
+            if rates
+            else ("--time", f"{options.parent_seconds}s")
+        )
         for seed, parent in enumerate(parents):
-            trained(str(texts.old), "--time", f"{options.parent_seconds}s", "--seed", str(seed), "--out", str(parent))
-        rates, epochs = ([float(each) for each in text.split(",") if each] for text in (options.rates, options.epochs))
+            trained(str(texts.old), *bound, "--seed", str(seed), "--out", str(parent))
         if rates:
-            heads = ["text", "size", "epochs", *(f"{rate:g}" for rate in rates)]
-            lines = rate_rows(texts, parents, rates, epochs)
+            ways = [*(f"{rate:g}" for rate in rates), f"{rates[-1]:g}, dropout"]
+            heads = ["text", "size", "epochs", "as it was", "5-gram", *ways, "from scratch"]
+            lines = rate_rows(texts, parents, rates)
         else:
             new = ["as it was", "from scratch", "fine-tuned", "with --mix"]
             heads = ["new text", "size", *new, *(f"old text: {each}" for each in (new[0], *new[2:]))]

@@ -21,7 +21,7 @@ from charrnn.network.architecture import Architecture
 from charrnn.runs.events import DoneEvent, EvalEvent, Event, PlanEvent, StepEvent
 from charrnn.runs.run_dir import RunDir
 from charrnn.tokenizers.char import CharTokenizer
-from charrnn.training.autoconfig import complete_fine_tuning
+from charrnn.training.autoconfig import complete_dropout, complete_fine_tuning
 from charrnn.training.finetune import NOISE, Origin, Parent, grow
 from charrnn.training.session import TrainingSession
 from tests import tiny
@@ -231,7 +231,11 @@ def test_learning_rate_and_dropout(
     baselines = None if ngram is None else {"ngram": ngram}
     made = complete_fine_tuning(replace(options, lr=options.lr or 0.01), options, before, baselines, reasons)
     assert (made.lr, made.dropout) == (lr, dropout)
-    assert made.weight_drop == (None if dropout is None else 0.0)
+    assert made.weight_drop == 0
+    shape = Architecture("lstm", 60, (64,), 32)
+    assert complete_dropout(made, 30.0, shape, []).dropout == (0.5 if dropout is None else dropout)
+    tuned = replace(made, init_from="old")
+    assert complete_dropout(tuned, 30.0, shape, []).dropout == (0.3 if dropout is None else dropout)
     assert bool(reasons) == (before == 3.1 or "lr" not in asked)
 
 
