@@ -102,6 +102,7 @@ def test_a_curve(run: tiny.Program, folder: Path) -> None:
         {}, {"plan": {"config": {"batch": None, "seq_len": [1], "lr": "x", "dropout": {}}}}, {"plan": [1]},
         {"step": "many", "epoch": None, "metrics": 5}, {"metrics": {"perplexity": [1], "tokens": None}},
         {"metrics": {"perplexity": None}}, {"corpus_sha256": {"a": 1}},
+        {"plan": {"origin": {"name": ["a"], "new_characters": "x", "mix_share": None}}}, {"plan": {"origin": {}}},
     ],
     ids=str,
 )  # fmt: skip
