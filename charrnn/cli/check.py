@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from charrnn.config.manage import CheckConfig
 from charrnn.config.options import flag, merge
 from charrnn.console.streams import Console
-from charrnn.errors import CharRNNError, UsageError
+from charrnn.errors import CharRNNError, UsageError, counted
 
 if TYPE_CHECKING:
     from charrnn.config.train import TrainConfig
@@ -100,7 +100,8 @@ def _report(corpus: "Corpus", scan: "TextScan | None", found: Iterable["Finding"
     from charrnn.dataset.remedies import filter_command
 
     if scan is not None:
-        yield f"{scan.chars:,} characters, {corpus.size:,} bytes, {len(scan.lines.sizes):,} lines"
+        sizes = ((scan.chars, "character"), (corpus.size, "byte"), (len(scan.lines.sizes), "line"))
+        yield ", ".join(counted(size, noun) for size, noun in sizes)
     counts: dict[str, int] = {}
     for each in found:
         counts[each.kind] = counts.get(each.kind, 0) + 1

@@ -16,7 +16,7 @@ MAX_WARNINGS = 3
 def text_warnings(corpora: Sequence[Corpus], config: TrainConfig) -> list[str]:
     """Return what a user should know of texts before a model is trained on them, as sentences; `MAX_WARNINGS` at most.
 
-    Of large ones the first part is checked.
+    Of large ones the first part is checked; of a run that is resumed this was said before.
     """
     found = [each for corpus in corpora for each in _warnings(corpus, config)]
     if len(found) > MAX_WARNINGS:
@@ -27,7 +27,8 @@ def text_warnings(corpora: Sequence[Corpus], config: TrainConfig) -> list[str]:
 
 def _warnings(corpus: Corpus, config: TrainConfig) -> Iterator[str]:
     yield from corpus.warnings
-    if config.tokenizer != "byte" and (config.errors != "strict" or not corpus.stats.faults):  # else it is refused
+    refused = config.errors == "strict" and corpus.stats.faults
+    if not (config.resume or config.tokenizer == "byte" or refused):
         for each in quick_findings(corpus):
             yield f"{each.place}: {each.message}" + (f": {each.option}" if each.option else "")
 
