@@ -31,7 +31,7 @@ def match_dfa(
 
     Of records, those of a `separator`, only what matches can be ended by it. Of other texts a token that would leave
     the pattern is an `END` wherever the text matches without it: it is drawn as often as the model has it, and is not
-    part of the text (see `MatchDFA.is_left`). All other tokens that lead to no match are forbidden, and `<unk>` is.
+    part of the text (see `MatchDFA.ends`). All other tokens that lead to no match are forbidden, and `<unk>` is.
 
     Args:
         tokenizer: its tokens are walked byte by byte, so that a text matches however it is cut into tokens.
