@@ -202,6 +202,7 @@ def test_di_08_killed_ten_times_at_random(folder: Path) -> None:
             while any(map(is_alive, workers.values())):
                 assert time.monotonic() < end, "a process lives on without torchrun"
                 time.sleep(0.05)
+            run.kill()
             run = Torchrun(*words, "run", folder=folder, options=restart)
         elif pid := workers.get(int(victim[-1])):
             os.kill(pid, signal.SIGKILL)
@@ -249,7 +250,7 @@ def test_the_commands_of_the_readme(folder: Path) -> None:
     """Of the section "Bigger": both machines are this one, with a process each."""
     (folder / "corpus.txt").write_bytes(TEXT)
     section = README.read_text(encoding="utf-8").partition("### Bigger")[2].partition("\n## ")[0]
-    one, two = re.findall(r"^    torchrun (.*(?:\\\n.*)?)$", section, re.MULTILINE)
+    one, two = re.findall(r"^    torchrun ((?:.*\\\n)*.*)$", section, re.MULTILINE)
     quick = {f"CHARRNN_{name}": value for name, value in QUICK.items()}
 
     def split(command: str) -> tuple[tuple[str, ...], list[str]]:
