@@ -20,7 +20,7 @@ from charrnn.errors import CharRNNError, NonFiniteError
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import Masks, dropout_masks, weight_masks
 from charrnn.network.init import initial_weights
-from charrnn.training.distributed import ALONE, World, difference, rows_of
+from charrnn.training.distributed import ALONE, SingleProcess, World, difference, rows_of
 
 MAX_LOSS = 700.0
 """Nats per token above which exp(loss) is not finite; only steps that are far too large lead there."""
@@ -113,7 +113,7 @@ class Learner:
         config = self.config
         loss, state = self.model.forward_backward(batch.inputs, batch.targets, self._state, self._masks(batch, step))
         stop: SupportsFloat = 0.0
-        if self.world.size > 1:
+        if not isinstance(self.world, SingleProcess):
             gradients = self.model.gradients
             gradients[-1] = float(self.wants_stop)
             self.world.all_reduce(gradients)

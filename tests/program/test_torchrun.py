@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -237,6 +238,50 @@ def test_two_agents(folder: Path) -> None:
         found = [agent.wait() for agent in agents]
     assert [ran.code for ran in found] == [0, 0], found
     assert sorted(ran.out for ran in found) == [b"", b"run/model.safetensors\n"]
+    assert final(folder / "run") == final(folder / "whole")
+
+
+NETWORKS = """
+set -e
+ip link set lo up
+unshare -n sleep 200 >&- 2>&- & other=$!
+trap 'kill $other' EXIT
+sleep 1
+ip link add name va type veth peer name vb
+ip link set vb netns $other
+ip addr add 10.9.0.1/24 dev va
+ip link set va up
+there="nsenter -t $other -n"
+$there ip addr add 10.9.0.2/24 dev vb
+$there ip link set vb up
+[ -n "$1" ] || exit 0
+set +e
+GLOO_SOCKET_IFNAME=va $1 --rdzv-conf is_host=1 --local-addr 10.9.0.1 $2 & first=$!
+GLOO_SOCKET_IFNAME=vb $there $1 --rdzv-conf is_host=0 --local-addr 10.9.0.2 $2
+second=$?
+wait $first && [ $second = 0 ]
+"""
+"""Two networks of their own with a cable between them, and an agent in each."""
+
+
+def in_networks(folder: Path, *words: str) -> "subprocess.CompletedProcess[bytes]":
+    return subprocess.run(
+        ["unshare", "-Urn", "bash", "-c", NETWORKS, "bash", *words],  # noqa: S607
+        cwd=folder, env=environment({"OMP_NUM_THREADS": "1"}), capture_output=True, timeout=150, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_two_networks(folder: Path) -> None:
+    """Two agents in two network namespaces, where a user may make such."""
+    if shutil.which("unshare") is None or shutil.which("ip") is None or in_networks(folder, "").returncode:
+        pytest.skip("no network namespaces can be made here")
+    words = ["train", "text.txt", *TINY, "--out"]
+    assert torchrun(*words, "whole", folder=folder).code == 0
+    meeting = "--nnodes 2 --nproc-per-node 1 --rdzv-backend c10d --rdzv-endpoint 10.9.0.1:29500 --rdzv-id networks"
+    agent = f"timeout 100 {sys.executable} -m torch.distributed.run {meeting}"
+    done = in_networks(folder, agent, f"-m charrnn {' '.join(words)} run")
+    assert done.returncode == 0, done.stderr.decode()
     assert final(folder / "run") == final(folder / "whole")
 
 
