@@ -109,6 +109,20 @@ def test_di_13_json_and_dry_run(folder: Path) -> None:
     assert charrnn("train", "text.txt", *TINY, "--dry-run", cwd=folder).code == 0
 
 
+@pytest.mark.slow
+def test_fine_tuning(folder: Path, stream_run: Path) -> None:
+    """With rows of another text in each batch, of which the second process has most."""
+    (folder / "other.txt").write_bytes(TEXT[:6000])
+    sizes = ("--batch", "8", "--seq-len", "16", "--steps", "20", "--eval-every", "10", "--dropout", "0.3")
+    texts = ("other.txt", "--init-from", str(stream_run), "--mix", "text.txt")
+    words = ["train", *texts, *sizes, "--threads", "1", "--out"]
+    assert charrnn(*words, "one", cwd=folder).code == 0
+    ran = torchrun(*words, "two", folder=folder)
+    assert ran.code == 0, ran.err.decode()
+    one, two = (json.loads((folder / name / "metrics.jsonl").read_bytes().splitlines()[-1]) for name in ("one", "two"))
+    assert two["nats"] == pytest.approx(one["nats"], rel=1e-5)
+
+
 LONG = ("--steps", "1000000", "--sample-every", "0")
 
 
