@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 from charrnn.config.manage import ShowConfig
 from charrnn.config.options import merge
 from charrnn.config.params import seconds
-from charrnn.console.format import baselines, chart, count, perplexity, scored_tokens
+from charrnn.console.format import baselines, chart, count, origin, perplexity, scored_tokens
 from charrnn.console.streams import Console
 from charrnn.errors import counted
 from charrnn.model import Model
@@ -44,6 +44,8 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         ("trained", _trained(info, run)),
         ("corpus", _corpus(info, run)),
     ]
+    if found := _part(_part(info, "plan"), "origin"):
+        rows.append(("from", origin(found)))
     if model.separator:
         rows.append(("records", f"ended by {model.separator.decode('utf-8', 'backslashreplace')!r}"))
     if run is not None:

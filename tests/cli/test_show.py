@@ -146,3 +146,13 @@ def test_corpora_on_a_terminal() -> None:
     assert ran.code == 0
     assert b"python-docs" in ran.out
     assert b"charrnn train alone takes python-docs" in ran.err
+
+
+def test_where_a_model_came_from(run: tiny.Program) -> None:
+    model = tiny.drawn(tiny.char())
+    model.info["plan"] = {"origin": {"name": "old", "sha256": "ab" * 32, "new_characters": 2, "mix_share": 0.25}}
+    path = tiny.saved(Path("tuned.safetensors"), model)
+    line = (
+        "from            old (SHA-256 abababababababab...), 2 characters new to it, 25% of each batch from another text"
+    )
+    assert line in run("show", path).out.decode().splitlines()
