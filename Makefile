@@ -35,6 +35,8 @@ TEXTS ?= ../shared/data
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/cell_speed.py --without-core
+	$(BIN)/python benchmarks/neighbours.py
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/eval.py $(wildcard $(TEXTS)/names.txt)
 	$(BIN)/python benchmarks/sampling.py

@@ -62,8 +62,18 @@ def torch_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "cp
     return step
 
 
-def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "cpu", precision: str = "auto") -> Any:
-    """As `charrnn train` takes it."""
+def charrnn_step(
+    cell: str,
+    B: int,
+    H: int,
+    T: int,
+    layers: int,
+    device: str = "cpu",
+    precision: str = "auto",
+    engine: str = "auto",
+    threads: int | None = None,
+) -> Any:
+    """As `charrnn train` takes it; threads: as many throughout, None: all there are, or what is faster just now."""
     from charrnn.machine import available_cpus, configure_threading
 
     configure_threading()
@@ -72,12 +82,16 @@ def charrnn_step(cell: str, B: int, H: int, T: int, layers: int, device: str = "
     from charrnn.config.train import TrainConfig
     from charrnn.dataset.batches import Batch
     from charrnn.network.architecture import Architecture
+    from charrnn.network.cells import cell_and_activation
     from charrnn.training.learner import Learner, training_spec
 
-    config = TrainConfig(
-        cell=cell, batch=B, seq_len=T, hidden=(H,) * layers, lr=1e-3, threads=available_cpus(), precision=precision
-    )
-    learner = Learner(Architecture(cell, V, (H,) * layers, H), config, training_spec(config, device=device))
+    sizes: dict[str, Any] = {"cell": cell, "batch": B, "seq_len": T, "hidden": (H,) * layers}
+    config = TrainConfig(**sizes, lr=1e-3, engine=engine, threads=threads or available_cpus(), precision=precision)
+    name, activation = cell_and_activation(cell)
+    architecture = Architecture(name, V, (H,) * layers, H, activation)
+    learner = Learner(architecture, config, training_spec(config, device=device))
+    if threads:
+        learner.set_num_threads(threads)
     inputs, targets = np.random.default_rng(0).integers(0, V, (2, B, T))
     chunk = Batch(inputs, targets)
     return lambda: learner.step(chunk, 0, 1e-3)

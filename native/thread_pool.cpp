@@ -6,6 +6,7 @@
 #include <atomic>
 #include <new>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
 
@@ -19,6 +20,8 @@ namespace {
 
 const int MAX_THREADS = 256;
 const int64_t SPIN_NS = 50000;  // busy waiting before sleeping: longer would keep the processor from the thread waited for
+
+const int SPINS_TO_YIELD = 64;
 
 inline void cpu_relax() {
 #if defined(__x86_64__)
@@ -46,7 +49,8 @@ class Event {
         int64_t deadline = 0;
         for (int spin = 1; value() == old; spin++) {
             cpu_relax();
-            if (spin % 256) continue;
+            if (spin % SPINS_TO_YIELD) continue;
+            sched_yield();  // beside another program the thread waited for may have no processor but this one
             if (!deadline) deadline = monotonic_ns() + SPIN_NS;
             if (monotonic_ns() < deadline) continue;
             pthread_mutex_lock(&mutex_);

@@ -5,6 +5,7 @@ Teacher forcing: at every place the model reads the true text and predicts the n
 """
 
 import math
+import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import Masks, dropout_masks, weight_masks
 from charrnn.network.init import initial_weights
 from charrnn.training.distributed import ALONE, SingleProcess, World, difference, rows_of
+from charrnn.training.thread_trial import ThreadTrial
 
 MAX_LOSS = 700.0
 """Nats per token above which exp(loss) is not finite; only steps that are far too large lead there."""
@@ -92,10 +94,14 @@ class Learner:
         self._is_synchronous = spec.device == "cpu"
         self._pending: list[PendingStep] = []
         self._last_result = StepResult(math.nan, math.nan)
+        self._trial: ThreadTrial | None = None
+        if self.engine == "native" and world.size == 1:
+            self._trial = ThreadTrial(spec.threads, self.model.set_num_threads)
 
     def set_num_threads(self, count: int) -> None:
-        """Use this many processor threads. The results of the native engine do not depend on it."""
+        """Use this many processor threads, and try no others. The results of the native engine do not depend on it."""
         self.model.set_num_threads(count)
+        self._trial = None
 
     def step(self, batch: Batch, step: int, lr: float) -> StepResult:
         """Take a training step.
@@ -110,7 +116,7 @@ class Learner:
         Raises:
             NonFiniteError: exp(loss) or the gradient is not finite; on the CPU the weights are unchanged.
         """
-        config = self.config
+        config, begin = self.config, time.perf_counter()
         loss, state = self.model.forward_backward(batch.inputs, batch.targets, self._state, self._masks(batch, step))
         stop: SupportsFloat = 0.0
         if not isinstance(self.world, SingleProcess):
@@ -125,6 +131,8 @@ class Learner:
         self._state = state
         if len(self._pending) == MAX_PENDING or math.isnan(self._last_result.loss):
             self.synchronize()
+        if self._trial:
+            self._trial.add(time.perf_counter() - begin)
         return self._last_result
 
     def _masks(self, batch: Batch, step: int) -> Masks:
