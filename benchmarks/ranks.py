@@ -33,6 +33,7 @@ def step_of(cell: str, threads: int, world: Any) -> Any:
 
     config = TrainConfig(cell=cell, batch=B, seq_len=T, hidden=HIDDEN, lr=1e-3, threads=threads, device="cpu")
     learner = Learner(Architecture(cell, V, HIDDEN, E), config, training_spec(config), world)
+    learner.set_num_threads(threads)  # and try no others
     ids = np.random.default_rng(0).integers(0, V, (2, B, T))
     inputs, targets = ids[:, learner.rows]
     batch = Batch(inputs, targets)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from charrnn.errors import CharRNNError
 from tests.program.program import environment
@@ -80,6 +80,8 @@ class Torchrun:
         options: torchrun's, by default two processes that meet at a free port. python: the program's module or file.
     """
 
+    started: ClassVar[list["Torchrun"]] = []
+
     def __init__(
         self,
         *words: str | Path,
@@ -88,6 +90,7 @@ class Torchrun:
         env: dict[str, str] | None = None,
         program: tuple[str, ...] = ("-m", "charrnn"),
     ) -> None:
+        self.started.append(self)
         self._folder = tempfile.TemporaryDirectory()
         self._paths = [Path(self._folder.name, name) for name in ("out", "err")]
         self._texts = ["", ""]

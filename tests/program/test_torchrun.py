@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,14 @@ def folder(tmp_path: Path) -> Path:
     """A folder with a text."""
     (tmp_path / "text.txt").write_bytes(TEXT)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """Whatever a test has started ends with it."""
+    yield
+    while Torchrun.started:
+        Torchrun.started.pop().kill()
 
 
 def errors(ran: Ran) -> list[bytes]:
