@@ -17,10 +17,10 @@ from charrnn.corpus.records import SeparatorScanner, insert_bos
 from charrnn.engines.base import CopyIndex, Ids, InferenceEngine
 from charrnn.errors import CharRNNError
 from charrnn.generation.constraints import MatchDFA
-from charrnn.generation.generate import TextChunk, generate, text_length
+from charrnn.generation.generate import TextChunk, text_length
 from charrnn.generation.novelty import Novelty, generate_new
 from charrnn.generation.prompts import Prefix, encode_prompt, read_on, read_prefix
-from charrnn.generation.texts import prompt_echo
+from charrnn.generation.texts import drawing, prompt_echo
 from charrnn.rng import RngStream, generator
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import count_chars
@@ -204,9 +204,10 @@ class Conversation:
         elif echo:
             options["echo"] = True
         model = (self.engine, self.tokenizer, [turn.ids], self.config)
+        draw = drawing(self.config, self.separator)
         if self._novelty is None:
-            return generate(*model, **options)
-        return generate_new(*model, novelty=self._novelty, echoes=[echo], **options)
+            return draw(*model, **options)
+        return generate_new(*model, novelty=self._novelty, echoes=[echo], draw=draw, **options)
 
     def _match_dfa(self, echo: bytes) -> MatchDFA | None:
         if self.config.match is None:

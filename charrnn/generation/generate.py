@@ -20,6 +20,9 @@ from charrnn.tokenizers.utf8 import Utf8Splitter
 BATCH_SIZE = 64
 """Texts that are generated side by side, at most."""
 
+MIN_BATCH = 8
+"""The same where few are wanted, some of which will be thrown away."""
+
 
 CHUNK_SECONDS = 0.02
 """How long the sampler runs before what it has drawn is returned."""
@@ -44,6 +47,7 @@ class TextChunk:
             they were not asked for.
         prompt: number of the prompt that it continues, from 0.
         stop: the string that ends it and is not part of it; empty: none does.
+        rejected: draws before it that did not match: see `rejection`.
     """
 
     index: int
@@ -53,6 +57,7 @@ class TextChunk:
     nats: float = math.nan
     prompt: int = 0
     stop: bytes = b""
+    rejected: int = 0
 
     @property
     def finished(self) -> bool:

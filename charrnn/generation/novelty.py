@@ -12,11 +12,15 @@ from charrnn.config.sample import SamplingParams
 from charrnn.corpus.inputs import BOM, open_chunks, split_lines
 from charrnn.engines.base import Ids, InferenceEngine
 from charrnn.generation.constraints import MatchDFA
-from charrnn.generation.generate import BATCH_SIZE, TextChunk, generate, joined, prompt_seed
+from charrnn.generation.generate import BATCH_SIZE, MIN_BATCH, TextChunk, generate, joined, prompt_seed
 from charrnn.tokenizers.tokenizer import Tokenizer
 
 MAX_DRAWS = 10_000
 """Draws in a row without a new text after which no more are made."""
+
+
+REJECTED_DRAWS = 20
+"""As many draws that do not match count as one: they are quick, and say little of whether there are new texts."""
 
 
 _DIGEST_BYTES = 16
@@ -81,7 +85,7 @@ def generate_new(
         texts = draw(engine, tokenizer, prompts, params, seed=seed, match=match, **options)
         yield from _new(joined(texts), 0, max(patience, len(prompts)), is_new)
         return
-    batch_size = min(BATCH_SIZE, max(params.num, _MIN_BATCH))
+    batch_size = min(BATCH_SIZE, max(params.num, MIN_BATCH))
     for number, prompt in enumerate(prompts):
         texts = draw(
             engine, tokenizer, [prompt], params, seed=prompt_seed(seed, number), num=0, batch_size=batch_size,
@@ -89,10 +93,6 @@ def generate_new(
         )  # fmt: skip
         texts = (replace(text, prompt=number) if number else text for text in joined(texts))
         yield from _new(texts, params.num, patience, is_new)
-
-
-_MIN_BATCH = 8
-"""Texts side by side, though fewer are wanted: some will not be new."""
 
 
 def _new(
@@ -107,8 +107,8 @@ def _new(
             if found == num:
                 return
         else:
-            in_vain += 1
-            if in_vain == patience:
+            in_vain += 1 + text.rejected // REJECTED_DRAWS
+            if in_vain >= patience:
                 return
 
 

@@ -15,12 +15,20 @@ import numpy as np
 from charrnn.config.sample import SamplingParams
 from charrnn.engines.base import END, FORBIDDEN, Ids, InferenceEngine, TokenDFA
 from charrnn.generation.constraints import MatchDFA
-from charrnn.generation.generate import REJECTED, TextChunk, generate, joined, prompt_seed
+from charrnn.generation.generate import BATCH_SIZE, MIN_BATCH, REJECTED, TextChunk, generate, joined, prompt_seed
 from charrnn.rng import RngStream, generator
 from charrnn.tokenizers.tokenizer import Tokenizer
 
 MAX_REJECTED = 1000
-"""Free draws in a row without a match after which tokens are forbidden."""
+MAX_TOKENS = 300_000
+"""Free draws in a row without a match, and tokens of them, after which tokens are forbidden: both, as short records
+take little time."""
+
+_DRAW_TOKENS = 10
+"""A draw takes the time of so many tokens more."""
+
+_PATIENCE = 10
+"""Once a text has matched, as there are such, so many times both are drawn."""
 
 
 def generate_matching(
@@ -43,6 +51,8 @@ def generate_matching(
         match: of `match_dfa`, of records. Others as for `generate`.
     """
     num = params.num if num is None else num
+    if len(prompts) > 1:  # for each little more is drawn than is wanted; by turns all of them are being drawn
+        options["batch_size"] = min(BATCH_SIZE, max(num, MIN_BATCH) if num else max(1, BATCH_SIZE // len(prompts)))
 
     def of_prompt(number: int) -> Iterator[TextChunk]:
         own = prompt_seed(seed, number)
@@ -68,13 +78,15 @@ def _matching(
     **options: Any,
 ) -> Iterator[TextChunk]:
     """Return whole texts without end that match, of one prompt."""
-    most = MAX_REJECTED if params.is_random else 1  # the same would be drawn again
-    free, rejected = _free(match, tokenizer.unknown), 0
+    free, rejected, tokens, patience = _free(match, tokenizer.unknown), 0, 0, 1
     for text in joined(generate(engine, tokenizer, [prompt], params, seed=seed, match=free, num=0, **options)):
         if text.finish_reason != REJECTED:
-            rejected = 0
-            yield text
-        elif (rejected := rejected + 1) >= most:
+            yield replace(text, rejected=rejected)
+            rejected, tokens, patience = 0, 0, _PATIENCE
+            continue
+        rejected, tokens = rejected + 1, tokens + text.tokens + _DRAW_TOKENS
+        is_enough = rejected >= patience * MAX_REJECTED and tokens >= patience * MAX_TOKENS
+        if is_enough or not params.is_random:  # the same would be drawn again
             break
     seed = int(generator(seed, RngStream.SAMPLE, 0, 1).integers(1 << 63))  # those of the free draws are used up
     yield from joined(generate(engine, tokenizer, [prompt], params, seed=seed, match=match, num=0, **options))

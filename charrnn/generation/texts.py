@@ -74,7 +74,7 @@ def generate_texts(
         "echo": any(echoes),
         "with_nats": with_nats or params.rank,
     }
-    draw: Callable[..., Iterator[TextChunk]] = generate_matching if match and separator else generate
+    draw = drawing(params, separator)
     if novelty is not None:
         chunks = generate_new(engine, tokenizer, ids, params, novelty=novelty, echoes=echoes, draw=draw, **options)
     else:
@@ -83,6 +83,11 @@ def generate_texts(
         chunks = _echoed(chunks, echoes)
     chunks = _watched(chunks, watch)
     return _ranked(joined(chunks)) if params.rank else chunks
+
+
+def drawing(params: SamplingParams, separator: bytes) -> Callable[..., Iterator[TextChunk]]:
+    """Return what draws the texts: `generate`, or `generate_matching` with the same arguments."""
+    return generate_matching if separator and params.match is not None else generate
 
 
 def prompt_echo(prompt: bytes, params: SamplingParams, separator: bytes) -> bytes:

@@ -9,9 +9,10 @@ from charrnn.config.sample import SampleConfig
 from charrnn.errors import CharRNNError, InputError, UsageError
 from charrnn.generation.conversation import Conversation
 from charrnn.generation.copies import blocks_of, copy_index
-from charrnn.generation.generate import generate
+from charrnn.generation.generate import generate, joined
 from charrnn.generation.novelty import Novelty
 from charrnn.generation.prompts import encode_prompt
+from charrnn.generation.texts import generate_texts
 from charrnn.tokenizers.byte import ByteTokenizer
 from tests import tiny
 
@@ -177,6 +178,17 @@ def test_texts_that_match_and_are_new() -> None:
         drawn(conversation)
     assert conversation.text == text
     assert sorted(text.split()) == [b"aa", b"ba", b"bb"]
+
+
+@pytest.mark.parametrize("unique", [False, True])
+def test_records_that_match_are_those_of_sample(unique: bool) -> None:
+    """As likely as the model has them: a step-by-step draw would be another."""
+    for seed in range(4):
+        params = SampleConfig(match="[ab]{2}c|a{9}", seed=seed, unique=unique)
+        [text] = joined(generate_texts(tiny.engine_of(NAMES), NAMES.tokenizer, [b""], params, separator=b"\n"))
+        novelty = Novelty(unique=True) if unique else None
+        conversation = begun(NAMES, novelty=novelty, match=params.match, seed=seed, unique=unique, length=None)
+        assert drawn(conversation) == text.data
 
 
 def test_a_text_that_is_stopped() -> None:

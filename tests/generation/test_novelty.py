@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -87,6 +88,18 @@ def test_there_is_an_end_of_new_texts(num: int, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(novelty, "MAX_DRAWS", gaps[0] + 1)
     [only] = new_texts("auto", novelty=Novelty(known), num=1)
     assert (only.data, only.index) == (b"bab", gaps[0])
+
+
+def test_draws_that_do_not_match_count_too() -> None:
+    """Twenty as one: where few texts match, and all of these are known, there is an end nevertheless."""
+    known = [TextChunk(0, b"a", 1, "end", rejected=rejected) for rejected in (0, 19, 20, 60, 400)]
+    for text, draws in zip(known, (30, 30, 15, 8, 2), strict=True):
+        drawn = iter([text] * 40)
+        assert [*novelty._new(drawn, 0, 30, lambda text: False)] == []
+        assert len(list(drawn)) == 40 - draws
+    new = replace(known[-1], data=b"b")
+    drawn = iter([known[-1], new, known[-1], new])
+    assert [*novelty._new(drawn, 2, 30, lambda text: text is new)] == [new, new]
 
 
 def test_greedy_texts_are_all_the_same() -> None:

@@ -2,8 +2,9 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from charrnn.config.sample import SamplingParams
 from charrnn.engines.base import FORBIDDEN
 from charrnn.generation import rejection
-from charrnn.generation.generate import joined
+from charrnn.generation.generate import TextChunk, generate, joined
 from charrnn.generation.match import match_dfa
 from charrnn.model import Model
 from tests import tiny
@@ -65,6 +66,7 @@ def test_rare_ones_are_drawn_all_the_same(engine: str, monkeypatch: pytest.Monke
     """Step by step, after so many in vain; others than before, and never a text twice for its random numbers."""
     model = dice({b"c": -12.0}, engine=engine)
     monkeypatch.setattr(rejection, "MAX_REJECTED", 20)
+    monkeypatch.setattr(rejection, "MAX_TOKENS", 0)
     found = list(model.samples(50, match="[ab]{3}c[ab]{5,}", seed=1))
     assert len(set(found)) == 50
     assert all(re.fullmatch("[ab]{3}c[ab]{5,}", text) for text in found)
@@ -72,6 +74,16 @@ def test_rare_ones_are_drawn_all_the_same(engine: str, monkeypatch: pytest.Monke
     assert all(re.fullmatch("(a|b{7})[ab]{4}", text) for text in some)
     assert list(model.samples(3, match="(a|b{7})[ab]{4}", seed=1)) == some[:3]
     assert model.sample(match="[ab]{2}c", temp=0) == "aac"  # greedily it would never end so
+
+
+def test_bad_luck_does_not_end_free_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One text in some thousand matches. Step by step they would go on until it happens to, hundreds of tokens long."""
+    texts = list(dice().samples(20, match=".*abcab", seed=1))
+    assert all(text.endswith("abcab") for text in texts)
+    assert max(map(len, texts)) < 50
+    monkeypatch.setattr(rejection, "MAX_TOKENS", 0)
+    monkeypatch.setattr(rejection, "_PATIENCE", 1)
+    assert max(map(len, dice().samples(20, match=".*abcab", seed=1))) > 200
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -103,6 +115,21 @@ def test_prompts_are_answered_in_order_or_by_turns() -> None:
     turns = drawn(["a", "ba", "a"], 0)
     assert sorted(turns) == several
     assert [(prompt, index) for prompt, index, _ in turns] == [(p, n) for n in range(3) for p in range(3)]
+
+
+def test_many_prompts_draw_little_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has texts on the way, which take memory where prompts take turns, and are thrown away otherwise."""
+    sizes: list[int] = []
+
+    def spied(*given: Any, **options: Any) -> Iterator[TextChunk]:
+        sizes.append(options["batch_size"])
+        return generate(*given, **options)
+
+    monkeypatch.setattr(rejection, "generate", spied)
+    texts = [*dice().generate(["a"] * 100, params(match="[ab]+"))]
+    by_turns = dice().generate(["a"] * 100, params(match="[ab]+", num=0))
+    assert [text.data for text in islice(by_turns, 100)] == [text.data for text in texts]
+    assert sizes == [8] * 100 + [1] * 100
 
 
 def test_what_begins_in_one_way_is_not_waited_for() -> None:
