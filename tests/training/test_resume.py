@@ -131,6 +131,8 @@ def test_ck_01_a_resumed_run_is_exact(
         {"hidden": (8, 8)},
         {"hidden": (8, 6), "cell": "lstm", "dropout": 0.3},
         {"cell": "rnn-relu", "schedule": "cosine"},
+        {"cell": "gru-v1", "hidden": (8, 6), "dropout": 0.3, "weight_drop": 0.2},
+        {"cell": "lstm-peephole", "records": True},
         {"val": 0.0},
         {"weight_decay": 0.1, "clip": 0.0, "seed": 9},
         {"records": True},
