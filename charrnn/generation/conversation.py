@@ -74,6 +74,9 @@ class Conversation:
         config: the options now; `SETTINGS` may change.
         turns: so far.
         seed: of the text that was drawn last; None: there was none.
+
+    Raises:
+        UsageError: `config.match` is no pattern.
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Conversation:
         self._novelty, self._copies = novelty, copies
         self._first_seeded = 0  # the turn that the seed itself draws; those after it have seeds made of it
         self._match: tuple[object, MatchDFA] | None = None
+        self._check_match(config)
 
     @property
     def text(self) -> bytes:
@@ -168,9 +172,19 @@ class Conversation:
         self._change({name: getattr(self._config_at_start, name) for name in names})
 
     def _change(self, values: dict[str, Any]) -> None:
-        self.config = replace(self.config, **values)
+        config = replace(self.config, **values)
+        if "match" in values:
+            self._check_match(config)
+        self.config = config
         if "seed" in values:
             self._first_seeded = len(self.turns)
+
+    def _check_match(self, config: SamplingParams) -> None:
+        """Refuse what is no pattern; what matches depends on the prompt."""
+        if config.match is not None:
+            from charrnn.generation.regex import check_regex  # what other texts do not wait for
+
+            check_regex(config.match)
 
     def _drawn(self, turn: Turn, turns: list[Turn]) -> Iterator[bytes]:
         """Draw the text of a turn after others."""

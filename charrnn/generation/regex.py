@@ -70,6 +70,11 @@ def plain_regex(pattern: str, points: Points) -> str | None:
     return found
 
 
+def check_regex(pattern: str) -> None:
+    """Raise as `plain_regex` where a pattern is none."""
+    plain_regex(pattern, np.zeros(0, np.uint32))
+
+
 def literal(point: int) -> str:
     """Return a character as `plain_regex` writes it."""
     return f"\\x{{{point:X}}}"

@@ -129,6 +129,17 @@ def test_a_value_that_cannot_be_used(name: str, value: str, complaint: str) -> N
     assert conversation.config == before
 
 
+def test_what_is_no_pattern_is_refused_at_once() -> None:
+    """Not only when a text is drawn by it; whether one can match depends on its prompt."""
+    for pattern in ("(", "a**", r"\d[z-a]"):
+        with pytest.raises(UsageError, match="match, column"):
+            begun(match=pattern)
+        conversation = begun(match="x")
+        with pytest.raises(UsageError, match="match, column"):
+            conversation.set("match", pattern)
+        assert conversation.config.match == "x"
+
+
 def test_what_cannot_be_drawn_changes_nothing() -> None:
     conversation = begun()
     with pytest.raises(CharRNNError, match="no text yet"):
