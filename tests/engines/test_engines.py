@@ -411,9 +411,9 @@ def test_reference_equals_arithmetic_by_hand() -> None:
 def test_the_device_is_chosen_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     """RS-03: the best there is; what is not there is an error."""
     assert devices.choose_device("cpu") == ("cpu", "asked for")
-    monkeypatch.setattr(devices, "_has_driver", lambda: False)
+    monkeypatch.setattr(devices, "has_driver", lambda: False)
     assert devices.choose_device("auto") == ("cpu", "this machine has no driver for a GPU")
-    monkeypatch.setattr(devices, "_has_driver", lambda: True)
+    monkeypatch.setattr(devices, "has_driver", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", None)
     assert devices.choose_device("auto") == ("cpu", "this PyTorch was built without CUDA")
