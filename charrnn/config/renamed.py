@@ -43,7 +43,10 @@ _SAMPLE_END = Advice("use | grep, as in charrnn sample -n 1000 | grep -E '^.{{5,
 
 
 _TRIED: dict[str, dict[str, Advice]] = {
-    "train": {"best": Advice("use {time} 15m", ("time",))},
+    "train": {
+        "best": Advice("use {time} 15m", ("time",)),
+        **dict.fromkeys(("from", "init", "finetune"), Advice("use {init_from} MODEL", ("init_from",))),
+    },
     "sample": {
         "temperature": Advice("use {temp}", ("temp",)),
         "max_length": Advice("use {length}", ("length",)),

@@ -221,8 +221,8 @@ def complete_fine_tuning(
     ngram = None if baselines is None else baselines["ngram"]
     if before is not None and ngram is not None and before >= ngram:
         if asked.lr is None:
-            figures = f"{before:.3f} bits per char before, and a 5-gram of the text {ngram:.3f}"
-            reasons.append(f"learns as a new model does: {figures}")
+            compared = f"{before:.3f} bits per char before, and a 5-gram of the text {ngram:.3f}"
+            reasons.append(f"learns as a new model does: {compared}")
         return replace(config, weight_drop=config.weight_drop or 0.0)
     assert config.lr is not None
     if asked.lr is None:

@@ -71,4 +71,4 @@ def test_one_is_no_plural_and_nothing_is_not_the_best(tmp_path: Path) -> None:
     assert "\n1 step in " in lines
     assert "best" not in lines
     assert "0 to validate on\n" in lines
-    assert "1 step, 1.0000 epochs\n" in charrnn("show", "run", cwd=tmp_path).out.decode()
+    assert "1 step, 1.0000 epochs, in " in charrnn("show", "run", cwd=tmp_path).out.decode()

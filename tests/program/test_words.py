@@ -20,7 +20,6 @@ def test_no_guess_where_none_is_likely() -> None:
         "eval --zoom",
         "eval --counts",
         "train --metric",
-        "train --init",
         "eval -f perplexity,foo",
     )
     for text in complaints(*lines):
@@ -49,6 +48,9 @@ def test_words_that_people_try() -> None:
         "sample --between |": "use --separator",
         "eval --max-perplexity 5": "use --keep",
         "train --preset zzz": "is now --time",
+        "train --init old": "use --init-from MODEL",
+        "train --finetune old": "use --init-from MODEL",
+        "train --from old": "use --init-from MODEL",
         "ppl": "use charrnn eval -f perplexity",
         "cache": "use charrnn doctor",
     }
