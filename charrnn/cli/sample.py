@@ -69,6 +69,9 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     if tally.cut and config.length is None and model.separator:
         cut = f"{tally.cut:,} of {tally.texts:,}"
         console.info(f"records cut at {RECORD_LENGTH:,} tokens: {cut}; --length 0: no limit")
+    if tally.forced:
+        forced = f"{tally.forced:,} of {tally.texts:,}"
+        console.info(f"{forced} drawn step by step, as too few match: they are less like the model's own")
     if any(tally.sampled):
         console.debug(_copied(model, list(map(bytes, tally.sampled))))
     if config.is_selective and (not total or tally.texts < total):
@@ -113,7 +116,8 @@ _JUDGED_BYTES = 1 << 20
 
 
 class _Tally:
-    """Counts texts that have ended: all, and those cut at their length; `advance` shows the progress.
+    """Counts texts that have ended: all, those cut at their length, and those that are forced to match; `advance` shows
+    the progress.
 
     Args:
         collects: whether `sampled` is wanted.
@@ -123,7 +127,7 @@ class _Tally:
     """
 
     def __init__(self, *, collects: bool) -> None:
-        self.texts = self.cut = 0
+        self.texts = self.cut = self.forced = 0
         self.advance: Callable[[int], None] = _ignore
         self.sampled: list[bytearray] = []
         self._room, self._is_new = _JUDGED_BYTES if collects else 0, True
@@ -139,6 +143,7 @@ class _Tally:
         if chunk.finished:
             self.texts += 1
             self.cut += chunk.finish_reason == "length"
+            self.forced += chunk.is_forced
             self.advance(1)
 
 

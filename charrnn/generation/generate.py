@@ -47,7 +47,8 @@ class TextChunk:
             they were not asked for.
         prompt: number of the prompt that it continues, from 0.
         stop: the string that ends it and is not part of it; empty: none does.
-        rejected: draws before it that did not match: see `rejection`.
+        rejected: draws before it that did not match; is_forced: whether it was drawn step by step, after too many of
+            them: see `rejection`.
     """
 
     index: int
@@ -58,6 +59,7 @@ class TextChunk:
     prompt: int = 0
     stop: bytes = b""
     rejected: int = 0
+    is_forced: bool = False
 
     @property
     def finished(self) -> bool:

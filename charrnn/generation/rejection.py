@@ -89,7 +89,8 @@ def _matching(
         if is_enough or not params.is_random:  # the same would be drawn again
             break
     seed = int(generator(seed, RngStream.SAMPLE, 0, 1).integers(1 << 63))  # those of the free draws are used up
-    yield from joined(generate(engine, tokenizer, [prompt], params, seed=seed, match=match, num=0, **options))
+    texts = generate(engine, tokenizer, [prompt], params, seed=seed, match=match, num=0, **options)
+    yield from (replace(text, is_forced=True) for text in joined(texts))
 
 
 def _free(match: MatchDFA, unknown: int | None) -> MatchDFA:

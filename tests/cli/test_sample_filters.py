@@ -20,7 +20,7 @@ from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.formats import TextFormat
 from charrnn.errors import UsageError
 from charrnn.generation import generate as generation
-from charrnn.generation import novelty
+from charrnn.generation import novelty, rejection
 from charrnn.runs.run_dir import RunDir
 from tests import tiny
 from tests.cli import evals
@@ -279,6 +279,18 @@ def test_progress(
     monkeypatch.setattr("charrnn.console.streams.Console.stdout_is_tty", property(lambda console: on_terminal))
     assert run(*DICE, *more).code == 0
     assert bars == ([shown] if shown else [])
+
+
+def test_texts_that_are_forced_to_match_are_counted(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rejection, "MAX_TOKENS", 0)
+    few = run(*DICE, "-n", "9", "--match", "[ab]*")
+    assert (few.code, few.err) == (0, b"")
+    monkeypatch.setattr(rejection, "MAX_REJECTED", 30)
+    for more in ([], ["--unique", "--rank"]):
+        ran = run(*DICE, "-n", "9", "--match", "[ab]{12,14}", *more)
+        assert ran.code == 0
+        assert ran.err == b"9 of 9 drawn step by step, as too few match: they are less like the model's own\n"
+    assert run(*DICE, "-n", "9", "--match", "[ab]{12,14}", "-q").err == b""
 
 
 def test_cut_records_are_counted(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
