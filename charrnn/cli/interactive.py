@@ -95,6 +95,12 @@ _COMMANDS = {
 }
 
 
+_NONE = "none"
+
+_UNSET = ("stop", "match", "seed")
+"""Options that may have no value; `_NONE` in quotes is one."""
+
+
 def _word(name: str) -> str:
     """Return what is typed for a command or an option."""
     return "/" + name.replace("_", "-")
@@ -112,7 +118,7 @@ class _Session:
             return True
         if line.startswith("/") and not line.startswith("//"):
             word, _, value = line.partition(" ")
-            self.answer(lambda: self._run(word, _unquoted(value)))
+            self.answer(lambda: self._run(word, value.strip()))
         else:
             text = Escaped(may_be_empty=True).parse(line.removeprefix("/") if line.startswith("//") else line)
             self.answer(lambda: self.show(self.conversation.draw(typed_bytes(text))))
@@ -144,9 +150,10 @@ class _Session:
     def _run(self, word: str, value: str) -> None:
         """Run a command: what is typed for it, and its value."""
         name = word.removeprefix("/").replace("-", "_")
+        is_unset, value = name in _UNSET and value == _NONE, _unquoted(value)
         if name in SETTINGS:
             if value:
-                self._set(name, value)
+                self._set(name, None if is_unset else value)
             self._say(f"{word} {self._value(name)}")
             return
         if name not in _COMMANDS:
@@ -157,9 +164,12 @@ class _Session:
         run: Callable[..., None] = getattr(self, f"_{name}")
         run(*[value] if takes_value else [])
 
-    def _set(self, name: str, value: str) -> None:
+    def _set(self, name: str, value: str | None) -> None:
         before = self.conversation.config
-        self.conversation.set(name, value)
+        if value is None:
+            self.conversation.unset(name)
+        else:
+            self.conversation.set(name, value)
         config = self.conversation.config
         try:
             if config.is_selective:
@@ -210,7 +220,7 @@ class _Session:
         ]
         lines = (
             r"A line is a prompt, with \n \t \\ for a newline, a tab and a backslash; // begins one with /.",
-            "Up and down are earlier lines, Tab completes commands. /temp alone prints it.",
+            "Up and down are earlier lines, Tab completes commands. /temp alone prints it, /stop none unsets it.",
         )
         self._say(Page((), lines, (Group("Commands", commands), Group("Options", options))).render().rstrip("\n"))
 
@@ -218,9 +228,9 @@ class _Session:
         """Return the value of an option now, as it is written."""
         value = getattr(self.conversation.config, name)
         if name == "stop":
-            return " ".join(f"'{Escaped().write(text)}'" for text in value) or "none"
+            return " ".join(f"'{Escaped().write(text)}'" for text in value) or _NONE
         if value is None:
-            shown = _OPTIONS[name]["shown"] or "none"
+            shown = _OPTIONS[name]["shown"] or _NONE
             if name == "seed":
                 last = self.conversation.seed
                 shown = "a new one for each text" + ("" if last is None else f"; the last was {last}")

@@ -167,6 +167,10 @@ class Conversation:
         """
         self._change({name: parse(_OPTIONS[name].metadata["kind"], text, name)})
 
+    def unset(self, name: str) -> None:
+        """Give one of `SETTINGS` the value that it has where nothing is said. Raise as `set`."""
+        self._change({name: _OPTIONS[name].default})
+
     def reset(self, *names: str) -> None:
         """Give some of `SETTINGS` the values that they had at the start. Raise as `set`."""
         self._change({name: getattr(self._config_at_start, name) for name in names})

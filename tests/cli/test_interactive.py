@@ -126,6 +126,21 @@ def test_a_conversation(run: tiny.Program) -> None:
     assert user.leave() == 0
 
 
+def test_none_unsets_an_option(run: tiny.Program) -> None:
+    """Also one that was set at the start; in quotes it is a text."""
+    user = User("-m", "noise", "-l", "30", "--seed", "3", "--stop", "a", CHARRNN_SEED="")
+    assert user.ask("/match a*") == b"Error: /match and /stop cannot be used together\n"
+    assert user.ask("/stop none") == b"/stop none\n"
+    assert user.ask("/match a*") == b"/match a*\n"
+    assert user.ask("/match none") == b"/match none\n"
+    free = run("sample", "-m", "noise", "-l", "30", "--seed", "3", "-p", "ab").out
+    assert user.ask("ab").rstrip(b"\n") == free.rstrip(b"\n")
+    assert user.ask("/stop 'none'") == b"/stop 'none'\n"
+    assert user.ask("/seed none").startswith(b"/seed a new one for each text; the last was 3")
+    assert user.ask("/temp none") == b"Error: /temp must be a finite number, 0 or more, not 'none'\n"
+    assert user.leave() == 0
+
+
 def test_what_is_wrong_is_a_sentence() -> None:
     user = User("-m", "noise", "-l", "30", CHARRNN_SEED="")
     for line, complaint in {
