@@ -115,7 +115,7 @@ COMMANDS = {
     ),
     "doctor": _Entry(
         "Check this installation and machine.",
-        "Check core, instruction sets, threads and their speed, PyTorch, GPU, cache folder and its size,\n"
+        "Check core, instruction sets, threads and their speed, PyTorch, GPU, cache folder and its size, "
         "terminal, and what to do about each. Exit 1 if it cannot train.",
         ("manage.DoctorConfig",),
         (),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from charrnn.config.manage import CheckConfig
 from charrnn.config.options import flag, merge
+from charrnn.config.params import Escaped
 from charrnn.console.streams import Console
 from charrnn.errors import CharRNNError, UsageError, counted
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 COLUMNS = ("severity", "kind", "file", "line", "count", "message")
 
 _MENDING_ORDER = ("encoding", "bom", "line-ends", "long-lines", "control", "normal-forms", "look-alikes", "duplicates")
+
+_ONE_CELL = str.maketrans({"\n": r"\n", "\r": r"\r", "\t": r"\t"})  # backslashes stay: a command is run as it is
 
 _NAMED = 3  # findings of one kind that a report has in full
 
@@ -76,7 +79,8 @@ def _advice(config: "TrainConfig", corpus: "Corpus", val: "Corpus | None", scan:
         if name == "records" and (config.separator is not None or config.counts):
             continue
         if value != getattr(TrainConfig, name):
-            words += [flag(name)] if value is True else [flag(name), str(value)]
+            text = Escaped().write(value) if name == "separator" else str(value)
+            words += [flag(name)] if value is True else [flag(name), text]
     command = Finding("info", "command", "to train on it", shlex.join(words))
     try:
         plan = Finding("info", "plan", sketch_plan(config, corpus, val))
@@ -92,7 +96,7 @@ def _row(finding: "Finding") -> bytes:
     text = f"{finding.message}: {finding.option}" if finding.option else finding.message
     cells = [finding.severity, finding.kind, finding.file, finding.line, finding.count]
     shown = (b"" if cell is None else escape_cell(os.fsencode(str(cell))) for cell in cells)
-    return b"\t".join([*shown, os.fsencode(text)]) + b"\n"
+    return b"\t".join([*shown, os.fsencode(text.translate(_ONE_CELL))]) + b"\n"
 
 
 def _report(corpus: "Corpus", scan: "TextScan | None", found: Iterable["Finding"]) -> Iterable[str]:

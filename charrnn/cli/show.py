@@ -54,7 +54,8 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     metrics = info.get("metrics")
     names = ("perplexity", "bits_per_char", "bits_per_byte", "carried", "window_256")
     if isinstance(metrics, dict):
-        rows += [(name, _format(metrics[name])) for name in names if name in metrics]
+        units = dict.fromkeys(("carried", "window_256"), " nats per token")
+        rows += [(name, _format(metrics[name]) + units.get(name, "")) for name in names if name in metrics]
         tokens, val_tokens = metrics.get("tokens"), metrics.get("val_tokens")
         if isinstance(tokens, int):
             rows.append(("tokens", scored_tokens(tokens, val_tokens if isinstance(val_tokens, int) else None)))

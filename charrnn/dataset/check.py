@@ -51,7 +51,8 @@ def check_corpus(
     found += in_sources(corpus, scan)
     if val is not None:
         found += in_sources(val, _scan(val, None, progress))
-    found += [*_duplicates(corpus, scan), *_repeats(corpus, val, options, progress), *_rare(scan)]
+    duplicates = [*_duplicates(corpus, scan)]
+    found += [*duplicates, *_repeats(corpus, val, options, bool(duplicates), progress), *_rare(scan)]
     for fault in corpus.row_faults:
         is_error = fault.startswith("left out: ")
         found.append(
@@ -129,9 +130,13 @@ def _corpus_command(mend: str, corpus: Corpus, scan: TextScan) -> str | None:
 
 
 def _repeats(
-    corpus: Corpus, val: Corpus | None, options: PrepareOptions, progress: ProgressFactory
+    corpus: Corpus, val: Corpus | None, options: PrepareOptions, by_lines: bool, progress: ProgressFactory
 ) -> Iterator[Finding]:
-    """Yield how the text is split, what of it repeats, and what of the text to validate on is trained on."""
+    """Yield how the text is split, what of it repeats, and what of the text to validate on is trained on.
+
+    Args:
+        by_lines: whether there are lines that come again; without, leaving out lines mends nothing.
+    """
     try:
         splits = training_splits(corpus, val, dataclasses.replace(options, errors="replace"))
     except InputError as error:
@@ -157,7 +162,6 @@ def _repeats(
     shown = f"{counted(val_text.chars, 'character')}: {split_by}" if val_text.chars else "none"
     yield Finding("info", "split", f"{counted(text.chars, 'character')} to train on; to validate on {shown}")
     known = "" if text.one_in == 1 else f" (at least: one of {text.one_in} stretches was compared)"
-    mends = remedies.drop_repeated_lines(COUNTED_LINE)
     for kind, covered, total, bound, where in (
         ("repeats", text.repeated(), text.chars, REPEAT_SHARE, "occur earlier in the text to train on"),
         ("leakage", val_text.found_in(text), val_text.chars, LEAK_SHARE, "the text to train on has too"),
@@ -168,14 +172,16 @@ def _repeats(
         which = "to train on" if kind == "repeats" else "to validate on"
         message = f"{share:.1%} of the characters {which} are in stretches of {LENGTH} that {where}{known}"
         severity = "warning" if share > bound else "info"
-        mend, names = mends, [*dict.fromkeys(_names(corpus))]
-        if kind == "leakage" and val is not None and len(names) == 1:
-            mend, names = remedies.drop_lines_of(names[0], COUNTED_LINE), [*dict.fromkeys(_names(val))]
+        names = [*dict.fromkeys(_names(corpus))]
+        mend = remedies.drop_repeated_lines(COUNTED_LINE) if by_lines else None
+        if kind == "leakage" and val is not None:
+            mend = remedies.drop_lines_of_input(_names(val), COUNTED_LINE)
         plain = not corpus.text_format.is_structured and not any(map(is_fasta, names)) and not len(separator)
-        command = remedies.filter_command([mend], names) if severity == "warning" and plain else None
+        command = remedies.filter_command([mend], names) if severity == "warning" and plain and mend else None
         if severity == "warning" and command is None and kind == "leakage":
             command = "--val FILE"
-        yield Finding(severity, kind, message, command, count=covered, filter=mend if command and not val else "")
+        joined = mend if mend and command and val is None else ""
+        yield Finding(severity, kind, message, command, count=covered, filter=joined)
 
 
 def _names(corpus: Corpus) -> Sequence[str]:

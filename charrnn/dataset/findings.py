@@ -8,7 +8,7 @@ from charrnn.corpus.corpus import Corpus
 from charrnn.corpus.faults import shown_name
 from charrnn.corpus.formats import is_fasta
 from charrnn.dataset import remedies
-from charrnn.dataset.text_scan import LONG_LINE, MAX_WORDS, Source, Tally, TextScan
+from charrnn.dataset.text_scan import LONG_LINE, MAX_PLACES, Source, Tally, TextScan
 from charrnn.errors import counted
 from charrnn.tokenizers.char import describe
 
@@ -98,7 +98,7 @@ def _described(
             return "warning", message, remedies.drop_controls(source.controls)
         case "look-alikes":
             scripts = " and ".join(source.scripts)
-            more = "at least " if count >= MAX_WORDS else ""
+            more = "at least " if source.examined >= MAX_PLACES else ""
             message = f"{more}{counted(count, 'word')} with look-alikes of {scripts} letters, as {tally.example!r}"
             return "warning", message, remedies.to_one_script(source.scripts)
         case "normal-forms":

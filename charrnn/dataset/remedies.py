@@ -1,6 +1,7 @@
 """Commands that mend a text: filters of one line, from stdin to stdout, for programs that every system has."""
 
 import os
+import re
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -51,15 +52,25 @@ def filter_command(filters: Iterable[str], files: Sequence[str]) -> str:
         files: their paths; packed files are unpacked. "stdin", and what are too many to be named, are called FILE.
     """
     first, *rest = filters
-    if files[1:] or "stdin" in files:
-        words = [*map(shlex.quote, files)] if len(files) <= _NAMED and "stdin" not in files else ["FILE"]
-        begin = f"cat {' '.join(words)} | {first}" if files[1:] else f"{first} < FILE"
+    if len(files) > _NAMED or "stdin" in files:
+        begin = f"cat FILE | {first}" if files[1:] else f"{first} < FILE"
+    elif any(map(_packed, files)):
+        readers = [f"{UNPACK.get(_packed(file), 'cat')} {_word(file)}" for file in files]
+        begin = f"{{ {'; '.join(readers)}; }} | {first}" if files[1:] else f"{readers[0]} | {first}"
     else:
-        packed = PACKED.get(os.path.splitext(files[0])[1].lower())
-        begin = (
-            f"{UNPACK[packed]} {shlex.quote(files[0])} | {first}" if packed else f"{first} < {shlex.quote(files[0])}"
-        )
+        words = " ".join(map(_word, files))
+        begin = f"cat {words} | {first}" if files[1:] else f"{first} < {words}"
     return f"{' | '.join([begin, *rest])} > {NEW}"
+
+
+def _packed(file: str) -> str:
+    """Return the module that unpacks a file; empty: it is not packed."""
+    return PACKED.get(os.path.splitext(file)[1].lower(), "")
+
+
+def _word(file: str) -> str:
+    """Return a file's name as a word of the shell that no program takes for an option, nor awk for an assignment."""
+    return shlex.quote(f"./{file}" if re.match(r"-|\w+=", file) else file)
 
 
 def python_filter(code: str) -> str:
@@ -91,7 +102,8 @@ RETURNS_TO_NEWLINES = r"tr '\r' '\n'"
 ALL_TO_NEWLINES = r"perl -pe 's/\r\n?/\n/g'"
 
 COMPOSE = python_filter(
-    'import sys, unicodedata; sys.stdout.buffer.writelines(unicodedata.normalize("NFC", line.decode()).encode()'
+    'import sys, unicodedata; sys.stdout.buffer.writelines(unicodedata.normalize("NFC",'
+    ' line.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")'
     " for line in sys.stdin.buffer)"
 )
 
@@ -107,7 +119,7 @@ def drop_controls(controls: Iterable[int]) -> str:
 
 def to_one_script(names: Iterable[str]) -> str:
     """Return what writes words of mixed letters in one script, as `one_script` does."""
-    code = "import re, sys; T = str.maketrans; t = sys.stdin.buffer.read().decode(); "
+    code = 'import re, sys; T = str.maketrans; e = "utf-8", "surrogateescape"; t = sys.stdin.buffer.read().decode(*e); '
     for name in names:
         first, last, letters, latin = SCRIPTS[name]
         other = f"[{chr(first)}-{chr(last)}]"
@@ -117,7 +129,7 @@ def to_one_script(names: Iterable[str]) -> str:
             ' (m[0].translate(T(b, a)), "[A-Za-z]")) if not re.search(o, w)), m[0])'
             f' if re.search("[A-Za-z]{other}|{other}[A-Za-z]", m[0]) else m[0], t); '
         )
-    return python_filter(code + "sys.stdout.buffer.write(t.encode())")
+    return python_filter(code + "sys.stdout.buffer.write(t.encode(*e))")
 
 
 def drop_long_lines(size: int) -> str:
@@ -140,7 +152,9 @@ def drop_repeated_records(separator: bytes) -> str:
     )
 
 
-def drop_lines_of(train: str, least: int) -> str:
-    """Return what leaves out lines of `least` bytes or more that another file has."""
-    name = shlex.quote(train)
-    return f"LC_ALL=C awk 'NR == FNR {{seen[$0]; next}} length < {least} || !($0 in seen)' {name} -"
+def drop_lines_of_input(files: Sequence[str], least: int) -> str | None:
+    """Return what leaves out of a file the lines of `least` bytes or more that the input has; None: these are several
+    files, or none that can be read as it is."""
+    if len(files) != 1 or "stdin" in files or _packed(files[0]):
+        return None
+    return f"LC_ALL=C awk 'NR == FNR {{seen[$0]; next}} length < {least} || !($0 in seen)' - {_word(files[0])}"

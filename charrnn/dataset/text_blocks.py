@@ -19,6 +19,7 @@ class Block(NamedTuple):
     Attributes:
         name: of the source. data: the bytes.
         byte: where they begin in the source; None: not known. line: likewise, the number of the line, from 1.
+        is_partial: whether its last line goes on in the next block.
         starts: where the texts begin that these are, each on a line of the source: `lines`; None: it is one text.
     """
 
@@ -26,14 +27,16 @@ class Block(NamedTuple):
     data: bytes
     byte: int | None
     line: int | None
+    is_partial: bool = False
     starts: npt.NDArray[np.int64] | None = None
     lines: npt.NDArray[np.int64] | None = None
 
     def place(self, at: int) -> tuple[int | None, int | None]:
-        """Return line and byte of the source at which a byte of the data is; None: not known."""
+        """Return line and byte of the source at which a byte of the data is; None: not known. Less than 0: where its
+        first line began in an earlier block."""
         if self.starts is not None and self.lines is not None:
             return int(self.lines[np.searchsorted(self.starts, at, "right") - 1]), None
-        line = None if self.line is None else self.line + count_newlines(self.data, at)
+        line = None if self.line is None else self.line + count_newlines(self.data, max(0, at))
         return line, None if self.byte is None else self.byte + at
 
 
@@ -58,10 +61,11 @@ def _document_blocks(document: Document, *, located: bool, end: int | None) -> I
     for chunk in document.chunks(0, document.size if end is None else min(end, document.size)):
         data = held + chunk
         cut = data.rfind(b"\n") + 1
-        if not cut and len(data) >= _MAX_BLOCK:
+        is_partial = not cut and len(data) >= _MAX_BLOCK
+        if is_partial:
             cut = len(head_bytes(data, len(data) - 1))  # not between CR and LF either
         if cut:
-            yield Block(name, data[:cut], byte if located else None, line if located else None)
+            yield Block(name, data[:cut], byte if located else None, line if located else None, is_partial)
             byte, line = byte + cut, line + count_newlines(data, cut)
         held = data[cut:]
     if held:
@@ -73,7 +77,7 @@ def _list_blocks(documents: DocumentList) -> Iterator[Block]:
     data, starts, lines = bytearray(), list[int](), list[int]()
 
     def block() -> Block:
-        return Block(documents.name, bytes(data), None, None, np.array(starts), np.array(lines))
+        return Block(documents.name, bytes(data), None, None, False, np.array(starts), np.array(lines))
 
     for line, document in zip(documents.lines, documents, strict=True):
         starts.append(len(data))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from charrnn.corpus.corpus import Counts
 from charrnn.corpus.inputs import BOM
-from charrnn.dataset.lines import Lines
+from charrnn.dataset.lines import Lines, Places
 from charrnn.dataset.remedies import SCRIPTS, one_script
 from charrnn.dataset.text_blocks import Block
 from charrnn.tokenizers.char import CODE_POINTS
@@ -24,7 +24,7 @@ CONTROLS = (*range(9), 11, *range(14, 32), *range(127, 160))
 LONG_LINE = 10_000
 """Bytes from which on a line is very long."""
 
-MAX_WORDS = 10_000
+MAX_PLACES = 100_000
 """Places of mixed scripts that are examined in a source."""
 
 _UTF8_BEYOND_ASCII = re.compile("[\x80-\ud7ff\ue000-\U0010ffff]+")
@@ -60,11 +60,12 @@ class Source:
         found: by kind. newlines, pairs, returns: ends of lines: LF, CR LF, CR without LF.
         sample: lines with bytes that are not UTF-8. multibyte: how many characters beyond ASCII there are.
         controls: which control characters occur. scripts: which of `SCRIPTS` are mixed with Latin.
+        examined: how many places of mixed scripts have been examined, of `MAX_PLACES`.
     """
 
     def __init__(self) -> None:
         self.found: dict[str, Tally] = {}
-        self.newlines = self.pairs = self.returns = self.multibyte = 0
+        self.newlines = self.pairs = self.returns = self.multibyte = self.examined = 0
         self.sample = bytearray()
         self.controls: set[int] = set()
         self.scripts: set[str] = set()
@@ -93,11 +94,9 @@ class TextScan:
     def add(self, block: Block) -> None:
         """Read the next block."""
         source = self.sources.setdefault(block.name, Source())
-        self.lines.add(block)
+        self._long_lines(source, block, *self.lines.add(block))
         self._line_ends(source, block)
         data = block.data
-        if len(data) > LONG_LINE:
-            self._long_lines(source, block)
         if block.byte == 0 and data.startswith(BOM):
             source.tally("bom").add(1, block, 0)
             block = block._replace(data=data[len(BOM) :], byte=len(BOM))
@@ -137,13 +136,10 @@ class TextScan:
             source.returns += data.count(b"\r") - pairs
             source.tally("line-ends").add(data.count(b"\r"), block, data.find(b"\r"))
 
-    def _long_lines(self, source: Source, block: Block) -> None:
-        ends = np.append(np.flatnonzero(np.frombuffer(block.data, np.uint8) == 10), len(block.data))
-        sizes = np.diff(ends, prepend=-1) - 1
+    def _long_lines(self, source: Source, block: Block, starts: Places, sizes: Places) -> None:
         long = np.flatnonzero(sizes > LONG_LINE)
         if len(long):
-            first = int(ends[long[0]] - sizes[long[0]])
-            source.tally("long-lines").add(len(long), block, first, f"{int(sizes[long[0]]):,}")
+            source.tally("long-lines").add(len(long), block, int(starts[long[0]]), f"{int(sizes[long[0]]):,}")
 
     def _found_controls(self, source: Source, block: Block, found: str, at: int) -> None:
         source.controls.update(map(ord, found))
@@ -191,14 +187,16 @@ class TextScan:
 
     def _mixed(self, source: Source, block: Block, text: str, places: Any, name: str, byte: Any) -> None:
         tally, end = source.tally("look-alikes"), 0
-        for place in places[: max(0, MAX_WORDS - tally.count)].tolist():
+        places = places[: MAX_PLACES - source.examined]
+        source.examined += len(places)
+        for place in places.tolist():
             if place < end:
                 continue  # in the word before
             begin, end = _word(text, place)
             word = text[begin:end]
             if len(word) > 2 and one_script(word, SCRIPTS[name]) not in (None, word):
                 source.scripts.add(name)
-                tally.add(1, block, byte(begin), word)
+                tally.add(1, block, 0 if tally.count else byte(begin), word)  # `byte` reads all that is before
 
 
 def _is_mark(char: str) -> bool:

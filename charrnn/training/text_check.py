@@ -30,7 +30,7 @@ def _warnings(corpus: Corpus, config: TrainConfig) -> Iterator[str]:
     refused = config.errors == "strict" and corpus.stats.faults
     if not (config.resume or config.tokenizer == "byte" or refused):
         for each in quick_findings(corpus):
-            yield f"{each.place}: {each.message}" + (f": {each.option}" if each.option else "")
+            yield ": ".join(filter(None, (each.place, each.message, each.option)))
 
 
 def text_format(config: TrainConfig) -> TextFormat:

@@ -22,7 +22,8 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "checkpoints" / "char"
     folder.mkdir(parents=True)
     model = tiny.drawn(tiny.char(), "lstm", (12, 8))
-    model.info.update(step=1234, epoch=1.5, corpus_sha256="ab" * 32, metrics={"perplexity": 4.5, "tokens": 99})
+    metrics = {"perplexity": 4.5, "tokens": 99, "carried": 1.5}
+    model.info.update(step=1234, epoch=1.5, corpus_sha256="ab" * 32, metrics=metrics)
     tiny.saved(folder / "model.safetensors", model)
     return folder
 
@@ -36,6 +37,7 @@ def test_a_card(run: tiny.Program, folder: Path) -> None:
     assert card["vocabulary"] == f"{tiny.char().size} (char)"
     assert card["trained"] == "1,234 steps, 1.5000 epochs"
     assert card["corpus"] == "SHA-256 " + "ab" * 32
+    assert card["carried"] == "1.5000 nats per token"
     assert (card["perplexity"], card["tokens"]) == ("4.5000", "99 validation tokens")
 
 
@@ -62,7 +64,7 @@ def test_a_card_as_json(run: tiny.Program, folder: Path) -> None:
     assert found["config"] == {
         "cell": "lstm", "vocabulary": tiny.char().size, "hidden": [12, 8], "embedding": 6, "activation": "tanh"
     }  # fmt: skip
-    assert found["info"]["metrics"] == {"perplexity": 4.5, "tokens": 99}
+    assert found["info"]["metrics"] == {"perplexity": 4.5, "tokens": 99, "carried": 1.5}
 
 
 def test_a_curve(run: tiny.Program, folder: Path) -> None:

@@ -7,31 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from charrnn.corpus.formats import PLAIN_TEXT, TextFormat
+from charrnn.corpus.formats import TextFormat
 from charrnn.corpus.reader import read_corpus
 from charrnn.dataset.check import check_corpus, quick_findings
 from charrnn.dataset.findings import Finding, guess_encoding
 from charrnn.dataset.prepare import PrepareOptions
 from charrnn.dataset.text_blocks import blocks
+from tests.dataset.checks import CLEAN, WORDS, findings, of_kind
 from tests.spoiled import KINDS, LINES, spoiled
 from tests.tiny import shell
 
 RNG = np.random.default_rng(0)
-WORDS = ["".join(RNG.choice([*"abcdefghij"], RNG.integers(2, 9))) for _ in range(500)]
-CLEAN = [" ".join(RNG.choice(WORDS, 9)) for _ in range(400)]
-"""Lines that do not come again."""
-
-
-def findings(
-    data: bytes, folder: Path, text_format: TextFormat = PLAIN_TEXT, val: bytes | None = None, share: float = 0.1
-) -> list[Finding]:
-    """What is found in a file."""
-    files = [folder / "text.txt", folder / "val.txt"]
-    files[0].write_bytes(data)
-    files[1].write_bytes(val or b"")
-    corpora = [read_corpus([str(file)], text_format, errors="replace") for file in files[: 1 if val is None else 2]]
-    found, _ = check_corpus(corpora[0], corpora[1] if val is not None else None, PrepareOptions(val_fraction=share))
-    return found
 
 
 def faults(*args: object, **more: object) -> list[Finding]:
@@ -130,11 +116,6 @@ def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     found = findings(b"%PDF-1.7\n" + RNG.bytes(5000), tmp_path)[0]
     assert (found.severity, found.kind, found.option) == ("error", "encoding", "--errors replace")
     assert "this looks like a PDF document" in found.message
-
-
-def of_kind(found: list[Finding], kind: str) -> Finding:
-    [one] = [each for each in found if each.kind == kind]
-    return one
 
 
 def test_lines_that_come_again(tmp_path: Path) -> None:

@@ -158,6 +158,15 @@ def test_the_suggested_command_trains(tmp_path: Path) -> None:
     assert charrnn(*words, *options, cwd=tmp_path).code == 0
 
 
+def test_a_row_is_a_line(tmp_path: Path) -> None:
+    """With the separator in the command, and with names that have line ends."""
+    (tmp_path / "two\nlines.txt").write_text("a line\n\n" * 50 + "\x07")
+    ran = charrnn("check", "two\nlines.txt", "--separator", r"\n\n", cwd=tmp_path)
+    rows = ran.out.decode().splitlines()
+    assert {row.split("\t")[0] for row in rows} == {"warning", "info"}
+    assert rows[-1].endswith(r" --separator '\n\n'")
+
+
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
     folder = tmp_path_factory.mktemp("refused")
@@ -200,6 +209,13 @@ def test_without_a_text(tmp_path: Path) -> None:
     """On a terminal: an example, and exit 2."""
     said, code = on_a_terminal(tmp_path)
     assert (said, code) == ("Error: no text: name a file, or pipe one in: cat FILE | charrnn check\n", 2)
+
+
+def test_train_names_no_place_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("".join(f"{word}\n" for word in WORDS[:100] * 2))
+    ran = charrnn("train", "list.txt", "--records", "--out", "run", "--steps", "1", "--hidden", "8", cwd=tmp_path)
+    [warning] = [line for line in ran.err.decode().splitlines() if line.startswith("Warning: ")]
+    assert re.match(r"Warning: \d\d\.\d% of records are equal to earlier ones: LC_ALL=C awk ", warning)
 
 
 def test_train_says_three_lines(folder: Path) -> None:
