@@ -13,6 +13,7 @@ from charrnn.version import __version__
 TYPE_CHECKING = False  # importing `typing` would take time
 if TYPE_CHECKING:
     from charrnn.api import compare, load, train
+    from charrnn.config.sample import SamplingParams
     from charrnn.errors import (
         CharRNNError,
         CheckpointError,
@@ -33,6 +34,7 @@ __all__ = [
     "Model",
     "NonFiniteError",
     "OutputError",
+    "SamplingParams",
     "Score",
     "UsageError",
     "__version__",
@@ -41,7 +43,12 @@ __all__ = [
     "train",
 ]
 
-_MODULES = {"compare": "api", "load": "api", "train": "api", "Model": "model", "Score": "scoring.score"}
+_MODULES = {
+    **dict.fromkeys(("compare", "load", "train"), "api"),
+    "Model": "model",
+    "SamplingParams": "config.sample",
+    "Score": "scoring.score",
+}
 """Where the public names are defined; the others are errors. They are imported when first used."""
 
 

@@ -65,7 +65,7 @@ COMMANDS = {
         ("sample.SampleConfig",),
         (
             "charrnn sample --temp 0.8",
-            "charrnn sample -m names -n 500 --unique --novel --rank | head -50",
+            "charrnn sample -m names -n 500 --match 'S[a-z]{4,8}' --unique --novel --rank | head -50",
             r"charrnn sample -m code -p 'def ' -l 2000 --stop '\n\n\n' --seed 7",
             "charrnn sample -m molecules -n 0 | validate | head -n 1000",
         ),

@@ -156,7 +156,7 @@ Options:
 SAMPLE_EXAMPLES = """\
 Examples:
   charrnn sample --temp 0.8
-  charrnn sample -m names -n 500 --unique --novel --rank | head -50
+  charrnn sample -m names -n 500 --match 'S[a-z]{4,8}' --unique --novel --rank | head -50
   charrnn sample -m code -p 'def ' -l 2000 --stop '\\n\\n\\n' --seed 7
   charrnn sample -m molecules -n 0 | validate | head -n 1000
 """
