@@ -24,7 +24,7 @@ _MENDING_ORDER = ("encoding", "bom", "line-ends", "long-lines", "control", "norm
 
 _ONE_CELL = str.maketrans({"\n": r"\n", "\r": r"\r", "\t": r"\t"})  # backslashes stay: a command is run as it is
 
-_NAMED = 3  # findings of one kind that a report has in full
+_NAMED = 3  # findings of one kind, and commands for all of a file, that a report has in full
 
 
 def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
@@ -123,7 +123,9 @@ def _report(corpus: "Corpus", scan: "TextScan | None", found: Iterable["Finding"
     for each in found:
         if each.filter and (name := each.file or only):
             filters.setdefault(name, {})[each.kind if each.kind in _MENDING_ORDER else "duplicates"] = each.filter
-    for name, mends in filters.items():
-        if len(mends) > 1:
-            ordered = [mends[kind] for kind in _MENDING_ORDER if kind in mends]
-            yield f"all of it: {filter_command(ordered, [name])}"
+    several = [(name, mends) for name, mends in filters.items() if len(mends) > 1]
+    for name, mends in several[:_NAMED]:
+        ordered = [mends[kind] for kind in _MENDING_ORDER if kind in mends]
+        yield f"all of it: {filter_command(ordered, [name])}"
+    if several[_NAMED:]:
+        yield f"and {len(several) - _NAMED:,} more files: charrnn check --json has what mends each of their faults"

@@ -237,8 +237,6 @@ def _metadata(path: Path) -> tuple[dict[str, Any], bool] | None:
 
 def _events(run: RunDir) -> list[dict[str, Any]] | None:
     """Return the events of a run's log; None where it cannot be read."""
-    if run.metrics.exists() and not run.metrics.is_file():  # a pipe, say
-        return None
     try:
         return run.events()
     except CheckpointError:

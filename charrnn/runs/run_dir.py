@@ -216,6 +216,8 @@ class RunDir:
         Raises:
             CheckpointError: it cannot be read, or a line is not an event; the message has its number.
         """
+        if self.metrics.is_fifo():  # reading one that nobody writes to would never end
+            raise CheckpointError(f"cannot read {quote(self.metrics)}: it is a pipe")
         try:
             *lines, unended = self.metrics.read_bytes().split(b"\n")
         except FileNotFoundError:

@@ -1,6 +1,7 @@
 """`charrnn show` and `charrnn corpora`: what there is."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from charrnn.tokenizers.byte import ByteTokenizer
 from tests import tiny
+from tests.program.program import charrnn
 
 
 @pytest.fixture
@@ -117,6 +119,15 @@ def test_a_file_that_says_something_else(info: dict[str, object], run: tiny.Prog
     ran = run("show", "m")
     assert (ran.code, ran.err) == (0, b"")
     assert run("show", "m", "--json").code == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_log_that_is_a_pipe(folder: Path) -> None:
+    """It is not waited for."""
+    os.mkfifo(folder / "metrics.jsonl")
+    ran = charrnn("show", folder, timeout=60)
+    assert (ran.code, ran.out) == (3, b"")
+    assert ran.err.endswith(b"metrics.jsonl': it is a pipe\n")
 
 
 def test_a_card_does_not_steer_a_terminal(tmp_path: Path) -> None:

@@ -66,6 +66,15 @@ def test_the_report_names_one_command_for_all(folder: Path) -> None:
     assert (ran.code, faults(found)) == (0, {})
 
 
+def test_the_report_of_many_files_is_short(tmp_path: Path) -> None:
+    for number in range(9):
+        (tmp_path / f"{number}.txt").write_bytes(b"a line\r\nwith \x07 in it\n")
+    report, code = on_a_terminal(tmp_path, ".")
+    assert code == 0
+    assert report.count("\nall of it: ") == 3
+    assert report.endswith("\nand 6 more files: charrnn check --json has what mends each of their faults\n")
+
+
 def test_the_report_of_the_readme(tmp_path: Path) -> None:
     """CL-25: word for word."""
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
