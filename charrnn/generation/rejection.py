@@ -20,7 +20,7 @@ from charrnn.rng import RngStream, generator
 from charrnn.tokenizers.tokenizer import Tokenizer
 
 MAX_REJECTED = 1000
-MAX_TOKENS = 300_000
+MAX_TOKENS = 100_000
 """Free draws in a row without a match, and tokens of them, after which tokens are forbidden: both, as short records
 take little time."""
 

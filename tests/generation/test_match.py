@@ -16,7 +16,7 @@ from charrnn.engines.base import END, TokenDFA
 from charrnn.engines.native import lib as core
 from charrnn.engines.select import ensemble_engine
 from charrnn.errors import UsageError
-from charrnn.generation import match
+from charrnn.generation import match, rejection
 from charrnn.generation.generate import generate
 from charrnn.generation.match import match_dfa
 from charrnn.model import Model
@@ -32,6 +32,13 @@ PATTERNS = [
 ]
 
 KINDS: Mapping[str, Tokenizer] = {"char": tiny.char(), "byte": ByteTokenizer(), "sentencepiece": tiny.pieces()}
+
+
+@pytest.fixture(autouse=True)
+def _rarely_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of records whatever matches is rare here, and NumPy draws slowly."""
+    monkeypatch.setattr(rejection, "MAX_REJECTED", 50)
+    monkeypatch.setattr(rejection, "MAX_TOKENS", 0)
 
 
 @cache
