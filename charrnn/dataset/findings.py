@@ -115,7 +115,13 @@ def _encoding(count: int, source: Source, corpus: Corpus) -> tuple[str, str, str
     message = f"{counted(count, 'byte')} that {'are' if count > 1 else 'is'} not UTF-8"
     if kind := re.search("this looks like .*", corpus.stats.faults.get("strict", "")):
         return "error", f"{message}; {kind[0]}", ""
-    encoding = guess_encoding(bytes(source.sample))
+    sample = bytes(source.sample)
+    encoding = guess_encoding(_without_utf8(sample))
+    if encoding is None and source.multibyte < count:
+        # In an encoding of two bytes a character some are UTF-8 by chance. The end of a long line may be half of one.
+        whole = guess_encoding(sample) or guess_encoding(sample[:-1])
+        if whole is not None:
+            return "error", f"{message}; probably {whole}", remedies.decode(whole)
     if encoding is None:
         return "error", f"{message}, nor any other encoding that is known", ""
     message += f"; probably {encoding}"
@@ -124,6 +130,12 @@ def _encoding(count: int, source: Source, corpus: Corpus) -> tuple[str, str, str
     if source.multibyte and (encoding == WESTERN or source.multibyte > count / 4):
         return "error", f"{message}, among {source.multibyte:,} other characters", remedies.decode_strays(encoding)
     return "error", message, remedies.decode(encoding)
+
+
+def _without_utf8(sample: bytes) -> bytes:
+    """Return the bytes that are ASCII or not UTF-8."""
+    text = sample.decode("utf-8", "surrogateescape")
+    return re.sub("[\x80-\ud7ff\ue000-\U0010ffff]+", "", text).encode("utf-8", "surrogateescape")
 
 
 def guess_encoding(sample: bytes) -> str | None:

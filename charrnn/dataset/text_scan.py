@@ -2,7 +2,6 @@
 of mixed scripts, decomposed characters, lines that are very long or come again.
 """
 
-import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +25,6 @@ LONG_LINE = 10_000
 
 MAX_PLACES = 100_000
 """Places of mixed scripts that are examined in a source."""
-
-_UTF8_BEYOND_ASCII = re.compile("[\x80-\ud7ff\ue000-\U0010ffff]+")
 
 _MAX_SAMPLE = 1 << 16  # bytes of lines that are not UTF-8 by which their encoding is guessed
 
@@ -227,7 +224,7 @@ def _is_in_word(char: str) -> bool:
 
 
 def _sample_lines(sample: bytearray, text: str, invalid: Any) -> None:
-    """Add the lines with bytes that are not UTF-8 to a sample, as long as there is room, without what is."""
+    """Add the lines with bytes that are not UTF-8 to a sample, as long as there is room."""
     end = 0
     for at in invalid.tolist():
         if len(sample) > _MAX_SAMPLE:
@@ -235,5 +232,4 @@ def _sample_lines(sample: bytearray, text: str, invalid: Any) -> None:
         if at < end:
             continue
         begin, end = text.rfind("\n", 0, at) + 1, text.find("\n", at) + 1 or len(text)
-        line = _UTF8_BEYOND_ASCII.sub("", text[begin:end][:_MAX_SAMPLE])
-        sample += line.encode("utf-8", "surrogateescape")
+        sample += text[begin:end][:_MAX_SAMPLE].encode("utf-8", "surrogateescape")

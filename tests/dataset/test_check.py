@@ -111,6 +111,23 @@ def test_encodings_are_guessed(encoding: str, tmp_path: Path) -> None:
     assert f"probably {codecs.lookup(encoding).name}" in found.message
 
 
+@pytest.mark.parametrize("end", ["\n", ""])
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("gb18030", "开学已经两个月了，室友之间的关系却越来越紧张，请问应该如何与他们相处？我想听听您的意见，谢谢。"),
+        ("cp932", "これは日本語のテキストです。今日は天気がいいです。明日は友達と東京へ行きます。"),
+    ],
+)
+def test_characters_of_two_bytes_some_of_which_are_utf8(encoding: str, text: str, end: str, tmp_path: Path) -> None:
+    """IN-03: by chance; the whole text is converted, not what is left without these. Lines may be long."""
+    text = (text + end) * 3000
+    found = findings(text.encode(encoding), tmp_path)[0]
+    assert f"probably {encoding}" in found.message
+    done = shell(f"cd '{tmp_path}' && {found.option}")
+    assert (done.code, done.err, (tmp_path / "NEW").read_text(encoding="utf-8")) == (0, b"", text)
+
+
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
     """IN-07: what they seem to be is said, and no conversion is advised."""
     found = findings(b"%PDF-1.7\n" + RNG.bytes(5000), tmp_path)[0]
