@@ -86,7 +86,7 @@ class MatchDFA:
         """Return whether the last token of a whole text ends it: of a record, in a match; of any other text, as it
         leaves the pattern."""
         of = self.whole or self
-        state = int(of.starts[prompt])
+        follower, state = of.dfa.next.item, int(of.starts[prompt])
         for token in ids.tolist():
-            state = int(of.dfa.next[state, token])
+            state = follower(state, token)
         return state == END

@@ -137,7 +137,9 @@ def generate(
     while request.num_texts is None or due < request.num_texts:
         sampled = sampler.advance(seconds)
         for number, places, finished in _by_text(sampled):
-            text, reason = texts.setdefault(number, _Text(strings, 0.0 if with_nats else math.nan)), "length"
+            if (text := texts.get(number)) is None:
+                text = texts[number] = _Text(strings, 0.0 if with_nats else math.nan)
+            reason = "length"
             if sampled.ids[places[-1]] == NOTHING:
                 places, reason = places[:-1], "stop"
             elif match and (match.whole or not separator):

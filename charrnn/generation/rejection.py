@@ -6,7 +6,6 @@ not match are drawn again (von Neumann 1951); where too few would match, tokens 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
@@ -58,7 +57,9 @@ def generate_matching(
         own = prompt_seed(seed, number)
         one = match.of_prompt(number)
         texts = _matching(engine, tokenizer, prompts[number], params, seed=own, match=one, **options)
-        return (replace(text, index=index, prompt=number) for index, text in enumerate(texts))
+        for index, text in enumerate(texts):
+            text.index, text.prompt = index, number
+            yield text
 
     if num:
         for number in range(len(prompts)):
@@ -81,7 +82,8 @@ def _matching(
     free, rejected, tokens, patience = _free(match, tokenizer.unknown), 0, 0, 1
     for text in joined(generate(engine, tokenizer, [prompt], params, seed=seed, match=free, num=0, **options)):
         if text.finish_reason != REJECTED:
-            yield replace(text, rejected=rejected)
+            text.rejected = rejected
+            yield text
             rejected, tokens, patience = 0, 0, _PATIENCE
             continue
         rejected, tokens = rejected + 1, tokens + text.tokens + _DRAW_TOKENS
@@ -89,8 +91,9 @@ def _matching(
         if is_enough or not params.is_random:  # the same would be drawn again
             break
     seed = int(generator(seed, RngStream.SAMPLE, 0, 1).integers(1 << 63))  # those of the free draws are used up
-    texts = generate(engine, tokenizer, [prompt], params, seed=seed, match=match, num=0, **options)
-    yield from (replace(text, is_forced=True) for text in joined(texts))
+    for text in joined(generate(engine, tokenizer, [prompt], params, seed=seed, match=match, num=0, **options)):
+        text.is_forced = True
+        yield text
 
 
 def _free(match: MatchDFA, unknown: int | None) -> MatchDFA:

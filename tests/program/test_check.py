@@ -94,22 +94,21 @@ CLEAN = {
 }
 
 
-@pytest.fixture(scope="module")
-def clean(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Ran, list[dict[str, Any]]]]:
-    """What is found in five clean texts, one of which is the first modules of this interpreter's library."""
-    folder = tmp_path_factory.mktemp("clean")
+SMALL = ("names", "molecules")
+"""Those that are checked in a second or two."""
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in SMALL else pytest.param(name, marks=pytest.mark.slow) for name in CLEAN]
+)
+def test_no_fault_is_invented(name: str, shared: Path, tmp_path: Path) -> None:
+    """In five clean texts, one of which is the first modules of this interpreter's library."""
     for file in shared.iterdir():
-        (folder / file.name).symlink_to(file)
-    modules = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("[a-m]*.py"))
-    (folder / "code.py").write_bytes(b"".join(file.read_bytes() for file in modules))
-    ran = charrnn_each(*(("check", "--json", *line) for line in CLEAN.values()), cwd=folder)
-    found = ([json.loads(line) for line in each.out.splitlines()] for each in ran)
-    return dict(zip(CLEAN, zip(ran, found, strict=True), strict=True))
-
-
-@pytest.mark.parametrize("name", [*CLEAN])
-def test_no_fault_is_invented(name: str, clean: dict[str, tuple[Ran, list[dict[str, Any]]]]) -> None:
-    ran, found = clean[name]
+        (tmp_path / file.name).symlink_to(file)
+    if name == "code":
+        modules = sorted(Path(sysconfig.get_paths()["stdlib"]).glob("[a-m]*.py"))
+        (tmp_path / "code.py").write_bytes(b"".join(file.read_bytes() for file in modules))
+    ran, found = check(*CLEAN[name], cwd=tmp_path)
     assert (ran.code, faults(found), ran.err) == (0, {}, b"")
     advice = {each["kind"]: each for each in found}
     assert advice.keys() >= {"split", "leakage", "records", "tokenizer", "plan", "command"}
