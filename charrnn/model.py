@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 
 from charrnn.checkpoint import format as checkpoint
-from charrnn.config.eval import EvalConfig
 from charrnn.config.sample import SamplingOptions, SamplingParams, SelectionOptions
 from charrnn.engines.base import Array, CopyIndex, InferenceEngine
 from charrnn.engines.select import dynamic_engine, ensemble_engine
@@ -281,7 +280,7 @@ class Model:
         if params.length == 0 and not any(params.stop) and not self.separator and params.match is None:
             raise UsageError("{length} 0 needs {stop} with this model: the text has no end", ("length", "stop"))
 
-    def score(self, text: str | bytes, *, prompt: str | bytes = "", errors: str = EvalConfig.errors) -> Score:
+    def score(self, text: str | bytes, *, prompt: str | bytes = "", errors: str = "strict") -> Score:
         """Return the score of a text: every token counts once, the first included.
 
         Args:
@@ -305,7 +304,7 @@ class Model:
         *,
         prompt: str | bytes = "",
         end: bool = True,
-        errors: str = EvalConfig.errors,
+        errors: str = "strict",
     ) -> Iterator[Score]:
         """Return the score of each text, in order, as `charrnn eval --lines` does: each is scored on its own, with its
         end, the model's separator or a newline, which is added where it is missing. Where a record model's separator
@@ -329,9 +328,7 @@ class Model:
         scorer = self.scorer(_options(errors, prompt, end=end))
         return itertools.chain.from_iterable(map(scorer.lines, row_blocks(map(_to_bytes, texts))))
 
-    def score_tokens(
-        self, text: str | bytes, *, prompt: str | bytes = "", errors: str = EvalConfig.errors
-    ) -> "TokenScores":
+    def score_tokens(self, text: str | bytes, *, prompt: str | bytes = "", errors: str = "strict") -> "TokenScores":
         """Return what each token of a text costs, as arrays (N,): `nats`, which sum to those of `score`; `ranks`, from
         1; `entropies` in bits; `offsets` in characters, from 0; and the N `tokens` as bytes. Arguments and errors as
         `score`; an empty text has N = 0.
@@ -341,7 +338,7 @@ class Model:
 
         return token_scores(self.scorer(_options(errors, prompt)), NamedText([[_to_bytes(text)]]))
 
-    def next_probabilities(self, prompt: str | bytes = "", *, errors: str = EvalConfig.errors) -> dict[str, float]:
+    def next_probabilities(self, prompt: str | bytes = "", *, errors: str = "strict") -> dict[str, float]:
         """Return the probability of each token after a prompt, by the token's text, likeliest first; they sum to 1.
 
         A token that is not UTF-8 is called `bytes:\\xNN`, with a `\\xNN` for each byte; `<unk>` is all characters
@@ -408,6 +405,7 @@ def _params(caller: str, keywords: Any, options: Mapping[str, Any], **more: Any)
 
 def _options(errors: str, prompt: str | bytes = "", *, end: bool = True) -> "ScoringOptions":
     """Return how texts are scored that all have a score."""
+    from charrnn.config.eval import EvalConfig
     from charrnn.scoring.options import ScoringOptions
 
     if EvalConfig(errors=errors).errors == "skip":

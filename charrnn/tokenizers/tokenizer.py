@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.char import CharTokenizer
-from charrnn.tokenizers.sentencepiece import SentencePieceTokenizer
 from charrnn.tokenizers.texts import EncodedTexts
 from charrnn.tokenizers.utf8 import Errors
 
@@ -123,7 +122,9 @@ def tokenizer_from_table(name: str, table: npt.NDArray[Any]) -> Tokenizer:
     """
     if name == CharTokenizer.name:
         return CharTokenizer(table)
-    if name == SentencePieceTokenizer.name:
+    if name == "sentencepiece":
+        from charrnn.tokenizers.sentencepiece import SentencePieceTokenizer  # what other models do not wait for
+
         return SentencePieceTokenizer(table)
     if name != ByteTokenizer.name:
         raise ValueError(f"tokenizer cannot be {str(name)[:80]!r}")
