@@ -19,7 +19,7 @@ from charrnn.model import Model
 from tests import tiny
 from tests.generation.test_match import ENGINES, model_of
 
-COUNT = 1500
+COUNT = 800
 
 
 def chi_squared(found: Counter[str], expected: dict[str, float]) -> float:
@@ -58,7 +58,7 @@ def test_texts_are_as_likely_as_those_drawn_freely(engine: str) -> None:
         found = Counter(model.samples(COUNT, match=pattern, seed=1))
         assert chi_squared(found, {text: likelihood(text) for text in texts}) < 20.5, pattern
     masked = {"aa": weight["a"], "b": weight["b"]}
-    assert chi_squared(Counter(model.samples(COUNT, match="aa|b", seed=1)), masked) > 50
+    assert chi_squared(Counter(model.samples(COUNT, match="aa|b", seed=1)), masked) > 30
 
 
 @pytest.mark.parametrize("engine", ENGINES)

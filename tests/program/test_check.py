@@ -132,6 +132,7 @@ def test_rows(folder: Path) -> None:
     assert r"tr -d '\r' < FILE > NEW" in charrnn("check", "-", cwd=folder, stdin=b"a line\r\n" * 9).out.decode()
 
 
+@pytest.mark.slow
 def test_packed_files_and_names(tmp_path: Path) -> None:
     """A command unpacks what is packed; and a name is quoted for the shell."""
     (tmp_path / "it's a.txt.gz").write_bytes(gzip.compress(b"a line\r\n" * 9 + TEXT.encode()))
@@ -141,6 +142,7 @@ def test_packed_files_and_names(tmp_path: Path) -> None:
     assert (tmp_path / "NEW").read_bytes() == b"a line\n" * 9 + TEXT.encode()
 
 
+@pytest.mark.slow
 def test_a_validation_text_of_its_own(folder: Path) -> None:
     """What of it is trained on is found, and the command leaves it out."""
     (folder / "val.txt").write_text(TEXT[:30_000] + "".join(f"{line[::-1]}\n" for line in LINES[:400]), newline="")
