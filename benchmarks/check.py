@@ -20,7 +20,7 @@ import numpy as np
 def write_text(path: Path, files: list[Path], size: int) -> None:
     """Write about `size` bytes of shuffled lines."""
     rng = np.random.default_rng(0)
-    lines = [line for file in files for line in file.open("rb")]
+    lines = [line for file in files for line in file.read_bytes().splitlines(keepends=True)]
     with path.open("wb") as stream:
         while stream.tell() < size:
             stream.writelines(lines[number] for number in rng.permutation(len(lines)).tolist())

@@ -247,7 +247,8 @@ def test_train_says_three_lines(folder: Path) -> None:
 def test_a_large_text(shared: Path, tmp_path: Path) -> None:
     """100 MB in less than 30 seconds on two cores, and in less than 1 GB of memory."""
     rng = np.random.default_rng(0)
-    lines = [line for name in ("tinyshakespeare.txt", "reviews-zh.txt") for line in (shared / name).open("rb")]
+    texts = ((shared / name).read_bytes() for name in ("tinyshakespeare.txt", "reviews-zh.txt"))
+    lines = [line for text in texts for line in text.splitlines(keepends=True)]
     with (tmp_path / "large.txt").open("wb") as file:
         while file.tell() < 100_000_000:
             rng.shuffle(lines)
