@@ -17,11 +17,10 @@ from charrnn.corpus.records import SeparatorScanner, insert_bos
 from charrnn.engines.base import CopyIndex, Ids, InferenceEngine
 from charrnn.errors import CharRNNError
 from charrnn.generation.constraints import MatchDFA
-from charrnn.generation.generate import TextChunk, text_length
+from charrnn.generation.generate import TextChunk, prompt_seed
 from charrnn.generation.novelty import Novelty, generate_new
 from charrnn.generation.prompts import Prefix, encode_prompt, read_on, read_prefix
-from charrnn.generation.texts import drawing, prompt_echo
-from charrnn.rng import RngStream, generator
+from charrnn.generation.texts import drawing, prompt_echo, text_match
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.tokenizers.utf8 import count_chars
 
@@ -94,7 +93,7 @@ class Conversation:
         self.seed: int | None = None
         self._novelty, self._copies = novelty, copies
         self._first_seeded = 0  # the turn that the seed itself draws; those after it have seeds made of it
-        self._match: tuple[object, MatchDFA] | None = None
+        self._match: tuple[object, MatchDFA | None] | None = None
         self._check_match(config)
 
     @property
@@ -228,17 +227,9 @@ class Conversation:
         return generate_new(*model, novelty=self._novelty, echoes=[echo], draw=draw, **options)
 
     def _match_dfa(self, echo: bytes) -> MatchDFA | None:
-        if self.config.match is None:
-            return None
-        from charrnn.generation.match import match_dfa  # what other texts do not wait for
-
-        length = text_length(self.config, self.separator)
-        key = (self.config.match, length, echo)
+        key = (self.config.match, self.config.length, echo)
         if self._match is None or self._match[0] != key:  # it takes a moment to build
-            dfa = match_dfa(
-                self.tokenizer, self.config.match, self.separator, length, [echo], ended_by=self.config.ended_by
-            )
-            self._match = key, dfa
+            self._match = key, text_match(self.tokenizer, self.config, self.separator, [echo])
         return self._match[1]
 
     def _next_seed(self) -> int:
@@ -246,8 +237,6 @@ class Conversation:
         given, number = self.config.seed, max(0, len(self.turns) - 1 - self._first_seeded)
         if given is None:
             self.seed = secrets.randbelow(1 << 32)
-        elif number == 0:
-            self.seed = given
         else:
-            self.seed = int(generator(given, RngStream.SAMPLE, 0, 0, number).integers(1 << 63))
+            self.seed = prompt_seed(given, number)
         return self.seed

@@ -10,6 +10,7 @@ from charrnn.config.params import typed_bytes
 from charrnn.config.sample import SamplingParams
 from charrnn.engines.base import CopyIndex, InferenceEngine
 from charrnn.errors import InputError
+from charrnn.generation.constraints import MatchDFA
 from charrnn.generation.generate import TextChunk, generate, joined, text_length
 from charrnn.generation.novelty import Novelty, generate_new
 from charrnn.generation.prompts import encode_prompt
@@ -58,18 +59,12 @@ def generate_texts(
     if not prompts:
         return iter(())
     echoes = [prompt_echo(prompt, params, separator) for prompt in prompts]
-    match = None
-    if params.match is not None:
-        from charrnn.generation.match import match_dfa  # what other texts do not wait for
-
-        length = text_length(params, separator)
-        match = match_dfa(tokenizer, params.match, separator, length, echoes, ended_by=params.ended_by)
     seed = secrets.randbelow(1 << 32) if params.seed is None else params.seed
     options: dict[str, Any] = {
         "seed": seed,
         "stop": [typed_bytes(text) for text in params.stop],
         "separator": separator,
-        "match": match,
+        "match": text_match(tokenizer, params, separator, echoes),
         "copies": copies(),
         "echo": any(echoes),
         "with_nats": with_nats or params.rank,
@@ -88,6 +83,18 @@ def generate_texts(
 def drawing(params: SamplingParams, separator: bytes) -> Callable[..., Iterator[TextChunk]]:
     """Return what draws the texts: `generate`, or `generate_matching` with the same arguments."""
     return generate_matching if separator and params.match is not None else generate
+
+
+def text_match(
+    tokenizer: Tokenizer, params: SamplingParams, separator: bytes, echoes: Sequence[bytes]
+) -> MatchDFA | None:
+    """Return what the texts of prompts with these echoes are to match; None: nothing. Raises as `match_dfa`."""
+    if params.match is None:
+        return None
+    from charrnn.generation.match import match_dfa  # what other texts do not wait for
+
+    length = text_length(params, separator)
+    return match_dfa(tokenizer, params.match, separator, length, echoes, ended_by=params.ended_by)
 
 
 def prompt_echo(prompt: bytes, params: SamplingParams, separator: bytes) -> bytes:
