@@ -3,10 +3,14 @@
 import os
 import signal
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from charrnn.machine import configure_threading
+
+if TYPE_CHECKING:
+    from tests import tiny
 
 # A test run started in the background, or by nohup, ignores these, and every program it starts would too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,6 +28,14 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         if name.startswith("CHARRNN_") or name in ("NO_COLOR", "CI", "GITHUB_ACTIONS", "TERM"):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> "tiny.Program":
+    """The program, in this process."""
+    from tests import tiny  # what many tests do not need
+
+    return tiny.Program(capfdbinary, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -21,12 +21,6 @@ from tests import tiny
 
 
 @pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
-    return tiny.Program(capfdbinary, monkeypatch)
-
-
-@pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A run with a model."""
     path = tmp_path / "checkpoints" / "char" / "model.safetensors"

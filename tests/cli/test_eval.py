@@ -35,12 +35,6 @@ LETTERS = {bytes([letter]): 4.0 for letter in b"the king\n"}
 TOKENIZERS: dict[str, Tokenizer] = {"char": tiny.char(), "byte": ByteTokenizer(), "pieces": tiny.pieces()}
 
 
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
-    return tiny.Program(capfdbinary, monkeypatch)
-
-
 @pytest.fixture(autouse=True)
 def _models(tmp_path: Path) -> None:
     """`char` and `byte` have weights at random, `letters` knows how often letters occur."""

@@ -82,12 +82,6 @@ def _models(tmp_path: Path) -> None:
     tiny.saved(tmp_path / "hostile", tiny.reciting(ByteTokenizer(), HOSTILE))
 
 
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
-    return tiny.Program(capfdbinary, monkeypatch)
-
-
 def test_a_conversation(run: tiny.Program) -> None:
     """Prompt, going on, changes of options, undo, retry, save; the state is kept between turns."""
 

@@ -14,12 +14,6 @@ OUR_FILES = ("a", "b", "c\x1b[2J")
 
 
 @pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
-    return tiny.Program(capfdbinary, monkeypatch)
-
-
-@pytest.fixture
 def runs(tmp_path: Path) -> Path:
     """Models with figures, the last saved first in the list: `a`, then `b`, then one whose name steers a terminal."""
     for number, name in enumerate(OUR_FILES):

@@ -25,12 +25,6 @@ SHOWN = rb"\x1b]0;pwn\x07\x1b[2J" + "\ufffd31m".encode() + rb"\x9bm\x0d<U+202E><
 SHOWN += "\n\t\r\n.é\ufffd".encode()
 
 
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
-    return tiny.Program(capfdbinary, monkeypatch)
-
-
 @pytest.fixture(autouse=True)
 def _models(tmp_path: Path) -> None:
     """`char` and `byte` write noise, `poem` and `hostile` the same over and over."""

@@ -17,12 +17,6 @@ from tests.cli import evals
 TEXT = b"the cat sat on the mat, and the dog ran at the cat.\n"
 
 
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
-    return tiny.Program(capfdbinary, monkeypatch)
-
-
 @pytest.fixture(autouse=True)
 def _models(monkeypatch: pytest.MonkeyPatch) -> None:
     """`poem` writes its text over and over, with slips; `bare` has no run; `names` has records."""

@@ -28,12 +28,6 @@ from tests.cli import evals
 TRAINED = b"a\nb\nab\nba\naab\n"
 
 
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
-    return tiny.Program(capfdbinary, monkeypatch)
-
-
 @pytest.fixture(autouse=True)
 def _models(monkeypatch: pytest.MonkeyPatch) -> None:
     """`dice` writes records of a and b, mostly short; `stream` the same without end, `poem` the same over and over."""

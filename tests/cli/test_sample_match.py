@@ -10,12 +10,6 @@ from charrnn.tokenizers.byte import ByteTokenizer
 from tests import tiny
 
 
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
-    return tiny.Program(capfdbinary, monkeypatch)
-
-
 @pytest.fixture(autouse=True)
 def _models(tmp_path: Path) -> None:
     tiny.saved(tmp_path / "char", tiny.drawn(tiny.char()))

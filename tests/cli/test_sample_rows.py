@@ -10,12 +10,6 @@ from tests import tiny
 from tests.cli import evals
 
 
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
-    return tiny.Program(capfdbinary, monkeypatch)
-
-
 @pytest.fixture(autouse=True)
 def _models(tmp_path: Path) -> None:
     evals.write_models()

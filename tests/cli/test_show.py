@@ -13,12 +13,6 @@ from tests.program.program import charrnn
 
 
 @pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
-    return tiny.Program(capfdbinary, monkeypatch)
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A run with a model."""
     folder = tmp_path / "checkpoints" / "char"

@@ -21,12 +21,6 @@ V = 7
 ARCHITECTURES = [Architecture("lstm", V, (12,), 5), Architecture("gru", V, (9, 6), 5), Architecture("mgu", V, (8,), 4)]
 
 
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
-    return tiny.Program(capfdbinary, monkeypatch)
-
-
 def drawn(architecture: Architecture) -> dict[str, Array]:
     random = np.random.default_rng(3)
     return {

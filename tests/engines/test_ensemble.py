@@ -24,12 +24,6 @@ MODELS = {
 TEXT = b"the cat sat on the mat.\nand so on, \xc3\xa9\n"
 
 
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
-    return tiny.Program(capfdbinary, monkeypatch)
-
-
 @pytest.fixture(autouse=True)
 def _models(tmp_path: Path) -> None:
     for name, model in MODELS.items():
