@@ -128,7 +128,7 @@ def _cache() -> Check:
 def _torch(version: str, reason: str, *, needed: bool) -> Check:
     if version:
         return Check("ok", "pytorch", version)
-    use = "nothing here can train without it" if needed else "GPUs, and cells that the core lacks, need it"
+    use = "nothing here can train without it" if needed else "a GPU needs it"
     return Check("fail" if needed else "warn", "pytorch", reason, f"{use}: pip install --force-reinstall torch")
 
 
