@@ -35,13 +35,13 @@ class StepTimer:
         return self.steps / max(1e-9, self.seconds)
 
     def mark(self) -> float:
-        """Begin anew; return the seconds that a step is expected to take: the mean of those since the last mark and of
-        those in all, so that a slow moment is not taken for a slow machine."""
+        """Begin anew; return the seconds that a step is expected to take: those of all steps, and with a quarter of the
+        weight those since the last mark, so that a slow moment is not taken for a slow machine."""
         recent = self.seconds / self.steps
         self._all_seconds += self.seconds
         self._all_steps += self.steps
         self.seconds, self.steps = 0.0, 0
-        return (recent + self._all_seconds / self._all_steps) / 2
+        return (recent + 3 * self._all_seconds / self._all_steps) / 4
 
 
 def replan(
@@ -50,8 +50,9 @@ def replan(
     """Return what keeps the time budget, as an entry of `TrainerState.replans`: another last step, a realignment, both;
     empty if the present schedule does, nearly.
 
-    Late in a run the loss falls fastest and a change matters most, so only what would miss the end by much is changed.
-    Where steps take longer than was measured, so will scoring.
+    The speed of a machine goes up and down, and early in a run there is time for that to even out: as long as much is
+    left, only what would miss the end by a quarter of it is changed. Where steps take longer than was measured, so will
+    scoring.
 
     Args:
         elapsed: seconds since the training began. step_seconds: those that a step is expected to take.
@@ -64,7 +65,7 @@ def replan(
     reserved = final + plan.eval_seconds * slowdown * left / last
     usable = usable_seconds(plan.config.time, final) - elapsed - reserved
     affordable = max(1, int(usable / step_seconds))
-    tolerance = max(0.02 * last, 0.1 * left)
+    tolerance = max(0.02 * last, 0.25 * left)
     too_slow = affordable < left - tolerance
     too_fast = affordable > left + tolerance and not plan.has_step_limit
     entry: dict[str, Any] = {}

@@ -84,7 +84,7 @@ class SpeedMeter:
                 learner.set_num_threads(count)
                 seconds[count] += self._turn(learner, loader, step, 2 * max_steps)
                 step += TURN
-        usual = {count: float(np.quantile(each[1:], 0.25)) for count, each in seconds.items()}  # without slow moments
+        usual = {count: float(np.median(each[1:])) for count, each in seconds.items()}  # slow moments do not count
         return {count: loader.batch_size * loader.seq_len / each for count, each in usual.items()}
 
     def _turn(self, learner: Learner, loader: Loader, first: int, steps: int) -> list[float]:
