@@ -28,6 +28,7 @@ class EngineSpec:
         precision: of matrix products: "float32", "tf32", "bfloat16" or "float16".
         threads: of the processor.
         reason: why this device.
+        most_threads: that a training may use where so many are faster just then; 0: no more than `threads`.
     """
 
     engine: str
@@ -35,6 +36,7 @@ class EngineSpec:
     precision: str
     threads: int
     reason: str
+    most_threads: int = 0
 
     def for_scoring(self) -> "EngineSpec":
         """Return what scores a model while it trains: on the same device the fastest engine there is, in float32."""

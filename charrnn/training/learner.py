@@ -96,7 +96,7 @@ class Learner:
         self._last_result = StepResult(math.nan, math.nan)
         self._trial: ThreadTrial | None = None
         if self.engine == "native" and world.size == 1:
-            self._trial = ThreadTrial(spec.threads, self.model.set_num_threads)
+            self._trial = ThreadTrial(spec.threads, max(spec.threads, spec.most_threads), self.model.set_num_threads)
 
     def set_num_threads(self, count: int) -> None:
         """Use this many processor threads, and try no others. The results of the native engine do not depend on it."""

@@ -253,7 +253,7 @@ class TrainingSession:
             for change in describe(changes, stored[0], stored[2]):
                 self._note(f"changed: {change}")
         if world.size == 1:
-            spec = replace(spec, threads=plan.config.threads or spec.threads)  # as measured
+            spec = replace(spec, threads=plan.config.threads or spec.threads, most_threads=spec.threads)  # as measured
         return _Prepared(plan, dataset, spec, digest, resumed, changes)
 
     def _read_text(self, spool: Path | None) -> tuple[str, Corpora | None]:

@@ -20,13 +20,14 @@ class ThreadTrial:
     """Now and then some steps with other numbers of threads, the fastest of which the next ones take.
 
     Args:
-        threads: at first, and the most: the others are 1, 2, 4, ...
+        threads: at first.
+        most: that are tried; the others are 1, 2, 4, ...
         set_num_threads: is told how many the next step is to use. No result may depend on it.
     """
 
-    def __init__(self, threads: int, set_num_threads: Callable[[int], None]) -> None:
+    def __init__(self, threads: int, most: int, set_num_threads: Callable[[int], None]) -> None:
         self.threads, self._set = threads, set_num_threads
-        self.counts = sorted({1 << power for power in range(threads.bit_length())} | {threads})
+        self.counts = sorted({1 << power for power in range(most.bit_length())} | {threads, most})
         self._queue: list[int] = []  # of a trial, the threads of the steps that are left
         self._seconds: dict[int, list[float]] = {}
         self._steps, self._total = 0, 0.0  # since the last trial

@@ -15,10 +15,10 @@ from charrnn.training.thread_trial import ThreadTrial
 from tests.scoring.models import needs_core
 
 
-def used(trial_of: int, seconds: Callable[[int, int], float], steps: int) -> list[int]:
+def used(threads: int, seconds: Callable[[int, int], float], steps: int, *, most: int | None = None) -> list[int]:
     """The threads of each step, given how long a step takes with so many."""
-    now = [trial_of]
-    trial = ThreadTrial(trial_of, lambda count: now.__setitem__(0, count))
+    now = [threads]
+    trial = ThreadTrial(threads, most or threads, lambda count: now.__setitem__(0, count))
     found = []
     for step in range(steps):
         found.append(now[0])
@@ -43,6 +43,14 @@ def test_what_is_not_clearly_faster_is_not_taken() -> None:
     assert found.count(1) < 50
 
 
+def test_more_than_were_planned_are_taken_once_they_are_faster() -> None:
+    """A program beside made one thread the fastest when the run was planned, and ends at step 1,000."""
+    found = used(1, lambda step, count: 0.1 * count if step < 1000 else 0.1 / count, 4000, most=3)
+    assert set(found[:300]) == {1}
+    assert found[1000 + 1500] == 3
+    assert set(found) == {1, 2, 3}
+
+
 def test_a_trial_waits_for_its_time() -> None:
     """However short the steps; and one thread has nothing to try."""
     assert set(used(2, lambda step, count: 1e-3, 4900)) == {2}
@@ -64,7 +72,7 @@ def test_results_do_not_depend_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
         counts.append(count)
         engine.set_num_threads(count)
 
-    learners[0]._trial = ThreadTrial(3, set_num_threads)
+    learners[0]._trial = ThreadTrial(3, 3, set_num_threads)
     random = np.random.default_rng(1)
     for step in range(30):
         batch = Batch(*random.integers(0, 11, (2, 5, 7)))
