@@ -66,10 +66,11 @@ def _advice(config: "TrainConfig", corpus: "Corpus", val: "Corpus | None", scan:
     from dataclasses import replace
 
     from charrnn.config.train import TrainConfig
-    from charrnn.dataset.advice import guess_records, suggest_tokenizer
+    from charrnn.dataset.advice import guess_fields, guess_records, suggest_tokenizer
     from charrnn.dataset.findings import Finding
     from charrnn.training.sketch import sketch_plan
 
+    fields = [found] if (found := guess_fields(corpus)) else []
     records, why = guess_records(corpus, scan)
     tokenizer, tokens = suggest_tokenizer(scan)
     config = replace(config, records=records or config.records, tokenizer=tokenizer)
@@ -85,8 +86,8 @@ def _advice(config: "TrainConfig", corpus: "Corpus", val: "Corpus | None", scan:
     try:
         plan = Finding("info", "plan", sketch_plan(config, corpus, val))
     except CharRNNError as error:
-        return [why, tokens, Finding("error", "plan", error.render(flag))]
-    return [why, tokens, plan, command]
+        return [*fields, why, tokens, Finding("error", "plan", error.render(flag))]
+    return [*fields, why, tokens, plan, command]
 
 
 def _row(finding: "Finding") -> bytes:

@@ -11,7 +11,7 @@ from charrnn.config.options import merge
 from charrnn.config.params import seconds
 from charrnn.console.format import baselines, chart, count, origin, perplexity, scored_tokens
 from charrnn.console.streams import Console
-from charrnn.errors import counted
+from charrnn.errors import CheckpointError, counted
 from charrnn.model import Model
 from charrnn.runs.locate import find_model
 from charrnn.runs.manage import RunSummary, summarize
@@ -62,7 +62,11 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     if found := _part(_part(info, "plan"), "baselines"):
         rows.append(("to compare with", f"{baselines(found)} bits per char"))
     page = "".join(f"{name:<15} {value}\n" for name, value in rows)
-    points = _validation_losses(path.parent)
+    try:
+        points = _validation_losses(path.parent)
+    except CheckpointError as error:  # the model is whole
+        points = []
+        console.warn(f"{error}: without the curve")
     if len(points) > 1:
         high, low = (math.exp(pick(y for _, y in points)) for pick in (max, min))
         lines = chart(points, max(20, min(60, console.size.columns - 14)), 8, perplexity)

@@ -1,10 +1,18 @@
 """How to train on a text: as records or as one stream, with which tokens. Guesses, each with its reason."""
 
+import re
+import shlex
+from itertools import islice
+
 import numpy as np
 
 from charrnn.corpus.corpus import Corpus
+from charrnn.corpus.documents import Document
+from charrnn.corpus.json_lines import json_object
+from charrnn.corpus.tables import read_csv, read_tsv
 from charrnn.dataset.findings import Finding
 from charrnn.dataset.text_scan import TextScan
+from charrnn.errors import InputError
 
 LARGE_VOCABULARY = 5000
 """A vocabulary size that is worth a warning: the byte tokenizer needs 256."""
@@ -14,7 +22,56 @@ SHORT_LINE = 40
 
 _MIN_LINES = 20  # by which a list is recognised
 
+_HEAD_BYTES, _ROWS = 1 << 16, 50  # of a table or JSON Lines that are looked at
+
 _RAGGED = 0.3  # standard deviation over mean: the lines of wrapped prose differ less, those of a list more
+
+
+def guess_fields(corpus: Corpus) -> Finding | None:
+    """Return that a text is a table or JSON Lines, by its beginning, and the command that checks the texts in it; None:
+    it is neither, or is read as what it is."""
+    document = next(iter(corpus.documents), None)
+    if corpus.text_format.is_structured or document is None:
+        return None
+    head = b"".join(document.chunks(0, min(_HEAD_BYTES, document.size)))
+    lines = head[: head.rfind(b"\n") + 1].splitlines()[:_ROWS]
+    try:
+        objects = [json_object(line, "")[0] for line in lines if line.strip()]
+    except InputError:
+        return _guess_column(document, head)
+    sizes = {name: sum(len(str(each.get(name, ""))) for each in objects) for name in objects[0]} if objects else {}
+    texts = {name: size for name, size in sizes.items() if isinstance(objects[0][name], str)}
+    if not texts:
+        return None
+    return _fields("JSON Lines", [*sizes], "--jsonl", max(texts, key=lambda name: texts[name]), document)
+
+
+def _guess_column(document: Document, head: bytes) -> Finding | None:
+    """Return likewise that a document whose name says so is a table: its first column with the most text."""
+    named = re.search(r"\.(csv|tsv)(\.\w+)?$", document.name, re.IGNORECASE)
+    if named is None:
+        return None
+    kind = named[1].lower()
+    rows = []
+    try:
+        for found in read_csv([head], document.name) if kind == "csv" else read_tsv([head]):
+            rows += [cells for _, _, cells in found if cells]
+    except InputError:
+        pass  # its beginning ends within a row
+    cells = [row for row in islice(rows, _ROWS) if not isinstance(row, InputError)]
+    if len(cells) < 3 or len({len(row) for row in cells}) > 1 or len(cells[0]) < 2:
+        return None
+    names = [cell.decode("utf-8", "replace") for cell in cells[0]]
+    sizes = [sum(len(row[column]) for row in cells[1:]) for column in range(len(names))]
+    column = sizes.index(max(sizes))
+    chosen = names[column] if len({*names}) == len(names) and not names[column].isdecimal() else str(column + 1)
+    return _fields(f"a table ({kind.upper()})", names, f"--{kind}", chosen, document)
+
+
+def _fields(what: str, names: list[str], option: str, chosen: str, document: Document) -> Finding:
+    message = f"{what} of {', '.join(names)[:100]}: as it is, a model learns its marks and names too"
+    command = f"charrnn check {shlex.quote(document.name)} {option} {shlex.quote(chosen)}"
+    return Finding("info", "format", message, command, document.name)
 
 
 def guess_records(corpus: Corpus, scan: TextScan) -> tuple[bool, Finding]:
