@@ -1,4 +1,5 @@
-"""The text that models were trained on, read again from the corpora of their runs, what was held out included."""
+"""The text that models were trained on, read again from the corpora of their runs: what was held out and what was mixed
+in included; not that of a model that they were fine-tuned from."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ STRETCH = 30
 """Characters of a stretch of the training text that is counted as copied."""
 
 
-_TEXT_OPTIONS = ("corpus", "records", "separator", "counts", "jsonl", "tsv", "csv", "errors", "tokenizer")
+_TEXT_OPTIONS = ("corpus", "init_from", "mix", "records", "separator", "counts", "jsonl", "tsv", "csv", "errors", "tokenizer")
 """Options of a run that say what its training text is, and how it was read."""
 
 
@@ -33,8 +34,7 @@ def training_records(runs: Sequence[Run]) -> Iterator[bytes]:
     Raises:
         UsageError: a corpus cannot be read any more, or is another one than the model was trained on.
     """
-    for run in runs:
-        config, corpus = _corpus(run, "novel")
+    for config, corpus in _corpora(runs, "novel"):
         for document in corpus.documents:
             first = True
             for records in split_at(document.chunks(), config.record_separator):
@@ -62,8 +62,30 @@ def copied_share(runs: Sequence[Run], texts: Sequence[bytes]) -> float:
 
 
 def _corpora(runs: Sequence[Run], option: str = "") -> list[tuple[TrainConfig, Corpus]]:
-    """Return each corpus once, and how it was read."""
-    return [_corpus(run, option) for run in {digest: (file, digest) for file, digest in runs}.values()]
+    """Return each corpus once, and how it was read; an error names the option for which."""
+    found: dict[str, tuple[TrainConfig, Corpus]] = {}
+    for config_file, digest in {digest: (file, digest) for file, digest in runs}.values():
+        try:
+            config = _text_options(config_file)
+            text, *others = str(digest).split("+")  # those that have no name are of texts to validate on
+            mixed = [each.removeprefix("mix:") for each in others if each.startswith("mix:")]
+            names = [config.corpus, *([(config.mix,)] if config.mix is not None and mixed else [])]
+            for sources, sha256 in zip(names, [text, *mixed], strict=False):
+                found[sha256] = config, _corpus(config, sources, sha256)
+        except CharRNNError as error:
+            if not option:
+                raise UsageError(error.text, error.fields) from None
+            raise UsageError(
+                f"{{{option}}} needs the text that the model was trained on: {error.text}; {{exclude}} FILE takes a"
+                " list in its place",
+                (*error.fields, option, "exclude"),
+            ) from None
+    return [*found.values()]
+
+
+def _text_options(config_file: Path) -> TrainConfig:
+    values = read_toml(config_file, param_types(TrainConfig), stored=True)
+    return TrainConfig(**{name: values[name] for name in _TEXT_OPTIONS if name in values})
 
 
 def _blocks(corpora: Sequence[tuple[TrainConfig, Corpus]], overlap: int) -> Iterator[Array]:
@@ -74,24 +96,12 @@ def _blocks(corpora: Sequence[tuple[TrainConfig, Corpus]], overlap: int) -> Iter
         yield from blocks_of(chunks, overlap, "replace" if is_replaced else "surrogateescape")
 
 
-def _corpus(run: Run, option: str) -> tuple[TrainConfig, Corpus]:
-    """Read a corpus again; an error names the option for which."""
-    config_file, digest = run
-    try:
-        values = read_toml(config_file, param_types(TrainConfig), stored=True)
-        config = TrainConfig(**{name: values[name] for name in _TEXT_OPTIONS if name in values})
-        if "-" in config.corpus:
-            raise UsageError("it came from stdin")
-        text_format = TextFormat(config.record_separator, config.jsonl, config.tsv, config.csv, config.counts)
-        corpus = read_corpus(config.corpus, text_format, errors=config.errors, is_utf8=config.tokenizer != "byte")
-        if str(digest).partition("+")[0] != corpus.sha256:  # the rest is of another text to validate on
-            raise UsageError("it has changed since")
-    except CharRNNError as error:
-        if not option:
-            raise UsageError(error.text, error.fields) from None
-        raise UsageError(
-            f"{{{option}}} needs the text that the model was trained on: {error.text}; {{exclude}} FILE takes a list in"
-            " its place",
-            (*error.fields, option, "exclude"),
-        ) from None
-    return config, corpus
+def _corpus(config: TrainConfig, sources: Sequence[str], sha256: str) -> Corpus:
+    """Read a corpus of this digest again."""
+    if "-" in sources:
+        raise UsageError("it came from stdin")
+    text_format = TextFormat(config.record_separator, config.jsonl, config.tsv, config.csv, config.counts)
+    corpus = read_corpus(sources, text_format, errors=config.errors, is_utf8=config.tokenizer != "byte")
+    if sha256 != corpus.sha256:
+        raise UsageError("it has changed since")
+    return corpus

@@ -48,6 +48,23 @@ def test_training_records(data: bytes, options: dict[str, Any]) -> None:
     assert set(training_records([run_of(Path("run"), config)])) == {b"ann", b"bob", b"zo"}
 
 
+def test_what_was_mixed_in_was_trained_on() -> None:
+    """Once, though two runs had it; and it must be what it was."""
+    for name, data in (("one", b"ann\nbob\n"), ("two", b"cay\n"), ("old", b"zo\nyo\n"), ("val.txt", b"eve\n")):
+        Path(name).write_bytes(data)
+    runs = [
+        run_of(
+            Path(f"run-{name}"),
+            TrainConfig(corpus=(name,), records=True, init_from="model", mix="old", **more),  # type: ignore[arg-type]
+        )
+        for name, more in (("one", {}), ("two", {"val": "val.txt"}))
+    ]
+    assert [*training_records(runs)] == [b"ann", b"bob", b"zo", b"yo", b"cay"]
+    Path("old").write_bytes(b"zo\n")
+    with pytest.raises(UsageError, match="it has changed since"):
+        list(training_records(runs))
+
+
 def test_training_records_are_as_the_model_has_read_them() -> None:
     Path("text").write_bytes(b"a\xff\nb\n")
     config = TrainConfig(corpus=("text",), records=True, errors="replace")
