@@ -24,7 +24,9 @@ STRETCH = 30
 """Characters of a stretch of the training text that is counted as copied."""
 
 
-_TEXT_OPTIONS = ("corpus", "init_from", "mix", "records", "separator", "counts", "jsonl", "tsv", "csv", "errors", "tokenizer")
+_TEXT_OPTIONS = (
+    "corpus", "init_from", "mix", "records", "separator", "counts", "jsonl", "tsv", "csv", "errors", "tokenizer",
+)  # fmt: skip
 """Options of a run that say what its training text is, and how it was read."""
 
 
