@@ -218,6 +218,8 @@ def complete_fine_tuning(
         before: bits per character of the model on the validation text; None: they are not known.
         baselines: those of simpler models; None: there is no validation text.
     """
+    if separator := config.record_separator.decode("utf-8", "backslashreplace"):
+        reasons.append(f"records: the text is learnt as the model's was, each part that {separator!r} ends on its own")
     ngram = None if baselines is None else baselines["ngram"]
     if before is not None and ngram is not None and before >= ngram:
         if asked.lr is None:

@@ -237,6 +237,8 @@ def test_learning_rate_and_dropout(
     tuned = replace(made, init_from="old")
     assert complete_dropout(tuned, 30.0, shape, []).dropout == (0.3 if dropout is None else dropout)
     assert bool(reasons) == ("lr" not in asked)
+    complete_fine_tuning(replace(made, separator="||"), options, before, baselines, reasons)
+    assert any("each part that '||' ends on its own" in reason for reason in reasons)
 
 
 def test_what_a_model_knows_decides_the_plan() -> None:
