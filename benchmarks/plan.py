@@ -2,8 +2,8 @@
 
     python benchmarks/plan.py tinyshakespeare.txt [--seconds 60] [--runs 5]
 
-The speed that was measured for the plan, that of the first quarter of the steps, and of all; how often the run was planned
-anew; and the seconds after which the process ended, its start included.
+The speed that was measured for the plan, that of the first quarter of the steps, and of all; how often the run was
+planned anew; and the seconds after which the process ended, its start included.
 """
 
 import argparse
@@ -46,12 +46,13 @@ def main() -> None:
             ends.append(time.monotonic() - begin)
             events = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_bytes().splitlines()]
         plan, *more = (event for event in events if event["event"] == "plan")
-        measured, quarter = plan["chars_per_second"], speed(events, plan, events[-1]["step"] / 4)
+        last, measured = events[-1]["step"], plan["chars_per_second"]
+        quarter, whole = (speed(events, plan, until) for until in (last / 4, last))
         shares.append(quarter / measured)
         replans.append(len(more))
         cells = (
-            f"{measured:,.0f}", f"{quarter:,.0f}", f"{shares[-1]:.2f}", f"{speed(events, plan, events[-1]['step']):,.0f}",
-            str(replans[-1]), f"{ends[-1]:.1f}",
+            f"{measured:,.0f}", f"{quarter:,.0f}", f"{shares[-1]:.2f}", f"{whole:,.0f}", str(replans[-1]),
+            f"{ends[-1]:.1f}",
         )  # fmt: skip
         print(f"| {run} | {' | '.join(cells)} |", flush=True)
     share, again, end = (statistics.median(each) for each in (shares, replans, ends))
