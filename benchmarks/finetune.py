@@ -8,7 +8,7 @@ python-stdlib, and more and less of these. Each is validated on 30 kB that come 
 tenth, which nothing is trained on. Bits per character, the median over the seeds, each with a parent of its own.
 
 With `--rates` a small parent (96 units, 2,500 steps) learns the first 600 kB. Each new text is learnt for equal epochs
-at several multiples of the rate that a new model would have, without dropout; at the last of them with dropout 0.3 too.
+at several multiples of the rate that a new model would have, without dropout; at the last of them with its dropout too.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from trained import trained
 import charrnn
 from charrnn.corpus.reader import read_corpus
 
-SIZES = {"shakespeare": (20,), "python-docs": (10, 20, 50, 100, 200), "python-stdlib": (20, 50, 100, 200, 500)}
+SIZES = {"shakespeare": (20,), "python-docs": (50, 200, 20), "python-stdlib": (100, 500)}
 """Kilobytes of each new text."""
 
 RATES = (
@@ -91,7 +91,8 @@ def rows(texts: Texts, parents: Sequence[Path], seconds: str) -> Iterator[list[s
 
 def rate_rows(texts: Texts, parents: Sequence[Path], rates: Sequence[float]) -> Iterator[list[str]]:
     """Yield what a new text comes to with each multiple of a new model's learning rate, and from scratch."""
-    ways = [*((rate, "0") for rate in rates), (rates[-1], "0.3")]
+    without = ("--dropout", "0", "--weight-drop", "0")
+    ways: list[tuple[float, tuple[str, ...]]] = [*((rate, without) for rate in rates), (rates[-1], ())]
     for name, size, epochs in RATES:
         new, val = texts.new(name, size)
         found: list[list[float]] = []
@@ -102,18 +103,7 @@ def rate_rows(texts: Texts, parents: Sequence[Path], rates: Sequence[float]) -> 
             )  # fmt: skip
             lr = float(charrnn.load(parent).info["plan"]["config"]["lr"])
             tuned = [
-                trained(
-                    *common,
-                    "--init-from",
-                    str(parent),
-                    "--lr",
-                    str(rate * lr),
-                    "--dropout",
-                    dropout,
-                    "--weight-drop",
-                    "0",
-                )
-                for rate, dropout in ways
+                trained(*common, "--init-from", str(parent), "--lr", str(rate * lr), *dropout) for rate, dropout in ways
             ]
             scratch = trained(*common, "--hidden", "96")
             before = [tuned[0]["origin"]["bits_per_char"], tuned[0]["baselines"]["ngram"]]

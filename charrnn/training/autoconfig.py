@@ -46,9 +46,6 @@ MAX_DROPOUT = 0.5
 FINE_TUNING_LR = 0.1
 """Of a new model's learning rate, what serves one that knows most of a text already."""
 
-FINE_TUNING_DROPOUT = 0.3
-"""Dropout at most where a model is fine-tuned: it has learnt to do without."""
-
 ONE_THREAD_ADVANTAGE = {"native": 1.0, "torch": 1.15}
 """How much faster than one thread several must be. Steps of a small layer are so short that a second thread gains
 little, and one of torch's loses much while another program wants the processor; the core's own threads give way."""
@@ -210,8 +207,8 @@ def complete_fine_tuning(
 
     A model that predicts a text better than a 5-gram that has learnt it is near, and has only little to learn: with a
     new model's rate, or with the dropout of as many epochs, it would lose more than it finds. With more text the 5-gram
-    is better, and fewer models are near. One that is not near has everything to learn, as a new one has, but it takes
-    less dropout, and none of its recurrent weights.
+    is better, and fewer models are near. One that is not near has everything to learn, as a new one has, and would
+    learn a short text by heart as fast.
 
     Args:
         config: as completed for a new model. asked: the options.
@@ -225,7 +222,7 @@ def complete_fine_tuning(
         if asked.lr is None:
             compared = f"{before:.3f} bits per char before, and a 5-gram of the text {ngram:.3f}"
             reasons.append(f"learns as a new model does: {compared}")
-        return replace(config, weight_drop=config.weight_drop or 0.0)
+        return config
     assert config.lr is not None
     if asked.lr is None:
         config = replace(config, lr=float(f"{FINE_TUNING_LR * config.lr:.2g}"))
@@ -247,10 +244,8 @@ def complete_dropout(config: TrainConfig, epochs: float, architecture: Architect
     much again: nothing else keeps those weights from overfitting.
     """
 
-    most = MAX_DROPOUT if config.init_from is None else FINE_TUNING_DROPOUT
-
     def dropout(name: str, free_epochs: float, per_doubling: float, factor: float = 1.0) -> float:
-        amount = min(most, per_doubling * math.log2(max(1.0, epochs / free_epochs)))
+        amount = min(MAX_DROPOUT, per_doubling * math.log2(max(1.0, epochs / free_epochs)))
         amount = round(20 * factor * amount) / 20
         if amount:
             reasons.append(f"{name} {amount:g}: for {epochs:.1f} epochs")
