@@ -211,9 +211,9 @@ template <typename Row> void pack_rhs(Range range, Row &&row, int K, int N, floa
 }
 
 // out[m][n] = bias[n] + sum over k of a[m][k] * panels[k][n] for the given rows and column blocks. a: packed; bias: NULL
-// is zero; stride: floats from one row of out to the next.
+// is zero; stride: floats from one row of out to the next; index: which of them each row is, NULL: its own.
 NOINLINE void gemm(Range rows, Range columns, int N, int K, const RowView &a, const float *panels, const float *bias,
-                   float *out, int64_t stride) {
+                   float *out, int64_t stride, const int32_t *index = nullptr) {
     const int64_t panel = panel_size(K, 1);
     for_each_tile(1, rows.end - rows.begin, columns, [&](const Tile &tile) {
         const int64_t row = rows.begin + tile.row;
@@ -226,26 +226,28 @@ NOINLINE void gemm(Range rows, Range columns, int N, int K, const RowView &a, co
             for (int r = 0; r < tile.rows; r++) sums[r * tile.blocks + p] = start;
         }
         tile_product(tile.rows, tile.blocks, 1)(lhs, panels + tile.block * panel, panel, K, sums);
-        for (int r = 0; r < tile.rows; r++)
+        for (int r = 0; r < tile.rows; r++) {
+            float *const to = out + (index ? index[row + r] : row + r) * stride;
             for (int p = 0; p < tile.blocks; p++) {
                 const int n = (tile.block + p) * LANES;
-                store(out + (row + r) * stride + n, sums[r * tile.blocks + p], N - n);
+                store(to + n, sums[r * tile.blocks + p], N - n);
             }
+        }
     });
 }
 
 // The same for M rows that are not packed yet, and all columns; the team shares the rows, or the columns where there are
 // few rows. work: packed_lhs_size(M, K) floats.
 FORCE_INLINE void gemm(ThreadTeam &team, int M, int N, int K, const RowView &a, const float *panels, const float *bias,
-                       float *out, int64_t stride, float *work) {
+                       float *out, int64_t stride, float *work, const int32_t *index = nullptr) {
     const Range range = team.range(M);
     pack_lhs(a, range.begin, range.end - range.begin, K, work + packed_lhs_size(range.begin, K));
     const RowView lhs = K_PACK == 1 ? a : RowView{work, packed_lhs_size(K)};
     if (K_PACK > 1) team.barrier();
     if (M >= team.size * tile_rows(1))
-        gemm(range, Range{0, column_blocks(N)}, N, K, lhs, panels, bias, out, stride);
+        gemm(range, Range{0, column_blocks(N)}, N, K, lhs, panels, bias, out, stride, index);
     else
-        gemm(Range{0, M}, team.range(column_blocks(N)), N, K, lhs, panels, bias, out, stride);
+        gemm(Range{0, M}, team.range(column_blocks(N)), N, K, lhs, panels, bias, out, stride, index);
 }
 
 }  // namespace

@@ -15,6 +15,8 @@ struct InferenceBuffers {
     float *slots;  // of one time step, where a step has two halves; else NULL
     unsigned char *resets;
     int32_t *ids, *targets;  // what is read, and what is scored before that
+    int32_t *missing;        // ids of which this call makes the table's rows before
+    int *missing_count;
 
     InferenceBuffers(Arena &arena, const Model &model, int batch, int steps, int threads) {
         const int64_t rows = (int64_t)batch * steps;
@@ -38,14 +40,38 @@ struct InferenceBuffers {
         resets = arena.take<unsigned char>(rows);
         ids = arena.take<int32_t>(rows);
         targets = arena.take<int32_t>(rows);
+        missing = arena.take<int32_t>(rows);
+        missing_count = arena.take<int>(1);
+    }
+
+    // Take charge of the rows that the table lacks of those that are read next. One thread does so for all of the team.
+    template <typename IdOf> void begin_missing_rows(const Model &model, int rows, IdOf &&id_of) const {
+        *missing_count = 0;
+        for (int row = 0; row < rows && model.table; row++)
+            if (model.table.try_begin(id_of(row))) missing[(*missing_count)++] = id_of(row);
     }
 };
 
-// Run all layers over `steps` ids of each row; ids, resets and the states before are in the buffers.
+// Make the rows of the table that this team has taken charge of, and wait for those that another one makes.
+void complete_table(ThreadTeam &team, const Model &model, const InferenceBuffers &buffers, int rows) {
+    const int count = *buffers.missing_count;
+    const Table &table = model.table;
+    if (count) {
+        gemm(team, count, (int)table.width, model.E, {model.embeddings, model.E, buffers.missing}, model.layers[0].weight_ih,
+             model.layers[0].bias, table.rows, table.width, buffers.work, buffers.missing);
+        team.barrier();
+        for (int n = 0; n < count && team.rank == 0; n++) table.publish(buffers.missing[n]);
+    }
+    for (int row = 0; row < rows; row++) table.wait_for(buffers.ids[row]);
+}
+
+// Run all layers over `steps` ids of each row; ids, resets, the states before, and which rows of the table are to be made, are
+// in the buffers.
 void run_layers(ThreadTeam &team, const Model &model, const InferenceBuffers &buffers, int batch, int steps,
                 bool any_reset) {
     const Cell &cell = *model.cell;
     const int rows = batch * steps;
+    if (model.table) complete_table(team, model, buffers, rows);
     for (int layer = 0; layer < model.L; layer++) {
         const int H = padded(model.hidden[layer]), inputs = model.inputs(layer);
         const int64_t gates = (int64_t)cell.gates * H;
@@ -61,7 +87,7 @@ void run_layers(ThreadTeam &team, const Model &model, const InferenceBuffers &bu
         const Sequence sequence{batch, steps, model.hidden[layer], any_reset ? buffers.resets : nullptr,
                                 buffers.h[layer], buffers.c[layer], model.zeros};
         const RowView projection =
-            from_table ? RowView{model.table, gates, buffers.ids} : RowView{buffers.projections, gates};
+            from_table ? RowView{model.table.rows, gates, buffers.ids} : RowView{buffers.projections, gates};
         const Slots slots{buffers.slots, activation_stride(cell, model.hidden[layer]), 0};
         run_forward(cell, team, sequence, packed, projection, slots, buffers.work);
     }
@@ -139,15 +165,18 @@ int score(Model &model, const int32_t *ids, int batch, int steps, float *const *
         for (int first = 0; first < steps; first += block) {
             const int count = steps - first < block ? steps - first : block, rows = count * batch;
             const Range range = team.range(rows);
+            const auto id_of = [=](int row) { return ids[(int64_t)(row % batch) * steps + first + row / batch]; };
             bool any_reset = false;  // each thread finds out for itself
             for (int row = 0; row < rows; row++) {
-                const int id = ids[(int64_t)(row % batch) * steps + first + row / batch];
+                const int id = id_of(row);
                 any_reset |= id >= model.V;
                 if (row < range.begin || row >= range.end) continue;
                 buffers.resets[row] = id >= model.V;
                 buffers.ids[row] = id < model.V ? id : model.V;
                 buffers.targets[row] = id <= model.V ? id : id - model.V - 1;
             }
+            if (team.rank == 0)
+                buffers.begin_missing_rows(model, rows, [&](int row) { return id_of(row) < model.V ? id_of(row) : model.V; });
             if (first && team.rank == 0)  // from the state after the previous block
                 for (int layer = 0; layer < model.L; layer++) {
                     const int64_t H = padded(model.hidden[layer]), size = batch * H * sizeof(float);
@@ -201,6 +230,7 @@ int step(Model &model, const int32_t *ids, int batch, float *const *state, float
         buffers.resets[row] = ids[row] == model.V;
         any_reset |= ids[row] == model.V;
     }
+    buffers.begin_missing_rows(model, batch, [&](int row) { return ids[row]; });
     run_parallel(threads, [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
         run_layers(team, model, buffers, batch, 1, any_reset);

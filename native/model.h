@@ -4,10 +4,10 @@
 
 #include "cells.h"
 #include "recurrence.h"
+#include "table.h"
 
 namespace {
 
-const int64_t MAX_TABLE = 1 << 24;        // floats of the table of first-layer projections; a larger one is not made
 const int64_t MIN_STEP_MADDS = 100000;    // multiply-adds of a time step that are worth a barrier
 const int64_t MIN_CALL_MADDS = 4000000;   // multiply-adds of a call that are worth waking a thread
 
@@ -18,7 +18,7 @@ struct Model {
     int *hidden;
     PackedLayer *layers;
     float *embeddings;  // (V + 1, E)
-    float *table;       // (V + 1, gates * H'): the first layer's projection of every id; NULL where it would be too large
+    Table table;        // (V + 1, gates * H')
     float *head;        // packed right-hand side (F, V)
     float *head_bias;   // (V')
     float *zeros;
@@ -43,9 +43,8 @@ struct Model {
             F += sizes[layer];
         }
         if (sums_layers) F = sizes[0];
-        const int64_t gates = (int64_t)cell->gates * padded(sizes[0]);
         embeddings = arena.take<float>((int64_t)(V + 1) * E);
-        table = (V + 1) * gates <= MAX_TABLE ? arena.take<float>((V + 1) * gates) : nullptr;
+        table = Table::take(arena, V + 1, (int64_t)cell->gates * padded(sizes[0]));
         head = arena.take<float>((int64_t)packed_depth(F) * padded(V));
         head_bias = arena.take<float>(padded(V));
         zeros = arena.take<float>(padded(max_hidden));
@@ -101,22 +100,12 @@ Model *model_new(int cell, int threads, int vocabulary, int embedding, int layer
     memcpy(model->embeddings, embeddings, (int64_t)(vocabulary + 1) * embedding * sizeof(float));
     memset(model->head_bias, 0, padded(vocabulary) * sizeof(float));
     memcpy(model->head_bias, head_bias, vocabulary * sizeof(float));
-    const int64_t lhs_size = packed_lhs_size(vocabulary + 1, embedding);
-    float *lhs = static_cast<float *>(model->reserve(lhs_size * (int64_t)sizeof(float)));
-    if (lhs_size && !lhs) {
-        model_free(model);
-        return nullptr;
-    }
+    if (model->table) memset(model->table.states, Table::MISSING, vocabulary + 1);
     run_parallel(threads, [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
         pack_transposed(team, 1, head_weight, vocabulary, model->F, model->head);
         for (int layer = 0; layer < layers; layer++)
             model->layers[layer].pack(*model->cell, team, model->inputs(layer), hidden[layer], weights[layer]);
-        team.barrier();
-        const int64_t gates = (int64_t)model->cell->gates * padded(hidden[0]);
-        if (model->table)
-            gemm(team, vocabulary + 1, (int)gates, embedding, {model->embeddings, embedding}, model->layers[0].weight_ih,
-                 model->layers[0].bias, model->table, gates, lhs);
     });
     return model;
 }

@@ -189,6 +189,10 @@ struct Sampler {
         return 0;
     }
 
+    void begin_missing_rows() const {
+        buffers.begin_missing_rows(*model, batch, [&](int row) { return buffers.ids[row]; });
+    }
+
     bool has_room(const Output &output) const { return output.capacity - output.count >= 2 * max_batch; }
 };
 
@@ -221,6 +225,7 @@ int64_t advance(Sampler &sampler, int64_t nanoseconds, Output output) {
             if (team.rank == 0) {
                 failure = sampler.emit_and_refill(drawn, output);
                 goes_on = !failure && sampler.batch && sampler.has_room(output) && (step < 8 || monotonic_ns() < deadline);
+                if (goes_on) sampler.begin_missing_rows();
             }
             team.barrier();
             if (!goes_on) break;

@@ -11,7 +11,7 @@ from charrnn.network.architecture import Architecture
 from charrnn.scoring.baselines import MAX_TRAIN, measure
 from charrnn.tokenizers.utf8 import tail_bytes
 from charrnn.training.autoconfig import tokens_per_step
-from charrnn.training.temperature import FIT_TOKENS, MAX_FITS
+from charrnn.training.temperature import FIT_COST, FIT_TOKENS
 from charrnn.training.throughput import ScoringSpeed, SpeedMeter
 
 EVALUATIONS = 20
@@ -92,7 +92,7 @@ def plan_scoring(
     if whole_seconds > WHOLE_SHARE * budget:
         exact_tokens = max(1, int(PART_SHARE * budget / with_before))
     mix_tokens = min(mix_tokens, int(PART_SHARE * budget * speed.alone / 2))
-    fit_seconds = MAX_FITS * min(eval_tokens, FIT_TOKENS) / speed.streams
+    fit_seconds = FIT_COST * min(eval_tokens, FIT_TOKENS) / speed.streams
     return ScoringPlan(
         evaluations,
         eval_tokens,

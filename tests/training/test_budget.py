@@ -3,6 +3,7 @@
 import pytest
 
 from charrnn.training.budget import EVALUATIONS, MIN_EVALUATIONS, SAVING_SECONDS, plan_scoring, usable_seconds
+from charrnn.training.temperature import FIT_COST
 from charrnn.training.throughput import ScoringSpeed
 
 
@@ -22,7 +23,7 @@ def test_scoring_keeps_its_share(budget: float, speed: float) -> None:
     assert (
         SAVING_SECONDS
         < scoring.final_eval_seconds
-        <= share * budget + 7 * 0.03 * budget / 4 + SAVING_SECONDS + 10 / speed
+        <= share * budget + FIT_COST * 0.03 * budget / 4 + SAVING_SECONDS + 10 / speed
     )
 
 
