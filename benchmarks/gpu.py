@@ -64,7 +64,7 @@ def correctness(device: str) -> None:
             model.load_weights(weights)
             model.to(place)
             features, _ = model.outputs(torch.tensor(ids, device=place), model.zero_state(4))
-            model.loss(features, torch.tensor(ids % 11, device=place)).backward()  # type: ignore[no-untyped-call]
+            model.loss(features, torch.tensor(ids % 11)).backward()  # type: ignore[no-untyped-call]
             parts = [weight.grad.flatten() for weight in model.named_weights().values() if weight.grad is not None]
             gradients.append(torch.cat(parts).double().cpu().numpy())
         print(f"| {cell} | {nats:.1e} | {distance(*gradients):.1e} |", flush=True)

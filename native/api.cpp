@@ -66,12 +66,13 @@ void charrnn_optimizer_adamw(const charrnn_optimizer *call) { kernels_of(CHARRNN
 
 charrnn_model *charrnn_model_new(int32_t precision, int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding,
                                  int32_t layers, const int32_t *hidden, const float *embeddings,
-                                 const charrnn_weights *weights, const float *head_weight, const float *head_bias) {
+                                 const charrnn_weights *weights, const float *head_weight, const float *head_bias,
+                                 const uint8_t *clusters) {
     charrnn_model *model = static_cast<charrnn_model *>(malloc(sizeof(charrnn_model)));
     if (!model) return nullptr;
     model->precision = precision;
     model->model = of(model).model_new(cell, threads, vocabulary, embedding, layers, hidden, embeddings, weights,
-                                       head_weight, head_bias);
+                                       head_weight, head_bias, clusters);
     if (model->model) return model;
     free(model);
     return nullptr;

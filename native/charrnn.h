@@ -17,7 +17,7 @@
 #define CHARRNN_H
 #include <stdint.h>
 
-#define CHARRNN_ABI_VERSION 10
+#define CHARRNN_ABI_VERSION 11
 
 #pragma GCC visibility push(default)
 #ifdef __cplusplus
@@ -80,10 +80,12 @@ void charrnn_layer_backward(const charrnn_layer *layer, const float *dh, int64_t
                             float *dx, float *dweight_ih, float *dweight_hh, float *dbias_ih, float *dbias_hh,
                             float *dweight_ch, float *dstate);
 
-/* --- softmax cross-entropy: logits = x W^T + b; the mean over rows of -ln p(target), in nats --- */
+/* --- softmax cross-entropy: logits = x W^T + b; the mean over rows of -ln p(target), in nats. A head of two levels is one
+ * of all rows over frequent ids and clusters, and one for each cluster of the rows whose targets are in it --- */
 
 typedef struct {
     int32_t precision, threads, rows, features, vocabulary;
+    int32_t count;              /* of rows that the mean is over: these, and others that do not count here */
     const float *x;             /* (rows, F) with a stride of x_stride */
     int64_t x_stride;
     const float *weight, *bias; /* (V, F), (V) */
@@ -127,10 +129,13 @@ void charrnn_optimizer_adamw(const charrnn_optimizer *call);
 
 typedef struct charrnn_model charrnn_model;
 
-/* Copies what it needs of the weights. NULL where there is no memory. */
+/* Copies what it needs of the weights. clusters: (V), of a head of two levels the cluster of each id, 1 to C, or 0 for the first
+ * level; NULL: the head is one softmax over V ids. head_weight (V + C, F) and head_bias (V + C): of the ids of the first level,
+ * in order, of the C clusters, then of the ids of each cluster, in order. NULL where there is no memory. */
 charrnn_model *charrnn_model_new(int32_t precision, int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding,
                                  int32_t layers, const int32_t *hidden, const float *embeddings,
-                                 const charrnn_weights *weights, const float *head_weight, const float *head_bias);
+                                 const charrnn_weights *weights, const float *head_weight, const float *head_bias,
+                                 const uint8_t *clusters);
 void charrnn_model_free(charrnn_model *model);
 
 /* Reads ids (B, T) in [0, 2 V]; V is BOS, `<s>`, which zeroes its row's state; V + 1 + t is t, in whose place BOS is read, once
@@ -140,7 +145,7 @@ void charrnn_model_free(charrnn_model *model);
 int32_t charrnn_model_score(charrnn_model *model, const int32_t *ids, int32_t batch, int32_t steps, float *const *state,
                             double *nats, float *ln_p);
 
-/* Reads ids (B) likewise. logits: (B, V) of the next id. */
+/* Reads ids (B) likewise. logits: (B, V) of the next id; of a head of two levels ln p of it. */
 int32_t charrnn_model_step(charrnn_model *model, const int32_t *ids, int32_t batch, float *const *state, float *logits);
 
 /* --- a sampler: texts generated side by side; the ids drawn are those of charrnn/generation/sampling.py --- */

@@ -16,7 +16,7 @@ struct Kernels {
     double (*optimizer_gradient_norm)(const charrnn_optimizer *);
     void (*optimizer_adamw)(const charrnn_optimizer *);
     void *(*model_new)(int32_t, int32_t, int32_t, int32_t, int32_t, const int32_t *, const float *,
-                       const charrnn_weights *, const float *, const float *);
+                       const charrnn_weights *, const float *, const float *, const uint8_t *);
     void (*model_free)(void *);
     int32_t (*model_score)(void *, const int32_t *, int32_t, int32_t, float *const *, double *, float *);
     int32_t (*model_step)(void *, const int32_t *, int32_t, float *const *, float *);

@@ -1,7 +1,6 @@
 // Inference by a whole model: nats of ids, log-probabilities of all that could stand in their place, logits of the next id.
 #pragma once
 #include "model.h"
-#include "softmax_xent.h"
 
 namespace {
 
@@ -17,6 +16,7 @@ struct InferenceBuffers {
     int32_t *ids, *targets;  // what is read, and what is scored before that
     int32_t *missing;        // ids of which this call makes the table's rows before
     int *missing_count;
+    int32_t *targeting;      // rows whose targets are in a level of the head
 
     InferenceBuffers(Arena &arena, const Model &model, int batch, int steps, int threads) {
         const int64_t rows = (int64_t)batch * steps;
@@ -32,7 +32,8 @@ struct InferenceBuffers {
         projections = only_table ? nullptr : arena.take<float>(rows * model.cell->gates * padded(model.max_hidden));
         slots = model.cell->matmuls[1] ? arena.take<float>(batch * activation_stride(*model.cell, model.max_hidden)) : nullptr;
         features = model.L == 1 ? nullptr : arena.take<float>(rows * padded(model.F));
-        logits = arena.take<float>((int64_t)threads * logit_rows(model.V) * padded(model.V));
+        const int64_t groups = threads * model.head.group_size(), of_step = steps == 1 ? batch * model.head.width : 0;
+        logits = arena.take<float>(groups > of_step ? groups : of_step);
         const int inputs = model.max_hidden > model.E ? model.max_hidden : model.E;
         const int64_t lhs = packed_lhs_size(rows, inputs > model.F ? inputs : model.F);
         const int64_t step = threads * StepWork::size(batch, model.max_hidden);
@@ -40,6 +41,7 @@ struct InferenceBuffers {
         resets = arena.take<unsigned char>(rows);
         ids = arena.take<int32_t>(rows);
         targets = arena.take<int32_t>(rows);
+        targeting = arena.take<int32_t>(rows);
         missing = arena.take<int32_t>(rows);
         missing_count = arena.take<int>(1);
     }
@@ -135,18 +137,60 @@ FORCE_INLINE void save_state(const Model &model, const InferenceBuffers &buffers
     }
 }
 
-// What the logits of one place give: -ln p(target), unless nats is NULL; and ln p of every id, unless ln_p is NULL.
-FORCE_INLINE void score_place(float *logits, int vocabulary, int target, double *nats, float *ln_p) {
-    double total;
-    if (!ln_p) {
-        *nats = negative_log_likelihood(logits, vocabulary, target, total);
-        return;
+// Where the results of a row of a block of time steps go.
+struct ScorePlaces {
+    int batch, steps, first;  // rows side by side; time steps of the call; the first one of the block
+
+    int64_t operator[](int row) const { return (int64_t)(row % batch) * steps + first + row / batch; }
+};
+
+// Write -ln p of the targets of a thread's rows.
+FORCE_INLINE void score_targets(const Model &model, const InferenceBuffers &buffers, Range range, const RowView &features,
+                                float *logits, const ScorePlaces &places, double *nats) {
+    const Head &head = model.head;
+    for (int m = range.begin; m < range.end; m++) nats[places[m]] = 0;  // nothing predicts BOS
+    for (int l = 0; l < head.levels; l++) {
+        int end = range.begin;
+        for (int m = range.begin; m < range.end; m++)
+            if (buffers.targets[m] < model.V && head.has(l, buffers.targets[m])) buffers.targeting[end++] = m;
+        const RowView rows{features.base, features.stride, buffers.targeting};
+        const int size = head.level[l].size, group_rows = logit_rows(size);
+        for (int begin = range.begin; begin < end; begin += group_rows) {
+            const Range group{begin, begin + group_rows < end ? begin + group_rows : end};
+            const RowView lhs =
+                pack_lhs(rows, begin, group.end - begin, model.F, buffers.work + packed_lhs_size(begin, model.F));
+            head.logits(group, l, lhs, logits);
+            for (int n = group.begin; n < group.end; n++) {
+                const int m = buffers.targeting[n];
+                double total;
+                nats[places[m]] += negative_log_likelihood(logits + (int64_t)(n - begin) * padded(size), size,
+                                                           head.place(l, buffers.targets[m]), total);
+            }
+        }
     }
-    memcpy(ln_p, logits, vocabulary * sizeof(float));
-    const float maximum = exp_in_place(logits, vocabulary, total);
-    const double log_total = log(total);
-    if (nats) *nats = log_total - ((double)ln_p[target] - maximum);
-    for (int v = 0; v < vocabulary; v++) ln_p[v] = (float)(((double)ln_p[v] - maximum) - log_total);
+}
+
+// Write ln p of all ids that could stand in a thread's rows; and -ln p of the targets, unless nats is NULL.
+FORCE_INLINE void score_all(const Model &model, const InferenceBuffers &buffers, Range range, const RowView &features,
+                            float *logits, const ScorePlaces &places, double *nats, float *ln_p) {
+    const Head &head = model.head;
+    const int width = (int)head.width, group_rows = logit_rows(width);
+    for (int begin = range.begin; begin < range.end; begin += group_rows) {
+        const Range group{begin, begin + group_rows < range.end ? begin + group_rows : range.end};
+        const RowView lhs =
+            pack_lhs(features, begin, group.end - begin, model.F, buffers.work + packed_lhs_size(begin, model.F));
+        gemm(group, Range{0, width / LANES}, width, model.F, lhs, head.weight, head.bias, logits - begin * head.width,
+             width);
+        for (int m = group.begin; m < group.end; m++) {
+            float *const place_ln_p = ln_p + places[m] * model.V;
+            double place_nats = 0;
+            if (buffers.targets[m] < model.V)
+                place_nats = head.log_probabilities(logits + (m - begin) * head.width, place_ln_p, buffers.targets[m]);
+            else  // nothing predicts BOS
+                memset(place_ln_p, 0, model.V * sizeof(float));
+            if (nats) nats[places[m]] = place_nats;
+        }
+    }
 }
 
 int score(Model &model, const int32_t *ids, int batch, int steps, float *const *state, double *nats,
@@ -186,27 +230,12 @@ int score(Model &model, const int32_t *ids, int batch, int steps, float *const *
             team.barrier();
             run_layers(team, model, buffers, batch, count, any_reset);
             const RowView features = head_input(model, buffers, 0, range);
-            const int group_rows = logit_rows(model.V), V = padded(model.V);
-            float *logits = buffers.logits + (int64_t)team.rank * group_rows * V;
-            for (int begin = range.begin; begin < range.end; begin += group_rows) {
-                const Range group{begin, begin + group_rows < range.end ? begin + group_rows : range.end};
-                const RowView lhs = pack_lhs(features, begin, group.end - begin, model.F,
-                                             buffers.work + packed_lhs_size(begin, model.F));
-                gemm(group, Range{0, column_blocks(model.V)}, V, model.F, lhs, model.head, model.head_bias,
-                     logits - begin * (int64_t)V, V);
-                for (int m = group.begin; m < group.end; m++) {
-                    const int64_t place = (int64_t)(m % batch) * steps + first + m / batch;
-                    double *const place_nats = nats ? nats + place : nullptr;
-                    float *const place_ln_p = ln_p ? ln_p + place * model.V : nullptr;
-                    const int target = buffers.targets[m];
-                    if (target < model.V) {
-                        score_place(logits + (int64_t)(m - begin) * V, model.V, target, place_nats, place_ln_p);
-                    } else {  // nothing predicts BOS
-                        if (nats) *place_nats = 0;
-                        if (ln_p) memset(place_ln_p, 0, model.V * sizeof(float));
-                    }
-                }
-            }
+            float *logits = buffers.logits + team.rank * model.head.group_size();
+            const ScorePlaces places{batch, steps, first};
+            if (ln_p)
+                score_all(model, buffers, range, features, logits, places, nats, ln_p);
+            else
+                score_targets(model, buffers, range, features, logits, places, nats);
             team.barrier();
         }
     });
@@ -236,8 +265,14 @@ int step(Model &model, const int32_t *ids, int batch, float *const *state, float
         run_layers(team, model, buffers, batch, 1, any_reset);
         const RowView features = head_input(model, buffers, batch, Range{0, team.rank == 0 ? batch : 0});
         team.barrier();
-        gemm(team, batch, model.V, model.F, features, model.head, model.head_bias, logits, model.V,
-             buffers.work);
+        const Head &head = model.head;
+        if (head.levels == 1)
+            return gemm(team, batch, model.V, model.F, features, head.weight, head.bias, logits, model.V, buffers.work);
+        head.logits(team, batch, features, buffers.logits, buffers.work);
+        team.barrier();
+        const Range range = team.range(batch);
+        for (int row = range.begin; row < range.end; row++)
+            head.log_probabilities(buffers.logits + row * head.width, logits + (int64_t)row * model.V, -1);
     });
     save_state(model, buffers, batch, 1, state);
     return 0;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "cells.h"
+#include "head.h"
 #include "recurrence.h"
 #include "table.h"
 
@@ -19,8 +20,7 @@ struct Model {
     PackedLayer *layers;
     float *embeddings;  // (V + 1, E)
     Table table;        // (V + 1, gates * H')
-    float *head;        // packed right-hand side (F, V)
-    float *head_bias;   // (V')
+    Head head;
     float *zeros;
     void *memory;  // of all the above
     void *work;    // see reserve()
@@ -29,7 +29,7 @@ struct Model {
     int inputs(int layer) const { return layer ? hidden[layer - 1] : E; }
 
     // Take all parts from the arena; without memory, only count them.
-    void allocate(Arena &arena, const int *sizes) {
+    void allocate(Arena &arena, const int *sizes, const uint8_t *clusters) {
         hidden = arena.take<int>(L);
         layers = arena.take<PackedLayer>(L);
         if (hidden) memcpy(hidden, sizes, L * sizeof(int));
@@ -45,8 +45,7 @@ struct Model {
         if (sums_layers) F = sizes[0];
         embeddings = arena.take<float>((int64_t)(V + 1) * E);
         table = Table::take(arena, V + 1, (int64_t)cell->gates * padded(sizes[0]));
-        head = arena.take<float>((int64_t)packed_depth(F) * padded(V));
-        head_bias = arena.take<float>(padded(V));
+        head = Head::take(arena, V, F, clusters);
         zeros = arena.take<float>(padded(max_hidden));
     }
 
@@ -80,7 +79,8 @@ void model_free(Model *model) {
 }
 
 Model *model_new(int cell, int threads, int vocabulary, int embedding, int layers, const int *hidden,
-                 const float *embeddings, const charrnn_weights *weights, const float *head_weight, const float *head_bias) {
+                 const float *embeddings, const charrnn_weights *weights, const float *head_weight, const float *head_bias,
+                 const uint8_t *clusters) {
     Model *model = static_cast<Model *>(calloc(1, sizeof(Model)));
     if (!model) return nullptr;
     model->cell = &cell_of(cell);
@@ -89,21 +89,20 @@ Model *model_new(int cell, int threads, int vocabulary, int embedding, int layer
     model->E = embedding;
     model->L = layers;
     Arena measure(nullptr);
-    model->allocate(measure, hidden);
+    model->allocate(measure, hidden, clusters);
     if (posix_memalign(&model->memory, 64, measure.used())) {
         free(model);
         return nullptr;
     }
     Arena arena(model->memory);
-    model->allocate(arena, hidden);
+    model->allocate(arena, hidden, clusters);
     memset(model->zeros, 0, padded(model->max_hidden) * sizeof(float));
     memcpy(model->embeddings, embeddings, (int64_t)(vocabulary + 1) * embedding * sizeof(float));
-    memset(model->head_bias, 0, padded(vocabulary) * sizeof(float));
-    memcpy(model->head_bias, head_bias, vocabulary * sizeof(float));
+    model->head.copy(head_bias, clusters);
     if (model->table) memset(model->table.states, Table::MISSING, vocabulary + 1);
     run_parallel(threads, [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
-        pack_transposed(team, 1, head_weight, vocabulary, model->F, model->head);
+        model->head.pack(team, head_weight);
         for (int layer = 0; layer < layers; layer++)
             model->layers[layer].pack(*model->cell, team, model->inputs(layer), hidden[layer], weights[layer]);
     });

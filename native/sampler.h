@@ -203,13 +203,19 @@ void step_batch(ThreadTeam &team, Sampler &sampler, bool with_nats) {
     run_layers(team, model, sampler.buffers, rows, 1, false);
     const RowView features = head_input(model, sampler.buffers, rows, Range{0, team.rank == 0 ? rows : 0});
     if (model.L > 1) team.barrier();
-    gemm(team, rows, V, model.F, features, model.head, model.head_bias, sampler.logits, V,
-         sampler.buffers.work);
+    const Head &head = model.head;
+    float *const head_logits = head.levels == 1 ? sampler.logits : sampler.buffers.logits;
+    head.logits(team, rows, features, head_logits, sampler.buffers.work);
     team.barrier();
     const Range range = rows >= team.size ? team.range(rows) : Range{0, team.rank == 0 ? rows : 0};
-    for (int row = range.begin; row < range.end; row++)
-        sampler.drawn[row] = sampler.draw(team.rank, sampler.logits + (int64_t)row * V, row,
-                                          with_nats ? sampler.drawn_nats + row : nullptr);
+    for (int row = range.begin; row < range.end; row++) {
+        float *const logits = sampler.logits + (int64_t)row * V;
+        if (head.levels > 1) {
+            head.log_probabilities(head_logits + row * head.width, logits, -1);
+            for (int v = model.V; v < V; v++) logits[v] = 0;
+        }
+        sampler.drawn[row] = sampler.draw(team.rank, logits, row, with_nats ? sampler.drawn_nats + row : nullptr);
+    }
     if (rows >= team.size) team.barrier();
 }
 

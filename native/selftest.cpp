@@ -102,7 +102,7 @@ void test_softmax_xent(int precision, int threads, int rows, int F, int V) {
     const std::vector<float> x = random_floats(rows * F), weight = random_floats(V * F), bias = random_floats(V);
     std::vector<int32_t> targets(rows);
     for (int32_t &target : targets) target = random_below(V);
-    charrnn_softmax_xent call = {precision, threads, rows, F, V, x.data(), F, weight.data(), bias.data(), targets.data(), nullptr};
+    charrnn_softmax_xent call = {precision, threads, rows, F, V, rows, x.data(), F, weight.data(), bias.data(), targets.data(), nullptr};
     const Aligned work(charrnn_softmax_xent_work_size(&call));
     call.work = work.memory;
     std::vector<float> dx(rows * F), dweight(V * F), dbias(V);
@@ -273,7 +273,9 @@ void test_guards(charrnn_model *model, int V, const float *const *state) {
     for (const auto &text : found) mix(text);
 }
 
-void test_model(int precision, int cell, int threads, int B, int T, int V, int E, std::vector<int32_t> hidden) {
+// clusters: how many the head has, of two levels; 0: it is one softmax.
+void test_model(int precision, int cell, int threads, int B, int T, int V, int E, std::vector<int32_t> hidden,
+                int clusters = 0) {
     const CellSize size = cell_sizes[cell];
     const int S = size.states, L = (int)hidden.size();
     std::vector<Layer> layers;
@@ -283,9 +285,14 @@ void test_model(int precision, int cell, int threads, int B, int T, int V, int E
     std::vector<charrnn_weights> weights;
     for (const Layer &layer : layers) weights.push_back(layer.weights());
     const std::vector<float> embeddings = random_floats((V + 1) * E);
-    const std::vector<float> head_weight = random_floats(V * features), head_bias = random_floats(V);
+    const int rows = V + clusters;
+    const std::vector<float> head_weight = random_floats(rows * features), head_bias = random_floats(rows);
+    std::vector<uint8_t> cluster_of(clusters ? V : 0);
+    for (uint8_t &cluster : cluster_of) cluster = (uint8_t)random_below(clusters + 1);
+    for (int cluster = 0; cluster <= clusters && clusters; cluster++) cluster_of[cluster] = (uint8_t)cluster;
     charrnn_model *model = charrnn_model_new(precision, cell, threads, V, E, L, hidden.data(), embeddings.data(),
-                                             weights.data(), head_weight.data(), head_bias.data());
+                                             weights.data(), head_weight.data(), head_bias.data(),
+                                             clusters ? cluster_of.data() : nullptr);
     if (!model) abort();
     std::vector<int32_t> ids(B * T), next(B);
     for (int32_t &id : ids) id = random_below(V + 1);
@@ -324,6 +331,7 @@ void test_cells(int precision, int first, int last) {
                 test_model(precision, cell, threads, 3, 4, 13, 5, {H});
                 test_model(precision, cell, threads, 1, 700, 1, 5, {H, H});
                 test_model(precision, cell, threads, 2, 3, 70, 33, {H, 9});
+                if (cell == CHARRNN_GRU_CROSSED) test_model(precision, cell, threads, 3, 40, 70, 5, {H}, 3);
             }
 }
 

@@ -78,7 +78,7 @@ double softmax_xent_loss(const charrnn_softmax_xent *call, float *dx, int64_t dx
     const int F = call->features, V = padded(call->vocabulary), rows = call->rows;
     Arena arena(call->work);
     const SoftmaxWorkspace work(arena, *call);
-    const float scale = 1.0f / (float)rows;
+    const float scale = 1.0f / (float)call->count;
     run_parallel(call->threads, [&](ThreadTeam &team) {
         const ScopedFlushToZero flush;
         pack_transposed(team, 1, call->weight, call->vocabulary, F, work.forward);
@@ -131,7 +131,7 @@ double softmax_xent_loss(const charrnn_softmax_xent *call, float *dx, int64_t dx
     });
     double sum = 0;
     for (int row = 0; row < rows; row++) sum += work.losses[row];
-    return sum / rows;
+    return sum / call->count;
 }
 
 int64_t softmax_xent_work_size(const charrnn_softmax_xent *call) {

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from charrnn.checkpoint.header import (
+    CLUSTERS,
     DTYPES,
     MAX_HEADER,
     METADATA_KEY,
@@ -41,7 +42,7 @@ from charrnn.network.architecture import Architecture
 from charrnn.tokenizers.tokenizer import Tokenizer, tokenizer_from_table
 from charrnn.version import __version__
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 MAX_LATER_INFO = 200_000
@@ -106,6 +107,8 @@ def check_can_be_saved(
     tensors |= {f"{TRAINING}{number}": TensorSpec("F32", ()) for number in range(training_tensors)}
     if tokenizer.name != "byte":
         tensors[VOCABULARY] = _spec(tokenizer.table)
+    if architecture.clusters:
+        tensors[CLUSTERS] = _spec(_cluster_table(architecture))
     validate(architecture, tokenizer.name, tensors)
     validate_tokenizer(architecture, tokenizer, tokenizer.encode(separator).tolist())
     size = len(json.dumps(_json(dict(info)))) + MAX_TENSOR_ENTRY * len(tensors)
@@ -131,10 +134,12 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
             raise NonFiniteError(f"weight {name} is not finite; not saved")
     if tokenizer.name != "byte":
         tensors[VOCABULARY] = tokenizer.table
+    if architecture.clusters:
+        tensors[CLUSTERS] = _cluster_table(architecture)
     validate(architecture, tokenizer.name, {name: _spec(tensor) for name, tensor in tensors.items()})
     separator = tokenizer.encode(checkpoint.separator).tolist()
     metadata = {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if architecture.clusters else 2,
         "program_version": __version__,
         "tokenizer": tokenizer.name,
         "config": architecture.to_json(),
@@ -209,6 +214,8 @@ def read(path: PathLike, *, training: bool = False) -> Checkpoint:
         raise unusable(path, "its metadata lacks a tokenizer or info")
     try:
         architecture = Architecture.from_json(metadata.get("config"))
+        if architecture.clusters and version < 3:
+            raise ValueError(f"clusters in its config, which format {version} has not")
         validate(architecture, name, header.tensors)
     except ValueError as error:
         raise unusable(path, short(error)) from None
@@ -217,6 +224,8 @@ def read(path: PathLike, *, training: bool = False) -> Checkpoint:
     except (SafetensorError, ValueError) as error:  # offsets with holes; more dimensions than NumPy has
         raise corrupt(path, short(error)) from None
     try:
+        if architecture.clusters:
+            architecture = _with_clusters(architecture, arrays[CLUSTERS])
         tokenizer = tokenizer_from_table(name, arrays.get(VOCABULARY, np.zeros(0, np.uint32)))
         separator = validate_tokenizer(architecture, tokenizer, metadata.get("separator", []) if version > 1 else [])
     except ValueError as error:
@@ -229,6 +238,19 @@ def read(path: PathLike, *, training: bool = False) -> Checkpoint:
         training={key.removeprefix(TRAINING): arrays[key] for key in arrays if training and key.startswith(TRAINING)},
         separator=tokenizer.decode(separator),
     )
+
+
+def _cluster_table(architecture: Architecture) -> Array:
+    return np.frombuffer(architecture.clusters, np.uint8)
+
+
+def _with_clusters(architecture: Architecture, table: Array) -> Architecture:
+    """Return an architecture with the clusters (V,) of its tokens. Raise ValueError where they are not as many as it
+    says, or one of them has no token."""
+    found = replace(architecture, clusters=table.tobytes())
+    if found.num_clusters != architecture.num_clusters:
+        raise ValueError(f"{architecture.num_clusters} clusters in its config, {found.num_clusters} in {CLUSTERS}")
+    return found
 
 
 def _spec(tensor: Array) -> TensorSpec:

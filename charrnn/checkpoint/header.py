@@ -38,6 +38,9 @@ METADATA_KEY = "charrnn"  # one key alone: safetensors writes several in no fixe
 VOCABULARY = "tokenizer.vocabulary"
 
 
+CLUSTERS = "head.clusters"
+
+
 TRAINING = "train."
 
 
@@ -166,6 +169,8 @@ def validate(architecture: Architecture, tokenizer_name: str, tensors: Mapping[s
     if len(tensors) > MAX_TENSORS:
         raise ValueError(f"{len(tensors)} tensors; at most {MAX_TENSORS}")
     expected = {name: TensorSpec("F32", shape) for name, shape in architecture.shapes().items()}
+    if architecture.clusters:  # what it says is checked with the vocabulary
+        expected[CLUSTERS] = TensorSpec("U8", (architecture.vocabulary,))
     if tokenizer_name != "byte":  # the tokenizer checks its vocabulary's length
         _, shape = tensors.get(VOCABULARY, ("", ()))
         dtype = "U8" if tokenizer_name == "sentencepiece" else "U32"

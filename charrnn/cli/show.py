@@ -39,6 +39,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         ("cell", f"{architecture.cell_name} {'+'.join(map(str, architecture.hidden))}"),
         ("vocabulary", f"{architecture.vocabulary:,} ({model.tokenizer.name})"),
         ("embedding", f"{architecture.embedding:,}"),
+        *_head(architecture.clusters),
         ("parameters", count(architecture.num_parameters)),
         *_training(_part(_part(info, "plan"), "config")),
         ("trained", _trained(info, run)),
@@ -74,6 +75,14 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
         page += f"\nvalidation perplexity from {high:.3f} to {low:.3f}\n"
     console.write_text(page)
     return 0
+
+
+def _head(clusters: bytes) -> list[tuple[str, str]]:
+    """Return a row about a head of two levels."""
+    if not clusters:
+        return []
+    sizes = [f"{clusters.count(cluster):,}" for cluster in range(max(clusters) + 1)]
+    return [("head", f"two levels: {sizes[0]} tokens, and clusters of {' and '.join(sizes[1:])}")]
 
 
 def _training(options: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -50,3 +50,21 @@ def gradient_views(gradients: Any, shapes: Mapping[str, tuple[int, ...]]) -> dic
         views[name] = gradients[begin:end].reshape(shape)
         begin = end
     return views
+
+
+def as_rows(x: Array, shape: tuple[int, int, int]) -> Array:
+    """Return an array of this shape (T, B, N) as float32 rows (T * B, N) of any stride; what the core has made is not
+    copied.
+
+    Raises:
+        ValueError: it is of another shape.
+    """
+    if x.shape != shape:
+        raise ValueError(f"an array of shape {x.shape}, not {shape}")
+    rows = x.astype(np.float32, copy=False).reshape(-1, shape[2])
+    return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
+
+
+def row_stride(rows: Array) -> int:
+    """Return how many numbers lie from one row to the next."""
+    return rows.strides[0] // rows.itemsize

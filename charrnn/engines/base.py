@@ -298,7 +298,7 @@ class InferenceEngine(ABC):
             state: of B rows.
 
         Returns:
-            Logits (B, V) of the next token, and the state after `ids`.
+            Logits (B, V) of the next token, of a head of two levels ln p; and the state after `ids`.
         """
 
     def sampler(self, request: GenerationRequest) -> Sampler | None:

@@ -16,6 +16,7 @@ from charrnn.engines.native import lib
 from charrnn.engines.native.training import NativeTraining
 from charrnn.machine import available_cpus
 from charrnn.network.architecture import Architecture
+from charrnn.network.head import HeadLayout
 
 if TYPE_CHECKING:
     from charrnn.engines.torch.model import TorchGradients
@@ -60,6 +61,7 @@ class DynamicEngine(InferenceEngine):
         for name, weight in self.weights.items():
             weight[:] = self.trained[name]
         self.mean_squares = {name: np.zeros_like(weight) for name, weight in self.weights.items()}
+        self.layout = HeadLayout.of(architecture)
         self.rate = DYNAMIC_RATE / max(architecture.hidden) if rate is None else rate
         self.segments = 0
 
@@ -93,7 +95,8 @@ class DynamicEngine(InferenceEngine):
         """See `InferenceEngine`; nothing is learnt."""
         with self._lock:
             features, after = self.model.forward(ids[:, None], state)
-            return features[0] @ self.weights["head.weight"].T + self.weights["head.bias"], after
+            logits = features[0] @ self.weights["head.weight"].T + self.weights["head.bias"]
+            return self.layout.ln_p(logits).astype(np.float32) if self.architecture.clusters else logits, after
 
     def _without_ends(self, ids: Ids) -> tuple[Ids, Ids]:
         """Return ids (1, N) in which `<s>` stands after each token that ends a text, and the places of the others."""
@@ -119,15 +122,9 @@ class DynamicEngine(InferenceEngine):
             return nats, ln_p, after
         head, features, targets = self.weights["head.weight"], features[scored], ids[0, scored]
         logits = features @ head.T + self.weights["head.bias"]
-        logits -= logits.max(axis=1, keepdims=True)
-        exps = np.exp(logits)
-        sums = exps.sum(axis=1, keepdims=True)
-        places = np.arange(len(scored))
-        nats[scored] = np.log(sums[:, 0], dtype=np.float64) - logits[places, targets]
-        ln_p[scored] = logits - np.log(sums, dtype=np.float64)
-        grad = exps / sums  # of the mean loss by the logits
-        grad[places, targets] -= 1
-        grad /= len(scored)
+        ln_p[scored] = found = self.layout.ln_p(logits)
+        nats[scored] = -found[np.arange(len(scored)), targets]
+        grad = self.layout.loss_gradient(logits, targets)
         by_features = np.zeros((ids.shape[1], head.shape[1]), np.float32)
         by_features[scored] = grad @ head
         # the first token's features came with the state, and where that came from is no longer known

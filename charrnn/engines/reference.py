@@ -299,9 +299,26 @@ class ReferenceEngine(InferenceEngine):
         return logits, after
 
     def _logits(self, vectors: list[Array]) -> Array:
-        """Return logits (V,) from one row's state, an array (S, H) per layer: the head reads each layer's h."""
+        """Return logits (V,) from one row's state, an array (S, H) per layer: the head reads each layer's h.
+
+        Those of a head of two levels are ln p, of Grave et al. 2017: that of the token's cluster and that within it.
+        """
         features = layer_features(self.architecture, [vector[0] for vector in vectors])
-        return np.asarray(self.weights["head.weight"] @ features + self.weights["head.bias"])
+        logits = np.asarray(self.weights["head.weight"] @ features + self.weights["head.bias"])
+        clusters, count = list(self.architecture.clusters), self.architecture.num_clusters
+        if not count:
+            return logits
+        ln_p = np.zeros(self.vocabulary, self.dtype)
+        end = clusters.count(0) + count
+        first_level = log_softmax(logits[:end])
+        for cluster in range(count + 1):
+            tokens = [token for token, its in enumerate(clusters) if its == cluster]
+            if cluster == 0:
+                ln_p[tokens] = first_level[: len(tokens)]
+                continue
+            begin, end = end, end + len(tokens)
+            ln_p[tokens] = first_level[clusters.count(0) + cluster - 1] + log_softmax(logits[begin:end])
+        return ln_p
 
     def _read(self, token: int, vectors: list[Array]) -> list[Array]:
         """Return one row's state after it has read one more token."""

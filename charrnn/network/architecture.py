@@ -6,7 +6,7 @@ PyTorch's where it has the cell.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from charrnn.network.cells import CELLS, Cell, cell_name
 
@@ -20,6 +20,9 @@ MAX_LAYERS = 64
 
 
 MAX_VOCABULARY = 0x110000 + 1  # every code point, and <unk>
+
+
+MAX_CLUSTERS = 255  # of rare tokens: a token's is a byte
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Architecture:
         hidden: H, the hidden size, of each layer, the first layer first.
         embedding: E, the embedding size.
         activation: the nonlinearity of the `rnn` cell, "tanh", "relu" or "sigmoid"; "tanh" for all other cells.
+        clusters: of a head of two levels (see `network.head`) the cluster of each token, 1 to C, or 0 for the first
+            level; empty: the head is one softmax.
 
     Raises:
         ValueError: a value is of the wrong type or out of range; the message names it.
@@ -46,6 +51,7 @@ class Architecture:
     hidden: tuple[int, ...]
     embedding: int
     activation: str = "tanh"
+    clusters: bytes = b""
 
     def __post_init__(self) -> None:
         _check(isinstance(self.cell, str) and self.cell in CELLS, "cell", self.cell)
@@ -59,6 +65,14 @@ class Architecture:
             and all(_is_size(size, MAX_SIZE) for size in self.hidden),
             "hidden",
             self.hidden,
+        )
+        _check(
+            isinstance(self.clusters, bytes)
+            and (not self.clusters or len(self.clusters) == self.vocabulary)
+            and {*self.clusters} | {0} == {*range(self.num_clusters + 1)}
+            and (self.num_clusters > 0 or not self.clusters),
+            "clusters",
+            self.clusters,
         )
 
     @property
@@ -106,14 +120,19 @@ class Architecture:
         """The size of each layer's input."""
         return (self.embedding, *self.hidden[:-1])
 
+    @property
+    def num_clusters(self) -> int:
+        """C, the clusters of rare tokens that the head has a softmax for; 0: it is one softmax."""
+        return max(self.clusters, default=0)
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the name and shape of every weight, in the order of docs/format.md."""
         shapes: dict[str, tuple[int, ...]] = {"embedding": (self.vocabulary + 1, self.embedding)}
         for layer, (input_size, hidden_size) in enumerate(zip(self.input_sizes, self.hidden, strict=True)):
             layer_shapes = self.cell_type.shapes(input_size, hidden_size)
             shapes |= {f"layers.{layer}.{name}": shape for name, shape in layer_shapes.items()}
-        shapes["head.weight"] = (self.vocabulary, self.feature_size)
-        shapes["head.bias"] = (self.vocabulary,)
+        shapes["head.weight"] = (self.vocabulary + self.num_clusters, self.feature_size)
+        shapes["head.bias"] = (self.vocabulary + self.num_clusters,)
         return shapes
 
     @property
@@ -134,22 +153,31 @@ class Architecture:
             "hidden": list(self.hidden),
             "embedding": self.embedding,
             "activation": self.activation,
+            **({"clusters": self.num_clusters} if self.clusters else {}),
         }
 
     @classmethod
     def from_json(cls, values: object) -> "Architecture":
         """Return the architecture that `to_json` wrote, every value checked.
 
+        Which tokens are in which of its clusters is in a tensor of the file; here the first tokens are, one in each.
+
         Raises:
             ValueError: not an object, a key is missing or unknown, or a value is of the wrong type or out of range.
         """
         if not isinstance(values, Mapping):
             raise ValueError("config is not an object")
-        known = {field.name for field in fields(cls)}
-        if set(values) != known:
+        known, sizes = {field.name for field in fields(cls)}, dict(values)
+        clusters = sizes.pop("clusters", None)
+        if set(sizes) != known - {"clusters"}:
             raise ValueError(f"config has the keys {sorted(map(str, values))}, not {sorted(known)}")
-        hidden = values["hidden"]
-        return cls(**{**values, "hidden": tuple(hidden) if isinstance(hidden, list) else hidden})
+        hidden = sizes["hidden"]
+        architecture = cls(**{**sizes, "hidden": tuple(hidden) if isinstance(hidden, list) else hidden})
+        if "clusters" not in values:
+            return architecture
+        V = architecture.vocabulary
+        _check(_is_size(clusters, min(MAX_CLUSTERS, V)), "clusters", clusters)
+        return replace(architecture, clusters=bytes(range(1, clusters + 1)) + bytes(V - clusters))
 
 
 def _is_size(value: object, largest: int) -> bool:

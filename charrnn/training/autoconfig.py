@@ -59,7 +59,7 @@ class Facts:
         train_tokens: tokens to train on. epoch_tokens: those of an epoch, where records count more than once.
         vocabulary: V. used_vocabulary: tokens that occur at all: of 256 bytes perhaps 65.
         engine, device: as `EngineSpec` has them. threads: the processor's, at most.
-        processes: how many share out the rows of a batch.
+        processes: how many share out the rows of a batch. clusters: of rare tokens, as `Architecture` has them.
     """
 
     train_tokens: int
@@ -70,6 +70,7 @@ class Facts:
     device: str
     threads: int
     processes: int = 1
+    clusters: bytes = b""
 
 
 Measure = Callable[[TrainConfig, Architecture, Sequence[int]], Mapping[int, float]]
@@ -144,7 +145,7 @@ def complete_hidden(
     if config.time is not None:
         reference = min(largest, 128 if config.time < 30 else 256)  # near to what will be chosen
         model, threads = with_size(reference, layers), config.threads or facts.threads
-        speed = measure(model, architecture_of(model, facts.vocabulary), [threads])[threads]
+        speed = measure(model, architecture_of(model, facts.vocabulary, facts.clusters), [threads])[threads]
         measured, left = trained(reference, layers), STEPS_SHARE * (config.time - elapsed())
 
         def is_affordable(size: int, layers: int | None) -> bool:
@@ -230,11 +231,11 @@ def complete_fine_tuning(
     return replace(config, dropout=config.dropout or 0.0, weight_drop=config.weight_drop or 0.0)
 
 
-def architecture_of(config: TrainConfig, vocabulary: int) -> Architecture:
+def architecture_of(config: TrainConfig, vocabulary: int, clusters: bytes = b"") -> Architecture:
     """Return the sizes of a model that `complete_model` has completed."""
     assert config.hidden is not None
     assert config.embedding is not None
-    return Architecture(config.base_cell, vocabulary, config.hidden, config.embedding, config.activation)
+    return Architecture(config.base_cell, vocabulary, config.hidden, config.embedding, config.activation, clusters)
 
 
 def complete_dropout(config: TrainConfig, epochs: float, architecture: Architecture, reasons: list[str]) -> TrainConfig:

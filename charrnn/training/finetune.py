@@ -24,16 +24,13 @@ from charrnn.engines.select import EngineSpec, inference_engine
 from charrnn.errors import UsageError
 from charrnn.files import quote
 from charrnn.model import Model
-from charrnn.rng import RngStream, generator
 from charrnn.runs.locate import MODEL_FILES, find_model
 from charrnn.runs.run_dir import RunDir
 from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.tokenizer import Tokenizer
 from charrnn.training.budget import ScoringPlan
 from charrnn.training.evaluation import bits_per_char
-
-NOISE = 0.1
-"""The standard deviation of a new row around the mean of the rows there are, as a share of theirs."""
+from charrnn.training.growth import grow, grown_clusters
 
 
 @dataclass(frozen=True)
@@ -222,6 +219,10 @@ class Parent:
             mix_bits_per_char=None if mix is None else bits(mix.dataset, scoring.mix_tokens),
         )
 
+    def clusters(self, dataset: Dataset) -> bytes:
+        """Return the clusters of the tokens of a dataset: see `grown_clusters`."""
+        return grown_clusters(self.model, dataset.tokenizer)
+
     def weights(self, dataset: Dataset, seed: int) -> dict[str, Array]:
         """Return the weights to begin with, for the tokenizer of a dataset: see `grow`."""
         return grow(self.model, dataset.tokenizer, seed)
@@ -242,42 +243,6 @@ def start_from(config: TrainConfig, given: frozenset[str]) -> tuple[TrainConfig,
         raise UsageError("{resume} and {init_from} cannot be used together", ("resume", "init_from"))
     parent = Parent.read(config.init_from)
     return parent.inherit(config, given), parent
-
-
-def grow(model: Checkpoint, tokenizer: Tokenizer, seed: int) -> dict[str, Array]:
-    """Return the weights of a model with the rows of a larger vocabulary of characters.
-
-    Rows of embedding and head are matched by character; `<unk>` and `<s>` keep theirs. A new character begins near the
-    mean of all characters' rows: what is known of a character of which nothing is known. If the model has been trained
-    with `<unk>` in the place of rare characters, it begins near that one's rows: what they were until now.
-
-    Args:
-        model: of which `tokenizer` knows all tokens.
-        seed: of the noise, which tells new characters apart.
-    """
-    weights, old = dict(model.weights), model.tokenizer
-    if not isinstance(old, CharTokenizer) or not isinstance(tokenizer, CharTokenizer) or tokenizer.size == old.size:
-        return weights
-    unknown = len(old.table)
-    rows = np.append(old.ids_of(tokenizer.table), unknown).astype(np.int64)  # (V,): of each id, that of the old model
-    new = np.flatnonzero(rows[:-1] == unknown)
-    is_trained = _has_trained_unknown(model)
-    for number, name in enumerate(("embedding", "head.weight", "head.bias")):
-        table = weights[name]
-        known = table[:unknown]
-        begin = table[unknown] if is_trained else known.mean(axis=0)
-        extended = table[np.append(rows, unknown + 1) if name == "embedding" else rows]
-        noise = generator(seed, RngStream.NEW_ROWS, number).standard_normal(extended[new].shape)
-        extended[new] = begin + NOISE * known.std(axis=0) * noise
-        weights[name] = extended
-    return weights
-
-
-def _has_trained_unknown(model: Checkpoint) -> bool:
-    """Return whether the model's vocabulary left out rare characters of its text."""
-    plan = model.info.get("plan")
-    config = plan.get("config") if isinstance(plan, dict) else None
-    return isinstance(config, dict) and config.get("vocab_size") is not None
 
 
 def _shown(value: Any) -> str:

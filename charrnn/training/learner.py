@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, SupportsFloat
 
-import numpy as np
-
 from charrnn.config.train import TrainConfig
 from charrnn.dataset.batches import Batch
 from charrnn.engines.base import Array, Ids, OptimizerParams, State
@@ -20,7 +18,9 @@ from charrnn.engines.select import EngineSpec, resolve, training_engine
 from charrnn.errors import CharRNNError, NonFiniteError
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import Masks, dropout_masks, weight_masks
+from charrnn.network.head import HeadLayout
 from charrnn.network.init import initial_weights
+from charrnn.training.clusters import token_counts
 from charrnn.training.distributed import ALONE, SingleProcess, World, difference, rows_of
 from charrnn.training.thread_trial import ThreadTrial
 
@@ -29,9 +29,6 @@ MAX_LOSS = 700.0
 
 MAX_PENDING = 16
 """Steps on a GPU after which it is asked for their losses, as asking means waiting."""
-
-_COUNTED_TOKENS = 1 << 22
-"""Tokens at the start of the text whose frequencies a new model begins with."""
 
 
 def training_spec(config: TrainConfig, *, device: str | None = None) -> EngineSpec:
@@ -201,9 +198,9 @@ class Learner:
         Args:
             ids: of the text; its start is counted.
         """
-        tokens = ids[:_COUNTED_TOKENS].astype(np.int64)
-        counts = np.bincount(tokens, minlength=self.architecture.vocabulary) + 0.5
-        self.model.load_weights({**self.weights(), "head.bias": np.log(counts / counts.sum())})
+        counts = token_counts(ids, self.architecture.vocabulary) + 0.5
+        bias = HeadLayout.of(self.architecture).bias_of(counts)
+        self.model.load_weights({**self.weights(), "head.bias": bias})
 
     def share_weights(self) -> None:
         """Give all processes the weights of the first: processors may differ in the last bit of what they drew."""

@@ -36,6 +36,7 @@ from charrnn.training.autoconfig import (
     thread_counts,
 )
 from charrnn.training.budget import affordable_steps, measure_baselines, share_scoring
+from charrnn.training.clusters import choose_clusters
 from charrnn.training.distributed import ALONE, World
 from charrnn.training.finetune import Origin, Parent
 from charrnn.training.memory import check_memory, training_memory
@@ -56,8 +57,7 @@ class Plan:
         config: nothing in it is left open.
         architecture: the model's sizes.
         exact_tokens: validation tokens that the finished model and the baselines are scored on.
-        eval_seconds: of all evaluations while training. final_eval_seconds: of all that comes after the last step. Both
-            only where there is a time budget.
+        eval_seconds, final_eval_seconds: of all evaluations while training, and of all after it; of a time budget.
         has_step_limit: whether the number of steps is bounded too, so that time to spare is not used.
         chars_per_second: training speed in tokens a second, as measured; 0.0: it was not.
         reasons: a sentence for each choice that the options left open.
@@ -219,12 +219,13 @@ def make_plan(
         CharRNNError: there is not enough memory.
     """
     asked, reasons = config, list[str]()
-    facts, meter = _facts(dataset, spec, world.size), SpeedMeter(dataset, spec, check, world)
+    clusters = choose_clusters(dataset, reasons) if parent is None else parent.clusters(dataset)
+    facts, meter = _facts(dataset, spec, world.size, clusters), SpeedMeter(dataset, spec, check, world)
     config = complete_time(config, elapsed(), reasons)
     config = complete_batch(config, facts, reasons)
     config = complete_hidden(config, facts, meter.training, elapsed, reasons)
     config = complete_model(config, facts, reasons)
-    architecture = architecture_of(config, facts.vocabulary)
+    architecture = architecture_of(config, facts.vocabulary, facts.clusters)
     _check_can_be_saved(Plan(config, architecture, dataset.exact_tokens), dataset)
     check_memory(architecture, config, spec)
     loader = batch_loader(dataset, batch=config.batch, seq_len=config.seq_len, seed=config.seed)
@@ -275,7 +276,7 @@ def make_plan(
     )
 
 
-def _facts(dataset: Dataset, spec: EngineSpec, processes: int) -> Facts:
+def _facts(dataset: Dataset, spec: EngineSpec, processes: int, clusters: bytes) -> Facts:
     return Facts(
         len(dataset.train),
         dataset.train.epoch_tokens,
@@ -285,6 +286,7 @@ def _facts(dataset: Dataset, spec: EngineSpec, processes: int) -> Facts:
         spec.device,
         spec.threads,
         processes,
+        clusters,
     )
 
 

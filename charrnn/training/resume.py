@@ -294,6 +294,7 @@ def stored_config(stored: Checkpoint) -> TrainConfig:
     for name in COMPLETED:
         if getattr(config, name) is None:
             raise ValueError(f"its plan has no {name}")
-    if architecture_of(config, stored.tokenizer.size) != stored.architecture or config.val_file is not None:
+    planned = architecture_of(config, stored.tokenizer.size, stored.architecture.clusters)
+    if planned != stored.architecture or config.val_file is not None:
         raise ValueError("its plan is of another model")
     return config

@@ -33,7 +33,8 @@ _BLOCK = 1 << 16  # probabilities that are raised to powers at a time: they stay
 
 
 def scale_head(weights: Mapping[str, Array], temperature: float) -> dict[str, Array]:
-    """Return the weights of the model whose logits are divided by a temperature."""
+    """Return the weights of the model whose logits are divided by a temperature; of a head of two levels those of each
+    of its softmaxes, so that their product stays a distribution."""
     head = ("head.weight", "head.bias")
     return {name: weight / np.float32(temperature) if name in head else weight for name, weight in weights.items()}
 

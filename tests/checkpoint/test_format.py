@@ -33,6 +33,7 @@ from tests.surgery import Array, sealed, take_apart
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 LSTM = Architecture("lstm", 20, (8,), 8)
+TWO_LEVELS = replace(LSTM, clusters=bytes([0, 2, 1, 2, *[0] * 15, 2]))
 
 
 def sample(architecture: Architecture = LSTM, step: int = 7) -> Checkpoint:
@@ -56,7 +57,9 @@ def parts(model: Checkpoint) -> tuple[dict[str, Any], dict[str, Array]]:
         "config": model.architecture.to_json(),
         "info": model.info,
     }
-    return document, {"tokenizer.vocabulary": model.tokenizer.table, **model.weights}
+    clusters = np.frombuffer(model.architecture.clusters, np.uint8)
+    tables = {"tokenizer.vocabulary": model.tokenizer.table, **({"head.clusters": clusters} if len(clusters) else {})}
+    return document, {**tables, **model.weights}
 
 
 def refused(path: Path) -> str:
@@ -77,9 +80,11 @@ def saved(path: Path, data: bytes) -> Path:
     return path
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("architecture", "version"), [(LSTM, 2), (TWO_LEVELS, 3)], ids=["one level", "two levels"])
+def test_what_is_written_is_read(architecture: Architecture, version: int, tmp_path: Path) -> None:
+    """A file is of the first version that has what is in it."""
     path = tmp_path / "m.safetensors"
-    model = sample()
+    model = sample(architecture)
     model.weights["head.weight"] = np.asfortranarray(model.weights["head.weight"])
     checkpoint.write(path, model)
     for training in (True, False):
@@ -94,7 +99,8 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         for name in found.training:
             np.testing.assert_array_equal(found.training[name], model.training[name])
             assert found.training[name].dtype == model.training[name].dtype
-    assert header.read_metadata(path)[0]["info"] == model.info
+    metadata, _ = header.read_metadata(path)
+    assert (metadata["info"], metadata["format_version"]) == (model.info, version)
 
 
 def test_bytes_need_no_vocabulary(tmp_path: Path) -> None:
@@ -110,8 +116,9 @@ def test_bytes_need_no_vocabulary(tmp_path: Path) -> None:
     assert "tokenizer.vocabulary: expected none, found U32 [0]" in refused(path)
 
 
-def test_sealed_is_the_same_format(tmp_path: Path) -> None:
-    model = sample()
+@pytest.mark.parametrize("architecture", [LSTM, TWO_LEVELS], ids=["one level", "two levels"])
+def test_sealed_is_the_same_format(architecture: Architecture, tmp_path: Path) -> None:
+    model = sample(architecture)
     found = checkpoint.read(saved(tmp_path / "m.safetensors", sealed(*parts(model))))
     assert found.info == model.info
     data = checkpoint.to_bytes(model)
@@ -145,8 +152,8 @@ def test_the_page_loads_a_file_with_safetensors_alone(tmp_path: Path) -> None:
 
 def test_the_page_checks_the_digest(tmp_path: Path) -> None:
     data = checkpoint.to_bytes(sample())
-    assert run_block(2, saved(tmp_path / "m.safetensors", data)) == "intact\n"
-    assert run_block(2, saved(tmp_path / "m.safetensors", data + b"?")) == "corrupt\n"
+    assert run_block(3, saved(tmp_path / "m.safetensors", data)) == "intact\n"
+    assert run_block(3, saved(tmp_path / "m.safetensors", data + b"?")) == "corrupt\n"
 
 
 def damage() -> dict[str, Callable[[bytes], bytes]]:
@@ -371,6 +378,47 @@ def test_ck12_ck13_ck14_inconsistent_files_are_refused(case: str, tmp_path: Path
     """CK-12, CK-13, CK-14: exit 3, and the message names what is wrong."""
     change, expected = INCONSISTENT[case]
     document, tensors = parts(sample())
+    change(document, tensors)
+    assert expected in refused(saved(tmp_path / "m.safetensors", sealed(document, tensors)))
+
+
+def in_clusters(*clusters: int) -> Callable[[dict[str, Any], dict[str, Array]], None]:
+    return of_tensors(head__clusters=np.array([*clusters, *[0] * (20 - len(clusters))], np.uint8))
+
+
+CLUSTERED = {
+    "CK-12 clusters 0": (config(clusters=0), "clusters cannot be '0'"),
+    "CK-12 clusters 256": (config(clusters=256), "clusters cannot be '256'"),
+    "CK-12 clusters a list": (config(clusters=[2]), "clusters cannot be '[2]'"),
+    "CK-12 more clusters than tokens": (config(vocabulary=1), "clusters cannot be '2'"),
+    "CK-12 more rows": (config(clusters=3), "tensor head.bias: expected F32 [23], found F32 [22]"),
+    "CK-12 fewer clusters": (in_clusters(1, 1), "2 clusters in its config, 1 in head.clusters"),
+    "CK-12 more clusters": (in_clusters(1, 2, 3), "2 clusters in its config, 3 in head.clusters"),
+    "CK-12 no cluster": (in_clusters(), "clusters cannot be"),
+    "CK-12 an empty cluster": (in_clusters(2, 2), "clusters cannot be"),
+    "CK-13 no table": (of_tensors(head__clusters=None), "tensor head.clusters: expected U8 [20], found none"),
+    "CK-13 table's dtype": (
+        of_tensors(head__clusters=np.zeros(20, np.float32)),
+        "tensor head.clusters: expected U8 [20], found F32 [20]",
+    ),
+    "CK-13 table's shape": (
+        of_tensors(head__clusters=np.zeros(21, np.uint8)),
+        "tensor head.clusters: expected U8 [20], found U8 [21]",
+    ),
+    "CK-13 table of one level": (
+        lambda document, tensors: document["config"].pop("clusters"),
+        "tensor head.bias: expected F32 [20], found F32 [22]",
+    ),
+    "CK-14 older": (of_document(format_version=2), "clusters in its config, which format 2 has not"),
+}
+"""Ways in which a head of two levels can be wrong."""
+
+
+@pytest.mark.parametrize("case", CLUSTERED)
+def test_ck12_ck13_ck14_inconsistent_clusters_are_refused(case: str, tmp_path: Path) -> None:
+    """CK-12, CK-13, CK-14: exit 3, and the message names what is wrong."""
+    change, expected = CLUSTERED[case]
+    document, tensors = parts(sample(TWO_LEVELS))
     change(document, tensors)
     assert expected in refused(saved(tmp_path / "m.safetensors", sealed(document, tensors)))
 

@@ -18,7 +18,11 @@ from charrnn.network.architecture import Architecture
 from tests import tiny
 
 V = 7
-ARCHITECTURES = [Architecture("lstm", V, (12,), 5), Architecture("gru", V, (9, 6), 5), Architecture("mgu", V, (8,), 4)]
+ARCHITECTURES = [
+    Architecture("lstm", V, (12,), 5),
+    Architecture("gru", V, (9, 6), 5, clusters=bytes([0, 2, 0, 1, 2, 2, 0])),
+    Architecture("mgu", V, (8,), 4),
+]
 
 
 def drawn(architecture: Architecture) -> dict[str, Array]:

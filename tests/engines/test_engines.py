@@ -36,6 +36,11 @@ MODELS = [
     for (cell, activation), hidden in product(CELLS, SIZES)
     if cell in USUAL or hidden in ((33,), (7, 5))
 ]
+TWO_LEVELS = [
+    Architecture("gru", V, (33,), 4, clusters=bytes([0, 2, 0, 1, 2])),
+    Architecture("lstm", V, (7, 5), 4, clusters=bytes([1, 3, 2, 1, 3])),
+]
+"""Heads with clusters of rare tokens; the second has nothing else."""
 cuda = pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))
 
 
@@ -50,7 +55,8 @@ def _one_thread() -> Iterator[None]:
 
 def name(value: object) -> str | None:
     if isinstance(value, Architecture):
-        return f"{value.cell}-{value.activation}-{'x'.join(map(str, value.hidden))}"
+        clusters = f"-{value.num_clusters}-clusters" if value.clusters else ""
+        return f"{value.cell}-{value.activation}-{'x'.join(map(str, value.hidden))}{clusters}"
     return None
 
 
@@ -118,7 +124,7 @@ def assert_same_scores(
         assert np.array_equal(layer, copy), "an engine changed the state it was handed"
 
 
-@pytest.mark.parametrize("architecture", MODELS, ids=name)
+@pytest.mark.parametrize("architecture", MODELS + TWO_LEVELS, ids=name)
 @pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 1), (1, 9), (3, 9)])
 def test_numpy_equals_reference(architecture: Architecture, B: int, T: int) -> None:
     assert_same_scores(NumpyInference(architecture, drawn(architecture)), architecture, B, T)
@@ -126,17 +132,44 @@ def test_numpy_equals_reference(architecture: Architecture, B: int, T: int) -> N
 
 @pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("architecture", MODELS, ids=name)
+@pytest.mark.parametrize("architecture", MODELS + TWO_LEVELS, ids=name)
 @pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 1), (1, 9), (3, 9), (2, 600)])
 def test_native_equals_reference(architecture: Architecture, B: int, T: int, threads: int) -> None:
     """The last is read in several pieces."""
-    if T > 9 and (architecture.hidden == (33,) or architecture.cell not in USUAL):
+    if T > 9 and (architecture.clusters or architecture.hidden == (33,) or architecture.cell not in USUAL):
         T = 9  # the reference takes its time
     assert_same_scores(NativeInference(architecture, drawn(architecture), threads), architecture, B, T)
 
 
+@pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
+@pytest.mark.parametrize("vocabulary", [40, 3000])
+def test_native_equals_numpy_with_clusters(vocabulary: int) -> None:
+    """Of more rows than the core scores at a time; a cluster is of one token, another no target at all."""
+    clusters = np.random.default_rng(4).choice([0, 2, 3, 4], vocabulary, p=[0.2, 0.2, 0.3, 0.3]).astype(np.uint8)
+    clusters[17] = 1
+    architecture = Architecture("gru", vocabulary, (33, 20), 4, clusters=clusters.tobytes())
+    weights, ids = drawn(architecture), np.random.default_rng(5).integers(0, vocabulary + 1, (7, 150))
+    ids[clusters[np.minimum(ids, vocabulary - 1)] == 4] = 17
+    truth, ids[:, 0] = NumpyInference(architecture, weights), vocabulary
+    nats, after = truth.score(ids, truth.zero_state(7))
+    few, (ln_p, _) = ids[:3, :40], truth.predict(ids[:3, :40], truth.zero_state(3))
+    assert np.allclose(np.exp(ln_p[few != vocabulary].astype(float)).sum(axis=1), 1, atol=1e-5)
+    for threads in (1, 3):
+        engine = NativeInference(architecture, weights, threads)
+        found, state = engine.score(ids, engine.zero_state(7))
+        assert distance(found, nats) < 1e-6
+        assert all(distance(one, other) < 1e-6 for one, other in zip(state, after, strict=True))
+        predicted, _ = engine.predict(few, engine.zero_state(3))
+        assert distance(predicted, ln_p) < 1e-6
+        targets = np.where(few == vocabulary, 0, few)[..., None]
+        of_ids = np.take_along_axis(predicted, targets, axis=2)[..., 0]
+        assert np.array_equal(of_ids, -engine.score(few, engine.zero_state(3))[0].astype(np.float32))
+        logits, _ = engine.step(ids[:, -1], state)
+        assert distance(logits, truth.step(ids[:, -1], after)[0]) < 1e-6
+
+
 @pytest.mark.parametrize("device", ["cpu", cuda])
-@pytest.mark.parametrize("architecture", MODELS, ids=name)
+@pytest.mark.parametrize("architecture", MODELS + TWO_LEVELS, ids=name)
 @pytest.mark.parametrize(("B", "T"), [(1, 1), (3, 9)])
 def test_torch_equals_reference(architecture: Architecture, B: int, T: int, device: str) -> None:
     closeness = 1e-5 if device == "cpu" else 3e-5  # a GPU's tanh is of 21 bits or so
@@ -168,7 +201,7 @@ def test_layers_of_torch_get_arrays_that_lie_row_by_row(
     assert all(seen)
 
 
-@pytest.mark.parametrize("architecture", MODELS[3:5] + MODELS[-2:], ids=name)
+@pytest.mark.parametrize("architecture", MODELS[3:5] + MODELS[-2:] + TWO_LEVELS, ids=name)
 def test_numpy_without_a_table_and_in_small_blocks(architecture: Architecture, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a vocabulary of a million tokens takes, forced upon a small one."""
     monkeypatch.setattr(fast, "TABLE", 0)
@@ -189,7 +222,7 @@ ENGINES = [ReferenceEngine, NumpyInference, TorchInference]
 
 
 @pytest.mark.parametrize("engine_type", ENGINES)
-@pytest.mark.parametrize("architecture", MODELS[2::5] + MODELS[-2:], ids=name)
+@pytest.mark.parametrize("architecture", MODELS[2::5] + MODELS[-2:] + TWO_LEVELS, ids=name)
 def test_steps_equal_score(engine_type: type, architecture: Architecture) -> None:
     engine: InferenceEngine = engine_type(architecture, drawn(architecture))
     ids = drawn_ids(3, 9)
@@ -206,7 +239,7 @@ def test_steps_equal_score(engine_type: type, architecture: Architecture) -> Non
     assert all(distance(one, other) < 1e-6 for one, other in zip(state, after, strict=True))
 
 
-@pytest.mark.parametrize("architecture", MODELS, ids=name)
+@pytest.mark.parametrize("architecture", MODELS + TWO_LEVELS, ids=name)
 def test_bos_resets_the_state(architecture: Architecture) -> None:
     engine = NumpyInference(architecture, drawn(architecture))
     ids = np.array([[1, 2, V, 3, 4], [V, 1, V, 3, 4]])
@@ -260,7 +293,8 @@ def test_a_step_is_the_same_bits_in_every_batch(
 ) -> None:
     if not table:
         monkeypatch.setattr(fast, "TABLE", 0)
-    architecture = Architecture(cell, vocabulary=V, hidden=hidden, embedding=9, activation=activation)
+    clusters = bytes([0, 2, 0, 1, 2]) if cell == "gru" else b""
+    architecture = Architecture(cell, V, hidden, embedding=9, activation=activation, clusters=clusters)
     engine = NumpyInference(architecture, drawn(architecture, scale=0.2))
     state, ids = drawn_state(architecture, 64), drawn_ids(64, 1)[:, 0]
     logits, after = engine.step(ids, state)
@@ -273,9 +307,10 @@ def test_a_step_is_the_same_bits_in_every_batch(
 
 @pytest.mark.parametrize("engine_type", [NumpyInference, TorchInference])
 @pytest.mark.parametrize("huge", [1e38, math.inf, math.nan])
-def test_huge_weights_warn_nobody(engine_type: type, huge: float) -> None:
+@pytest.mark.parametrize("clusters", [b"", bytes([0, 2, 0, 1, 2])], ids=["one level", "two levels"])
+def test_huge_weights_warn_nobody(engine_type: type, huge: float, clusters: bytes) -> None:
     """Callers look at what comes out; warnings are errors in these tests."""
-    architecture = Architecture("gru", vocabulary=V, hidden=(7,), embedding=4)
+    architecture = Architecture("gru", vocabulary=V, hidden=(7,), embedding=4, clusters=clusters)
     weights = {key: np.full_like(value, huge) for key, value in drawn(architecture).items()}
     engine: InferenceEngine = engine_type(architecture, weights)
     nats, _ = engine.score(drawn_ids(3, 9, starts=0), engine.zero_state(3))
@@ -306,7 +341,7 @@ def test_an_id_out_of_range_is_refused(wrong: int) -> None:
                 read(np.array([[0, min(wrong, 0) or 2 * V + 1]]), engine.zero_state(1))
 
 
-@pytest.mark.parametrize("architecture", MODELS, ids=name)
+@pytest.mark.parametrize("architecture", MODELS + TWO_LEVELS, ids=name)
 def test_a_token_that_ends_a_text_is_scored_and_bos_read_in_its_place(architecture: Architecture) -> None:
     """As if `<s>` stood after it: in every engine, in any place of a call, and as its last id."""
     V = architecture.vocabulary

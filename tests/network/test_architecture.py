@@ -83,6 +83,7 @@ def test_parameters_of_other_cells() -> None:
         Architecture("rnn", 1, (1,), 1, "sigmoid"),
         Architecture("lstm", MAX_VOCABULARY, (MAX_SIZE,) * MAX_LAYERS, MAX_SIZE),
         Architecture("gru", 2, (3, 4), 5),
+        Architecture("gru", 300, (3, 4), 5, clusters=bytes(range(1, 256)) + bytes(45)),
     ],
 )
 def test_json_round_trip(architecture: Architecture) -> None:
@@ -115,6 +116,13 @@ def test_json_round_trip(architecture: Architecture) -> None:
         {"hidden": [True]},
         {"hidden": [8] * (MAX_LAYERS + 1)},
         {"hidden": {"0": 8}},
+        {"clusters": 0},
+        {"clusters": -1},
+        {"clusters": 256},
+        {"clusters": True},
+        {"clusters": None},
+        {"clusters": [1]},
+        {"clusters": 2, "vocabulary": 1},
     ],
     ids=str,
 )
@@ -123,6 +131,15 @@ def test_invalid_values(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"({'|'.join(change)}) cannot be ") as caught:
         Architecture.from_json(VALUES | change)
     assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize(
+    "clusters", [b"\0", b"\1" * 4, b"\0" * 5, bytes([0, 1, 3, 3, 1]), bytearray(b"\1" * 5), [1] * 5], ids=repr
+)
+def test_clusters_that_are_none(clusters: Any) -> None:
+    """Another number of tokens, no cluster, one without a token, and other types."""
+    with pytest.raises(ValueError, match="clusters cannot be "):
+        Architecture("gru", 5, (3,), 2, clusters=clusters)
 
 
 @pytest.mark.parametrize(

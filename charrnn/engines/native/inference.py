@@ -71,6 +71,7 @@ class NativeInference(InferenceEngine):
             layers,
             arrays["head.weight"].ctypes.data,
             arrays["head.bias"].ctypes.data,
+            architecture.clusters or None,
         )
         if not self._model:
             raise MemoryError

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from charrnn.network.cells import cell_name
 
-ABI_VERSION = 10
+ABI_VERSION = 11
 
 MAX_THREADS = 1024
 
@@ -68,7 +68,7 @@ class SoftmaxXent(ctypes.Structure):
     """`charrnn_softmax_xent`: the input, weights and targets of softmax cross-entropy."""
 
     _fields_ = [
-        *((name, _int32) for name in ("precision", "threads", "rows", "features", "vocabulary")),
+        *((name, _int32) for name in ("precision", "threads", "rows", "features", "vocabulary", "count")),
         ("x", _Floats),
         ("x_stride", _int64),
         *((name, _Floats) for name in ("weight", "bias", "targets", "work")),
@@ -209,6 +209,7 @@ def _declare(core: ctypes.CDLL) -> None:
         _Floats,
         ctypes.POINTER(Weights),
         *(_Floats,) * 2,
+        ctypes.c_void_p,
     )
     _signature(core.charrnn_model_free, None, model)
     states = ctypes.POINTER(_Floats)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from charrnn.engines.arrays import check_weights, gradient_views, zero_state
+from charrnn.engines.arrays import as_rows, check_weights, gradient_views, row_stride, zero_state
 from charrnn.engines.base import Array, Ids, Optimizer, OptimizerParams, State
 from charrnn.engines.native.lib import (
     PRECISIONS,
@@ -27,6 +27,7 @@ from charrnn.engines.native.lib import (
 )
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import NO_MASKS, Masks
+from charrnn.network.head import HeadLayout
 
 Floats = npt.NDArray[np.float32]
 
@@ -66,6 +67,7 @@ class NativeTraining:
 
     def __init__(self, architecture: Architecture, precision: str = "float32") -> None:
         self.core, self.architecture, self.precision, self.threads = loaded(), architecture, PRECISIONS[precision], 1
+        self.layout = HeadLayout.of(architecture)
         shapes = architecture.shapes()
         self.parameters: dict[str, Floats] = {name: aligned(shape) for name, shape in shapes.items()}
         self.gradients = aligned([architecture.num_parameters + 2])
@@ -183,17 +185,28 @@ class NativeTraining:
         """Return the mean of -ln p of the targets (B, T), given features (T, B, F); and its gradient by the features.
         That by the head's weights is left in `gradients`."""
         (B, T), F = targets.shape, self.architecture.feature_size
-        wanted = as_ids(targets.T, self.architecture.vocabulary - 1)
-        rows = _rows(features, (T, B, F))
-        call = SoftmaxXent(
-            self.precision, self.threads, T * B, F, self.architecture.vocabulary, rows.ctypes.data, _stride(rows),
-            self.parameters["head.weight"].ctypes.data, self.parameters["head.bias"].ctypes.data, wanted.ctypes.data,
-        )  # fmt: skip
-        call.work = self.work(self.core.charrnn_softmax_xent_work_size(call))
-        grad = self._array("grad", features.shape)
-        weight, bias = self.grads["head.weight"], self.grads["head.bias"]
-        loss = self.core.charrnn_softmax_xent_loss(call, grad.ctypes.data, F, weight.ctypes.data, bias.ctypes.data)
-        return float(loss), grad
+        wanted = as_ids(targets.T, self.architecture.vocabulary - 1).ravel()
+        rows, grad, loss = as_rows(features, (T, B, F)), self._array("grad", features.shape), 0.0
+        for level, (begin, end) in enumerate(self.layout.levels):
+            among, targets_of_level = self.layout.targets_of(level, wanted)
+            places = targets_of_level.astype(np.int32)
+            weight, bias = self.grads["head.weight"][begin:end], self.grads["head.bias"][begin:end]
+            if not len(places):
+                weight[:] = bias[:] = 0
+                continue
+            x, dx = rows, grad.reshape(T * B, F)
+            if level:
+                x, dx = rows[among], self._array("grad of a cluster", (len(places), F))
+            call = SoftmaxXent(
+                self.precision, self.threads, len(places), F, end - begin, len(wanted), x.ctypes.data, row_stride(x),
+                self.parameters["head.weight"][begin:end].ctypes.data,
+                self.parameters["head.bias"][begin:end].ctypes.data, places.ctypes.data,
+            )  # fmt: skip
+            call.work = self.work(self.core.charrnn_softmax_xent_work_size(call))
+            loss += self.core.charrnn_softmax_xent_loss(call, dx.ctypes.data, F, weight.ctypes.data, bias.ctypes.data)
+            if level:
+                grad.reshape(T * B, F)[among] += dx
+        return loss, grad
 
     def backward(self, grad: Array, after: State | None = None) -> State:
         """Backpropagate through the last `forward`, once; the gradients of layers and embedding are left in
@@ -224,7 +237,7 @@ class NativeTraining:
         for layer in reversed(range(architecture.num_layers)):
             call = calls[layer]
             own = grad if architecture.sums_layers else grad[:, :, places[layer] : places[layer + 1]]
-            rows = _rows(own if above is None else np.add(own, above, out=above), (T, B, call.hidden))
+            rows = as_rows(own if above is None else np.add(own, above, out=above), (T, B, call.hidden))
             if layer or last.known is not None:
                 below = self._array(f"below {layer}", (call.rows, call.inputs))
             else:
@@ -233,7 +246,7 @@ class NativeTraining:
             d_state = np.empty((architecture.num_states, call.batch, call.hidden), np.float32)
             call.work = self.work(self.core.charrnn_layer_work_size(call))
             self.core.charrnn_layer_backward(
-                call, rows.ctypes.data, _stride(rows), None if d_after is None else d_after.ctypes.data,
+                call, rows.ctypes.data, row_stride(rows), None if d_after is None else d_after.ctypes.data,
                 below.ctypes.data, *weight_addresses(self.grads, layer), d_state.ctypes.data,
             )  # fmt: skip
             before.insert(0, d_state)
@@ -282,15 +295,3 @@ class NativeTraining:
     def _array(self, name: str, shape: Sequence[int]) -> Floats:
         size = math.prod(shape)
         return self._reserve(name, 4 * size)[:size].reshape(shape)
-
-
-def _rows(x: Array, shape: tuple[int, int, int]) -> Array:
-    """An array of this shape (T, B, N) as rows (T * B, N) of any stride; what the core has made is not copied."""
-    if x.shape != shape:
-        raise ValueError(f"an array of shape {x.shape}, not {shape}")
-    rows = x.astype(np.float32, copy=False).reshape(-1, shape[2])
-    return rows if rows.strides[1] == rows.itemsize else np.ascontiguousarray(rows)
-
-
-def _stride(rows: Array) -> int:
-    return rows.strides[0] // rows.itemsize

@@ -15,6 +15,7 @@ from charrnn.engines.arrays import layer_features, zero_state
 from charrnn.engines.base import Array, Ids, InferenceEngine, State, tokens_of
 from charrnn.engines.numpy.cells import ZERO, Layer, Product
 from charrnn.network.architecture import Architecture
+from charrnn.network.head import HeadLayout
 
 TABLE = 1 << 24  # largest input table, in floats (64 MB); beyond it rows are made for the ids at hand
 
@@ -39,8 +40,9 @@ class NumpyInference(InferenceEngine):
         self.architecture, self.vocabulary, self._lock = architecture, architecture.vocabulary, Lock()
         self._embedding = np.array(weights["embedding"], np.float32)  # (V + 1, E)
         self._layers = [Layer(architecture, weights, layer) for layer in range(architecture.num_layers)]
-        self._head = Product(weights["head.weight"])  # (F,) -> (V,)
-        self._head_bias = np.array(weights["head.bias"], np.float32)  # (V,)
+        self._head = Product(weights["head.weight"])  # (F,) -> (R,)
+        self._head_bias = np.array(weights["head.bias"], np.float32)  # (R,)
+        self._layout = HeadLayout.of(architecture)
         self._cells = [layer.cell(1) for layer in self._layers]  # for a batch of the last step's size
         first = self._layers[0]
         self._table: Array | None = None  # (V + 1, G*H)
@@ -79,9 +81,11 @@ class NumpyInference(InferenceEngine):
                 cell.gates += layer.bias
             cell.run(Product.by_row, old, new)
             outputs.append(new[0])
-        logits = np.empty((B, self.vocabulary), np.float32)
+        logits = np.empty((B, len(self._head_bias)), np.float32)
         self._head.by_row(layer_features(self.architecture, outputs), logits)
         logits += self._head_bias
+        if self.architecture.clusters:
+            logits = self._layout.ln_p(logits).astype(np.float32)
         return logits, after
 
     @np.errstate(all="ignore")
@@ -101,11 +105,10 @@ class NumpyInference(InferenceEngine):
         ln_p = np.empty((*ids.shape, self.vocabulary), np.float32)
         after = state
         for t, end, features, bos, after in self._blocks(ids, state):  # noqa: B007
-            logits = (features @ self._head.matrix.T + self._head_bias).astype(np.float64)  # (T*B, V)
-            logits -= logits.max(axis=1, keepdims=True)
-            logits -= np.log(np.exp(logits).sum(axis=1, keepdims=True))
-            logits[bos.ravel()] = 0
-            ln_p[:, t:end] = logits.reshape(*bos.shape, -1).swapaxes(0, 1)
+            logits = (features @ self._head.matrix.T + self._head_bias).astype(np.float64)  # (T*B, R)
+            found = self._layout.ln_p(logits)
+            found[bos.ravel()] = 0
+            ln_p[:, t:end] = found.reshape(*bos.shape, -1).swapaxes(0, 1)
         return ln_p, after
 
     def _blocks(self, ids: Ids, state: State) -> Iterator[tuple[int, int, Array, Array, State]]:
@@ -167,13 +170,18 @@ class NumpyInference(InferenceEngine):
 
     def _negative_log_likelihood(self, features: Array, targets: Ids) -> Array:
         """Return -ln p of each target (N,), float64, given what the head reads, (N, F)."""
-        nats = np.empty(len(targets), np.float64)
-        rows = max(1, BLOCK // len(self._head_bias))
-        for n in range(0, len(targets), rows):
-            logits = features[n : n + rows] @ self._head.matrix.T  # (rows, V)
-            logits += self._head_bias
-            logits -= logits.max(axis=1, keepdims=True)
-            target_logits = logits[np.arange(len(logits)), targets[n : n + rows]].astype(np.float64)
-            total = np.exp(logits, out=logits).sum(axis=1)
-            nats[n : n + rows] = np.log(total.astype(np.float64)) - target_logits
+        nats = np.zeros(len(targets), np.float64)
+        for level, (begin, end) in enumerate(self._layout.levels):
+            matrix, bias = self._head.matrix[begin:end], self._head_bias[begin:end]
+            among, places = self._layout.targets_of(level, targets)
+            read, found = features[among], np.empty(len(places))
+            rows = max(1, BLOCK // len(bias))
+            for n in range(0, len(places), rows):
+                logits = read[n : n + rows] @ matrix.T  # (rows, of the level)
+                logits += bias
+                logits -= logits.max(axis=1, keepdims=True)
+                target_logits = logits[np.arange(len(logits)), places[n : n + rows]].astype(np.float64)
+                total = np.exp(logits, out=logits).sum(axis=1)
+                found[n : n + rows] = np.log(total.astype(np.float64)) - target_logits
+            nats[among] += found
         return nats

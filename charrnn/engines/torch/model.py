@@ -16,22 +16,51 @@ from charrnn.errors import UsageError
 from charrnn.machine import available_cpus, startable_threads
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import NO_MASKS, Masks
+from charrnn.network.head import HeadLayout
 
 TorchState = tuple[Tensor, ...]
 """One tensor (S, B, H) per layer: `h`, and for LSTM then `c`. As `engines.base.State`."""
 
 
 class Head(nn.Module):
-    """Logits (..., V) of features (..., F). The weights are zero until they are loaded."""
+    """Logits (..., V) of features (..., F); of two levels ln p. The weights are zero until they are loaded."""
 
-    def __init__(self, features: int, vocabulary: int) -> None:
+    def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(vocabulary, features))
-        self.bias = nn.Parameter(torch.zeros(vocabulary))
+        self.layout = HeadLayout.of(architecture)
+        rows = self.layout.levels[-1][1]
+        self.weight = nn.Parameter(torch.zeros(rows, architecture.feature_size))
+        self.bias = nn.Parameter(torch.zeros(rows))
+        for name in ("row_of", "entry_of", "level_of"):
+            self.register_buffer(name, torch.from_numpy(getattr(self.layout, name)), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """See the class."""
-        return nn.functional.linear(features, self.weight, self.bias)
+        levels = [self.level(number, features) for number in range(len(self.layout.levels))]
+        if len(levels) == 1:
+            return levels[0]
+        wide = [logits if logits.dtype == torch.float64 else logits.float() for logits in levels]
+        rows = torch.cat([torch.log_softmax(logits, dim=-1) for logits in wide], dim=-1)
+        of_clusters = rows[..., self.get_buffer("entry_of")].masked_fill(self.get_buffer("level_of") == 0, 0)
+        return rows[..., self.get_buffer("row_of")] + of_clusters
+
+    def level(self, number: int, features: Tensor) -> Tensor:
+        """Return the logits of one level."""
+        begin, end = self.layout.levels[number]
+        return nn.functional.linear(features, self.weight[begin:end], self.bias[begin:end])
+
+    def loss(self, features: Tensor, tokens: Tensor) -> Tensor:
+        """Return the mean of -ln p of N tokens, int64 (N,) on the CPU, given features (N, F)."""
+        parts = []
+        for number in range(len(self.layout.levels)):
+            among, places = self.layout.targets_of(number, tokens.numpy())
+            if not len(places):
+                continue
+            read = features if number == 0 else features[to_device(torch.from_numpy(among), features.device)]
+            wanted = to_device(torch.from_numpy(places), features.device)
+            mean = nn.functional.cross_entropy(self.level(number, read), wanted)
+            parts.append(mean * (len(places) / len(tokens)))
+        return functools.reduce(torch.add, parts)
 
 
 class LanguageModel(nn.Module):
@@ -55,14 +84,13 @@ class LanguageModel(nn.Module):
         self.scaler = torch.amp.GradScaler(enabled=False)
         self._gradients: Tensor | None = None
         self._grads: dict[str, Tensor] = {}
-        V, F = architecture.vocabulary, architecture.feature_size
-        self.embedding = nn.Parameter(torch.zeros(V + 1, architecture.embedding))
+        self.embedding = nn.Parameter(torch.zeros(architecture.vocabulary + 1, architecture.embedding))
         cell, activation = architecture.cell, architecture.activation
         self.layers = nn.ModuleList(
             layer_of(cell, width, size, activation)
             for width, size in zip(architecture.input_sizes, architecture.hidden, strict=True)
         )
-        self.head = Head(F, V)
+        self.head = Head(architecture)
 
     def to(self, *where: Any, **options: Any) -> Self:
         """See `torch.nn.Module`."""
@@ -120,7 +148,7 @@ class LanguageModel(nn.Module):
         with self._masked(masks.weights):
             with matmul_precision(self.precision, device):
                 features, after = self.outputs(torch.from_numpy(inputs), state, units)
-                loss = self.loss(features, to_device(torch.from_numpy(targets), device))
+                loss = self.loss(features, torch.from_numpy(targets))
             with matmul_precision("float32" if self.precision == "float32" else "tf32", device):
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         gradients[-2] = loss.detach()
@@ -187,8 +215,8 @@ class LanguageModel(nn.Module):
         return torch.cat(tuple(outputs), dim=-1)
 
     def loss(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Return the mean of -ln p of the targets, int64 (B, T) in [0, V), in nats."""
-        return nn.functional.cross_entropy(self.head(features).flatten(0, 1), targets.flatten())
+        """Return the mean of -ln p of the targets, int64 (B, T) in [0, V) on the CPU, in nats."""
+        return self.head.loss(features.flatten(0, 1), targets.flatten())
 
     def named_weights(self) -> dict[str, nn.Parameter]:
         """Return the parameters themselves, by the names of `architecture.shapes()`, in its order."""

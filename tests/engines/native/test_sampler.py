@@ -84,17 +84,21 @@ def surprise(counts: Array, probabilities: Array) -> float:
     return float(sum((count - mean) ** 2 / mean for count, mean in pairs) / quantile)
 
 
-def a_model() -> tuple[InferenceEngine, ReferenceEngine]:
-    architecture = Architecture("gru", V, (33,), embedding=9)
+def a_model(clusters: bytes = b"") -> tuple[InferenceEngine, ReferenceEngine]:
+    architecture = Architecture("gru", V, (33,), embedding=9, clusters=clusters)
     weights = drawn(architecture, scale=0.5)
     engine = inference_engine(resolve(engine="native"), architecture, weights)
     return engine, ReferenceEngine(architecture, weights)
 
 
-@pytest.mark.parametrize("controls", CONTROLS, ids=str)
-def test_draws_have_the_references_odds(controls: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("controls", "clusters"),
+    [*((controls, b"") for controls in CONTROLS), ({}, bytes(token % 4 for token in range(V)))],
+    ids=str,
+)
+def test_draws_have_the_references_odds(controls: dict[str, Any], clusters: bytes) -> None:
     """Chi-squared, of texts' first tokens and of the second ones after the commonest first."""
-    engine, reference = a_model()
+    engine, reference = a_model(clusters)
     config = SampleConfig(length=2, num=20_000, **controls)
     prompt = np.array([3, 1, 4])
     sampler = make_sampler(engine, requested(read_prefix(engine, prompt), config, seed=4, dfa=ANYTHING, batch_size=64))

@@ -150,6 +150,21 @@ def test_gradients_with_any_vocabulary(vocabulary: int, masks: bool) -> None:
     assert_near(grad, true)
 
 
+@pytest.mark.parametrize("vocabulary", [9, 1500])
+def test_gradients_of_a_head_of_two_levels(vocabulary: int) -> None:
+    """Its clusters are in no order; one has a single token, and another no target."""
+    random = np.random.default_rng(3)
+    clusters = random.choice([0, 2, 3], vocabulary).astype(np.uint8)
+    clusters[:4] = 1, 2, 3, 0
+    architecture = Architecture("gru", vocabulary, (33, 20), embedding=9, clusters=clusters.tobytes())
+    ids, targets = ids_of(7, 40, 0.1, vocabulary)
+    targets[clusters[targets] == 3] = 0
+    loss, grad = learnt(made(architecture, 2), ids, targets, masks=True)
+    true_cost, true = truly_learnt(architecture, ids, targets, masks=True)
+    assert loss == pytest.approx(true_cost, rel=1e-5)
+    assert_near(grad, true)
+
+
 def test_a_wrong_gradient_is_seen() -> None:
     """Negative control: one reset fewer."""
     architecture = Architecture("lstm", V, (33,), embedding=9)
@@ -348,7 +363,8 @@ def digest(threads: int, precision: str = "float32") -> str:
     """Of all that the core computes for some models: a score of several rows, a step, gradients, texts."""
     hashed = hashlib.sha256()
     for cell, activation in CELLS:
-        architecture = Architecture(cell, V, (33, 20), embedding=9, activation=activation)
+        clusters = bytes(token % 3 for token in range(V)) if cell == "gru" else b""
+        architecture = Architecture(cell, V, (33, 20), embedding=9, activation=activation, clusters=clusters)
         engine = native(architecture, threads, precision)
         ids, _ = ids_of(5, 40, 0.1)
         nats, state = engine.score(ids, engine.zero_state(5))

@@ -27,6 +27,7 @@ MODELS = [
     Architecture(cell, vocabulary=V, hidden=hidden, embedding=2, activation=activation)
     for (cell, activation), hidden in product(CELLS, [(3,), (3, 2)])
 ]
+TWO_LEVELS = Architecture("gru", V, (3,), 2, clusters=bytes([0, 1, 2, 1]))
 B, T = 2, 6
 RESETS = {
     "none": [[0, 1, 2, 3, 0, 1], [3, 2, 1, 0, 3, 2]],
@@ -116,6 +117,23 @@ def gradient(
     return grad
 
 
+def test_the_loss_of_two_levels_is_that_of_its_probabilities() -> None:
+    """And its gradients are, though a cluster's softmax is made for its own targets alone; one has none."""
+    at, targets = point(TWO_LEVELS), torch.tensor([[0, 1, 3, 1], [1, 0, 0, 3]])
+    features, found = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(1)).double(), []
+    for its_own in (True, False):
+        model = LanguageModel(TWO_LEVELS).double()
+        model.load_weights({key: value for key, value in at.items() if not key.startswith("state")})
+        logits = model.head(features)
+        assert torch.allclose(logits.exp().sum(dim=-1), torch.ones(2, 4, dtype=torch.float64))
+        whole = -logits.gather(2, targets[..., None]).mean()
+        loss = model.loss(features, targets) if its_own else whole
+        loss.backward()
+        found.append([loss.detach(), model.head.weight.grad, model.head.bias.grad])
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-12, atol=1e-14)
+
+
 def assert_same_gradients(architecture: Architecture, resets: str, derivative: str, within: float) -> None:
     ids, at = np.array(RESETS[resets]), point(architecture)
     value, grad = torch_objective(architecture, ids, at)
@@ -129,7 +147,10 @@ def assert_same_gradients(architecture: Architecture, resets: str, derivative: s
 
 @pytest.mark.parametrize(
     ("architecture", "resets"),
-    [(model, resets) for model in MODELS for resets in RESETS if model.cell in USUAL or resets == "middle"],
+    [
+        *((model, resets) for model in MODELS for resets in RESETS if model.cell in USUAL or resets == "middle"),
+        (TWO_LEVELS, "middle"),
+    ],
     ids=name,
 )
 def test_nu10_outputs_and_gradients_equal_the_reference(architecture: Architecture, resets: str) -> None:
