@@ -18,6 +18,10 @@ signal.signal(signal.SIGTERM, signal.SIG_DFL)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# Programs that tests start are compiled once, and buffer what they write, as a user's do.
+for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
+    os.environ.pop(name, None)
+
 configure_threading()  # before anything imports NumPy or torch: tests may run beside other programs
 
 
