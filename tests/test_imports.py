@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,7 @@ def modules() -> list[str]:
     return sorted(".".join(path.parts) for path in paths)
 
 
+@cache
 def tree(module: str) -> ast.Module:
     return ast.parse((PACKAGE / (module.replace(".", "/") + ".py")).read_bytes())
 
@@ -107,13 +109,13 @@ def test_the_table_points_down() -> None:
         seen.add(name)
 
 
-@pytest.mark.parametrize("module", modules())
-def test_imports_are_those_of_the_table(module: str) -> None:
-    allowed = ROOMS[room(module)] | {"errors", "version", room(module)}
-    for name in own_imports(module):
-        assert room(name) in allowed, f"{module} imports {name}"
-        if room(name) == "engines" != room(module):
-            assert name in ("engines.base", "engines.select"), f"{module} imports {name}"
+def test_imports_are_those_of_the_table() -> None:
+    for module in modules():
+        allowed = ROOMS[room(module)] | {"errors", "version", room(module)}
+        for name in own_imports(module):
+            assert room(name) in allowed, f"{module} imports {name}"
+            if room(name) == "engines" != room(module):
+                assert name in ("engines.base", "engines.select"), f"{module} imports {name}"
 
 
 def test_there_is_no_circle_of_files() -> None:
@@ -131,29 +133,32 @@ def test_there_is_no_circle_of_files() -> None:
         visit(module, ())
 
 
-@pytest.mark.parametrize("module", modules())
-def test_libraries_are_imported_where_the_table_says(module: str) -> None:
+def test_libraries_are_imported_where_the_table_says() -> None:
     """CL-14: and, but for NumPy, by nobody else."""
     known = {"charrnn", "numpy", *sys.stdlib_module_names}
-    for name, late in imports(tree(module)):
-        library = name.partition(".")[0]
-        if library not in known:
-            where = LIBRARIES.get(library, set()) | (LIBRARIES.get(f"{library}, late", set()) if late else set())
-            assert module in where, f"{module} imports {name}"
+    for module in modules():
+        for name, late in imports(tree(module)):
+            library = name.partition(".")[0]
+            if library not in known:
+                where = LIBRARIES.get(library, set()) | (LIBRARIES.get(f"{library}, late", set()) if late else set())
+                assert module in where, f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("module", [name for name in modules() if name.endswith(".__init__")])
-def test_a_room_s_face_is_a_docstring(module: str) -> None:
-    assert [type(node) for node in tree(module).body] == [ast.Expr], module
+def test_a_room_s_face_is_a_docstring() -> None:
+    for module in modules():
+        if module.endswith(".__init__"):
+            assert [type(node) for node in tree(module).body] == [ast.Expr], module
 
 
-@pytest.mark.parametrize("module", [name for name in modules() if room(name) != "console"])
-def test_console_alone_touches_streams(module: str) -> None:
-    for node in ast.walk(tree(module)):
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in {f"sys.{name}" for name in STREAMS}:
-            assert module in STREAMS[node.attr], f"{module} touches sys.{node.attr}"
-        assert not (isinstance(node, ast.Call) and ast.unparse(node.func) in {"print", "input"}), module
-        assert not (isinstance(node, ast.Attribute) and node.attr == "isatty"), module
+def test_console_alone_touches_streams() -> None:
+    for module in (name for name in modules() if room(name) != "console"):
+        for node in ast.walk(tree(module)):
+            if isinstance(node, ast.Attribute):
+                assert node.attr != "isatty", module
+                if node.attr in STREAMS and ast.unparse(node) == f"sys.{node.attr}":
+                    assert module in STREAMS[node.attr], f"{module} touches sys.{node.attr}"
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in {"print", "input"}, module
 
 
 def test_nothing_is_called_utils() -> None:
