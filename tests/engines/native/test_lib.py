@@ -21,7 +21,7 @@ from charrnn.engines.native.inference import NativeInference
 from charrnn.engines.native.training import NativeTraining
 from charrnn.engines.select import core_fault
 from charrnn.network.architecture import Architecture
-from tests.engines.test_engines import drawn, requested
+from tests.engines.models import drawn, requested
 
 NATIVE = Path(__file__).parents[3] / "native"
 COMPILER = shutil.which(os.environ.get("CXX", "g++"))

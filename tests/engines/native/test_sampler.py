@@ -20,8 +20,8 @@ from charrnn.generation.sampling import StepSampler, distribution, inverse_cdf, 
 from charrnn.network.architecture import Architecture
 from charrnn.rng import RngStream, generator
 from tests import tiny
-from tests.engines.native.test_training import V, large, native
-from tests.engines.test_engines import drawn, requested
+from tests.engines.models import drawn, requested
+from tests.engines.native.computed import V, large, native
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 

@@ -3,21 +3,17 @@
 What it shares with the other engines is tested beside them, in test_engines.py.
 """
 
-import hashlib
-import math
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from charrnn.config.sample import SampleConfig
-from charrnn.engines.arrays import gradient_views
 from charrnn.engines.base import Array, Optimizer, OptimizerParams, TrainingEngine
 from charrnn.engines.native import lib as core
 from charrnn.engines.native.inference import NativeInference
@@ -27,57 +23,23 @@ from charrnn.engines.numpy.inference import NumpyInference
 from charrnn.engines.select import choose_engine
 from charrnn.engines.torch.model import LanguageModel
 from charrnn.errors import UsageError
-from charrnn.generation.sampling import make_sampler
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import Masks, dropout_masks, weight_masks
-from tests.engines.test_engines import CELLS, USUAL, drawn, requested
+from tests.engines.models import CELLS, USUAL, drawn
+from tests.engines.native.computed import (
+    V,
+    digest,
+    gradients_of,
+    ids_of,
+    large,
+    learnt,
+    made,
+    native,
+    optimized,
+    setting_of,
+)  # fmt: skip
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
-
-V = 11
-
-
-def ids_of(B: int, T: int, starts: float, vocabulary: int = V, seed: int = 5) -> tuple[Array, Array]:
-    """What a step reads and is to predict."""
-    random = np.random.default_rng(seed)
-    ids = random.integers(0, vocabulary, (B, T))
-    read = np.where(random.random((B, T)) < starts, vocabulary, ids)
-    return read, random.integers(0, vocabulary, (B, T))
-
-
-class Setting(NamedTuple):
-    """A step's state before, the masks, and the loss's derivatives by the state after, which counts too."""
-
-    state: list[Array]
-    masks: list[Array] | None
-    after: list[Array]
-
-
-def setting_of(architecture: Architecture, B: int, masks: bool) -> Setting:
-    random = np.random.default_rng(8)
-    shapes = [(architecture.num_states, B, H) for H in architecture.hidden]
-    state, after = ([random.standard_normal(shape).astype(np.float32) for shape in shapes] for _ in range(2))
-    widths = [*architecture.input_sizes[1:], architecture.feature_size]
-    drawn_masks = [2 * (random.random((B, width)) < 0.5).astype(np.float32) for width in widths]
-    return Setting(state, drawn_masks if masks else None, after)
-
-
-def made(architecture: Architecture, threads: int = 1, precision: str = "float32") -> NativeTraining:
-    model = NativeTraining(architecture, precision)
-    model.set_num_threads(threads)
-    model.load_weights(drawn(architecture, scale=0.2))
-    return model
-
-
-def learnt(model: NativeTraining, ids: Array, targets: Array, masks: bool) -> tuple[float, dict[str, Array]]:
-    """The cost of a step, and its gradients by the weights and by the state before."""
-    setting = setting_of(model.architecture, len(ids), masks)
-    features, after = model.forward(ids, tuple(setting.state), setting.masks)
-    loss, grad = model.loss(features, targets)
-    before = model.backward(grad, tuple(setting.after))
-    for layer, slope in zip(after, setting.after, strict=True):
-        loss += float(layer.ravel().astype(float) @ slope.ravel())
-    return loss, {f"state {number}": slope for number, slope in enumerate(before)} | model.grads
 
 
 def truly_learnt(architecture: Architecture, ids: Array, targets: Array, masks: bool) -> tuple[float, dict[str, Array]]:
@@ -107,12 +69,17 @@ def assert_near(found: dict[str, Array], true: dict[str, Array]) -> None:
         assert error < 1e-5, f"{key}: {error}"
 
 
-SETTINGS = [
-    (hidden, B, T, starts)
-    for hidden in ((1,), (7,), (33,), (100,), (16, 16), (7, 33, 5))
-    for B, T in ((1, 1), (3, 1), (1, 9), (3, 9), (17, 5))
-    for starts in (0.0, 0.2)
-]
+HIDDEN = ((1,), (7,), (33,), (100,), (16, 16), (7, 33, 5))
+BATCHES = ((1, 1), (3, 1), (1, 9), (3, 9), (17, 5))
+
+
+def settings(cell: int) -> list[tuple[tuple[int, ...], int, int, float]]:
+    """Return every size of layers with every batch; texts start inside by turns, another way for the next cell."""
+    return [
+        (hidden, B, T, 0.2 * ((number + cell) % 2)) for number, (hidden, (B, T)) in enumerate(product(HIDDEN, BATCHES))
+    ]
+
+
 FEW = [
     *(((33,), 1, 9, 0.2), ((100,), 17, 5, 0.2), ((16, 16), 1, 1, 0.0)),
     *(((7, 33, 5), 3, 9, 0.2), ((7, 33, 5), 3, 9, 0.0)),
@@ -121,7 +88,11 @@ FEW = [
 
 @pytest.mark.parametrize(
     ("cell", "activation", "hidden", "B", "T", "starts"),
-    [(*cell, *setting) for cell in CELLS for setting in (SETTINGS if cell[0] in USUAL else FEW)],
+    [
+        (*cell, *setting)
+        for number, cell in enumerate(CELLS)
+        for setting in (settings(number) if cell[0] in USUAL else FEW)
+    ],
     ids=str,
 )
 def test_gradients_equal_those_in_float64(
@@ -205,10 +176,6 @@ def test_dropped_weights_are_as_zeros_for_a_step(cell: str, engine: Callable[[Ar
     for name, slope in true.items():
         assert np.array_equal(found[name], slope * masks[name] if name in masks else slope), name
     assert all(np.array_equal(weights[name], weight) for name, weight in whole.weights().items())
-
-
-def gradients_of(model: TrainingEngine) -> dict[str, Array]:
-    return gradient_views(np.asarray(model.gradients), model.architecture.shapes())
 
 
 @pytest.mark.parametrize("engine", [NativeTraining, LanguageModel])
@@ -333,19 +300,6 @@ def test_gradients_are_replaced() -> None:
 # --- the same bits everywhere ----------------------------------------------------------------------
 
 
-def optimized(model: TrainingEngine) -> tuple[dict[str, Array], list[float]]:
-    """Weights after some steps of AdamW, most of them clipped, and the gradients' norms."""
-    optimizer = model.make_optimizer(OptimizerParams("adamw", 0.3))
-    norms = []
-    for number in range(5):
-        random = np.random.default_rng(number)
-        for name, shape in model.architecture.shapes().items():
-            gradients_of(model)[name][:] = random.standard_normal(shape)
-        norms.append(float(optimizer.gradient_norm()))
-        optimizer.step(0.01 * (number + 1), 1.0 if number else math.inf)
-    return model.weights(), norms
-
-
 @pytest.mark.parametrize("vocabulary", [1, 5, 4096, 4099])
 def test_adamw_is_pytorchs_in_float64(vocabulary: int) -> None:
     architecture = Architecture("lstm", vocabulary, (7, 33), embedding=3)
@@ -359,46 +313,15 @@ def test_adamw_is_pytorchs_in_float64(vocabulary: int) -> None:
         assert np.linalg.norm(weight - true[name]) < 1e-5 * np.linalg.norm(true[name] - start[name])
 
 
-def digest(threads: int, precision: str = "float32") -> str:
-    """Of all that the core computes for some models: a score of several rows, a step, gradients, texts."""
-    hashed = hashlib.sha256()
-    for cell, activation in CELLS:
-        clusters = bytes(token % 3 for token in range(V)) if cell == "gru" else b""
-        architecture = Architecture(cell, V, (33, 20), embedding=9, activation=activation, clusters=clusters)
-        engine = native(architecture, threads, precision)
-        ids, _ = ids_of(5, 40, 0.1)
-        nats, state = engine.score(ids, engine.zero_state(5))
-        logits, after = engine.step(ids[:, 0], state)
-        model = made(architecture, threads, precision)
-        _, grad = learnt(model, *ids_of(5, 12, 0.1), masks=False)
-        length = 200 if cell in USUAL else 40
-        config = SampleConfig(length=length, num=9, temp=0.9, top_k=9, top_p=0.95, min_p=0.01)
-        first = logits[:1], tuple(layer[:, :1] for layer in after)
-        dfa = np.zeros((1, V), np.int32)
-        request = requested(first, config, seed=6, dfa=dfa, batch_size=4, with_nats=True)
-        written = make_sampler(engine, request).advance(60)
-        assert len(written.ids) == 9 * length
-        trained = list(optimized(made(architecture, threads))[0].values())
-        for array in (nats, logits, *state, *after, *grad.values(), *written, *trained):
-            hashed.update(np.ascontiguousarray(array).tobytes())
-    return hashed.hexdigest()
-
-
-def native(architecture: Architecture, threads: int = 1, precision: str = "float32") -> NativeInference:
-    return NativeInference(architecture, drawn(architecture, scale=0.2), threads, precision)
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512", "avx512bf16", "neon", "neonbf16"])
-def test_every_instruction_set_gives_the_same_bits(isa: str, precision: str) -> None:
-    """Scores, states, logits, gradients and texts."""
+def test_every_instruction_set_gives_the_same_bits(isa: str) -> None:
+    """Scores, states, logits, gradients and texts; of bfloat16 where no processor's own sums round as they like."""
     if isa not in core.instruction_sets():
         pytest.skip(f"this machine does not run {isa}, or the core was built without it")
-    if precision == "bfloat16" and core.instruction_set().endswith("bf16"):
-        pytest.skip("a processor's own sums of bfloat16 are rounded as it likes")
+    precisions = list(PRECISIONS)[: 1 if core.instruction_set().endswith("bf16") else 2]
     script = (
-        "from tests.engines.native import test_training; from charrnn.engines.native import lib as core;"
-        f"print(core.instruction_set(), test_training.digest(2, {precision!r}))"
+        "from tests.engines.native import computed; from charrnn.engines.native import lib as core;"
+        f"print(core.instruction_set(), *(computed.digest(2, each) for each in {precisions!r}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
@@ -409,18 +332,13 @@ def test_every_instruction_set_gives_the_same_bits(isa: str, precision: str) -> 
         timeout=240,
         check=True,
     )
-    assert done.stdout.split() == [isa, digest(1, precision)]
+    assert done.stdout.split() == [isa, *(digest(1, each) for each in precisions)]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("threads", [2, 3, 7])
 def test_every_number_of_threads_gives_the_same_bits(threads: int, precision: str) -> None:
     assert digest(threads, precision) == digest(1, precision)
-
-
-def large(cell: str = "gru", layers: int = 1) -> Architecture:
-    """So large that all threads are woken up for it."""
-    return Architecture(cell, 70, (200,) * layers, embedding=16)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -486,12 +404,13 @@ def test_the_processors_own_settings_come_back() -> None:
 def test_a_forked_process_has_threads_of_its_own() -> None:
     """A pool does not survive a fork; the core makes another."""
     script = (
-        "import os\nfrom tests.engines.native import test_training as t\n"
-        "first = t.digest(2)\n"
+        "import os\nfrom tests.engines.native.computed import digest as cached\n"
+        "digest = cached.__wrapped__\n"
+        "first = digest(2)\n"
         "pid = os.fork()\n"
-        "if not pid: os._exit(t.digest(2) != first)\n"
+        "if not pid: os._exit(digest(2) != first)\n"
         "assert os.waitpid(pid, 0)[1] == 0\n"
-        "assert t.digest(2) == first\n"
+        "assert digest(2) == first\n"
     )
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script], cwd=Path(__file__).parents[3], timeout=240, check=True

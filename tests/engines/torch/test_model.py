@@ -19,7 +19,7 @@ from charrnn.network import cells
 from charrnn.network.architecture import Architecture
 from charrnn.network.dropout import dropout_masks
 from charrnn.network.init import initial_weights
-from tests.engines.test_engines import USUAL
+from tests.engines.models import USUAL
 
 V = 4
 CELLS = [("rnn", "relu"), ("rnn", "sigmoid"), *((cell, "tanh") for cell in cells.CELLS)]
