@@ -89,7 +89,7 @@ def engine_of(model: Checkpoint, engine: str = "auto") -> InferenceEngine:
 
 def saved(path: Path, model: Checkpoint) -> str:
     """The path of the model, written there."""
-    checkpoint.write(path, model)
+    path.write_bytes(checkpoint.to_bytes(model))
     return str(path)
 
 

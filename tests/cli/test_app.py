@@ -43,11 +43,6 @@ def events(done: Ran) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Program:
-    return Program(capfdbinary, monkeypatch)
-
-
-@pytest.fixture
 def model() -> str:
     """A model that has learned nothing, and knows characters of one to four bytes."""
     return tiny.saved(Path("m.safetensors"), tiny.drawn(tiny.char(CHARS)))

@@ -16,10 +16,10 @@ needs_core = pytest.mark.skipif(not lib.is_fast(), reason="no compiled core here
 
 
 @pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process; the core's speed is not measured."""
+def run(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
+    """The program; the core's speed is not measured."""
     monkeypatch.setattr(doctor, "core_speed", lambda counts: [CoreSpeed(count, 6e10, 1e11) for count in counts])
-    return tiny.Program(capfdbinary, monkeypatch)
+    return run
 
 
 @needs_core

@@ -15,12 +15,12 @@ LINES = [b"the cat", b"", b"qzx vvk", b"the king", b"on the mat"]
 
 
 @pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
+def run(run: tiny.Program) -> tiny.Program:
+    """The program, beside the models and two texts."""
     write_models()
     Path("a").write_bytes(b"\n".join(LINES) + b"\n")
     Path("b").write_bytes(b"the cat\n" * 3)
-    return tiny.Program(capfdbinary, monkeypatch)
+    return run
 
 
 def bits_per_byte(model: str, text: bytes) -> float:

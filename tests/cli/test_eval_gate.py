@@ -11,12 +11,12 @@ LINES = [b"the cat", b"", b"qzx", b"on the mat"]
 
 
 @pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
+def run(run: tiny.Program) -> tiny.Program:
+    """The program, beside the models and two texts."""
     write_models()
     Path("a").write_bytes(b"\n".join(LINES) + b"\n")
     Path("b").write_bytes(b"sat\n")
-    return tiny.Program(capfdbinary, monkeypatch)
+    return run
 
 
 def test_lines_that_are_kept(run: tiny.Program) -> None:

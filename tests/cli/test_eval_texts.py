@@ -12,10 +12,10 @@ from tests.cli.evals import column, nats, objects, perplexity, rows, texts, writ
 
 
 @pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
+def run(run: tiny.Program) -> tiny.Program:
+    """The program, beside the models."""
     write_models()
-    return tiny.Program(capfdbinary, monkeypatch)
+    return run
 
 
 def test_records(run: tiny.Program) -> None:

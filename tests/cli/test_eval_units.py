@@ -25,11 +25,11 @@ LINES = [[b"the", b" cat", b" sat.\n"], [b"\n"], [b"qzx", b" v\n"], [b"the", b" 
 
 
 @pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> tiny.Program:
-    """The program, in this process."""
+def run(run: tiny.Program) -> tiny.Program:
+    """The program, beside the models and a text."""
     write_models()
     Path("a").write_bytes(TEXT)
-    return tiny.Program(capfdbinary, monkeypatch)
+    return run
 
 
 @pytest.mark.parametrize("model", ["char", "byte"])

@@ -14,12 +14,6 @@ from charrnn.config.sample import FIELDS
 from charrnn.network.cells import CELL_NAMES
 from tests.tiny import Program
 
-
-@pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Program:
-    return Program(capfdbinary, monkeypatch)
-
-
 COMMON = """\
 Common:
   -q, --quiet             Print errors only.

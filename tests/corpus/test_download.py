@@ -311,13 +311,13 @@ def test_a_recipe_that_is_none(wrong: dict[str, object]) -> None:
 
 
 @pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, serve: Serve) -> Program:
+def run(run: Program, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> Program:
     """The program, for which `names` is on a server of ours."""
     recipes = {**catalog(), "names": replace(GOOD, url=serve(sends(BODY)).url)}
     for module in ("charrnn.corpus.sources", "charrnn.cli.corpora"):
         __import__(module)
         monkeypatch.setattr(f"{module}.catalog", lambda: recipes)
-    return Program(capfdbinary, monkeypatch)
+    return run
 
 
 def ok(done: Ran) -> str:
