@@ -35,11 +35,6 @@ def data_of(text: Document) -> bytes:
 
 
 @pytest.fixture
-def run(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Program:
-    return Program(capfdbinary, monkeypatch)
-
-
-@pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """What is read at a time, and what is held in memory, is next to nothing; returns the cache folder."""
     monkeypatch.setattr(reading, "MAX_IN_MEMORY", 100)
@@ -118,8 +113,14 @@ def test_cl_18_pipes(script: str, code: int) -> None:
         assert {path.name for path in Path("run").iterdir()} == left
 
 
-@pytest.mark.parametrize("size", [1000, reading.MAX_IN_MEMORY + 1], ids=["in memory", "in a file"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+LARGE = reading.MAX_IN_MEMORY + 1
+
+
+@pytest.mark.parametrize(
+    ("number", "size"),
+    [(signal.SIGTERM, 1000), (signal.SIGINT, LARGE), (signal.SIGTERM, LARGE), (signal.SIGKILL, LARGE)],
+    ids=["held in memory", "interrupted", "ended", "killed"],
+)
 def test_in_16_nothing_is_left_of_a_reading_that_ends(number: signal.Signals, size: int, tmp_path: Path) -> None:
     """IN-16: removed on any exit; the file has no name even while it is written to."""
     process = start("train", "-", "--out", "run", "--steps", "2")

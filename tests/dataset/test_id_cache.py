@@ -76,7 +76,7 @@ def test_every_block_is_checked(block: int, step: int, tmp_path: Path, monkeypat
         assert found is not None
         assert found[1] == pending.arrays["ids"].tolist()
         data = (tmp_path / "one" / "ids").read_bytes()
-        for place in (0, 37, 99) if step < 1 << 20 else range(100):
+        for place in (0, 37, 99) if step < 1 << 20 else range(0, 100, 3):
             (tmp_path / "one" / "ids").write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
             with pytest.raises(ValueError, match="ids is damaged"):
                 read(Entry(tmp_path / "one"))

@@ -59,13 +59,11 @@ def model_of(*checkpoints: Checkpoint, engine: str = "auto") -> Model:
 )
 def test_every_text_matches(kind: str, separator: bytes) -> None:
     """With each engine the same ones, none of more tokens than its length, and none of a record that ends in it."""
+    model, slow = (model_of(checkpoint(kind, separator), engine=engine) for engine in ("auto", "numpy"))
     for pattern in PATTERNS:
-        found = []
-        for engine in ENGINES:
-            model = model_of(checkpoint(kind, separator), engine=engine)
-            found.append(list(model.samples(12, match=pattern, seed=3, length=24, temp=1.2)))
-        assert found == [found[0]] * len(found)
-        for text in found[0]:
+        texts = list(model.samples(12, match=pattern, seed=3, length=24, temp=1.2))
+        assert list(slow.samples(3, match=pattern, seed=3, length=24, temp=1.2)) == texts[:3]
+        for text in texts:
             assert re.fullmatch(pattern, text), (pattern, text)
             assert len(KINDS[kind].encode(text.encode())) <= 24
             assert not separator or separator.decode() not in text
