@@ -12,8 +12,9 @@ from charrnn.engines.native import lib as core
 from charrnn.engines.native.inference import NativeInference
 from charrnn.engines.reference import ReferenceEngine
 from charrnn.network.architecture import Architecture
+from tests.engines.models import drawn, requested
 from tests.engines.native.test_sampler import written
-from tests.engines.test_engines import distance, drawn, requested
+from tests.engines.test_engines import distance
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 
