@@ -1,9 +1,7 @@
 """The words that the code, its help, its messages and its documents no longer use."""
 
 import ast
-import io
 import re
-import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,16 +53,19 @@ def code(file: Path) -> str:
     return re.sub(r'//[^\n]*|/\*.*?\*/|"(\\.|[^"\\\n])*"', " ", file.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
+def names_of(tree: ast.AST) -> set[str]:
+    """Return every identifier of a module, and each part of the dotted ones."""
+    nodes = (node for node in ast.walk(tree) if not isinstance(node, ast.Constant))
+    fields = [field for node in nodes for _, field in ast.iter_fields(node)]
+    found = [each for field in fields for each in (field if isinstance(field, list) else [field])]
+    return {part for each in found if isinstance(each, str) for part in each.split(".")}
+
+
 def identifiers() -> dict[str, set[str]]:
     """Return every identifier of the code, and the files that have it."""
     found: dict[str, set[str]] = {}
     for file in PYTHON:
-        data = file.read_bytes()
-        tokens = tokenize.tokenize(io.BytesIO(data).readline)
-        names = {token.string for token in tokens if token.type == tokenize.NAME}
-        for node in ast.walk(ast.parse(data)):  # within f-strings too, which are one token before Python 3.12
-            names |= {getattr(node, field) for field in ("id", "attr") if isinstance(getattr(node, field, None), str)}
-        for name in names:
+        for name in names_of(ast.parse(file.read_bytes())):
             found.setdefault(name, set()).add(file.relative_to(ROOT).as_posix())
     for file in NATIVE:
         for name in set(re.findall(r"\b[A-Za-z_]\w*\b", code(file))):

@@ -57,7 +57,7 @@ def test_what_is_refused(arguments: list[str], complaint: str, run: tiny.Program
     assert ran.error.startswith(complaint)
 
 
-def test_the_prompt_is_part_of_what_is_printed(run: tiny.Program) -> None:
+def test_the_prompt_is_part_of_what_is_printed(run: tiny.Program, monkeypatch: pytest.MonkeyPatch) -> None:
     """So it is part of the match: a record's by default, any with --echo; and new texts are counted."""
     (prompts := Path("prompts")).write_text("ab\nx\nab\n")
     for options in (["-m", "./names"], ["-m", "./char", "--echo"]):
@@ -67,6 +67,7 @@ def test_the_prompt_is_part_of_what_is_printed(run: tiny.Program) -> None:
         assert (ran.code, len(set(lines))) == (0, 9)
         assert all(re.fullmatch("ab[b-f]{1,2}", line) for line in lines[:3] + lines[6:])
         assert all(re.fullmatch("x[a-f]", line) for line in lines[3:6])
+    monkeypatch.setattr("charrnn.generation.novelty.MAX_DRAWS", 300)
     ran = run("sample", "-m", "./names", "--match", "[ab]", "-n", "5", "--seed", "1", "--unique")
     assert (ran.code, sorted(ran.out.split())) == (10, [b"a", b"b"])
     assert ran.err.startswith(b"2 of 5 found")

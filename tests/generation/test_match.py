@@ -53,16 +53,18 @@ def model_of(*checkpoints: Checkpoint, engine: str = "auto") -> Model:
     return Model(found, first.tokenizer, separator=first.separator, networks=networks)
 
 
-@pytest.mark.parametrize(
-    ("kind", "separator"),
-    [*itertools.product(KINDS, (b"", b"\n")), ("char", b"\n\n"), ("char", b"a.a"), ("sentencepiece", b"at")],
-)
+FORMS = [*itertools.product(KINDS, (b"", b"\n")), ("char", b"\n\n"), ("char", b"a.a"), ("sentencepiece", b"at")]
+
+
+@pytest.mark.parametrize(("kind", "separator"), FORMS)
 def test_every_text_matches(kind: str, separator: bytes) -> None:
-    """With each engine the same ones, none of more tokens than its length, and none of a record that ends in it."""
+    """None has more tokens than its length, and none of a record has its end in it. NumPy draws the same ones: each
+    pattern's of some forms."""
     model, slow = (model_of(checkpoint(kind, separator), engine=engine) for engine in ("auto", "numpy"))
-    for pattern in PATTERNS:
+    for number, pattern in enumerate(PATTERNS, FORMS.index((kind, separator))):
         texts = list(model.samples(12, match=pattern, seed=3, length=24, temp=1.2))
-        assert list(slow.samples(3, match=pattern, seed=3, length=24, temp=1.2)) == texts[:3]
+        if number % 3 == 0:
+            assert list(slow.samples(3, match=pattern, seed=3, length=24, temp=1.2)) == texts[:3]
         for text in texts:
             assert re.fullmatch(pattern, text), (pattern, text)
             assert len(KINDS[kind].encode(text.encode())) <= 24
