@@ -90,7 +90,7 @@ def test_tf32_is_set_for_a_while() -> None:
         seen.clear()
         model = LanguageModel(Architecture("gru", 11, (8,), 4), precision).to("cpu")
         model.load_weights(initial_weights(model.architecture, 3))
-        model.head.register_forward_hook(record)
+        model.layers[0].register_forward_hook(record)
         model.embedding.register_hook(record)  # type: ignore[no-untyped-call]
         chunk = chunk_of(2, 5, 11)
         model.forward_backward(chunk.inputs, chunk.targets, model.zero_state(2))
