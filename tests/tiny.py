@@ -52,9 +52,10 @@ def drawn(
     seed: int = 1,
     *,
     separator: bytes = b"",
+    clusters: bytes = b"",
 ) -> Checkpoint:
     """Weights at random: every token depends on those before it. Small enough that rounding errors decay."""
-    architecture = Architecture(cell, tokenizer.size, hidden, 6)
+    architecture = Architecture(cell, tokenizer.size, hidden, 6, clusters=clusters)
     rng = np.random.default_rng(seed)
     weights = {name: 0.4 * rng.standard_normal(shape, np.float32) for name, shape in architecture.shapes().items()}
     return Checkpoint(architecture, tokenizer, weights, {"step": 3}, separator=separator)

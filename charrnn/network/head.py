@@ -6,6 +6,7 @@ distribution, and a target costs no more than the first level and its own cluste
 Grave et al. 2017, without its projections.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +65,19 @@ class HeadLayout:
             return levels[0]
         rows = np.concatenate(levels, axis=1)
         return rows[:, self.row_of] + np.where(self.level_of > 0, rows[:, self.entry_of], 0)
+
+    def softmaxes(self, ln_p: Array, tokens: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield of each level what N tokens that are its targets have as logits, up to a number in each row, and the
+        targets' places among them; from ln p (N, V) of all tokens."""
+        rare = [np.flatnonzero(self.level_of == level) for level in range(1, len(self.levels))]
+        for level in range(len(self.levels)):
+            among, places = self.targets_of(level, tokens)
+            if level or not rare:
+                yield (ln_p[among][:, rare[level - 1]] if level else ln_p), places
+                continue
+            tiny = np.finfo(ln_p.dtype).tiny
+            totals = [np.log(np.maximum(np.exp(ln_p[:, each]).sum(axis=1), tiny)) for each in rare]
+            yield np.column_stack([ln_p[:, self.level_of == 0], *totals]), places
 
     def targets_of(self, level: int, tokens: Array) -> tuple[Any, Array]:
         """Return which of N tokens are targets of a level's softmax, and their places in it: in the first level all

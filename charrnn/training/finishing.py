@@ -65,7 +65,7 @@ def _finish_best(
     found, temperature = best.weights, best.info.get("temperature")
     if temperature is None:  # else this run had been finished before
         limit = min(config.eval_tokens, FIT_TOKENS)
-        temperature = fit_temperature(make_engine(found), dataset, limit, check, world)
+        temperature = fit_temperature(make_engine(found), best.architecture, dataset, limit, check, world)
         found = scale_head(found, temperature)
     engine, plan = make_engine(found), writer.plan
     values = evaluate_exact(engine, dataset, plan.exact_tokens, config.errors, check, world)

@@ -7,6 +7,8 @@ import numpy as np
 
 from charrnn.dataset.dataset import Dataset
 from charrnn.engines.base import Array, Ids, InferenceEngine, State, tokens_of
+from charrnn.network.architecture import Architecture
+from charrnn.network.head import HeadLayout
 from charrnn.training.distributed import ALONE, World
 from charrnn.training.evaluation import Check, evaluate_streams
 
@@ -39,7 +41,14 @@ def scale_head(weights: Mapping[str, Array], temperature: float) -> dict[str, Ar
     return {name: weight / np.float32(temperature) if name in head else weight for name, weight in weights.items()}
 
 
-def fit_temperature(engine: InferenceEngine, dataset: Dataset, limit: int, check: Check, world: World = ALONE) -> float:
+def fit_temperature(
+    engine: InferenceEngine,
+    architecture: Architecture,
+    dataset: Dataset,
+    limit: int,
+    check: Check,
+    world: World = ALONE,
+) -> float:
     """Return the temperature at which the validation text has the lowest loss: temperature scaling, Guo et al. 2017.
 
     A model that was trained on its text more than once is too sure of what comes in another. The text is read once, and
@@ -47,12 +56,12 @@ def fit_temperature(engine: InferenceEngine, dataset: Dataset, limit: int, check
     smooth function of the inverse temperature.
 
     Args:
-        engine: of the model as it was trained.
+        engine: of the model as it was trained. architecture: the model's.
         limit: validation tokens that are scored.
     """
     if min(limit, len(dataset.val)) < MIN_FIT_TOKENS:
         return 1.0
-    measuring = _Measuring(engine)
+    measuring = _Measuring(engine, HeadLayout.of(architecture))
     evaluate_streams(measuring, dataset, limit, check, world)
     nats = np.sum(world.gather(measuring.nats), axis=0)
     loss = np.polynomial.Polynomial.fit(_PLACES, nats, len(_PLACES) - 1)
@@ -68,8 +77,8 @@ class _Measuring(InferenceEngine):
         nats: float64 (K,), the sum of all scores, at each inverse temperature.
     """
 
-    def __init__(self, engine: InferenceEngine) -> None:
-        self._engine, self.name, self.vocabulary = engine, engine.name, engine.vocabulary
+    def __init__(self, engine: InferenceEngine, head: HeadLayout) -> None:
+        self._engine, self._head, self.name, self.vocabulary = engine, head, engine.name, engine.vocabulary
         self.nats = np.zeros(len(_PLACES))
 
     def zero_state(self, batch: int) -> State:
@@ -89,7 +98,9 @@ class _Measuring(InferenceEngine):
             rows = ln_p[scored]  # (N, V)
             found = np.take_along_axis(rows, tokens[scored][:, None], 1)[:, 0].astype(np.float64)
             nats[:, t : t + steps][scored] = -found
-            self.nats += _log_totals(rows) - _PLACES * found.sum()
+            for logits, places in self._head.softmaxes(rows, tokens[scored]):
+                targets = np.take_along_axis(logits, places[:, None], 1).sum(dtype=np.float64)
+                self.nats += _log_totals(logits) - _PLACES * targets
         return nats, state
 
     def predict(self, ids: Ids, state: State) -> tuple[Array, State]:
@@ -102,7 +113,7 @@ class _Measuring(InferenceEngine):
 
 
 def _log_totals(ln_p: Array) -> Array:
-    """Return ln of the sum over tokens of p to each of the K powers, float64 (K,), summed over places; ln p: (N, V)."""
+    """Return ln of the sum of p to each of the K powers, float64 (K,), summed over places; ln p: (N, tokens)."""
     totals = np.zeros(len(_PLACES))
     rows = max(1, _BLOCK // ln_p.shape[1])
     for n in range(0, len(ln_p), rows):

@@ -16,6 +16,7 @@ from charrnn.engines.native.inference import NativeInference
 from charrnn.engines.numpy.inference import NumpyInference
 from charrnn.engines.torch.inference import TorchInference
 from charrnn.network.architecture import Architecture
+from charrnn.network.head import HeadLayout
 from charrnn.training.evaluation import evaluate_streams
 from charrnn.training.temperature import MAX_TEMPERATURE, MIN_FIT_TOKENS, _Measuring, fit_temperature, scale_head
 from tests import tiny
@@ -40,7 +41,8 @@ def fitted(sharpness: float, tokens: int = 20_000) -> float:
         {LETTERS[n : n + 1]: sharpness * math.log(PROBABILITIES[n]) for n in range(8)},
     )
     model.weights["head.bias"][split.tokenizer.unknown] = -1e3
-    return fit_temperature(NumpyInference(model.architecture, model.weights), split, 5000, lambda tokens: None)
+    engine = NumpyInference(model.architecture, model.weights)
+    return fit_temperature(engine, model.architecture, split, 5000, lambda tokens: None)
 
 
 @pytest.mark.parametrize("sharpness", [0.7, 0.95, 1.0, 1.1, 1.6, 2.3])
@@ -60,17 +62,21 @@ class Watched(NumpyInference):
 
 
 @pytest.mark.parametrize("engine", [Watched, pytest.param(NativeInference, marks=needs_core), TorchInference])
+@pytest.mark.parametrize("clusters", [b"", bytes([0, 1, 1, 2, 2, 0, 1, 2, 2])], ids=["one level", "two levels"])
 @pytest.mark.parametrize("scale", [0.5, 1.5, 4.0])
-def test_it_has_the_lowest_loss_whatever_the_engine(engine: Callable[..., InferenceEngine], scale: float) -> None:
+def test_it_has_the_lowest_loss_whatever_the_engine(
+    engine: Callable[..., InferenceEngine], scale: float, clusters: bytes
+) -> None:
     """Of all temperatures, found in one reading; and those in their neighbourhood have hardly more."""
     split = dataset_of(text(4000), fraction=0.5)
-    model = tiny.drawn(split.tokenizer)
+    model = tiny.drawn(split.tokenizer, clusters=clusters)
+    architecture = model.architecture
     weights = {name: scale * weight if "head" in name else weight for name, weight in model.weights.items()}
-    reading = engine(model.architecture, weights, **({"threads": 1} if engine is NativeInference else {}))
-    best = fit_temperature(reading, split, 1500, lambda tokens: None)
+    reading = engine(architecture, weights, **({"threads": 1} if engine is NativeInference else {}))
+    best = fit_temperature(reading, architecture, split, 1500, lambda tokens: None)
 
     def loss(temperature: float) -> float:
-        scaled = NumpyInference(model.architecture, scale_head(weights, temperature))
+        scaled = NumpyInference(architecture, scale_head(weights, temperature))
         return evaluate_streams(scaled, split, 1500, lambda tokens: None).nats
 
     near = best * np.exp(np.linspace(-0.01, 0.01, 21))  # in steps of 1/1000
@@ -85,7 +91,7 @@ def test_a_large_vocabulary_takes_little_memory() -> None:
     architecture = Architecture("rnn", 100_000, (1,), 1)
     weights = {name: np.zeros(shape, np.float32) for name, shape in architecture.shapes().items()}
     engine = Watched(architecture, weights)
-    nats, _ = _Measuring(engine).score(np.full((3, 50), 7), engine.zero_state(3))
+    nats, _ = _Measuring(engine, HeadLayout.of(architecture)).score(np.full((3, 50), 7), engine.zero_state(3))
     assert nats == pytest.approx(math.log(100_000))
     assert engine.read == 150
     assert engine.most <= 1 << 22
