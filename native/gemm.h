@@ -176,6 +176,29 @@ template <typename Use> FORCE_INLINE void for_each_tile(int G, int rows, Range c
     });
 }
 
+template <int... FROM> FORCE_INLINE Vector shuffle(Vector a, Vector b) {
+#if defined(__clang__)
+    return __builtin_shufflevector(a, b, FROM...);
+#else
+    return __builtin_shuffle(a, b, IntVector{FROM...});
+#endif
+}
+
+// Swap the two blocks of S x S numbers beside the diagonal of a square of twice that size, of which a and b have a row each.
+template <int S, int... LANE> FORCE_INLINE void swap_blocks(Vector &a, Vector &b, std::integer_sequence<int, LANE...>) {
+    const Vector upper = shuffle<(LANE & S ? LANES + LANE - S : LANE)...>(a, b);
+    b = shuffle<(LANE & S ? LANES + LANE : LANE + S)...>(a, b);
+    a = upper;
+}
+
+// Transpose a square: single numbers change places, then pairs, and so on (Eklundh 1972).
+template <int S = 1> FORCE_INLINE void transpose(Vector (&rows)[LANES]) {
+#pragma GCC unroll 32
+    for (int row = 0; row < LANES; row++)
+        if (!(row & S)) swap_blocks<S>(rows[row], rows[row + S], std::make_integer_sequence<int, LANES>());
+    if constexpr (2 * S < LANES) transpose<2 * S>(rows);
+}
+
 // Pack the transpose of w as the right-hand side: w is G matrices (N, K) one after another, and column n of the product is
 // row n of each. The team shares the column blocks, those of the padding among them.
 NOINLINE void pack_transposed(ThreadTeam &team, int G, const float *w, int N, int K, float *to) {
@@ -185,14 +208,13 @@ NOINLINE void pack_transposed(ThreadTeam &team, int G, const float *w, int N, in
         const int columns = N - block * LANES;
         for (int g = 0; g < G; g++) {
             const float *from = w + ((int64_t)g * N + block * LANES) * K;
-            for (int k0 = 0; k0 < K; k0 += 16) {
-                const int last = k0 + 16 < K ? k0 + 16 : K;
+            for (int k0 = 0; k0 < K; k0 += LANES) {
+                Vector rows[LANES];
                 for (int lane = 0; lane < LANES; lane++)
-                    for (int k = k0; k < last; k += K_PACK) {
-                        const float *pair = from + (int64_t)lane * K + k;
-                        float *packed = panel + ((int64_t)(k / K_PACK) * G + g) * LANES + lane;
-                        *packed = lane < columns ? pack_pair(pair[0], K_PACK > 1 && k + 1 < K ? pair[1] : 0) : 0;
-                    }
+                    rows[lane] = lane < columns ? load(from + (int64_t)lane * K + k0, K - k0) : Vector{};
+                transpose(rows);
+                for (int k = 0; k < LANES && k0 + k < K; k += K_PACK)
+                    store(panel + ((int64_t)(k0 + k) / K_PACK * G + g) * LANES, pack_pair(rows[k], rows[k + K_PACK - 1]));
             }
         }
     }
