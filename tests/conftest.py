@@ -1,5 +1,6 @@
 """What every test stands on: an environment without the user's settings, in an empty folder."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -23,6 +24,11 @@ for name in ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"):
     os.environ.pop(name, None)
 
 configure_threading()  # before anything imports NumPy or torch: tests may run beside other programs
+
+
+def pytest_collection_finish() -> None:
+    """What has been collected stays, and is not searched for garbage time and again."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

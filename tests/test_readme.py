@@ -23,12 +23,14 @@ TEXT = (LINE + "\n".join(topics[topic] for topic in sorted(topics)[:9])).encode(
 
 
 def commands() -> list[str]:
-    """The README's lines of shell that run the program; those of the section "Pipelines" are run by
-    tests/program/test_pipelines.py, those of "Bigger" by tests/program/test_torchrun.py."""
+    """The README's lines of shell that run the program, without comments; those of the section "Pipelines" are run by
+    tests/program/test_pipelines.py, those of "Bigger" by tests/program/test_torchrun.py, `doctor` by
+    tests/cli/test_doctor.py."""
     elsewhere = re.compile(r"^### (?:Pipelines|Bigger[^\n]*)$.*?^## ", re.MULTILINE | re.DOTALL)
     text = elsewhere.sub("## ", README.read_text(encoding="utf-8"))
     lines = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
-    return [line for line in lines if re.search(r"\bcharrnn [\w-]", line)]
+    known = dict.fromkeys(re.sub(r"\s+#.*", "", line) for line in lines if re.search(r"\bcharrnn [\w-]", line))
+    return [line for line in known if line != "charrnn doctor"]
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_commands(folder: Path, run: Program, monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(f"CHARRNN_{name}", value)
     assert len(commands()) > 50
     for command in commands():
-        short = re.sub(r"\| (jq .*|less -R)|\s+#.*", "", command)  # not everywhere installed; and comments
+        short = re.sub(r"\| (jq .*|less -R)", "", command)  # not everywhere installed
         for many, few in (("tail -f", "cat"), ("-n 10000", "-n 20"), ("--steps 20000", "--steps 5")):
             short = short.replace(many, few)
         with monkeypatch.context() as patch:

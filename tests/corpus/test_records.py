@@ -29,7 +29,7 @@ def records_of(text: bytes, separator: bytes) -> list[bytes]:
     return [record + separator for record in records]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(text=texts, separator=separators, size=st.one_of(st.integers(1, 9), st.just(1000)))
 def test_ends_are_where_split_finds_them(text: bytes, separator: bytes, size: int) -> None:
     """From left to right, without overlap, wherever the text is cut."""
@@ -43,7 +43,7 @@ def test_ends_are_where_split_finds_them(text: bytes, separator: bytes, size: in
     assert finder.open == len(parts[-1])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(text=texts, separator=separators, size=st.integers(1, 9))
 def test_the_last_record_is_ended(text: bytes, separator: bytes, size: int) -> None:
     """With as much of the separator as is missing; a text that is ended is left as it is."""
@@ -56,7 +56,7 @@ def test_the_last_record_is_ended(text: bytes, separator: bytes, size: int) -> N
         assert whole == text + separator
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(text=texts, separator=separators, size=st.integers(1, 9))
 def test_equal_records_have_equal_hashes(text: bytes, separator: bytes, size: int) -> None:
     """Wherever the text is cut: their bytes as the digits of a number."""

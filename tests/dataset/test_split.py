@@ -69,7 +69,7 @@ def test_in_10_too_little_to_split(data: bytes, fraction: float, had: int, neede
 # --- records ---------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     held=st.lists(texts, min_size=1, max_size=3), separator=separators, size=st.integers(1, 9), seed=st.integers(0, 9)
 )
@@ -129,7 +129,7 @@ def sides_of(text: bytes, **options: Any) -> tuple[Counter[bytes], Counter[bytes
     return Counter(map(decode, made.train.texts())), Counter(map(decode, made.val.texts()))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     counts=st.lists(st.integers(1, 9), min_size=2, max_size=40),
     fraction=st.sampled_from([0.01, 0.1, 0.5, 0.9]),

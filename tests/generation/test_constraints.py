@@ -29,7 +29,7 @@ def defined(vocabulary: int, unknown: int | None, end: tuple[int, ...]) -> list[
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(end=st.lists(st.integers(0, 2), max_size=12).map(tuple), unknown=st.sampled_from([None, 3]))
 def test_the_automaton_is_as_defined(end: tuple[int, ...], unknown: int | None) -> None:
     dfa = token_dfa(4, unknown, end)
@@ -69,7 +69,7 @@ def defined_distance(table: Array) -> list[int]:
     return distance
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data(), states=st.integers(1, 7))
 def test_distances_are_as_defined(data: st.DataObject, states: int) -> None:
     rows = st.lists(st.integers(FORBIDDEN, states - 1), min_size=3, max_size=3)

@@ -16,8 +16,8 @@ from charrnn.tokenizers.char import CharTokenizer
 from charrnn.tokenizers.tokenizer import Encoder, Tokenizer, tokenizer_from_table
 from charrnn.tokenizers.utf8 import SPACES, Utf8Decoder, Utf8Splitter, decode_utf8
 
-MANY = settings(max_examples=1000, deadline=None, database=None)
-FEW = settings(max_examples=200, deadline=None, database=None)
+MANY = settings(max_examples=300, deadline=None, database=None)
+FEW = settings(max_examples=100, deadline=None, database=None)
 
 AWKWARD = (
     "nul\0 crlf\r\n cr\r tab\t two  spaces \ufeffinner mark\u2028\u2029\x85\x0b\x0c\x1c"
