@@ -10,7 +10,7 @@ SOURCES := pyproject.toml constraints.txt $(wildcard native/*.cpp native/*.h nat
 # Tests start the program hundreds of times: it is compiled once, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-slow campaign bench scoreboard scoreboard-full cells lint clean
+.PHONY: demo test parallel test-slow campaign bench scoreboard scoreboard-full cells lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/charrnn train --time 75s --overwrite --out checkpoints/demo
@@ -19,9 +19,13 @@ demo: $(INSTALLED)
 		| $(BIN)/charrnn eval -m checkpoints/demo --lines
 	$(BIN)/charrnn sample -m checkpoints/demo --temp 0.8 --length 600 --seed 1
 
-test: lint
-	$(BIN)/python -m pytest -q -n 2 -m "not slow and not serial"
+# the linters run beside the tests, in the time that these leave; then what needs the machine to itself
+test:
+	$(MAKE) --no-print-directory -j 2 lint parallel
 	$(BIN)/python -m pytest -q -m "serial and not slow" $$(grep -rl --include='test_*.py' mark.serial tests)
+
+parallel: $(READY)
+	$(BIN)/python -m pytest -q -n 2 -m "not slow and not serial"
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -q -m slow
@@ -62,9 +66,9 @@ cells: $(READY)
 	$(BIN)/python benchmarks/ablation.py $(TEXTS)/tinyshakespeare.txt --picture benchmarks/ablation.png
 
 lint: $(READY)
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+	nice $(BIN)/ruff format --check .
+	nice $(BIN)/ruff check .
+	nice $(BIN)/mypy
 
 # are there known holes in what constraints.txt pins? needs the network
 audit: $(READY)
