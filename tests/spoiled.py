@@ -4,7 +4,7 @@ import numpy as np
 
 RNG = np.random.default_rng(0)
 WORDS = ["".join(RNG.choice([*"abcdehiklmnoprstuvw"], RNG.integers(2, 9))) for _ in range(2000)]
-LINES = [" ".join(RNG.choice(WORDS, 8)) for _ in range(1500)]
+LINES = [" ".join(line) for line in RNG.choice(WORDS, (1500, 8)).tolist()]
 TEXT = "".join(f"{line}\n" for line in LINES)
 
 KINDS = {

@@ -12,7 +12,7 @@ from charrnn.dataset.prepare import PrepareOptions
 
 RNG = np.random.default_rng(0)
 WORDS = ["".join(RNG.choice([*"abcdefghij"], RNG.integers(2, 9))) for _ in range(500)]
-CLEAN = [" ".join(RNG.choice(WORDS, 9)) for _ in range(400)]
+CLEAN = [" ".join(line) for line in RNG.choice(WORDS, (400, 9)).tolist()]
 """Lines that do not come again."""
 
 

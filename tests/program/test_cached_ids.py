@@ -48,6 +48,7 @@ def test_altered_ids(large: Path, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "cache")
 
 
+@pytest.mark.slow  # tests/corpus/test_reader.py has it of a small text
 def test_a_cache_that_cannot_be_written(large: Path, tmp_path: Path) -> None:
     """2.5: it was exit 1 where only the next run would have profited from it."""
     ran = train(large, tmp_path / "run", Path("/dev/null"))
