@@ -82,7 +82,7 @@ def _head(clusters: bytes) -> list[tuple[str, str]]:
     if not clusters:
         return []
     sizes = [f"{clusters.count(cluster):,}" for cluster in range(max(clusters) + 1)]
-    return [("head", f"two levels: {sizes[0]} tokens, and clusters of {' and '.join(sizes[1:])}")]
+    return [("head", f"two levels: {sizes[0]} tokens, and clusters of {', '.join(sizes[1:])}")]
 
 
 def _training(options: Mapping[str, Any]) -> list[tuple[str, str]]:

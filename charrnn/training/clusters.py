@@ -11,7 +11,7 @@ from charrnn.errors import counted
 MIN_VOCABULARY = 1000
 """Tokens from which on a head may have two levels: with fewer it costs no more than the layers."""
 
-MIN_SHARE = 0.8
+MIN_SHARE = 0.85
 """Of the text, for the tokens of the first level: with less the loss rises."""
 
 MOST = 4
