@@ -93,9 +93,12 @@ NOINLINE void multiply_tile(const float *const *a, const float *panels, int64_t 
                     *reinterpret_cast<Vector(*)[R][P][G]>(sums));
 }
 
-// Strips of column blocks are as wide as tiles of R rows allow, then half as wide and so on: whether one is P wide.
+// Strips of column blocks are as wide as tiles allow, then half as wide, rounded up, and so on.
+constexpr int narrower(int width) { return width > 1 ? (width + 1) / 2 : 0; }
+
+// Whether a strip of tiles of R rows is P wide.
 constexpr bool has_strip(int R, int P, int G) {
-    for (int width = tile_blocks(R, G); width; width /= 2)
+    for (int width = tile_blocks(R, G); width; width = narrower(width))
         if (width == P) return true;
     return false;
 }
@@ -157,9 +160,9 @@ struct Tile {
     int row, rows, block, blocks;
 };
 
-// Cut column blocks into strips of `width`, then of half of it and so on; call use(width, first block) for each.
+// Cut column blocks into strips of `width`, then narrower ones; call use(width, first block) for each.
 template <typename Use> FORCE_INLINE void for_each_strip(int width, Range columns, Use &&use) {
-    for (int block = columns.begin; width; width /= 2)
+    for (int block = columns.begin; width; width = narrower(width))
         for (; block + width <= columns.end; block += width) use(width, block);
 }
 

@@ -72,6 +72,9 @@ class NativeTraining:
         self.parameters: dict[str, Floats] = {name: aligned(shape) for name, shape in shapes.items()}
         self.gradients = aligned([architecture.num_parameters + 2])
         self.grads: dict[str, Floats] = gradient_views(self.gradients, shapes)
+        layers = range(architecture.num_layers)
+        self._weights = [Weights(*weight_addresses(self.parameters, layer)) for layer in layers]
+        self._grad_addresses = [weight_addresses(self.grads, layer) for layer in layers]
         self._last: _Forward | None = None
         self._memory: dict[str, Floats] = {}
 
@@ -150,7 +153,7 @@ class NativeTraining:
                 x.shape[-1], H, x.size // x.shape[-1], x.ctypes.data,
                 None if index is None else index.ctypes.data,
                 None if resets is None else resets.ctypes.data,
-                self._addresses(layer),
+                self._weights[layer],
                 before.ctypes.data,
             )  # fmt: skip
             saved = self._reserve(f"saved {layer}", self.core.charrnn_layer_saved_size(call))
@@ -247,7 +250,7 @@ class NativeTraining:
             call.work = self.work(self.core.charrnn_layer_work_size(call))
             self.core.charrnn_layer_backward(
                 call, rows.ctypes.data, row_stride(rows), None if d_after is None else d_after.ctypes.data,
-                below.ctypes.data, *weight_addresses(self.grads, layer), d_state.ctypes.data,
+                below.ctypes.data, *self._grad_addresses[layer], d_state.ctypes.data,
             )  # fmt: skip
             before.insert(0, d_state)
             if layer:
@@ -278,9 +281,6 @@ class NativeTraining:
         shapes = [(self.architecture.num_states, batch, H) for H in self.architecture.hidden]
         if [layer.shape for layer in state] != shapes:
             raise ValueError(f"a state of shapes {[layer.shape for layer in state]}, not {shapes}")
-
-    def _addresses(self, layer: int) -> Weights:
-        return Weights(*weight_addresses(self.parameters, layer))
 
     def work(self, size: int) -> int:
         """Return the address of so many bytes, good until the next call."""
