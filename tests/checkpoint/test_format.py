@@ -26,6 +26,7 @@ from charrnn.checkpoint import header
 from charrnn.checkpoint.format import FORMAT_VERSION, Checkpoint, check_can_be_saved
 from charrnn.errors import CheckpointError, NonFiniteError
 from charrnn.network.architecture import Architecture
+from charrnn.network.head import HeadLayout
 from charrnn.tokenizers.byte import ByteTokenizer
 from charrnn.tokenizers.char import CharTokenizer
 from tests import tiny
@@ -148,6 +149,15 @@ def test_the_page_loads_a_file_with_safetensors_alone(tmp_path: Path) -> None:
     shape = list(model.weights["head.weight"].shape)
     printed = run_block(1, saved(tmp_path / "m.safetensors", checkpoint.to_bytes(model)))
     assert printed.splitlines() == [f"2 char lstm [8] abc {shape}"]
+
+
+def test_the_page_makes_probabilities_of_two_levels() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+    found: dict[str, Any] = {}
+    exec(page.split("```python\n")[2].partition("```")[0], found)  # noqa: S102
+    clusters, logits = np.frombuffer(TWO_LEVELS.clusters, np.uint8), np.random.default_rng(1).standard_normal(22)
+    expected = HeadLayout.of(TWO_LEVELS).ln_p(logits[None])[0]
+    np.testing.assert_allclose(found["ln_p"](logits, clusters), expected, rtol=1e-12)
 
 
 def test_the_page_checks_the_digest(tmp_path: Path) -> None:
