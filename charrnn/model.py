@@ -91,7 +91,8 @@ class Model:
             paths: each a file, a run's folder or the name of a run under `checkpoints/`; none, or None,
                 takes what $CHARRNN_MODEL names, else the run saved last.
             device: "auto", "cpu", "cuda" or "cuda:N".
-            engine, precision: what computes, and how exactly; as the options of `charrnn eval`.
+            engine, precision: what computes, and how exactly; as the options of `charrnn eval`. With "auto" scores are
+                in float32; the compiled core draws a single model's texts in int8, as `charrnn sample` does.
 
         Raises:
             CheckpointError: there is no such model, or its file cannot be used.

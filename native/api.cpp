@@ -71,7 +71,8 @@ charrnn_model *charrnn_model_new(int32_t precision, int32_t cell, int32_t thread
     charrnn_model *model = static_cast<charrnn_model *>(malloc(sizeof(charrnn_model)));
     if (!model) return nullptr;
     model->precision = precision;
-    model->model = of(model).model_new(cell, threads, vocabulary, embedding, layers, hidden, embeddings, weights,
+    const void *int8 = precision == CHARRNN_INT8 ? int8_products() : nullptr;
+    model->model = of(model).model_new(int8, cell, threads, vocabulary, embedding, layers, hidden, embeddings, weights,
                                        head_weight, head_bias, clusters);
     if (model->model) return model;
     free(model);

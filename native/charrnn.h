@@ -10,6 +10,10 @@
  * In bfloat16 the operands of matrix products are rounded to it, weights among them, when they are packed; sums, states,
  * gates, losses and all that a caller sees are float32. There the last bits depend on how the processor adds.
  *
+ * Models run in int8 too, which nothing is trained in: each row of a weight, and each row that it multiplies, is a float32
+ * scale times integers from -127 to 127. Sums of these are exact; a product is bias + sum * (scale * scale). The first
+ * layer's input stays float32.
+ *
  * Functions that return int return 0, or -1 where there is no memory. Nothing else can fail: the core checks neither
  * sizes nor ids, its caller must.
  */
@@ -17,7 +21,7 @@
 #define CHARRNN_H
 #include <stdint.h>
 
-#define CHARRNN_ABI_VERSION 11
+#define CHARRNN_ABI_VERSION 12
 
 #pragma GCC visibility push(default)
 #ifdef __cplusplus
@@ -26,7 +30,7 @@ extern "C" {
 
 /* --- the library --- */
 
-enum { CHARRNN_FLOAT32, CHARRNN_BFLOAT16 }; /* precision */
+enum { CHARRNN_FLOAT32, CHARRNN_BFLOAT16, CHARRNN_INT8 }; /* precision; int8 of models for inference alone */
 enum { /* cell */
     CHARRNN_RNN_TANH, CHARRNN_RNN_RELU, CHARRNN_RNN_SIGMOID, CHARRNN_LSTM, CHARRNN_GRU, CHARRNN_LSTM_PEEPHOLE,
     CHARRNN_GRU_V1, CHARRNN_MGU, CHARRNN_MINGRU, CHARRNN_MINLSTM, CHARRNN_LSTM_SIGMOID, CHARRNN_LSTM_SIGMOID_PEEPHOLE,

@@ -28,7 +28,7 @@ struct Cpuid {
 
 const uint64_t YMM = 0x6, ZMM = 0xe6;
 
-// All of x86-64-v4, and bfloat16.
+// All of x86-64-v4, and products of bfloat16 and of int8.
 constexpr CpuFeature FEATURES[] = {
     CPU_FEATURE(__SSE3__, 1, 0, ECX, 0, 0),
     CPU_FEATURE(__SSSE3__, 1, 0, ECX, 9, 0),
@@ -50,6 +50,8 @@ constexpr CpuFeature FEATURES[] = {
     CPU_FEATURE(__AVX512CD__, 7, 0, EBX, 28, ZMM),
     CPU_FEATURE(__AVX512BW__, 7, 0, EBX, 30, ZMM),
     CPU_FEATURE(__AVX512VL__, 7, 0, EBX, 31, ZMM),
+    CPU_FEATURE(__AVX512VNNI__, 7, 0, ECX, 11, ZMM),
+    CPU_FEATURE(__AVXVNNI__, 7, 1, EAX, 4, YMM),
     CPU_FEATURE(__AVX512BF16__, 7, 1, EAX, 5, ZMM),
     CPU_FEATURE(__LAHF_SAHF__, 0x80000001, 0, ECX, 0, 0),
     CPU_FEATURE(__LZCNT__, 0x80000001, 0, ECX, 5, 0),
@@ -80,11 +82,12 @@ struct CpuFeature {
     int word, bit;  // of the auxiliary vector: AT_HWCAP or AT_HWCAP2
 };
 
-// All of ARMv8.2, and bfloat16.
+// All of ARMv8.2, and products of bfloat16 and of int8.
 constexpr CpuFeature FEATURES[] = {
     CPU_FEATURE(__ARM_FEATURE_CRC32, 16, 7),
     CPU_FEATURE(__ARM_FEATURE_ATOMICS, 16, 8),
     CPU_FEATURE(__ARM_FEATURE_QRDMX, 16, 12),
+    CPU_FEATURE(__ARM_FEATURE_DOTPROD, 16, 20),
     CPU_FEATURE(__ARM_FEATURE_BF16_SCALAR_ARITHMETIC, 26, 14),
     CPU_FEATURE(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC, 26, 14),
 };

@@ -7,12 +7,15 @@
 #include "cpu.h"
 
 extern const Kernels baseline_kernels, baseline_half_kernels;
+extern const Int8Kernels baseline_int8_kernels;
 #if defined(__x86_64__)
 #include <cpuid.h>
 extern const Kernels avx2_kernels, avx2_half_kernels, avx512_kernels, avx512bf16_half_kernels;
+extern const Int8Kernels avx2_int8_kernels, avxvnni_int8_kernels, avx512_int8_kernels, avx512vnni_int8_kernels;
 #elif defined(CHARRNN_NEONBF16)
 #include <sys/auxv.h>
 extern const Kernels neonbf16_half_kernels;
+extern const Int8Kernels neondot_int8_kernels;
 #endif
 
 namespace {
@@ -20,22 +23,26 @@ namespace {
 struct Choice {
     const char *name;
     const Kernels *kernels[2];  // by precision
+    const Int8Kernels *int8;
 };
 
 // The fastest last; the first runs wherever the rest of the library does.
 const Choice choices[] = {
 #if defined(__x86_64__)
-    {"baseline", {&baseline_kernels, &baseline_half_kernels}},
-    {"avx2", {&avx2_kernels, &avx2_half_kernels}},
-    {"avx512", {&avx512_kernels, &avx2_half_kernels}},
-    {"avx512bf16", {&avx512_kernels, &avx512bf16_half_kernels}},
+    {"baseline", {&baseline_kernels, &baseline_half_kernels}, &baseline_int8_kernels},
+    {"avx2", {&avx2_kernels, &avx2_half_kernels}, &avx2_int8_kernels},
+    {"avxvnni", {&avx2_kernels, &avx2_half_kernels}, &avxvnni_int8_kernels},
+    {"avx512", {&avx512_kernels, &avx2_half_kernels}, &avx512_int8_kernels},
+    {"avx512vnni", {&avx512_kernels, &avx2_half_kernels}, &avx512vnni_int8_kernels},
+    {"avx512bf16", {&avx512_kernels, &avx512bf16_half_kernels}, &avx512vnni_int8_kernels},
 #elif defined(__aarch64__)
-    {"neon", {&baseline_kernels, &baseline_half_kernels}},
+    {"neon", {&baseline_kernels, &baseline_half_kernels}, &baseline_int8_kernels},
 #if defined(CHARRNN_NEONBF16)
-    {"neonbf16", {&baseline_kernels, &neonbf16_half_kernels}},
+    {"neondot", {&baseline_kernels, &baseline_half_kernels}, &neondot_int8_kernels},
+    {"neonbf16", {&baseline_kernels, &neonbf16_half_kernels}, &neondot_int8_kernels},
 #endif
 #else
-    {"baseline", {&baseline_kernels, &baseline_half_kernels}},
+    {"baseline", {&baseline_kernels, &baseline_half_kernels}, &baseline_int8_kernels},
 #endif
 };
 
@@ -66,7 +73,7 @@ uint32_t machine_features() {
 const uint32_t machine = machine_features();
 
 bool supported(const Choice &choice) {
-    const uint32_t used = choice.kernels[0]->features | choice.kernels[1]->features;
+    const uint32_t used = choice.kernels[0]->features | choice.kernels[1]->features | choice.int8->features;
     return &choice == choices || (used & machine) == used;
 }
 
@@ -85,7 +92,9 @@ const Choice &chosen = choose();
 
 }  // namespace
 
-const Kernels &kernels_of(int precision) { return *chosen.kernels[precision]; }
+const Kernels &kernels_of(int precision) { return *chosen.kernels[precision == CHARRNN_BFLOAT16]; }
+
+const void *int8_products() { return chosen.int8->products; }
 
 const char *charrnn_isa(void) { return chosen.name; }
 

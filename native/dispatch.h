@@ -15,7 +15,7 @@ struct Kernels {
     int64_t (*optimizer_work_size)(const charrnn_optimizer *);
     double (*optimizer_gradient_norm)(const charrnn_optimizer *);
     void (*optimizer_adamw)(const charrnn_optimizer *);
-    void *(*model_new)(int32_t, int32_t, int32_t, int32_t, int32_t, const int32_t *, const float *,
+    void *(*model_new)(const void *, int32_t, int32_t, int32_t, int32_t, int32_t, const int32_t *, const float *,
                        const charrnn_weights *, const float *, const float *, const uint8_t *);
     void (*model_free)(void *);
     int32_t (*model_score)(void *, const int32_t *, int32_t, int32_t, float *const *, double *, float *);
@@ -26,5 +26,12 @@ struct Kernels {
     void (*sampler_finish)(void *, int64_t);
 };
 
-// Return the functions of the instruction set chosen.
+// The products of int8, of which there is a copy for each instruction set that has better ones.
+struct Int8Kernels {
+    uint32_t features;
+    const void *products;  // TileProducts of tiles.h
+};
+
+// Return the functions of the instruction set chosen. Those of float32 serve int8 too, with int8_products().
 const Kernels &kernels_of(int precision);
+const void *int8_products();

@@ -8,6 +8,7 @@ namespace {
 const int MAX_LEVELS = 256;  // a byte says which
 
 struct Head {
+    const Products *products;  // of its weight
     struct Level {
         int size;       // how many logits it has
         int64_t begin;  // where they are in a row of logits
@@ -22,8 +23,8 @@ struct Head {
     float *weight;      // packed right-hand side (F, width), level by level
     float *bias;        // (width)
 
-    static Head take(Arena &arena, int vocabulary, int features, const uint8_t *clusters) {
-        Head head = {vocabulary, features, 1, 0, 0, nullptr, nullptr, nullptr, nullptr, nullptr};
+    static Head take(Arena &arena, const Products &products, int vocabulary, int features, const uint8_t *clusters) {
+        Head head = {&products, vocabulary, features, 1, 0, 0, nullptr, nullptr, nullptr, nullptr, nullptr};
         int sizes[MAX_LEVELS] = {};
         for (int v = 0; v < vocabulary; v++) {
             const int of = clusters ? clusters[v] : 0;
@@ -39,7 +40,7 @@ struct Head {
         }
         head.logit_of = clusters ? arena.take<int32_t>(vocabulary) : nullptr;
         head.level_of = clusters ? arena.take<uint8_t>(vocabulary) : nullptr;
-        head.weight = arena.take<float>(packed_depth(features) * head.width);
+        head.weight = arena.take<float>(head.width / LANES * products.panel_size(features, 1));
         head.bias = arena.take<float>(head.width);
         return head;
     }
@@ -61,10 +62,13 @@ struct Head {
 
     void pack(ThreadTeam &team, const float *weights) const {
         for (int l = 0; l < levels; l++) {
-            pack_transposed(team, 1, weights, level[l].size, F, weight + level[l].begin * packed_depth(F));
+            pack_transposed(team, 1, weights, level[l].size, F, panels(l), *products);
             weights += (int64_t)level[l].size * F;
         }
     }
+
+    // The weight of a level, packed.
+    float *panels(int l) const { return weight + level[l].begin / LANES * products->panel_size(F, 1); }
 
     // Floats that the logits of a group of rows take, of one level or of all.
     int64_t group_size() const {
@@ -80,13 +84,13 @@ struct Head {
     void logits(Range rows, int l, const RowView &packed, float *out) const {
         const int size = level[l].size, stride = padded(size);
         const int64_t begin = level[l].begin;
-        gemm(rows, Range{0, stride / LANES}, stride, F, packed, weight + begin * packed_depth(F), bias + begin,
-             out - rows.begin * (int64_t)stride, stride);
+        gemm(rows, Range{0, stride / LANES}, stride, F, packed, panels(l), bias + begin,
+             out - rows.begin * (int64_t)stride, stride, nullptr, *products);
     }
 
     // Those of all levels, (M, width), of rows that are not packed yet: see gemm.
     void logits(ThreadTeam &team, int M, const RowView &rows, float *out, float *work) const {
-        gemm(team, M, (int)width, F, rows, weight, bias, out, width, work);
+        gemm(team, M, (int)width, F, rows, weight, bias, out, width, work, nullptr, *products);
     }
 
     // Where the logit that an id has in a level is in that level's logits: in the first one its own or its cluster's.

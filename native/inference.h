@@ -35,8 +35,8 @@ struct InferenceBuffers {
         const int64_t groups = threads * model.head.group_size(), of_step = steps == 1 ? batch * model.head.width : 0;
         logits = arena.take<float>(groups > of_step ? groups : of_step);
         const int inputs = model.max_hidden > model.E ? model.max_hidden : model.E;
-        const int64_t lhs = packed_lhs_size(rows, inputs > model.F ? inputs : model.F);
-        const int64_t step = threads * StepWork::size(batch, model.max_hidden);
+        const int64_t lhs = rows * model.products.lhs_size(inputs > model.F ? inputs : model.F);
+        const int64_t step = threads * StepWork::size(batch, model.max_hidden, model.products);
         work = arena.take<float>(lhs > step ? lhs : step);
         resets = arena.take<unsigned char>(rows);
         ids = arena.take<int32_t>(rows);
@@ -83,7 +83,7 @@ void run_layers(ThreadTeam &team, const Model &model, const InferenceBuffers &bu
             const RowView x = layer ? RowView{buffers.h[layer - 1] + (int64_t)batch * padded(inputs), padded(inputs)}
                                     : RowView{model.embeddings, inputs, buffers.ids};
             gemm(team, rows, (int)gates, inputs, x, packed.weight_ih, packed.bias, buffers.projections, gates,
-                 buffers.work);
+                 buffers.work, nullptr, *packed.input);
             team.barrier();
         }
         const Sequence sequence{batch, steps, model.hidden[layer], any_reset ? buffers.resets : nullptr,
@@ -157,8 +157,8 @@ FORCE_INLINE void score_targets(const Model &model, const InferenceBuffers &buff
         const int size = head.level[l].size, group_rows = logit_rows(size);
         for (int begin = range.begin; begin < end; begin += group_rows) {
             const Range group{begin, begin + group_rows < end ? begin + group_rows : end};
-            const RowView lhs =
-                pack_lhs(rows, begin, group.end - begin, model.F, buffers.work + packed_lhs_size(begin, model.F));
+            const RowView lhs = pack_lhs(rows, begin, group.end - begin, model.F,
+                                         buffers.work + begin * model.products.lhs_size(model.F), model.products);
             head.logits(group, l, lhs, logits);
             for (int n = group.begin; n < group.end; n++) {
                 const int m = buffers.targeting[n];
@@ -177,10 +177,10 @@ FORCE_INLINE void score_all(const Model &model, const InferenceBuffers &buffers,
     const int width = (int)head.width, group_rows = logit_rows(width);
     for (int begin = range.begin; begin < range.end; begin += group_rows) {
         const Range group{begin, begin + group_rows < range.end ? begin + group_rows : range.end};
-        const RowView lhs =
-            pack_lhs(features, begin, group.end - begin, model.F, buffers.work + packed_lhs_size(begin, model.F));
+        const RowView lhs = pack_lhs(features, begin, group.end - begin, model.F,
+                                     buffers.work + begin * model.products.lhs_size(model.F), model.products);
         gemm(group, Range{0, width / LANES}, width, model.F, lhs, head.weight, head.bias, logits - begin * head.width,
-             width);
+             width, nullptr, model.products);
         for (int m = group.begin; m < group.end; m++) {
             float *const place_ln_p = ln_p + places[m] * model.V;
             double place_nats = 0;
@@ -267,7 +267,8 @@ int step(Model &model, const int32_t *ids, int batch, float *const *state, float
         team.barrier();
         const Head &head = model.head;
         if (head.levels == 1)
-            return gemm(team, batch, model.V, model.F, features, head.weight, head.bias, logits, model.V, buffers.work);
+            return gemm(team, batch, model.V, model.F, features, head.weight, head.bias, logits, model.V, buffers.work,
+                        nullptr, model.products);
         head.logits(team, batch, features, buffers.logits, buffers.work);
         team.barrier();
         const Range range = team.range(batch);

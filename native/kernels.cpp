@@ -27,11 +27,11 @@ constexpr Kernels KERNELS = {
     optimizer_work_size,
     optimizer_gradient_norm,
     optimizer_adamw,
-    [](int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding, int32_t layers, const int32_t *hidden,
-       const float *embeddings, const charrnn_weights *weights, const float *head_weight,
+    [](const void *int8, int32_t cell, int32_t threads, int32_t vocabulary, int32_t embedding, int32_t layers,
+       const int32_t *hidden, const float *embeddings, const charrnn_weights *weights, const float *head_weight,
        const float *head_bias, const uint8_t *clusters) -> void * {
-        return model_new(cell, threads, vocabulary, embedding, layers, hidden, embeddings, weights, head_weight,
-                         head_bias, clusters);
+        return model_new(static_cast<const TileProducts *>(int8), cell, threads, vocabulary, embedding, layers, hidden,
+                         embeddings, weights, head_weight, head_bias, clusters);
     },
     [](void *model) { model_free(static_cast<Model *>(model)); },
     [](void *model, const int32_t *ids, int32_t batch, int32_t steps, float *const *state, double *nats, float *ln_p) {

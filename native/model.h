@@ -14,6 +14,7 @@ const int64_t MIN_CALL_MADDS = 4000000;   // multiply-adds of a call that are wo
 
 struct Model {
     const Cell *cell;
+    Products products;  // of all weights but the first layer's weight_ih, of which there is mostly a table
     int threads, V, E, L, F, max_hidden;
     bool sums_layers;
     int *hidden;
@@ -36,7 +37,9 @@ struct Model {
         F = max_hidden = 0;
         sums_layers = true;
         for (int layer = 0; layer < L; layer++) {
-            const PackedLayer packed = PackedLayer::take(*cell, arena, layer ? sizes[layer - 1] : E, sizes[layer]);
+            const PackedLayer packed =
+                layer ? PackedLayer::take(*cell, arena, sizes[layer - 1], sizes[layer], products, products)
+                      : PackedLayer::take(*cell, arena, E, sizes[0], own_products, products);
             if (layers) layers[layer] = packed;
             if (sizes[layer] > max_hidden) max_hidden = sizes[layer];
             if (sizes[layer] != sizes[0]) sums_layers = false;
@@ -45,7 +48,7 @@ struct Model {
         if (sums_layers) F = sizes[0];
         embeddings = arena.take<float>((int64_t)(V + 1) * E);
         table = Table::take(arena, V + 1, (int64_t)cell->gates * padded(sizes[0]));
-        head = Head::take(arena, V, F, clusters);
+        head = Head::take(arena, products, V, F, clusters);
         zeros = arena.take<float>(padded(max_hidden));
     }
 
@@ -78,12 +81,14 @@ void model_free(Model *model) {
     free(model);
 }
 
-Model *model_new(int cell, int threads, int vocabulary, int embedding, int layers, const int *hidden,
-                 const float *embeddings, const charrnn_weights *weights, const float *head_weight, const float *head_bias,
-                 const uint8_t *clusters) {
+// int8: the products of int8 for this instruction set; NULL: not in int8.
+Model *model_new(const TileProducts *int8, int cell, int threads, int vocabulary, int embedding, int layers,
+                 const int *hidden, const float *embeddings, const charrnn_weights *weights, const float *head_weight,
+                 const float *head_bias, const uint8_t *clusters) {
     Model *model = static_cast<Model *>(calloc(1, sizeof(Model)));
     if (!model) return nullptr;
     model->cell = &cell_of(cell);
+    model->products = int8 ? Products{int8, true} : own_products;
     model->threads = threads;
     model->V = vocabulary;
     model->E = embedding;

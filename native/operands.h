@@ -1,8 +1,13 @@
 // The operands of a GEMM, and how they are packed. In float32 the left-hand side (LHS) is a number that is broadcast, the
 // right-hand side (RHS) a vector. With CHARRNN_HALF both are bfloat16, rounded to nearest, in pairs of consecutive k, and
-// sums are float32; where the processor has no instruction for it a pair is two float32 multiply-adds.
+// sums are float32; where the processor has no instruction for it a pair is two float32 multiply-adds. With CHARRNN_BYTE
+// both are integers: see int8_operands.h.
 #pragma once
 #include "simd.h"
+
+#ifdef CHARRNN_BYTE
+#include "int8_operands.h"
+#else
 
 namespace {
 
@@ -10,11 +15,11 @@ namespace {
 const int K_PACK = 1;     // consecutive k that are packed together
 const int LHS_WIDTH = 1;  // floats that they take on the left-hand side
 
-typedef Vector Operand;
+typedef Vector LhsOperand, RhsOperand;
 
-FORCE_INLINE Operand load_lhs(const float *from, int64_t) { return broadcast(*from); }
-FORCE_INLINE Operand load_rhs(const float *from) { return load(from); }
-FORCE_INLINE Vector multiply_add(Operand a, Operand b, Vector c) { return fma(a, b, c); }
+FORCE_INLINE LhsOperand load_lhs(const float *from, int64_t) { return broadcast(*from); }
+FORCE_INLINE RhsOperand load_rhs(const float *from) { return load(from); }
+FORCE_INLINE Vector multiply_add(LhsOperand a, RhsOperand b, Vector c) { return fma(a, b, c); }
 
 // K_PACK consecutive k, packed: here only the first.
 FORCE_INLINE Vector pack_pair(Vector x, Vector) { return x; }
@@ -38,17 +43,17 @@ FORCE_INLINE Vector pack_pair(Vector even, Vector odd) {
 #define CHARRNN_BF16_DOT
 const int LHS_WIDTH = 1;
 
-typedef Vector Operand;
+typedef Vector LhsOperand, RhsOperand;
 
-FORCE_INLINE Operand load_lhs(const float *from, int64_t) {
+FORCE_INLINE LhsOperand load_lhs(const float *from, int64_t) {
     uint32_t pair;
     memcpy(&pair, from, sizeof pair);
     return (Vector)(Bits{} + pair);
 }
 
-FORCE_INLINE Operand load_rhs(const float *from) { return load(from); }
+FORCE_INLINE RhsOperand load_rhs(const float *from) { return load(from); }
 
-FORCE_INLINE Vector multiply_add(Operand a, Operand b, Vector c) {
+FORCE_INLINE Vector multiply_add(LhsOperand a, RhsOperand b, Vector c) {
 #if defined(__AVX512BF16__)
     return (Vector)_mm512_dpbf16_ps((__m512)c, (__m512bh)a, (__m512bh)b);
 #else
@@ -59,21 +64,25 @@ FORCE_INLINE Vector multiply_add(Operand a, Operand b, Vector c) {
 #else
 const int LHS_WIDTH = 2;
 
-struct Operand {
+struct LhsOperand {
     Vector even, odd;
 };
 
+typedef LhsOperand RhsOperand;
+
 // The second of a pair is `pair_stride` floats behind the first.
-FORCE_INLINE Operand load_lhs(const float *from, int64_t pair_stride) {
+FORCE_INLINE LhsOperand load_lhs(const float *from, int64_t pair_stride) {
     return {broadcast(from[0]), broadcast(from[pair_stride])};
 }
 
-FORCE_INLINE Operand load_rhs(const float *from) {
+FORCE_INLINE RhsOperand load_rhs(const float *from) {
     const Bits pair = (Bits)load(from);
     return {(Vector)(pair << 16), (Vector)(pair & 0xffff0000)};
 }
 
-FORCE_INLINE Vector multiply_add(Operand a, Operand b, Vector c) { return fma(a.odd, b.odd, fma(a.even, b.even, c)); }
+FORCE_INLINE Vector multiply_add(LhsOperand a, RhsOperand b, Vector c) {
+    return fma(a.odd, b.odd, fma(a.even, b.even, c));
+}
 #endif
 #endif
 
@@ -130,3 +139,5 @@ template <int R> FORCE_INLINE void pack_lhs_block(const float *even, const float
 }
 
 }  // namespace
+
+#endif

@@ -11,18 +11,22 @@ namespace {
 
 // A layer's weights, packed for the forward pass.
 struct PackedLayer {
+    const Products *input, *recurrent;  // of the two weights that follow
     float *weight_ih;     // right-hand side (in, gates * H'), slot by slot
     float *weight_hh[2];  // of each product: right-hand side (H, H') with its gates side by side
     float *bias;          // gates * H', in the order of slots: all that can be added before the product with h
     float *bias_m;        // H', the bias of a gate whose product stands apart
     float *weight_ch;     // peepholes * H'; NULL: there are none
 
-    static PackedLayer take(const Cell &cell, Arena &arena, int inputs, int hidden) {
-        const int64_t H = padded(hidden), gates = cell.gates;
+    static PackedLayer take(const Cell &cell, Arena &arena, int inputs, int hidden, const Products &input = own_products,
+                            const Products &recurrent = own_products) {
+        const int64_t H = padded(hidden), gates = cell.gates, blocks = H / LANES;
         PackedLayer layer;
-        layer.weight_ih = arena.take<float>(gates * H * packed_depth(inputs));
+        layer.input = &input;
+        layer.recurrent = &recurrent;
+        layer.weight_ih = arena.take<float>(gates * blocks * input.panel_size(inputs, 1));
         for (int product = 0; product < 2; product++)
-            layer.weight_hh[product] = arena.take<float>(cell.matmuls[product] * H * packed_depth(hidden));
+            layer.weight_hh[product] = arena.take<float>(blocks * recurrent.panel_size(hidden, cell.matmuls[product]));
         layer.bias = arena.take<float>(gates * H);
         layer.bias_m = arena.take<float>(H);
         layer.weight_ch = cell.peepholes ? arena.take<float>(cell.peepholes * H) : nullptr;
@@ -33,10 +37,10 @@ struct PackedLayer {
         const int H = padded(hidden);
         for (int slot = 0; slot < cell.gates; slot++)
             pack_transposed(team, 1, weights.weight_ih + (int64_t)cell.gate[slot] * hidden * inputs, hidden, inputs,
-                            weight_ih + (int64_t)slot * H * packed_depth(inputs));
+                            weight_ih + slot * (H / LANES) * input->panel_size(inputs, 1), *input);
         const float *from = weights.weight_hh;
         for (int product = 0; product < 2 && cell.matmuls[product]; product++) {
-            pack_transposed(team, cell.matmuls[product], from, hidden, hidden, weight_hh[product]);
+            pack_transposed(team, cell.matmuls[product], from, hidden, hidden, weight_hh[product], *recurrent);
             from += (int64_t)cell.matmuls[product] * hidden * hidden;
         }
         const Range range = team.range(H);
@@ -98,19 +102,23 @@ struct StepWork {
     float *packed;      // for the left-hand side of the products, rows of up to K numbers
     const float **lhs;  // addresses of its rows
     void *units;        // of each row
+    const Products &products;
 
     static int64_t units_size(int B) { return ((int64_t)B * (sizeof(BackwardUnits) + sizeof(float *)) + 63) / 64 * 16; }
-    static int64_t size(int B, int K) { return packed_lhs_size(B, K) + units_size(B); }  // in floats
+    static int64_t size(int B, int K, const Products &products = own_products) {  // in floats
+        return B * products.lhs_size(K) + units_size(B);
+    }
 
-    StepWork(float *base, const ThreadTeam &team, int B, int K) : packed(base + team.rank * size(B, K)) {
-        float *rest = packed + packed_lhs_size(B, K);
+    StepWork(float *base, const ThreadTeam &team, int B, int K, const Products &products = own_products)
+        : packed(base + team.rank * size(B, K, products)), products(products) {
+        float *rest = packed + B * products.lhs_size(K);
         units = rest;
         lhs = reinterpret_cast<const float **>(rest + B * sizeof(BackwardUnits) / sizeof(float));
     }
 
     // What a product reads: B rows, packed, from row `first` on.
     void pack(const RowView &rows, int64_t first, int B, int K) const {
-        const RowView view = pack_lhs(rows, first, B, K, packed);
+        const RowView view = pack_lhs(rows, first, B, K, packed, products);
         for (int b = 0; b < B; b++) lhs[b] = view[first + b];
     }
 };
@@ -136,11 +144,12 @@ NOINLINE void run_forward(const Cell &cell, ThreadTeam &team, const Sequence &se
     const int H = sequence.H(), B = sequence.B, hidden = sequence.hidden;
     const Range range = team.range(H / LANES);
     const RowView previous = sequence.previous_h();
-    const StepWork work(memory, team, B, hidden);
+    const Products &products = *packed.recurrent;
+    const StepWork work(memory, team, B, hidden, products);
     ForwardUnits *const units = static_cast<ForwardUnits *>(work.units);
     const auto run_half = [&](int half) {
         const int G = cell.matmuls[half];
-        const int64_t panel = panel_size(hidden, G);
+        const int64_t panel = products.panel_size(hidden, G);
         const float *const last = cell.separate ? packed.bias_m : nullptr;
         int64_t starts[MAX_GATES];
         for (int g = 0; g < G; g++) starts[g] = half ? 0 : (cell.recurrent + g) * H;
@@ -154,8 +163,8 @@ NOINLINE void run_forward(const Cell &cell, ThreadTeam &team, const Sequence &se
                 case 3: start_sums<3>(of, starts, last, sums); break;
                 default: start_sums<MAX_GATES>(of, starts, last, sums);
             }
-            tile_product(tile.rows, tile.blocks, G)(work.lhs + tile.row, packed.weight_hh[half] + tile.block * panel, panel,
-                                                    hidden, sums);
+            products.tiles->get(tile.rows, tile.blocks, G)(
+                work.lhs + tile.row, packed.weight_hh[half] + tile.block * panel, panel, hidden, sums);
             cell.forward[half](of);
         });
     };
@@ -246,8 +255,8 @@ NOINLINE void run_backward(const Cell &cell, ThreadTeam &team, const Sequence &s
         for_each_tile(1, B, range, [&](const Tile &tile) {
             Vector dh[ACCUMULATORS] = {};
             if (K && (half || t < T - 1))
-                tile_product(tile.rows, tile.blocks, 1)(work.lhs + tile.row, buffers.weight_hh[half] + tile.block * panel,
-                                                        panel, K, dh);
+                tile_products.get(tile.rows, tile.blocks, 1)(
+                    work.lhs + tile.row, buffers.weight_hh[half] + tile.block * panel, panel, K, dh);
             if (half == 0)
                 for (int r = 0; r < tile.rows; r++)
                     for (int p = 0; p < tile.blocks; p++) {

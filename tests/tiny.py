@@ -83,9 +83,9 @@ def reciting(tokenizer: Tokenizer, text: bytes, strength: float = 60.0) -> Check
     return Checkpoint(architecture, tokenizer, weights, {"step": 3})
 
 
-def engine_of(model: Checkpoint, engine: str = "auto") -> InferenceEngine:
+def engine_of(model: Checkpoint, engine: str = "auto", precision: str = "auto") -> InferenceEngine:
     """What runs the model here."""
-    return ensemble_engine([(model.architecture, model.weights)], engine=engine)
+    return ensemble_engine([(model.architecture, model.weights)], engine=engine, precision=precision)
 
 
 def saved(path: Path, model: Checkpoint) -> str:

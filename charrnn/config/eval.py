@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from charrnn.config.groups import (
+    PRECISIONS,
     ModelOptions,
     csv_option,
     device_option,
@@ -168,7 +169,7 @@ class EvalConfig(ModelOptions):
 
     device: str = device_option("cpu")
     engine: str = engine_option("native", "numpy", "torch")
-    precision: str = precision_option()
+    precision: str = precision_option((*PRECISIONS, "int8"))
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -10,7 +10,7 @@ from charrnn.config.options import check_fields, check_together, option
 from charrnn.config.params import Choice, Escaped, Flag, Float, Int, Text
 from charrnn.errors import UsageError
 
-SAMPLE_PRECISIONS = ("auto", "float32", "bfloat16")
+SAMPLE_PRECISIONS = ("auto", "float32", "bfloat16", "int8")
 
 
 FIELDS = ("index", "line", "prompt", "text", "nats", "tokens", "perplexity", "seed", "finish_reason")

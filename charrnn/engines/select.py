@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from charrnn.engines.base import Array, InferenceEngine, TrainingEngine
+from charrnn.engines.drawing import DrawingEngine
 from charrnn.engines.ensemble import Ensemble
 from charrnn.engines.native import lib
 from charrnn.errors import UsageError
@@ -25,7 +26,7 @@ class EngineSpec:
     Attributes:
         engine: "native", "numpy" or "torch".
         device: "cpu" or "cuda:N".
-        precision: of matrix products: "float32", "tf32", "bfloat16" or "float16".
+        precision: of matrix products: "float32", "tf32", "bfloat16", "float16" or "int8".
         threads: of the processor.
         reason: why this device.
         most_threads: that a training may use where so many are faster just then; 0: no more than `threads`.
@@ -82,7 +83,7 @@ def inference_engine(spec: EngineSpec, architecture: Architecture, weights: Mapp
         case _:
             from charrnn.engines.numpy.inference import NumpyInference
 
-            return NumpyInference(architecture, weights)
+            return NumpyInference(architecture, weights, spec.precision)
 
 
 def training_engine(spec: EngineSpec, architecture: Architecture) -> TrainingEngine:
@@ -108,6 +109,8 @@ def ensemble_engine(
 ) -> InferenceEngine:
     """Return the engine of a model, or of several whose probabilities are averaged.
 
+    Where the precision is "auto" the compiled core scores in float32, and draws the texts of a single model in int8.
+
     Args:
         models: sizes and weights, as for `inference_engine`.
         engine, device, precision: as for `resolve`.
@@ -117,7 +120,11 @@ def ensemble_engine(
     """
     spec = resolve(engine=engine, device=device, precision=precision)
     engines = [inference_engine(spec, architecture, weights) for architecture, weights in models]
-    return engines[0] if len(engines) == 1 else Ensemble(engines)
+    if len(engines) > 1:
+        return Ensemble(engines)
+    if precision != "auto" or spec.engine != "native":
+        return engines[0]
+    return DrawingEngine(engines[0], lambda: inference_engine(replace(spec, precision="int8"), *models[0]))
 
 
 def dynamic_engine(
@@ -229,7 +236,7 @@ def choose_engine(name: str, device: str, *, training: bool = False) -> str:
 
 
 def choose_precision(name: str, engine: str, device: str = "cpu", *, training: bool = False) -> str:
-    """Return what matrix products are computed in: "float32", "tf32", "bfloat16" or "float16".
+    """Return what matrix products are computed in: "float32", "tf32", "bfloat16", "float16" or, never to train, "int8".
 
     Args:
         name: what was asked for; "auto" takes float32, but TF32 to train on CUDA.
@@ -243,6 +250,8 @@ def choose_precision(name: str, engine: str, device: str = "cpu", *, training: b
     if name == "auto":
         return "tf32" if training and device != "cpu" else "float32"
     known = {"native": ("float32", "bfloat16"), "torch": ("float32", "bfloat16", "float16")}.get(engine, ("float32",))
+    if engine != "torch" and not training:
+        known += ("int8",)
     if device != "cpu":
         known = ("float32", "tf32", "float16")  # in bfloat16 autocast would run cuDNN's layers in float16, unscaled
     if name not in known:

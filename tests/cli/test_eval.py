@@ -592,17 +592,30 @@ def test_interrupt_of_a_long_text() -> None:
 
 
 @pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
-def test_bfloat16(run: tiny.Program) -> None:
-    """Another arithmetic, the same to a thousandth of a nat; the native engine's alone."""
-    perplexities = [
-        float(run("eval", "-m", "char", "-f", "bits_per_char", "--precision", name, stdin=TEXT).out)
-        for name in ("float32", "auto", "bfloat16")
-    ]
-    assert perplexities[0] == perplexities[1] != perplexities[2]
-    assert perplexities[2] == pytest.approx(perplexities[0], rel=1e-3)
-    ran = run("eval", "-m", "char", "--precision", "bfloat16", "--engine", "numpy", stdin=TEXT)
-    assert ran.code == 2
-    assert ran.error == "Error: --precision bfloat16: the engine is numpy on cpu, which has float32"
+def test_other_precisions(run: tiny.Program) -> None:
+    """Other arithmetics, the same to a thousandth: bfloat16 is the native engine's alone, int8 NumPy's too."""
+
+    def bits(precision: str, engine: str = "auto") -> float:
+        options = ["-f", "bits_per_char", "--precision", precision, "--engine", engine]
+        return float(run("eval", "-m", "char", *options, stdin=TEXT).out)
+
+    exact, bfloat16, int8 = map(bits, ("float32", "bfloat16", "int8"))
+    assert bits("auto") == exact
+    assert len({exact, bfloat16, int8}) == 3
+    assert [bfloat16, int8] == pytest.approx([exact, exact], rel=1e-3)
+    assert bits("int8", "numpy") == pytest.approx(int8, rel=1e-4)
+    refused = {
+        ("bfloat16", "numpy"): "float32 and int8",
+        ("int8", "torch"): "float32, bfloat16 and float16",
+    }
+    for (precision, engine), known in refused.items():
+        ran = run("eval", "-m", "char", "--precision", precision, "--engine", engine, stdin=TEXT)
+        assert ran.code == 2
+        assert ran.error == f"Error: --precision {precision}: the engine is {engine} on cpu, which has {known}"
+    ran = run("train", "char", "--precision", "int8")
+    assert (ran.code, ran.error) == (
+        2, "Error: --precision must be one of auto, float32, tf32, bfloat16, float16, not 'int8'",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("in_memory", [3, 1 << 20])

@@ -172,7 +172,7 @@ Sampling:
                           likeliest. [0]
   --no-repeat N           No sequence of N tokens twice in a text; 0: allowed.
                           [0]
-  --precision NAME        auto, float32 or bfloat16. [auto]
+  --precision NAME        auto, float32, bfloat16 or int8. [auto]
 
 Constraints:
   --exclude FILE          No text that is a line of FILE; several: of any.
@@ -262,7 +262,7 @@ Method:
 Machine:
   --device NAME           auto, cpu, cuda or cuda:N. [cpu]
   --engine NAME           auto, native, numpy or torch. [auto]
-  --precision NAME        auto, float32, tf32, bfloat16 or float16. [auto]
+  --precision NAME        auto, float32, tf32, bfloat16, float16 or int8. [auto]
 
 {COMMON}
 {EVAL_EXAMPLES}"""

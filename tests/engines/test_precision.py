@@ -30,7 +30,8 @@ SIXTEEN = ["bfloat16", "float16"]
     ("engine", "device", "training", "auto", "others"),
     [
         ("native", "cpu", True, "float32", {"bfloat16"}),
-        ("numpy", "cpu", False, "float32", set()),
+        ("native", "cpu", False, "float32", {"bfloat16", "int8"}),
+        ("numpy", "cpu", False, "float32", {"int8"}),
         ("torch", "cpu", True, "float32", {"bfloat16", "float16"}),
         ("torch", "cuda:0", True, "tf32", {"float32", "float16"}),
         ("torch", "cuda:0", False, "float32", {"tf32", "float16"}),
@@ -38,7 +39,7 @@ SIXTEEN = ["bfloat16", "float16"]
 )
 def test_who_has_what(engine: str, device: str, training: bool, auto: str, others: set[str]) -> None:
     assert choose_precision("auto", engine, device, training=training) == auto
-    for name in ("float32", "tf32", "bfloat16", "float16"):
+    for name in ("float32", "tf32", "bfloat16", "float16", "int8"):
         if name in others | {auto}:
             assert choose_precision(name, engine, device, training=training) == name
         else:

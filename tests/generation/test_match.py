@@ -49,7 +49,7 @@ def checkpoint(kind: str, separator: bytes) -> Checkpoint:
 def model_of(*checkpoints: Checkpoint, engine: str = "auto") -> Model:
     first = checkpoints[0]
     networks = [(each.architecture, each.weights) for each in checkpoints]
-    found = ensemble_engine(networks, engine=engine)
+    found = ensemble_engine(networks, engine=engine, precision="float32")  # in int8 the core alone draws
     return Model(found, first.tokenizer, separator=first.separator, networks=networks)
 
 

@@ -34,13 +34,13 @@ _NO_MEMORY = -2
 
 class NativeInference(InferenceEngine):
     """`InferenceEngine` by the core. Its nats, log-probabilities, logits and states are the same to the last bit for
-    every batch, number of threads and, in float32, instruction set.
+    every batch, number of threads and, in float32 and int8, instruction set.
 
     Args:
         architecture: the model's sizes.
         weights: arrays named and shaped as `architecture.shapes()`; copied.
         threads: of the processor.
-        precision: "float32", or "bfloat16" for the operands of products.
+        precision: "float32"; or for the operands of products "bfloat16" or, but for the first layer's input, "int8".
 
     Raises:
         MemoryError: there is not enough. So do `score`, `predict`, `step` and `sampler`.

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from charrnn.network.cells import cell_name
 
-ABI_VERSION = 11
+ABI_VERSION = 12
 
 MAX_THREADS = 1024
 
@@ -30,7 +30,8 @@ WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_ch")
 """Of a layer, in the order of `charrnn_weights`; a cell may lack some."""
 
 
-PRECISIONS = {"float32": 0, "bfloat16": 1}
+PRECISIONS = {"float32": 0, "bfloat16": 1, "int8": 2}
+"""In int8 there is inference alone."""
 
 
 CELLS = (
@@ -222,8 +223,8 @@ def _declare(core: ctypes.CDLL) -> None:
 
 
 def instruction_set() -> str:
-    """Return what the core runs: "avx512bf16", "avx512", "avx2", "neonbf16", "neon" or "baseline"; "" without a
-    core."""
+    """Return what the core runs: "baseline", "avx2", "avxvnni", "avx512", "avx512vnni" or "avx512bf16"; or "neon",
+    "neondot" or "neonbf16"; "" without a core."""
     core = library()
     return "" if core is None else core.charrnn_isa().decode()
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from charrnn.engines.base import Array
 from charrnn.engines.cell_steps import STEPS, Functions, Inputs
+from charrnn.engines.numpy.int8 import Int8Matrix
 from charrnn.network.architecture import Architecture
 
 Vectors = Array | Sequence[Array]  # a layer's h (B, H), and where there is one c
@@ -25,7 +26,7 @@ FUNCTIONS = Functions(_sigmoid, lambda x: -np.logaddexp(ZERO, -x), np.tanh, lamb
 
 
 class Product:
-    """A matrix (N, K), and a product with it that does not depend on a row's neighbours."""
+    """A matrix (N, K), and products with it, by default those of float32."""
 
     def __init__(self, matrix: Array) -> None:
         # In column order: OpenBLAS's matrix-vector product is then a little faster.
@@ -44,18 +45,57 @@ class Product:
         """Do the same in one product, which is faster."""
         np.dot(rows, self.matrix.T, out=products)
 
+    def of(self, rows: Array, begin: int = 0, end: int | None = None) -> Array:
+        """Return the product of the matrix, or some rows of it, with many rows (B, K): (B, N)."""
+        return np.asarray(rows @ self.matrix[begin:end].T)
+
+
+class Int8Product(Product):
+    """The same in int8: no product depends on its neighbours."""
+
+    def __init__(self, matrix: Array) -> None:
+        self._int8 = Int8Matrix(matrix)
+
+    def by_row(self, rows: Array, products: Array) -> None:
+        """See `Product`."""
+        products[:] = self._int8.multiply(rows)
+
+    together = by_row
+
+    def of(self, rows: Array, begin: int = 0, end: int | None = None) -> Array:
+        """See `Product`."""
+        return self._int8.multiply(rows, begin, end)
+
 
 Multiply = Callable[[Product, Array, Array], None]
-"""`Product.by_row` or `Product.together`."""
+"""`by_row` or `together`."""
+
+
+def by_row(product: Product, rows: Array, products: Array) -> None:
+    """See `Product.by_row`."""
+    product.by_row(rows, products)
+
+
+def together(product: Product, rows: Array, products: Array) -> None:
+    """See `Product.together`."""
+    product.together(rows, products)
+
+
+PRODUCTS = {"float32": Product, "int8": Int8Product}
+"""By precision."""
 
 
 class Layer:
     """One layer's weights, laid out for its `_Cell`: the gates that go through a sigmoid come first, and are negated.
 
-    For `_StepCell` they are unchanged.
+    For `_StepCell` they are unchanged. `precision` is that of products with the state, and with the output of the layer
+    below.
     """
 
-    def __init__(self, architecture: Architecture, weights: Mapping[str, Array], layer: int) -> None:
+    def __init__(
+        self, architecture: Architecture, weights: Mapping[str, Array], layer: int, precision: str = "float32"
+    ) -> None:
+        product = PRODUCTS[precision]
         H = self.size = architecture.hidden[layer]
         cell_type, G = architecture.cell_type, architecture.num_gates
         self.name = architecture.cell, architecture.activation
@@ -73,14 +113,14 @@ class Layer:
             gates = array.reshape(G, H, -1)[order]
             return np.asarray(gates * np.array(signs, np.float32)[:, None, None]).reshape(array.shape)
 
-        self.input = Product(laid_out("weight_ih"))  # (in,) -> (G*H,)
+        self.input = (product if layer else Product)(laid_out("weight_ih"))  # (in,) -> (G*H,)
         self.bias = laid_out("bias_ih")  # (G*H,)
         self.products: list[Product] = []  # (H,) -> (G*H,), or some gates each
         self.biases: list[Array] = []
         self.peepholes: list[Array] = []  # (H,) each
         if cell_type.recurrent_matmuls:
             ends = H * np.cumsum(cell_type.recurrent_matmuls)[:-1]
-            self.products = [Product(part) for part in np.split(laid_out("weight_hh"), ends)]
+            self.products = [product(part) for part in np.split(laid_out("weight_hh"), ends)]
             self.biases = np.split(laid_out("bias_hh"), ends)
         if cell_type.num_peepholes:
             peepholes = np.array(weights[f"layers.{layer}.weight_ch"], np.float32)
@@ -95,9 +135,9 @@ class Layer:
 
     def inputs(self, x: Array) -> Array:
         """Return the input projection with its bias for many inputs at once: (N, G*H) from (N, in)."""
-        product = x @ self.input.matrix.T
+        product = self.input.of(x)
         product += self.bias
-        return np.asarray(product)
+        return product
 
 
 class _Cell:

@@ -1,4 +1,4 @@
-"""Inference in NumPy float32: what runs where there is neither a GPU nor a compiled core.
+"""Inference in NumPy: what runs where there is neither a GPU nor a compiled core.
 
 Three things make it fast. The first layer's input projection is a row of a table made once. A sigmoid is
 1 / (1 + exp(-x)), with its sign folded into the weights and its quotient taken where the gate is used:
@@ -13,7 +13,7 @@ import numpy as np
 
 from charrnn.engines.arrays import layer_features, zero_state
 from charrnn.engines.base import Array, Ids, InferenceEngine, State, tokens_of
-from charrnn.engines.numpy.cells import ZERO, Layer, Product
+from charrnn.engines.numpy.cells import PRODUCTS, ZERO, Layer, by_row, together
 from charrnn.network.architecture import Architecture
 from charrnn.network.head import HeadLayout
 
@@ -24,23 +24,24 @@ BLOCK = 1 << 24  # largest array of gates or logits that `score` makes at a time
 
 
 class NumpyInference(InferenceEngine):
-    """`InferenceEngine` in float32 on the CPU.
+    """`InferenceEngine` on the CPU.
 
     Overflow raises nothing: where weights are huge or not finite, so are nats and logits.
 
     Args:
         architecture: the model's sizes.
         weights: arrays named and shaped as `architecture.shapes()`; copied, never changed.
+        precision: "float32", or "int8" for the products that the core has in it.
     """
 
     name = "numpy"
 
     @np.errstate(all="ignore")
-    def __init__(self, architecture: Architecture, weights: Mapping[str, Array]) -> None:
+    def __init__(self, architecture: Architecture, weights: Mapping[str, Array], precision: str = "float32") -> None:
         self.architecture, self.vocabulary, self._lock = architecture, architecture.vocabulary, Lock()
         self._embedding = np.array(weights["embedding"], np.float32)  # (V + 1, E)
-        self._layers = [Layer(architecture, weights, layer) for layer in range(architecture.num_layers)]
-        self._head = Product(weights["head.weight"])  # (F,) -> (R,)
+        self._layers = [Layer(architecture, weights, layer, precision) for layer in range(architecture.num_layers)]
+        self._head = PRODUCTS[precision](weights["head.weight"])  # (F,) -> (R,)
         self._head_bias = np.array(weights["head.bias"], np.float32)  # (R,)
         self._layout = HeadLayout.of(architecture)
         self._cells = [layer.cell(1) for layer in self._layers]  # for a batch of the last step's size
@@ -79,7 +80,7 @@ class NumpyInference(InferenceEngine):
             else:
                 layer.input.by_row(self._embedding[ids], cell.gates)
                 cell.gates += layer.bias
-            cell.run(Product.by_row, old, new)
+            cell.run(by_row, old, new)
             outputs.append(new[0])
         logits = np.empty((B, len(self._head_bias)), np.float32)
         self._head.by_row(layer_features(self.architecture, outputs), logits)
@@ -105,7 +106,7 @@ class NumpyInference(InferenceEngine):
         ln_p = np.empty((*ids.shape, self.vocabulary), np.float32)
         after = state
         for t, end, features, bos, after in self._blocks(ids, state):  # noqa: B007
-            logits = (features @ self._head.matrix.T + self._head_bias).astype(np.float64)  # (T*B, R)
+            logits = (self._head.of(features) + self._head_bias).astype(np.float64)  # (T*B, R)
             found = self._layout.ln_p(logits)
             found[bos.ravel()] = 0
             ln_p[:, t:end] = found.reshape(*bos.shape, -1).swapaxes(0, 1)
@@ -162,7 +163,7 @@ class NumpyInference(InferenceEngine):
                     np.take(table, rows[t], axis=0, out=cell.gates, mode="clip")
                 else:
                     np.copyto(cell.gates, input_projection[t])
-                cell.run(Product.together, [before, *rest], [h[t + 1], *rest])
+                cell.run(together, [before, *rest], [h[t + 1], *rest])
             after.append(np.stack([h[T], *rest]))
             outputs.append(h)
         features = layer_features(self.architecture, [h[:T] for h in outputs]).reshape(T * B, -1)
@@ -172,12 +173,12 @@ class NumpyInference(InferenceEngine):
         """Return -ln p of each target (N,), float64, given what the head reads, (N, F)."""
         nats = np.zeros(len(targets), np.float64)
         for level, (begin, end) in enumerate(self._layout.levels):
-            matrix, bias = self._head.matrix[begin:end], self._head_bias[begin:end]
+            bias = self._head_bias[begin:end]
             among, places = self._layout.targets_of(level, targets)
             read, found = features[among], np.empty(len(places))
             rows = max(1, BLOCK // len(bias))
             for n in range(0, len(places), rows):
-                logits = read[n : n + rows] @ matrix.T  # (rows, of the level)
+                logits = self._head.of(read[n : n + rows], begin, end)  # (rows, of the level)
                 logits += bias
                 logits -= logits.max(axis=1, keepdims=True)
                 target_logits = logits[np.arange(len(logits)), places[n : n + rows]].astype(np.float64)

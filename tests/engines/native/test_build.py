@@ -28,7 +28,7 @@ def build(folder: Path, *flags: str, compiler: str, kernels: dict[str, str]) -> 
             *more.split(),
             f"-DKERNELS={name}_kernels",
             "-c",
-            str(NATIVE / "kernels.cpp"),
+            str(NATIVE / ("int8.cpp" if name.endswith("_int8") else "kernels.cpp")),
             "-o",
             f"{name}.o",
         ]
@@ -53,6 +53,7 @@ def run(command: list[str], isa: str) -> list[str]:
 
 
 HALF = "-DCHARRNN_HALF"
+INT8 = "-DCHARRNN_BYTE"
 X86 = {
     "baseline": "",
     "baseline_half": HALF,
@@ -60,6 +61,11 @@ X86 = {
     "avx2_half": f"{HALF} -march=x86-64-v3",
     "avx512": "-march=x86-64-v4",
     "avx512bf16_half": f"{HALF} -march=x86-64-v4 -mavx512bf16",
+    "baseline_int8": INT8,
+    "avx2_int8": f"{INT8} -march=x86-64-v3",
+    "avxvnni_int8": f"{INT8} -march=x86-64-v3 -mavxvnni",
+    "avx512_int8": f"{INT8} -march=x86-64-v4",
+    "avx512vnni_int8": f"{INT8} -march=x86-64-v4 -mavx512vnni",
 }
 WIDE = "-DLANES=16 -DREGISTERS=32"
 
@@ -81,28 +87,36 @@ def test_sanitizers_find_nothing_and_processors_agree(tmp_path: Path) -> None:
         compiler=COMPILER,
         kernels=X86,
     )
-    # in float32, all in bfloat16, and some cells apart in both
+    # in float32, all in bfloat16, what models put out in float32 and in int8, and some cells apart in both
     name, single, kind, half, *outputs, _, others = run([str(checked)], "baseline")
     assert (name, kind) == ("baseline", "emulated")
-    for isa in ("avx2", "avx512", "avx512bf16"):
+    for isa in ("avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"):
         found = run([str(checked)], isa)
         assert found[1] == single
         assert (found[3], found[-1]) == (half, others) or found[2] != "emulated"
         assert found[4:-2] == outputs
     wide = tmp_path / "wide"
     wide.mkdir()
-    longer = build(wide, "-O2", compiler=COMPILER, kernels=X86 | {"baseline": WIDE, "baseline_half": f"{HALF} {WIDE}"})
+    widened = {name: f"{X86[name]} {WIDE}" for name in ("baseline", "baseline_half", "baseline_int8")}
+    longer = build(wide, "-O2", compiler=COMPILER, kernels=X86 | widened)
     assert run([str(longer)], "baseline") == ["baseline", single, "emulated", half, *outputs, _, others]
     other, emulator = shutil.which("aarch64-linux-gnu-g++"), shutil.which("qemu-aarch64")
     if other is None or emulator is None:
         pytest.skip("sanitizers found nothing; no compiler or emulator for aarch64")
     folder = tmp_path / "aarch64"
     folder.mkdir()
-    arm = {"baseline": "", "baseline_half": HALF, "neonbf16_half": f"{HALF} -march=armv8.2-a+bf16"}
+    arm = {
+        "baseline": "",
+        "baseline_half": HALF,
+        "baseline_int8": INT8,
+        "neondot_int8": f"{INT8} -march=armv8.2-a+dotprod",
+        "neonbf16_half": f"{HALF} -march=armv8.2-a+bf16",
+    }
     elsewhere = build(folder, "-O2", "-static", "-DCHARRNN_NEONBF16", compiler=other, kernels=arm)
-    assert run([emulator, "-cpu", "max", str(elsewhere)], "neon") == [
-        "neon", single, "emulated", half, *outputs, _, others
-    ]  # fmt: skip
+    for isa in ("neon", "neondot"):
+        assert run([emulator, "-cpu", "max", str(elsewhere)], isa) == [
+            isa, single, "emulated", half, *outputs, _, others
+        ]  # fmt: skip
     assert run([emulator, "-cpu", "max", str(elsewhere)], "")[:3] == ["neonbf16", single, "neonbf16"]
 
 

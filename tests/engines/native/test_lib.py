@@ -126,7 +126,7 @@ def test_every_instruction_that_the_compiler_may_use_is_asked_for(tmp_path: Path
 
     build = (NATIVE / "CMakeLists.txt").read_text(encoding="utf-8")
     options = {words for words in re.findall(r"add_kernels\(\w+ (.*)\)", build) if "x86-64" in words}
-    assert len(options) == 4
+    assert len(options) == 8
     (tmp_path / "processor.cpp").write_text(PROCESSOR, encoding="utf-8")
     command = [COMPILER, "-std=gnu++17", f"-I{NATIVE}", "processor.cpp", "-o", "processor"]
     subprocess.run(command, cwd=tmp_path, check=True, timeout=120)
@@ -138,7 +138,7 @@ def test_every_instruction_that_the_compiler_may_use_is_asked_for(tmp_path: Path
 
     everything = features()
     for words in options:
-        used = macros(*words.replace("-DCHARRNN_HALF", "").split()) - macros()
+        used = macros(*re.sub(r"-DCHARRNN_\w+", "", words).split()) - macros()
         used = {name for name in used if not name.startswith(("__FP_FAST", "__EVEX"))}
         assert used <= everything, words
     one, extended = 1, 0x80000001
@@ -149,17 +149,19 @@ def test_every_instruction_that_the_compiler_may_use_is_asked_for(tmp_path: Path
         (7, 0, 1, 3): "__BMI__",
         (7, 0, 1, 5): "__AVX2__",
         (7, 0, 1, 8): "__BMI2__",
+        (7, 0, 2, 11): "__AVX512VNNI__",
+        (7, 1, 0, 4): "__AVXVNNI__",
         (7, 1, 0, 5): "__AVX512BF16__",
         (extended, 0, 2, 5): "__LZCNT__",
     }
     for place, name in bits.items():
         assert everything - features(*place) == {name}
     wide = {name for name in everything if "AVX512" in name}
-    vectors = wide | {"__AVX__", "__AVX2__", "__FMA__", "__F16C__"}
+    vectors = wide | {"__AVX__", "__AVX2__", "__AVXVNNI__", "__FMA__", "__F16C__"}
     assert everything - features(saved=0x7) == wide
     assert everything - features(saved=0x3) == vectors
     assert everything - features(one, 0, 2, 27) == vectors | {"__XSAVE__"}  # the system saves nothing of it
-    assert not features(leaves=1) & (wide | {"__AVX2__", "__BMI__", "__BMI2__"})
+    assert not features(leaves=1) & (wide | {"__AVX2__", "__AVXVNNI__", "__BMI__", "__BMI2__"})
 
 
 # --- what it is handed --------------------------------------------------------------------------------

@@ -41,6 +41,9 @@ from tests.engines.native.computed import (
 
 pytestmark = pytest.mark.skipif(core.library() is None, reason="the compiled core was not built here")
 
+BOTH = ("float32", "bfloat16")
+"""What models are trained in; in int8 there is inference alone, whose instruction sets are in test_int8.py."""
+
 
 def truly_learnt(architecture: Architecture, ids: Array, targets: Array, masks: bool) -> tuple[float, dict[str, Array]]:
     """The same by torch's own layers, in float64."""
@@ -318,7 +321,7 @@ def test_every_instruction_set_gives_the_same_bits(isa: str) -> None:
     """Scores, states, logits, gradients and texts; of bfloat16 where no processor's own sums round as they like."""
     if isa not in core.instruction_sets():
         pytest.skip(f"this machine does not run {isa}, or the core was built without it")
-    precisions = list(PRECISIONS)[: 1 if core.instruction_set().endswith("bf16") else 2]
+    precisions = BOTH[: 1 if core.instruction_set().endswith("bf16") else 2]
     script = (
         "from tests.engines.native import computed; from charrnn.engines.native import lib as core;"
         f"print(core.instruction_set(), *(computed.digest(2, each) for each in {precisions!r}))"
@@ -335,13 +338,13 @@ def test_every_instruction_set_gives_the_same_bits(isa: str) -> None:
     assert done.stdout.split() == [isa, *(digest(1, each) for each in precisions)]
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("threads", [2, 3, 7])
 def test_every_number_of_threads_gives_the_same_bits(threads: int, precision: str) -> None:
     assert digest(threads, precision) == digest(1, precision)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("cell", ["gru", "lstm", "rnn", "gru-v1", "mingru", "lstm-peephole"])
 def test_a_row_does_not_depend_on_its_neighbours(cell: str, layers: int, precision: str) -> None:
@@ -381,7 +384,7 @@ def test_without_a_table(vocabulary: int) -> None:
     assert np.allclose(nats, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf, 1e30])
 def test_numbers_that_are_not_finite_are_not_hidden(value: float, precision: str) -> None:
     architecture = Architecture("gru", V, (20,), embedding=4)
@@ -459,10 +462,10 @@ def test_bfloat16_is_near_float32(cell: str) -> None:
     is another arithmetic."""
     architecture = Architecture(cell, V, (33, 100), embedding=9)
     ids, weights = ids_of(3, 200, 0.1)[0], drawn(architecture, scale=0.1)
-    engines = [NativeInference(architecture, weights, 1, name) for name in PRECISIONS]
+    engines = [NativeInference(architecture, weights, 1, name) for name in BOTH]
     nats = [engine.score(ids, engine.zero_state(3))[0] for engine in engines]
     assert 0 < abs(nats[0].mean() - nats[1].mean()) < 1e-3
-    exact, near = (learnt(made(architecture, 1, name), *ids_of(3, 9, 0.2), masks=False)[1] for name in PRECISIONS)
+    exact, near = (learnt(made(architecture, 1, name), *ids_of(3, 9, 0.2), masks=False)[1] for name in BOTH)
     for name, slope in exact.items():
         assert 0 < np.linalg.norm(near[name] - slope) < (0.1 if cell == "rnn" else 0.02) * np.linalg.norm(slope), name
 

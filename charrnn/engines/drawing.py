@@ -1,0 +1,102 @@
+"""A model that scores in one precision and draws in another: what is only drawn from need not be exact to the last bit,
+and what is told of it must be."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from threading import Lock
+
+import numpy as np
+
+from charrnn.engines.base import (
+    NOTHING,
+    Array,
+    GenerationRequest,
+    Ids,
+    InferenceEngine,
+    SampledTokens,
+    Sampler,
+    State,
+    take_rows,
+)
+
+
+class DrawingEngine(InferenceEngine):
+    """Reads and scores with an engine, and draws with another one of the same model.
+
+    Args:
+        exact: the engine that scores; it is not adaptive.
+        drawing: returns the one that draws; called when texts are first to be drawn.
+    """
+
+    def __init__(self, exact: InferenceEngine, drawing: Callable[[], InferenceEngine]) -> None:
+        self.exact, self.name, self.vocabulary = exact, exact.name, exact.vocabulary
+        self._make_drawing, self._lock = drawing, Lock()
+        self._drawing: InferenceEngine | None = None
+
+    def zero_state(self, batch: int) -> State:
+        """See `InferenceEngine`."""
+        return self.exact.zero_state(batch)
+
+    def score(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """See `InferenceEngine`."""
+        return self.exact.score(ids, state)
+
+    def predict(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """See `InferenceEngine`."""
+        return self.exact.predict(ids, state)
+
+    def step(self, ids: Ids, state: State) -> tuple[Array, State]:
+        """See `InferenceEngine`."""
+        return self.exact.step(ids, state)
+
+    def sampler(self, request: GenerationRequest) -> Sampler | None:
+        """See `InferenceEngine`; nats are those of the engine that scores."""
+        with self._lock:
+            if self._drawing is None:
+                self._drawing = self._make_drawing()
+        sampler = self._drawing.sampler(replace(request, with_nats=False))
+        if sampler is None or not request.with_nats:
+            return sampler
+        return _ScoredSampler(sampler, self.exact, request)
+
+
+class _ScoredSampler:
+    """A sampler whose tokens another engine scores, texts that have as many new ones together."""
+
+    def __init__(self, sampler: Sampler, exact: InferenceEngine, request: GenerationRequest) -> None:
+        self._sampler, self._exact, self._request, self._lock = sampler, exact, request, Lock()
+        self._states: dict[int, State] = {}  # of one row, of each text that goes on
+
+    def advance(self, seconds: float) -> SampledTokens:
+        """See `Sampler`."""
+        with self._lock:
+            drawn = self._sampler.advance(seconds)
+            return drawn._replace(nats=self._score(drawn))
+
+    def finish(self, text: int) -> None:
+        """See `Sampler`."""
+        self._sampler.finish(text)
+        with self._lock:
+            self._states.pop(text, None)
+
+    def _score(self, drawn: SampledTokens) -> Array:
+        nats = np.zeros(len(drawn.ids))
+        order = np.argsort(drawn.texts, kind="stable")
+        order = order[drawn.ids[order] != NOTHING]
+        starts = np.flatnonzero(np.diff(drawn.texts[order], prepend=-1))
+        by_length: dict[int, list[Array]] = {}
+        for places in np.split(order, starts[1:]) if len(order) else ():
+            by_length.setdefault(len(places), []).append(places)
+        for rows in by_length.values():
+            places = np.stack(rows)  # (B, T)
+            texts = drawn.texts[places[:, 0]].tolist()
+            states = [self._states.get(text) or self._start(text) for text in texts]
+            state = tuple(np.concatenate(layers, axis=1) for layers in zip(*states, strict=True))
+            nats[places], state = self._exact.score(drawn.ids[places], state)
+            self._states |= {text: take_rows(state, [row]) for row, text in enumerate(texts)}
+        for text in drawn.texts[drawn.last].tolist():
+            self._states.pop(text, None)
+        return nats
+
+    def _start(self, text: int) -> State:
+        return take_rows(self._request.state, [self._request.prompt_of(text)])
