@@ -66,14 +66,12 @@ class Architecture:
             "hidden",
             self.hidden,
         )
-        _check(
+        if self.clusters and not (
             isinstance(self.clusters, bytes)
-            and (not self.clusters or len(self.clusters) == self.vocabulary)
-            and {*self.clusters} | {0} == {*range(self.num_clusters + 1)}
-            and (self.num_clusters > 0 or not self.clusters),
-            "clusters",
-            self.clusters,
-        )
+            and len(self.clusters) == self.vocabulary
+            and {0, *self.clusters} == {*range(self.num_clusters + 1)} != {0}
+        ):
+            raise ValueError("clusters are not 0 to C, one for each token, and each of 1 to C for one at least")
 
     @property
     def bos_id(self) -> int:
@@ -170,7 +168,7 @@ class Architecture:
         known, sizes = {field.name for field in fields(cls)}, dict(values)
         clusters = sizes.pop("clusters", None)
         if set(sizes) != known - {"clusters"}:
-            raise ValueError(f"config has the keys {sorted(map(str, values))}, not {sorted(known)}")
+            raise ValueError(f"config has the keys {sorted(map(str, values))}, not {sorted(known - {'clusters'})}")
         hidden = sizes["hidden"]
         architecture = cls(**{**sizes, "hidden": tuple(hidden) if isinstance(hidden, list) else hidden})
         if "clusters" not in values:

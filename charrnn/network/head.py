@@ -72,12 +72,14 @@ class HeadLayout:
         rare = [np.flatnonzero(self.level_of == level) for level in range(1, len(self.levels))]
         for level in range(len(self.levels)):
             among, places = self.targets_of(level, tokens)
-            if level or not rare:
-                yield (ln_p[among][:, rare[level - 1]] if level else ln_p), places
-                continue
-            tiny = np.finfo(ln_p.dtype).tiny
-            totals = [np.log(np.maximum(np.exp(ln_p[:, each]).sum(axis=1), tiny)) for each in rare]
-            yield np.column_stack([ln_p[:, self.level_of == 0], *totals]), places
+            if level:
+                logits = ln_p[among][:, rare[level - 1]]
+                yield logits - _log_sum_exp(logits)[:, None], places  # as large as in a softmax of their own
+            elif rare:
+                totals = [_log_sum_exp(ln_p[:, each]) for each in rare]
+                yield np.column_stack([ln_p[:, self.level_of == 0], *totals]), places
+            else:
+                yield ln_p, places
 
     def targets_of(self, level: int, tokens: Array) -> tuple[Any, Array]:
         """Return which of N tokens are targets of a level's softmax, and their places in it: in the first level all
@@ -110,6 +112,11 @@ class HeadLayout:
         for begin, end in self.levels:
             rows[begin:end] = np.log(rows[begin:end] / rows[begin:end].sum())
         return rows
+
+
+def _log_sum_exp(logits: Array) -> Array:
+    largest = logits.max(axis=1)
+    return np.asarray(largest + np.log(np.exp(logits - largest[:, None]).sum(axis=1)))
 
 
 def _log_softmax(logits: Array) -> Array:

@@ -24,13 +24,17 @@ WORTH = 0.6
 """Of the logits of one softmax, those that two levels compute at most: for less gain it is not worth it."""
 
 
-COUNTED_TOKENS = 1 << 22
-"""Tokens at the start of the text whose frequencies count."""
+COUNTED_TOKENS, _PIECES = 1 << 22, 256
+"""Tokens that are counted of a text at most; of a longer one in pieces from all over it."""
 
 
 def token_counts(ids: Ids, vocabulary: int) -> Ids:
-    """Return how often each of V tokens occurs at the start of a text, (V,)."""
-    return np.bincount(ids[:COUNTED_TOKENS].astype(np.int64), minlength=vocabulary)
+    """Return how often each of V tokens occurs in a text, (V,): in all of it, or in `COUNTED_TOKENS` of it."""
+    if len(ids) > COUNTED_TOKENS:
+        size = COUNTED_TOKENS // _PIECES
+        starts = np.linspace(0, len(ids) - size, _PIECES).astype(int).tolist()
+        ids = np.concatenate([ids[start : start + size] for start in starts])
+    return np.bincount(ids.astype(np.int64), minlength=vocabulary)
 
 
 def choose_clusters(dataset: Dataset, reasons: list[str]) -> bytes:

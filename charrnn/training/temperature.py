@@ -64,6 +64,8 @@ def fit_temperature(
     measuring = _Measuring(engine, HeadLayout.of(architecture))
     evaluate_streams(measuring, dataset, limit, check, world)
     nats = np.sum(world.gather(measuring.nats), axis=0)
+    if not np.isfinite(nats).all():
+        return 1.0
     loss = np.polynomial.Polynomial.fit(_PLACES, nats, len(_PLACES) - 1)
     extrema = [each.real for each in loss.deriv().roots() if abs(each.imag) < 1e-6]
     tried = [1.0, *np.clip([0.0, *extrema, math.inf], 1 / MAX_TEMPERATURE, MAX_TEMPERATURE)]

@@ -138,7 +138,7 @@ def test_invalid_values(change: dict[str, Any]) -> None:
 )
 def test_clusters_that_are_none(clusters: Any) -> None:
     """Another number of tokens, no cluster, one without a token, and other types."""
-    with pytest.raises(ValueError, match="clusters cannot be "):
+    with pytest.raises(ValueError, match="clusters are not 0 to C"):
         Architecture("gru", 5, (3,), 2, clusters=clusters)
 
 

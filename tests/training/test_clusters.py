@@ -14,7 +14,14 @@ from charrnn.config.train import TrainConfig
 from charrnn.model import Model
 from charrnn.network.architecture import Architecture
 from charrnn.runs.events import DoneEvent, PlanEvent, StepEvent
-from charrnn.training.clusters import MIN_SHARE, MIN_VOCABULARY, WORTH, cheapest_clusters
+from charrnn.training.clusters import (
+    COUNTED_TOKENS,
+    MIN_SHARE,
+    MIN_VOCABULARY,
+    WORTH,
+    cheapest_clusters,
+    token_counts,
+)
 from charrnn.training.learner import Learner, training_spec
 from charrnn.training.session import TrainingSession
 from tests.trainings import SMALL, dataset_of, tensors, train
@@ -71,6 +78,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "text.txt").write_text(TEXT, encoding="utf-8")
     run(str(folder / "whole"), str(folder / "text.txt"))
     return folder
+
+
+def test_of_a_long_text_pieces_from_all_over_it_count() -> None:
+    """Of a text whose second half is another one, not the first alone."""
+    ids = np.repeat(np.arange(4, dtype=np.uint16), COUNTED_TOKENS)
+    counts = token_counts(ids, 5)
+    assert counts.sum() == COUNTED_TOKENS
+    assert counts[:4].min() > 0.9 * counts[:4].max()
+    assert np.array_equal(token_counts(ids[-COUNTED_TOKENS:], 5), [0, 0, 0, COUNTED_TOKENS, 0])
 
 
 def test_a_new_model_has_the_frequencies_of_its_text() -> None:

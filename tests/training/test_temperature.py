@@ -61,6 +61,18 @@ class Watched(NumpyInference):
         return super().predict(ids, state)
 
 
+@pytest.mark.parametrize("clusters", [b"", bytes([0, 1, 1, 2, 2, 0, 1, 2, 2])], ids=["one level", "two levels"])
+@pytest.mark.parametrize("scale", [30.0, 1e3, 1e37])
+def test_a_model_that_has_diverged_is_finished(scale: float, clusters: bytes) -> None:
+    """Though whole clusters have no probability that a float32 holds, or scores are not finite."""
+    split = dataset_of(text(4000), fraction=0.5)
+    model = tiny.drawn(split.tokenizer, clusters=clusters)
+    weights = {name: scale * weight if "head" in name else weight for name, weight in model.weights.items()}
+    engine = NumpyInference(model.architecture, weights)
+    temperature = fit_temperature(engine, model.architecture, split, 1500, lambda tokens: None)
+    assert 1 / MAX_TEMPERATURE <= temperature <= MAX_TEMPERATURE
+
+
 @pytest.mark.parametrize("engine", [Watched, pytest.param(NativeInference, marks=needs_core), TorchInference])
 @pytest.mark.parametrize("clusters", [b"", bytes([0, 1, 1, 2, 2, 0, 1, 2, 2])], ids=["one level", "two levels"])
 @pytest.mark.parametrize("scale", [0.5, 1.5, 4.0])
