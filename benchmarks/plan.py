@@ -42,7 +42,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             words = ["train", str(options.file), "--time", f"{options.seconds}s", "--seed", str(run), "--out", folder]
             begin = time.monotonic()
-            subprocess.run([sys.executable, "-m", "charrnn", *words, "--overwrite", "--quiet"], check=True)
+            command = [sys.executable, "-m", "charrnn", *words, "--overwrite", "-q"]
+            subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
             ends.append(time.monotonic() - begin)
             events = [json.loads(line) for line in Path(folder, "metrics.jsonl").read_bytes().splitlines()]
         plan, *more = (event for event in events if event["event"] == "plan")

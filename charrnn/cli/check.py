@@ -70,7 +70,7 @@ def _advice(config: "TrainConfig", corpus: "Corpus", val: "Corpus | None", scan:
     from charrnn.dataset.findings import Finding
     from charrnn.training.sketch import sketch_plan
 
-    fields = [found] if (found := guess_fields(corpus)) else []
+    fields = [found] if (found := guess_fields(corpus, config.corpus)) else []
     records, why = guess_records(corpus, scan)
     tokenizer, tokens = suggest_tokenizer(scan)
     config = replace(config, records=records or config.records, tokenizer=tokenizer)

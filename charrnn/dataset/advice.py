@@ -2,12 +2,11 @@
 
 import re
 import shlex
-from itertools import islice
+from collections.abc import Sequence
 
 import numpy as np
 
 from charrnn.corpus.corpus import Corpus
-from charrnn.corpus.documents import Document
 from charrnn.corpus.json_lines import json_object
 from charrnn.corpus.tables import read_csv, read_tsv
 from charrnn.dataset.findings import Finding
@@ -22,56 +21,72 @@ SHORT_LINE = 40
 
 _MIN_LINES = 20  # by which a list is recognised
 
-_HEAD_BYTES, _ROWS = 1 << 16, 50  # of a table or JSON Lines that are looked at
+_HEAD_BYTES, _ROWS = 1 << 20, 50  # of a table or JSON Lines that are looked at
 
 _RAGGED = 0.3  # standard deviation over mean: the lines of wrapped prose differ less, those of a list more
 
 
-def guess_fields(corpus: Corpus) -> Finding | None:
-    """Return that a text is a table or JSON Lines, by its beginning, and the command that checks the texts in it; None:
-    it is neither, or is read as what it is."""
+def guess_fields(corpus: Corpus, names: Sequence[str]) -> Finding | None:
+    """Return that a text is a table or JSON Lines, by its beginning, and the command that checks the texts in it.
+
+    Args:
+        names: of its sources, as they were given.
+
+    Returns:
+        None: it is neither, or is read as what it is, or no field of it can be named on a command line.
+    """
     document = next(iter(corpus.documents), None)
     if corpus.text_format.is_structured or document is None:
         return None
     head = b"".join(document.chunks(0, min(_HEAD_BYTES, document.size)))
+    found = _json_field(head) or _column(document.name, head)
+    if found is None:
+        return None
+    what, option, chosen = found
+    message = f"{what}: as it is, a model learns its marks and names too"
+    return Finding("info", "format", message, shlex.join(["charrnn", "check", *names, option, chosen]), document.name)
+
+
+def _json_field(head: bytes) -> tuple[str, str, str] | None:
+    """Return what a text is whose lines are JSON objects, and the option that takes their field with the most text."""
     lines = head[: head.rfind(b"\n") + 1].splitlines()[:_ROWS]
     try:
         objects = [json_object(line, "")[0] for line in lines if line.strip()]
     except InputError:
-        return _guess_column(document, head)
-    sizes = {name: sum(len(str(each.get(name, ""))) for each in objects) for name in objects[0]} if objects else {}
-    texts = {name: size for name, size in sizes.items() if isinstance(objects[0][name], str)}
-    if not texts:
         return None
-    return _fields("JSON Lines", [*sizes], "--jsonl", max(texts, key=lambda name: texts[name]), document)
+    names = list(dict.fromkeys(name for each in objects for name in each))
+    sizes = {name: sum(len(each[name]) for each in objects if isinstance(each.get(name), str)) for name in names}
+    chosen = max(filter(str.isprintable, names), key=lambda name: sizes[name], default="")
+    return (f"JSON Lines of {_shown(names)}", "--jsonl", chosen) if chosen and sizes[chosen] else None
 
 
-def _guess_column(document: Document, head: bytes) -> Finding | None:
-    """Return likewise that a document whose name says so is a table: its first column with the most text."""
-    named = re.search(r"\.(csv|tsv)(\.\w+)?$", document.name, re.IGNORECASE)
+def _column(name: str, head: bytes) -> tuple[str, str, str] | None:
+    """Return likewise of a text whose name says that it is a table: its column with the most text, by its number where
+    the first row seems to have no names."""
+    named = re.search(r"\.(csv|tsv)(\.\w+)?$", name, re.IGNORECASE)
     if named is None:
         return None
     kind = named[1].lower()
     rows = []
     try:
-        for found in read_csv([head], document.name) if kind == "csv" else read_tsv([head]):
+        for found in read_csv([head], name) if kind == "csv" else read_tsv([head]):
             rows += [cells for _, _, cells in found if cells]
     except InputError:
         pass  # its beginning ends within a row
-    cells = [row for row in islice(rows, _ROWS) if not isinstance(row, InputError)]
+    cells = [row for row in rows[:_ROWS] if not isinstance(row, InputError)]
     if len(cells) < 3 or len({len(row) for row in cells}) > 1 or len(cells[0]) < 2:
         return None
-    names = [cell.decode("utf-8", "replace") for cell in cells[0]]
-    sizes = [sum(len(row[column]) for row in cells[1:]) for column in range(len(names))]
+    first = [cell.decode("utf-8", "replace") for cell in cells[0]]
+    sizes = [sum(len(row[column]) for row in cells[1:]) for column in range(len(first))]
     column = sizes.index(max(sizes))
-    chosen = names[column] if len({*names}) == len(names) and not names[column].isdecimal() else str(column + 1)
-    return _fields(f"a table ({kind.upper()})", names, f"--{kind}", chosen, document)
+    title, mean = first[column], sizes[column] / (len(cells) - 1)
+    is_unlike_a_text = title.isprintable() and not title.isdecimal() and 0 < len(title) <= 2 * mean
+    is_name = is_unlike_a_text and len({*first}) == len(first)
+    return f"a table ({kind.upper()}) of {_shown(first)}", f"--{kind}", title if is_name else str(column + 1)
 
 
-def _fields(what: str, names: list[str], option: str, chosen: str, document: Document) -> Finding:
-    message = f"{what} of {', '.join(names)[:100]}: as it is, a model learns its marks and names too"
-    command = f"charrnn check {shlex.quote(document.name)} {option} {shlex.quote(chosen)}"
-    return Finding("info", "format", message, command, document.name)
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(name if name.isprintable() else ascii(name)[1:-1] for name in names)[:100]
 
 
 def guess_records(corpus: Corpus, scan: TextScan) -> tuple[bool, Finding]:

@@ -73,7 +73,8 @@ def _corpora(runs: Sequence[Run], option: str = "") -> list[tuple[TrainConfig, C
             mixed = [each.removeprefix("mix:") for each in others if each.startswith("mix:")]
             names = [config.corpus, *([(config.mix,)] if config.mix is not None and mixed else [])]
             for sources, sha256 in zip(names, [text, *mixed], strict=False):
-                found[sha256] = config, _corpus(config, sources, sha256)
+                called = "it" if sha256 == text else "what was mixed in"
+                found[sha256] = config, _corpus(config, sources, sha256, called)
         except CharRNNError as error:
             if not option:
                 raise UsageError(error.text, error.fields) from None
@@ -98,12 +99,12 @@ def _blocks(corpora: Sequence[tuple[TrainConfig, Corpus]], overlap: int) -> Iter
         yield from blocks_of(chunks, overlap, "replace" if is_replaced else "surrogateescape")
 
 
-def _corpus(config: TrainConfig, sources: Sequence[str], sha256: str) -> Corpus:
+def _corpus(config: TrainConfig, sources: Sequence[str], sha256: str, called: str) -> Corpus:
     """Read a corpus of this digest again."""
     if "-" in sources:
-        raise UsageError("it came from stdin")
+        raise UsageError(f"{called} came from stdin")
     text_format = TextFormat(config.record_separator, config.jsonl, config.tsv, config.csv, config.counts)
     corpus = read_corpus(sources, text_format, errors=config.errors, is_utf8=config.tokenizer != "byte")
     if sha256 != corpus.sha256:
-        raise UsageError("it has changed since")
+        raise UsageError(f"{called} has changed since")
     return corpus

@@ -61,7 +61,7 @@ def test_what_was_mixed_in_was_trained_on() -> None:
     ]
     assert [*training_records(runs)] == [b"ann", b"bob", b"zo", b"yo", b"cay"]
     Path("old").write_bytes(b"zo\n")
-    with pytest.raises(UsageError, match="it has changed since"):
+    with pytest.raises(UsageError, match="what was mixed in has changed since"):
         list(training_records(runs))
 
 
