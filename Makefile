@@ -37,7 +37,7 @@ campaign: $(READY)
 	$(BIN)/python -m tests.campaign.kills --count 200 --seed $(SEED)
 
 # the last part compiles KenLM, and says so where it could not
-# TEXTS is a folder with tinyshakespeare.txt and names.txt
+# TEXTS is a folder with tinyshakespeare.txt, names.txt and reviews-zh.txt
 TEXTS ?= ../shared/data
 bench: $(READY)
 	$(BIN)/python benchmarks/startup.py
@@ -47,8 +47,11 @@ bench: $(READY)
 	$(BIN)/python benchmarks/scoring.py
 	$(BIN)/python benchmarks/eval.py $(wildcard $(TEXTS)/names.txt)
 	$(BIN)/python benchmarks/sampling.py
+	$(BIN)/python benchmarks/int8.py $(wildcard $(TEXTS)/tinyshakespeare.txt) --records $(wildcard $(TEXTS)/names.txt)
 	$(BIN)/python benchmarks/volume.py $(wildcard $(TEXTS)/names.txt)
 	$(BIN)/python benchmarks/ranks.py
+	$(BIN)/python benchmarks/plan.py $(TEXTS)/tinyshakespeare.txt
+	$(BIN)/python benchmarks/two_level.py $(TEXTS)/reviews-zh.txt
 	-$(PIP) -e '.[bench]'
 	$(BIN)/python benchmarks/versus_kenlm.py
 
