@@ -168,8 +168,8 @@ CONFIG: Topic = [
     ("the plan, or a default", "See train --dry-run, and the brackets in --help."),
     "",
     "Every on/off option has an off form, such as --no-records. An unknown key of a file is an error, an unknown"
-    " variable a warning. CHARRNN_DEBUG=1 adds a traceback to an error; CHARRNN_ISA (baseline, avx2, avx512) chooses"
-    " the instruction set of the compiled core. No other file is read.",
+    " variable a warning. CHARRNN_DEBUG=1 adds a traceback to an error; CHARRNN_ISA chooses the instruction"
+    " set of the compiled core, of those that charrnn doctor lists. No other file is read.",
 ]
 
 

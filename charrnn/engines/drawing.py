@@ -18,6 +18,14 @@ from charrnn.engines.base import (
     State,
     take_rows,
 )
+from charrnn.errors import NonFiniteError
+
+TOGETHER = 64
+"""Texts that end which are scored side by side."""
+
+
+MIN_TEMPERATURE = 0.1
+"""Below it small differences in the logits are large ones in the probabilities."""
 
 
 class DrawingEngine(InferenceEngine):
@@ -50,7 +58,10 @@ class DrawingEngine(InferenceEngine):
         return self.exact.step(ids, state)
 
     def sampler(self, request: GenerationRequest) -> Sampler | None:
-        """See `InferenceEngine`; nats are those of the engine that scores."""
+        """See `InferenceEngine`; nats are those of the engine that scores. Where the likeliest tokens are taken, or
+        next to that, it draws too: they are those that it says are likeliest."""
+        if not request.params.is_random or request.params.temp < MIN_TEMPERATURE:
+            return self.exact.sampler(request)
         with self._lock:
             if self._drawing is None:
                 self._drawing = self._make_drawing()
@@ -80,22 +91,33 @@ class _ScoredSampler:
             self._states.pop(text, None)
 
     def _score(self, drawn: SampledTokens) -> Array:
-        nats = np.zeros(len(drawn.ids))
+        """Return the nats of tokens. Of the texts that end among them those of about the same length are scored
+        together; of those that go on, whose states are kept, those of the same."""
+        nats, finished = np.zeros(len(drawn.ids)), set(drawn.texts[drawn.last].tolist())
         order = np.argsort(drawn.texts, kind="stable")
         order = order[drawn.ids[order] != NOTHING]
         starts = np.flatnonzero(np.diff(drawn.texts[order], prepend=-1))
-        by_length: dict[int, list[Array]] = {}
-        for places in np.split(order, starts[1:]) if len(order) else ():
-            by_length.setdefault(len(places), []).append(places)
-        for rows in by_length.values():
-            places = np.stack(rows)  # (B, T)
-            texts = drawn.texts[places[:, 0]].tolist()
+        pieces = sorted(np.split(order, starts[1:]) if len(order) else (), key=len)
+        going_on: dict[int, list[Array]] = {}
+        ending: list[Array] = []
+        for places in pieces:
+            is_last = drawn.texts[places[0]] in finished
+            (ending if is_last else going_on.setdefault(len(places), [])).append(places)
+        batches = [ending[at : at + TOGETHER] for at in range(0, len(ending), TOGETHER)]
+        for rows in (*going_on.values(), *batches):
+            texts = drawn.texts[[places[0] for places in rows]].tolist()
             states = [self._states.get(text) or self._start(text) for text in texts]
             state = tuple(np.concatenate(layers, axis=1) for layers in zip(*states, strict=True))
-            nats[places], state = self._exact.score(drawn.ids[places], state)
-            self._states |= {text: take_rows(state, [row]) for row, text in enumerate(texts)}
-        for text in drawn.texts[drawn.last].tolist():
+            is_drawn = np.arange(len(rows[-1])) < np.array([[len(places)] for places in rows])  # (B, T)
+            ids = np.zeros(is_drawn.shape, drawn.ids.dtype)
+            ids[is_drawn] = drawn.ids[(together := np.concatenate(rows))]
+            found, state = self._exact.score(ids, state)
+            nats[together] = found[is_drawn]
+            self._states |= {text: take_rows(state, [row]) for row, text in enumerate(texts) if text not in finished}
+        for text in finished:
             self._states.pop(text, None)
+        if not np.isfinite(nats).all():
+            raise NonFiniteError
         return nats
 
     def _start(self, text: int) -> State:

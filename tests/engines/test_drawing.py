@@ -1,15 +1,19 @@
 """Texts drawn in int8 and scored in float32."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from charrnn.config.sample import SampleConfig
-from charrnn.engines.base import END, NOTHING, Array, InferenceEngine, take_rows
+from charrnn.engines.base import END, NOTHING, Array, Ids, InferenceEngine, State, take_rows
 from charrnn.engines.drawing import DrawingEngine
 from charrnn.engines.ensemble import Ensemble
 from charrnn.engines.native import lib as core
 from charrnn.engines.native.inference import NativeInference
+from charrnn.engines.numpy.inference import NumpyInference
 from charrnn.engines.select import ensemble_engine
+from charrnn.errors import NonFiniteError
 from charrnn.generation.sampling import make_sampler
 from charrnn.network.architecture import Architecture
 from tests.engines.models import drawn, requested
@@ -69,6 +73,38 @@ def test_texts_are_int8s_and_their_nats_float32s() -> None:
         nats, _ = exact.score(np.array([read]), take_rows(state, [text // 20]))
         assert [nats for token, nats in tokens if token != NOTHING] == nats[0].tolist()
         assert all(nats == 0 for token, nats in tokens if token == NOTHING)
+
+
+@pytest.mark.parametrize("options", [{"temp": 0.0}, {"top_k": 1}, {"temp": 0.01}])
+def test_where_the_likeliest_is_taken_it_is_what_float32_says(options: dict[str, Any]) -> None:
+    """NU-04: the likeliest token of float32, and next to none of int8's that is another."""
+    exact, auto, rounded = (engine_of(name) for name in ("float32", "auto", "int8"))
+    _, state = exact.score(np.arange(V)[:, None], exact.zero_state(V))  # V prompts of a token
+    first = exact.step(np.arange(V), state)
+    config = SampleConfig(length=30, **options)
+    request = requested(first, config, seed=1, dfa=np.array([[0] * V]), batch_size=V, with_nats=True)
+
+    def drawn_by(engine: InferenceEngine) -> list[int]:
+        return list(make_sampler(engine, request).advance(10).ids)
+
+    assert drawn_by(auto) == drawn_by(exact)
+    assert drawn_by(auto) != drawn_by(rounded)
+
+
+def test_scores_that_are_not_finite_are_refused() -> None:
+    """NU-06: though int8 can draw."""
+
+    class Overflowing(NumpyInference):
+        def score(self, ids: Ids, state: State) -> tuple[Array, State]:
+            nats, state = super().score(ids, state)
+            return nats + np.inf, state
+
+    auto = DrawingEngine(Overflowing(LSTM, drawn(LSTM)), lambda: engine_of("int8"))
+    first = auto.step(np.array([V]), auto.zero_state(1))
+    config, dfa = SampleConfig(length=9), np.array([[0] * V])
+    sampler = make_sampler(auto, requested(first, config, seed=1, dfa=dfa, batch_size=1, with_nats=True))
+    with pytest.raises(NonFiniteError):
+        sampler.advance(1)
 
 
 def test_it_scores_as_float32() -> None:
