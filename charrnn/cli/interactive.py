@@ -145,6 +145,7 @@ class _Session:
                     at_start = data.endswith(b"\n") if data else at_start
         rest = terminal.feed(b"", final=True) if terminal else b""
         self.console.write(rest + (b"" if at_start and not rest and not self.model.separator else b"\n"))
+        self.console.flush()
         self.console.debug(f"seed {self.conversation.seed}")
 
     def _run(self, word: str, value: str) -> None:
