@@ -66,6 +66,7 @@ def run(console: Console, flags: dict[str, Any], *, started: float) -> int:
     with progress_bar(console, "texts", total or None, "") if has_bar else nullcontext(_ignore) as advance:
         tally.advance = advance
         _write(console, config, model.separator, prompts, joined(chunks) if is_whole else chunks)
+        console.flush()  # before what is said of it
     if tally.cut and config.length is None and model.separator:
         cut = f"{tally.cut:,} of {tally.texts:,}"
         console.info(f"records cut at {RECORD_LENGTH:,} tokens: {cut}; --length 0: no limit")
