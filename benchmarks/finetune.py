@@ -22,7 +22,7 @@ from trained import trained
 import charrnn
 from charrnn.corpus.reader import read_corpus
 
-SIZES = {"shakespeare": (20,), "python-docs": (50, 200, 20), "python-stdlib": (100, 500)}
+SIZES = {"shakespeare": (20,), "python-docs": (20, 50), "python-stdlib": (100,)}
 """Kilobytes of each new text."""
 
 RATES = (
