@@ -3,9 +3,9 @@
     python benchmarks/finetune.py tinyshakespeare.txt
     python benchmarks/finetune.py tinyshakespeare.txt --rates 0.1,0.3,1
 
-The parent learns the first 90 % of the file. New texts: 20 kB of the rest of the file, 50 kB of python-docs, 100 kB of
-python-stdlib, and more and less of these. Each is validated on 30 kB that come later, the old text on its own last
-tenth, which nothing is trained on. Bits per character, the median over the seeds, each with a parent of its own.
+The parent learns the first 90 % of the file. New texts: 20 kB of the rest of the file, 20 and 50 kB of python-docs,
+100 kB of python-stdlib. Each is validated on 30 kB that come later, the old text on its own last tenth, which nothing
+is trained on. Bits per character, the median over the seeds, each with a parent of its own.
 
 With `--rates` a small parent (96 units, 2,500 steps) learns the first 600 kB. Each new text is learnt for equal epochs
 at several multiples of the rate that a new model would have, without dropout; at the last of them with its dropout too.

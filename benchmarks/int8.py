@@ -13,55 +13,17 @@ import math
 import statistics
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from contest import contest, ratio, serve
+from sampling import LENGTH, by_engine
 from trained import trained
 
-V = 65
 PRECISIONS = ("float32", "bfloat16", "int8")
 CASES = [("gru", 256, 1, 1), ("gru", 512, 1, 1), ("lstm", 512, 2, 1), ("gru", 512, 1, 64)]
 """Cell, hidden units, layers, texts side by side."""
 
-LENGTH = 1000
-
 STREAMS, STEPS, MOST = 16, 64, 1 << 20
 """How a text is read: its pieces side by side, tokens of each in a call, bytes of it at most."""
-
-
-def sampling(precision: str, threads: int, cell: str, hidden: int, layers: int, texts: int) -> Any:
-    """As `charrnn sample` does it."""
-    import numpy as np
-
-    from charrnn.config.sample import SampleConfig
-    from charrnn.engines.base import GenerationRequest
-    from charrnn.engines.select import inference_engine, resolve
-    from charrnn.generation.constraints import token_dfa
-    from charrnn.generation.prompts import read_prefix
-    from charrnn.generation.sampling import make_sampler
-    from charrnn.network.architecture import Architecture
-
-    architecture = Architecture(cell, V, (hidden,) * layers, 64)
-    draw = np.random.default_rng(0)
-    weights = {key: draw.normal(0, 0.05, shape).astype(np.float32) for key, shape in architecture.shapes().items()}
-    spec = resolve(engine="native", precision=precision, threads=threads)
-    engine = inference_engine(spec, architecture, weights)
-    request = GenerationRequest(
-        *read_prefix(engine, np.zeros(0, np.int64)),
-        dfa_start=np.zeros(1, np.int32),
-        per_prompt=texts,
-        params=SampleConfig(length=LENGTH),
-        seed=1,
-        dfa=token_dfa(V, 0, ()),
-        batch_size=texts,
-    )
-
-    def run() -> None:
-        sampler = make_sampler(engine, request)
-        while len(sampler.advance(0.02).ids):
-            pass
-
-    return run
 
 
 def print_speeds(rounds: int) -> None:
@@ -132,7 +94,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.contender:
         precision, threads, cell, hidden, layers, texts = json.loads(options.contender)
-        serve(sampling(precision, threads, cell, hidden, layers, texts), LENGTH * texts)
+        run = by_engine("native", hidden, texts, {}, cell=cell, layers=layers, precision=precision, threads=threads)
+        serve(run, LENGTH * texts)
         return
     if options.rounds:
         print_speeds(options.rounds)

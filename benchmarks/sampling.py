@@ -42,7 +42,17 @@ def by_torch(hidden: int) -> Any:
     return run
 
 
-def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> Any:
+def by_engine(
+    name: str,
+    hidden: int,
+    texts: int,
+    controls: dict[str, Any],
+    *,
+    cell: str = "gru",
+    layers: int = 1,
+    precision: str = "float32",
+    threads: int | None = None,
+) -> Any:
     """As `charrnn sample` does it."""
     from charrnn.machine import configure_threading
 
@@ -58,10 +68,10 @@ def by_engine(name: str, hidden: int, texts: int, controls: dict[str, Any]) -> A
     from charrnn.generation.sampling import make_sampler
     from charrnn.network.architecture import Architecture
 
-    architecture = Architecture("gru", V, (hidden,), hidden)
+    architecture = Architecture(cell, V, (hidden,) * layers, hidden)
     draw = np.random.default_rng(0)
     weights = {key: draw.normal(0, 0.05, shape).astype(np.float32) for key, shape in architecture.shapes().items()}
-    engine = inference_engine(resolve(engine=name), architecture, weights)
+    engine = inference_engine(resolve(engine=name, precision=precision, threads=threads), architecture, weights)
     tokens = [bytes([ord(" ") + token]) for token in range(V)]
     copies, max_copy = None, controls.get("max_copy", 0)
     if max_copy:
