@@ -8,9 +8,6 @@
 
 namespace {
 
-// Rows are padded to a length that is whole vectors whatever the instruction set.
-FORCE_INLINE int padded(int size) { return (size + 15) / 16 * 16; }
-
 FORCE_INLINE int64_t panel_size(int K, int G) { return (int64_t)packed_depth(K) * G * LANES; }
 
 // Rows of a matrix, `stride` floats apart (0: all the same one). index: which row of the matrix each row is; masked: the

@@ -86,14 +86,12 @@ FORCE_INLINE Vector multiply_add(LhsOperand a, RhsOperand b, Vector c) {
 #endif
 #endif
 
-FORCE_INLINE float pack_pair(float even, float odd) { return pack_pair(broadcast(even), broadcast(odd))[0]; }
-
 // K in units of K_PACK, rounded up.
 FORCE_INLINE int packed_depth(int K) { return (K + K_PACK - 1) / K_PACK; }
 
 // Floats that a packed row of the left-hand side takes, and several rows; none in float32, where it needs no packing.
 FORCE_INLINE int64_t packed_lhs_size(int K) {
-    return K_PACK == 1 ? 0 : (int64_t)(packed_depth(K) * LHS_WIDTH + 15) / 16 * 16;
+    return K_PACK == 1 ? 0 : padded(packed_depth(K) * LHS_WIDTH);
 }
 FORCE_INLINE int64_t packed_lhs_size(int64_t rows, int K) { return rows * packed_lhs_size(K); }
 

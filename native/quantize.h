@@ -13,7 +13,7 @@ const int INT8_PACK = 4;
 FORCE_INLINE int int8_depth(int K) { return (K + INT8_PACK - 1) / INT8_PACK; }
 
 // Floats of a packed row: fours, then the scale.
-FORCE_INLINE int64_t int8_lhs_size(int K) { return (int8_depth(K) + 1 + 15) / 16 * 16; }
+FORCE_INLINE int64_t int8_lhs_size(int K) { return padded(int8_depth(K) + 1); }
 
 // Floats of a panel: fours, then scales, then for products whose left-hand side is 128 too large what sums begin with.
 FORCE_INLINE int64_t int8_panel_size(int K, int G) { return (int64_t)(int8_depth(K) + 2) * G * LANES; }
@@ -60,7 +60,7 @@ FORCE_INLINE void pack_int8_row(const float *row, int K, float *to) {
 NOINLINE void pack_int8_transposed(ThreadTeam &team, int G, const float *w, int N, int K, float *to) {
     const int depth = int8_depth(K);
     const int64_t stride = (int64_t)G * LANES;
-    const Range range = team.range((N + 15) / 16 * 16 / LANES);
+    const Range range = team.range(padded(N) / LANES);
     for (int block = range.begin; block < range.end; block++) {
         float *panel = to + block * int8_panel_size(K, G);
         memset(panel, 0, int8_panel_size(K, G) * sizeof(float));

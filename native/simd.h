@@ -29,6 +29,9 @@
 
 namespace {
 
+// Rows are padded to a length that is whole vectors whatever the instruction set.
+FORCE_INLINE int padded(int size) { return (size + 15) / 16 * 16; }
+
 typedef float Vector __attribute__((vector_size(LANES * 4)));
 typedef int32_t IntVector __attribute__((vector_size(LANES * 4)));
 
