@@ -105,10 +105,7 @@ def check_can_be_saved(
     """
     tensors = {name: TensorSpec("F32", shape) for name, shape in architecture.shapes().items()}
     tensors |= {f"{TRAINING}{number}": TensorSpec("F32", ()) for number in range(training_tensors)}
-    if tokenizer.name != "byte":
-        tensors[VOCABULARY] = _spec(tokenizer.table)
-    if architecture.clusters:
-        tensors[CLUSTERS] = _spec(_cluster_table(architecture))
+    tensors |= {name: _spec(table) for name, table in _tables(architecture, tokenizer).items()}
     validate(architecture, tokenizer.name, tensors)
     validate_tokenizer(architecture, tokenizer, tokenizer.encode(separator).tolist())
     size = len(json.dumps(_json(dict(info)))) + MAX_TENSOR_ENTRY * len(tensors)
@@ -132,10 +129,7 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
     for name, tensor in tensors.items():
         if not np.isfinite(tensor).all():
             raise NonFiniteError(f"weight {name} is not finite; not saved")
-    if tokenizer.name != "byte":
-        tensors[VOCABULARY] = tokenizer.table
-    if architecture.clusters:
-        tensors[CLUSTERS] = _cluster_table(architecture)
+    tensors |= _tables(architecture, tokenizer)
     validate(architecture, tokenizer.name, {name: _spec(tensor) for name, tensor in tensors.items()})
     separator = tokenizer.encode(checkpoint.separator).tolist()
     metadata = {
@@ -240,8 +234,12 @@ def read(path: PathLike, *, training: bool = False) -> Checkpoint:
     )
 
 
-def _cluster_table(architecture: Architecture) -> Array:
-    return np.frombuffer(architecture.clusters, np.uint8)
+def _tables(architecture: Architecture, tokenizer: Tokenizer) -> dict[str, Array]:
+    """Return the tensors that say what tokens are, and in which clusters of the head."""
+    tables = {} if tokenizer.name == "byte" else {VOCABULARY: tokenizer.table}
+    if architecture.clusters:
+        tables[CLUSTERS] = np.frombuffer(architecture.clusters, np.uint8)
+    return tables
 
 
 def _with_clusters(architecture: Architecture, table: Array) -> Architecture:

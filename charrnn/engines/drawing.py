@@ -72,7 +72,7 @@ class DrawingEngine(InferenceEngine):
 
 
 class _ScoredSampler:
-    """A sampler whose tokens another engine scores, texts that have as many new ones together."""
+    """A sampler whose tokens another engine scores: see `_score`."""
 
     def __init__(self, sampler: Sampler, exact: InferenceEngine, request: GenerationRequest) -> None:
         self._sampler, self._exact, self._request, self._lock = sampler, exact, request, Lock()
@@ -109,8 +109,8 @@ class _ScoredSampler:
             states = [self._states.get(text) or self._start(text) for text in texts]
             state = tuple(np.concatenate(layers, axis=1) for layers in zip(*states, strict=True))
             is_drawn = np.arange(len(rows[-1])) < np.array([[len(places)] for places in rows])  # (B, T)
-            ids = np.zeros(is_drawn.shape, drawn.ids.dtype)
-            ids[is_drawn] = drawn.ids[(together := np.concatenate(rows))]
+            ids, together = np.zeros(is_drawn.shape, drawn.ids.dtype), np.concatenate(rows)
+            ids[is_drawn] = drawn.ids[together]
             found, state = self._exact.score(ids, state)
             nats[together] = found[is_drawn]
             self._states |= {text: take_rows(state, [row]) for row, text in enumerate(texts) if text not in finished}

@@ -43,7 +43,8 @@ def choose_clusters(dataset: Dataset, reasons: list[str]) -> bytes:
     Args:
         reasons: a sentence is added to it where the head has two levels.
     """
-    clusters = cheapest_clusters(token_counts(dataset.train.ids, dataset.tokenizer.size))
+    V = dataset.tokenizer.size
+    clusters = cheapest_clusters(token_counts(dataset.train.ids, V)) if V >= MIN_VOCABULARY else b""
     if clusters:
         tokens, rare = f"{clusters.count(0):,} tokens", counted(max(clusters), "cluster")
         reasons.append(f"head of two levels, which computes less: {tokens}, and {rare} of the others, which are rare")
@@ -69,9 +70,8 @@ def cheapest_clusters(counts: Ids) -> bytes:
     def logits(begin: int, end: int) -> float:
         return float(shares[end] - shares[begin] + CLUSTER_COST) * (end - begin)
 
-    best: dict[int, tuple[float, tuple[int, ...]]] = {
-        V: (0.0, (V,))
-    }  # by where clusters begin: how many logits all of them take, and where they begin and end
+    # by where clusters begin: how many logits all of them take, and where they begin and end
+    best: dict[int, tuple[float, tuple[int, ...]]] = {V: (0.0, (V,))}
     found = dict(best)
     for _ in range(MOST):
         best = {

@@ -196,7 +196,7 @@ class Learner:
         bytes.
 
         Args:
-            ids: of the text; its start is counted.
+            ids: of the text: see `token_counts`.
         """
         counts = token_counts(ids, self.architecture.vocabulary) + 0.5
         bias = HeadLayout.of(self.architecture).bias_of(counts)
