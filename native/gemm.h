@@ -148,7 +148,10 @@ NOINLINE void gemm(Range rows, Range columns, int N, int K, const RowView &a, co
             const Vector start = bias ? load(bias + n, N - n) : Vector{};
             for (int r = 0; r < tile.rows; r++) sums[r * tile.blocks + p] = start;
         }
-        products.tiles->get(tile.rows, tile.blocks, 1)(lhs, panels + tile.block * panel, panel, K, sums);
+        for (int r = 0; r < tile.rows; r++)
+            for (int p = 0; p < tile.blocks; p++)
+                PREFETCH(out + (index ? index[row + r] : row + r) * stride + (tile.block + p) * LANES);
+        products.tiles->get(tile.rows, tile.blocks, 1)(lhs, panels + tile.block * panel, panel, K, 1, sums);
         for (int r = 0; r < tile.rows; r++) {
             float *const to = out + (index ? index[row + r] : row + r) * stride;
             for (int p = 0; p < tile.blocks; p++) {

@@ -13,7 +13,7 @@ namespace {
 struct PackedLayer {
     const Products *input, *recurrent;  // of the two weights that follow
     float *weight_ih;     // right-hand side (in, gates * H'), slot by slot
-    float *weight_hh[2];  // of each product: right-hand side (H, H') with its gates side by side
+    float *weight_hh[2];  // of each half: right-hand sides (H, H'), with the gates side by side that gates_at_once() counts
     float *bias;          // gates * H', in the order of slots: all that can be added before the product with h
     float *bias_m;        // H', the bias of a gate whose product stands apart
     float *weight_ch;     // peepholes * H'; NULL: there are none
@@ -25,8 +25,10 @@ struct PackedLayer {
         layer.input = &input;
         layer.recurrent = &recurrent;
         layer.weight_ih = arena.take<float>(gates * blocks * input.panel_size(inputs, 1));
-        for (int product = 0; product < 2; product++)
-            layer.weight_hh[product] = arena.take<float>(blocks * recurrent.panel_size(hidden, cell.matmuls[product]));
+        for (int product = 0; product < 2; product++) {
+            const int count = cell.matmuls[product], width = gates_at_once(count);
+            layer.weight_hh[product] = arena.take<float>(count / width * blocks * recurrent.panel_size(hidden, width));
+        }
         layer.bias = arena.take<float>(gates * H);
         layer.bias_m = arena.take<float>(H);
         layer.weight_ch = cell.peepholes ? arena.take<float>(cell.peepholes * H) : nullptr;
@@ -40,8 +42,13 @@ struct PackedLayer {
                             weight_ih + slot * (H / LANES) * input->panel_size(inputs, 1), *input);
         const float *from = weights.weight_hh;
         for (int product = 0; product < 2 && cell.matmuls[product]; product++) {
-            pack_transposed(team, cell.matmuls[product], from, hidden, hidden, weight_hh[product], *recurrent);
-            from += (int64_t)cell.matmuls[product] * hidden * hidden;
+            float *to = weight_hh[product];
+            const int width = gates_at_once(cell.matmuls[product]);
+            for (int gate = 0; gate < cell.matmuls[product]; gate += width) {
+                pack_transposed(team, width, from, hidden, hidden, to, *recurrent);
+                from += (int64_t)width * hidden * hidden;
+                to += H / LANES * recurrent->panel_size(hidden, width);
+            }
         }
         const Range range = team.range(H);
         for (int unit = range.begin; unit < range.end; unit++) {
@@ -149,13 +156,23 @@ NOINLINE void run_forward(const Cell &cell, ThreadTeam &team, const Sequence &se
     ForwardUnits *const units = static_cast<ForwardUnits *>(work.units);
     const auto run_half = [&](int half) {
         const int G = cell.matmuls[half];
-        const int64_t panel = products.panel_size(hidden, G);
+        const int width = gates_at_once(G);
+        const int64_t panel = products.panel_size(hidden, width);
         const float *const last = cell.separate ? packed.bias_m : nullptr;
         int64_t starts[MAX_GATES];
         for (int g = 0; g < G; g++) starts[g] = half ? 0 : (cell.recurrent + g) * H;
-        for_each_tile(G ? G : 1, B, range, [&](const Tile &tile) {
-            Vector sums[ACCUMULATORS];
+        for_each_tile(width, B, range, [&](const Tile &tile) {
+            Vector sums[2 * ACCUMULATORS];
             const ForwardTile of{tile, G, sums, units + tile.row};
+            // while the product is computed, what is written after it comes from memory, and what the next strip adds to
+            for (int r = tile.row; r < tile.row + tile.rows; r++)
+                for (int64_t n = tile.block * LANES, end = n + tile.blocks * LANES; n < end; n += LANES) {
+                    for (int slot = 0; slot < cell.gates; slot++)
+                        PREFETCH(units[r].projection + slot * H + tile.blocks * LANES + n);
+                    for (int slot = 0; slot < cell.slots && units[r].slots; slot++) PREFETCH(units[r].slots + slot * H + n);
+                    PREFETCH(units[r].h_next + n);
+                    if (sequence.c) PREFETCH(units[r].c_next + n);
+                }
             switch (G) {
                 case 0: return cell.forward[half](of);
                 case 1: start_sums<1>(of, starts, last, sums); break;
@@ -163,8 +180,9 @@ NOINLINE void run_forward(const Cell &cell, ThreadTeam &team, const Sequence &se
                 case 3: start_sums<3>(of, starts, last, sums); break;
                 default: start_sums<MAX_GATES>(of, starts, last, sums);
             }
-            products.tiles->get(tile.rows, tile.blocks, G)(
-                work.lhs + tile.row, packed.weight_hh[half] + tile.block * panel, panel, hidden, sums);
+            const float *weights = packed.weight_hh[half] + tile.block * panel;
+            for (int g = 0; g < G; g += width, weights += H / LANES * panel)
+                products.tiles->get(tile.rows, tile.blocks, width)(work.lhs + tile.row, weights, panel, hidden, G, sums + g);
             cell.forward[half](of);
         });
     };
@@ -253,10 +271,17 @@ NOINLINE void run_backward(const Cell &cell, ThreadTeam &team, const Sequence &s
         const int K = cell.matmuls[half] * H;
         const int64_t panel = panel_size(K, 1);
         for_each_tile(1, B, range, [&](const Tile &tile) {
+            // while the product is computed, what is read after it comes from memory
+            for (int r = tile.row; r < tile.row + tile.rows && half == 0 && t >= 0; r++)
+                for (int64_t n = tile.block * LANES, end = n + tile.blocks * LANES; n < end; n += LANES) {
+                    for (int slot = 0; slot < cell.slots; slot++) PREFETCH(rows[r].slots + slot * H + n);
+                    PREFETCH((dc ? rows[r].c_prev : rows[r].h_prev) + n);
+                    if (outer.dh) PREFETCH(outer.dh + ((int64_t)t * B + r) * outer.stride + n);
+                }
             Vector dh[ACCUMULATORS] = {};
             if (K && (half || t < T - 1))
                 tile_products.get(tile.rows, tile.blocks, 1)(
-                    work.lhs + tile.row, buffers.weight_hh[half] + tile.block * panel, panel, K, dh);
+                    work.lhs + tile.row, buffers.weight_hh[half] + tile.block * panel, panel, K, 1, dh);
             if (half == 0)
                 for (int r = 0; r < tile.rows; r++)
                     for (int p = 0; p < tile.blocks; p++) {

@@ -58,6 +58,10 @@ FORCE_INLINE void store(float *to, Vector v, int count) {
     for (int lane = 0; lane < count; lane++) to[lane] = v[lane];
 }
 
+// Ask for the cache line of a number that is read or written later. A macro: compilers take a function that does nothing else
+// for one without effect, and leave its calls out.
+#define PREFETCH(number) __builtin_prefetch(number)
+
 // a * b + c, rounded once.
 FORCE_INLINE Vector fma(Vector a, Vector b, Vector c) {
 #if defined(__AVX512F__)
@@ -73,9 +77,26 @@ FORCE_INLINE Vector fma(Vector a, Vector b, Vector c) {
 #endif
 }
 
-// NaN stays NaN.
-FORCE_INLINE Vector min(Vector x, float bound) { return x > broadcast(bound) ? broadcast(bound) : x; }
-FORCE_INLINE Vector max(Vector x, float bound) { return x < broadcast(bound) ? broadcast(bound) : x; }
+// NaN stays NaN. Compilers make two instructions of the choice.
+FORCE_INLINE Vector min(Vector x, float bound) {
+#if defined(__AVX512F__)
+    return (Vector)_mm512_maskz_min_ps(0xffff, (__m512)broadcast(bound), (__m512)x);
+#elif defined(__AVX2__) && defined(__FMA__)
+    return (Vector)_mm256_min_ps((__m256)broadcast(bound), (__m256)x);
+#else
+    return x > broadcast(bound) ? broadcast(bound) : x;
+#endif
+}
+
+FORCE_INLINE Vector max(Vector x, float bound) {
+#if defined(__AVX512F__)
+    return (Vector)_mm512_maskz_max_ps(0xffff, (__m512)broadcast(bound), (__m512)x);
+#elif defined(__AVX2__) && defined(__FMA__)
+    return (Vector)_mm256_max_ps((__m256)broadcast(bound), (__m256)x);
+#else
+    return x < broadcast(bound) ? broadcast(bound) : x;
+#endif
+}
 
 // e^x = scale * (p + 1), where e^x = 2^n * e^r with |r| <= ln 2 / 2, scale = 2^n and p = e^r - 1. The polynomial is a
 // minimax fit of (e^r - 1 - r) / r^2; its relative error is 3e-9.

@@ -16,6 +16,9 @@ const int ACCUMULATORS = REGISTERS == 32 ? 24 : REGISTERS == 16 ? 12 : 4;
 
 const int MAX_TILE_ROWS = ACCUMULATORS / 2, MAX_TILE_BLOCKS = 8, MAX_GATES = 4;
 
+// Of G gates, those that one product serves: where four leave few rows to a tile, there are two products of two.
+constexpr int gates_at_once(int G) { return REGISTERS == 16 && G == 4 ? 2 : G ? G : 1; }
+
 // The most rows of a tile with G vectors per column block, and the most column blocks of a tile of R rows.
 constexpr int tile_rows(int G) { return ACCUMULATORS / (G == 1 ? 2 : G); }
 constexpr int tile_blocks(int R, int G) {
@@ -24,17 +27,17 @@ constexpr int tile_blocks(int R, int G) {
 }
 
 // The micro-kernel: sums[r][p][g] += sum over k of a[r][k] * panels[p][k][g]. a(r, k): the address of a[r][k];
-// pair_stride: see load_lhs; panel: floats from one panel to the next.
+// pair_stride: see load_lhs; panel: floats from one panel to the next; sums: [R][P][width], of which the first G.
 template <int R, int P, int G, typename Lhs>
-FORCE_INLINE void accumulate_tile(Lhs &&a, int64_t pair_stride, const float *panels, int64_t panel, int K,
-                                  Vector (&sums)[R][P][G]) {
+FORCE_INLINE void accumulate_tile(Lhs &&a, int64_t pair_stride, const float *panels, int64_t panel, int K, int width,
+                                  Vector *sums) {
     Vector s[R][P][G];
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 32
         for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
-            for (int g = 0; g < G; g++) s[r][p][g] = sums[r][p][g];
+            for (int g = 0; g < G; g++) s[r][p][g] = sums[(r * P + p) * width + g];
     for (int k = 0, count = packed_depth(K); k < count; k++) {
         const float *rhs = panels + (int64_t)k * G * LANES;
         if constexpr (R < P * G) {  // the fewer operands stay in registers
@@ -70,21 +73,20 @@ FORCE_INLINE void accumulate_tile(Lhs &&a, int64_t pair_stride, const float *pan
 #pragma GCC unroll 32
         for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
-            for (int g = 0; g < G; g++) sums[r][p][g] = s[r][p][g];
+            for (int g = 0; g < G; g++) sums[(r * P + p) * width + g] = s[r][p][g];
 }
 
 // The product of a tile: sums[r][p][g] += sum over k of a[r][k] * panels[p][k][g], of packed rows given by their addresses.
-typedef void TileProduct(const float *const *a, const float *panels, int64_t panel, int K, Vector *sums);
+typedef void TileProduct(const float *const *a, const float *panels, int64_t panel, int K, int width, Vector *sums);
 
 template <int R, int P, int G>
-NOINLINE void multiply_tile(const float *const *a, const float *panels, int64_t panel, int K, Vector *sums) {
+NOINLINE void multiply_tile(const float *const *a, const float *panels, int64_t panel, int K, int width, Vector *sums) {
     const float *row[R];
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++) row[r] = a[r];
     const auto lhs = [&](int r, int k) { return row[r] + k; };
-    Vector(&result)[R][P][G] = *reinterpret_cast<Vector(*)[R][P][G]>(sums);
 #ifndef CHARRNN_BYTE
-    accumulate_tile(lhs, 1, panels, panel, K, result);
+    accumulate_tile<R, P, G>(lhs, 1, panels, panel, K, width, sums);
 #else  // the sums of integers are exact; then each is scaled, and added
     const float *const scales = panels + (int64_t)packed_depth(K) * G * LANES, *const offsets = scales + G * LANES;
     Vector totals[R][P][G];
@@ -94,13 +96,14 @@ NOINLINE void multiply_tile(const float *const *a, const float *panels, int64_t 
         for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
             for (int g = 0; g < G; g++) totals[r][p][g] = first_sum(offsets + p * panel + g * LANES);
-    accumulate_tile(lhs, 1, panels, panel, K, totals);
+    accumulate_tile<R, P, G>(lhs, 1, panels, panel, K, G, &totals[0][0][0]);
     for (int r = 0; r < R; r++) {
         const Vector row_scale = broadcast(row[r][packed_depth(K)]);
         for (int p = 0; p < P; p++)
             for (int g = 0; g < G; g++) {
                 const Vector scale = load(scales + p * panel + g * LANES) * row_scale;
-                result[r][p][g] = to_float((IntVector)totals[r][p][g]) * scale + result[r][p][g];
+                Vector &sum = sums[(r * P + p) * width + g];
+                sum = to_float((IntVector)totals[r][p][g]) * scale + sum;
             }
     }
 #endif
@@ -127,7 +130,7 @@ struct TileProducts {
 
   private:
     template <int... G> constexpr void add_gates(std::integer_sequence<int, G...>) {
-        (add_rows<G + 1>(std::make_integer_sequence<int, tile_rows(G + 1)>()), ...);
+        (add_rows<gates_at_once(G + 1)>(std::make_integer_sequence<int, tile_rows(gates_at_once(G + 1))>()), ...);
     }
     template <int G, int... R> constexpr void add_rows(std::integer_sequence<int, R...>) {
         (add_blocks<G, R + 1>(std::make_integer_sequence<int, MAX_TILE_BLOCKS>()), ...);

@@ -59,8 +59,8 @@ NOINLINE void weight_gradient(ThreadTeam &team, int groups, const int *order, in
                         sums[r][p][0] = accumulate ? load(to + (int64_t)r * N + n, N - n) : Vector{};
                     }
                 const float *rows = lhs + (int64_t)(tile - tiles.begin) * R * K_BLOCK;
-                accumulate_tile([=](int r, int k) { return rows + (int64_t)k * R + r; }, R, panels + block * panel,
-                                panel, depth, sums);
+                accumulate_tile<R, W, 1>([=](int r, int k) { return rows + (int64_t)k * R + r; }, R, panels + block * panel,
+                                         panel, depth, 1, &sums[0][0][0]);
                 for (int r = 0; r < count; r++)
                     for (int p = 0; p < W; p++) {
                         const int n = (block + p) * LANES;
