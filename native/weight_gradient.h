@@ -27,21 +27,22 @@ NOINLINE void weight_gradient(ThreadTeam &team, int groups, const int *order, in
         const int depth = K - k0 < K_BLOCK ? K - k0 : K_BLOCK;
         team.barrier();  // all have used what was packed before
         pack_rhs(columns, [&](int k) { return b[k0 + k]; }, depth, N, panels);
-        for (int k8 = 0; k8 < depth; k8 += 8)  // few rows at a time: they may be a power of two apart
-            for (int tile = tiles.begin; tile < tiles.end; tile++) {
-                float *to = lhs + (int64_t)(tile - tiles.begin) * R * K_BLOCK;
-                const int m = tile % group_tiles * R, last = k8 + 8 < depth ? k8 + 8 : depth;
-                const int64_t column = tile / group_tiles * group_stride + m;
-                for (int k = k8; k < last; k += K_PACK) {
-                    const float *even = a[k0 + k] + column;
-                    const float *odd = K_PACK > 1 && k + 1 < last ? a[k0 + k + 1] + column : nullptr;
-                    float *packed = to + k / K_PACK * LHS_WIDTH * R;
-                    if (m + R <= M)
-                        pack_lhs_block<R>(even, odd, R, packed);
-                    else
-                        pack_lhs_block<R>(even, odd, M - m, packed);
-                }
+        const float *row[8], *later[8];
+        for (int k8 = 0; k8 < depth; k8 += 8) {  // few rows at a time: they may be a power of two apart
+            const int count = depth - k8 < 8 ? depth - k8 : 8;
+            for (int k = 0; k < count; k++) {
+                row[k] = a[k0 + k8 + k];
+                later[k] = k0 + k8 + k + 8 < K ? a[k0 + k8 + k + 8] : row[k];
             }
+            for (int tile = tiles.begin; tile < tiles.end; tile++) {
+                const int m = tile % group_tiles * R;
+                const int64_t column = tile / group_tiles * group_stride + m;
+                float *to = lhs + ((int64_t)(tile - tiles.begin) * K_BLOCK + k8 / K_PACK * LHS_WIDTH) * R;
+                for (int k = 0; k < count; k++) PREFETCH(later[k] + column);
+                for (int k = 0; k < count; k += K_PACK, to += LHS_WIDTH * R)
+                    pack_lhs_block<R>(row[k] + column, K_PACK > 1 && k + 1 < count ? row[k + 1] + column : nullptr, M - m, to);
+            }
+        }
         team.barrier();
         const int64_t panel = panel_size(depth, 1);
         const auto multiply_strip = [&](auto width, int block) {
@@ -61,11 +62,15 @@ NOINLINE void weight_gradient(ThreadTeam &team, int groups, const int *order, in
                 const float *rows = lhs + (int64_t)(tile - tiles.begin) * R * K_BLOCK;
                 accumulate_tile<R, W, 1>([=](int r, int k) { return rows + (int64_t)k * R + r; }, R, panels + block * panel,
                                          panel, depth, 1, &sums[0][0][0]);
-                for (int r = 0; r < count; r++)
+#pragma GCC unroll 32
+                for (int r = 0; r < R; r++) {  // constant bounds: the sums stay in registers
+                    if (r >= count) break;
+#pragma GCC unroll 32
                     for (int p = 0; p < W; p++) {
                         const int n = (block + p) * LANES;
                         store(to + (int64_t)r * N + n, sums[r][p][0], N - n);
                     }
+                }
             }
         };
         int block = 0;
