@@ -13,7 +13,7 @@ namespace {
 struct PackedLayer {
     const Products *input, *recurrent;  // of the two weights that follow
     float *weight_ih;     // right-hand side (in, gates * H'), slot by slot
-    float *weight_hh[2];  // of each half: right-hand sides (H, H'), with the gates side by side that gates_at_once() counts
+    float *weight_hh[2];  // of each half: right-hand sides (H, H') of gates_at_once() gates side by side, one after another
     float *bias;          // gates * H', in the order of slots: all that can be added before the product with h
     float *bias_m;        // H', the bias of a gate whose product stands apart
     float *weight_ch;     // peepholes * H'; NULL: there are none
@@ -25,9 +25,9 @@ struct PackedLayer {
         layer.input = &input;
         layer.recurrent = &recurrent;
         layer.weight_ih = arena.take<float>(gates * blocks * input.panel_size(inputs, 1));
-        for (int product = 0; product < 2; product++) {
-            const int count = cell.matmuls[product], width = gates_at_once(count);
-            layer.weight_hh[product] = arena.take<float>(count / width * blocks * recurrent.panel_size(hidden, width));
+        for (int half = 0; half < 2; half++) {
+            const int count = cell.matmuls[half], at_once = gates_at_once(count);
+            layer.weight_hh[half] = arena.take<float>(count / at_once * blocks * recurrent.panel_size(hidden, at_once));
         }
         layer.bias = arena.take<float>(gates * H);
         layer.bias_m = arena.take<float>(H);
@@ -41,13 +41,13 @@ struct PackedLayer {
             pack_transposed(team, 1, weights.weight_ih + (int64_t)cell.gate[slot] * hidden * inputs, hidden, inputs,
                             weight_ih + slot * (H / LANES) * input->panel_size(inputs, 1), *input);
         const float *from = weights.weight_hh;
-        for (int product = 0; product < 2 && cell.matmuls[product]; product++) {
-            float *to = weight_hh[product];
-            const int width = gates_at_once(cell.matmuls[product]);
-            for (int gate = 0; gate < cell.matmuls[product]; gate += width) {
-                pack_transposed(team, width, from, hidden, hidden, to, *recurrent);
-                from += (int64_t)width * hidden * hidden;
-                to += H / LANES * recurrent->panel_size(hidden, width);
+        for (int half = 0; half < 2; half++) {
+            float *to = weight_hh[half];
+            const int at_once = gates_at_once(cell.matmuls[half]);
+            for (int gate = 0; gate < cell.matmuls[half]; gate += at_once) {
+                pack_transposed(team, at_once, from, hidden, hidden, to, *recurrent);
+                from += (int64_t)at_once * hidden * hidden;
+                to += H / LANES * recurrent->panel_size(hidden, at_once);
             }
         }
         const Range range = team.range(H);
@@ -156,20 +156,21 @@ NOINLINE void run_forward(const Cell &cell, ThreadTeam &team, const Sequence &se
     ForwardUnits *const units = static_cast<ForwardUnits *>(work.units);
     const auto run_half = [&](int half) {
         const int G = cell.matmuls[half];
-        const int width = gates_at_once(G);
-        const int64_t panel = products.panel_size(hidden, width);
+        const int at_once = gates_at_once(G);
+        const int64_t panel = products.panel_size(hidden, at_once);
         const float *const last = cell.separate ? packed.bias_m : nullptr;
         int64_t starts[MAX_GATES];
         for (int g = 0; g < G; g++) starts[g] = half ? 0 : (cell.recurrent + g) * H;
-        for_each_tile(width, B, range, [&](const Tile &tile) {
-            Vector sums[2 * ACCUMULATORS];
+        for_each_tile(at_once, B, range, [&](const Tile &tile) {
+            Vector sums[2 * ACCUMULATORS];  // of two products at most
             const ForwardTile of{tile, G, sums, units + tile.row};
-            // while the product is computed, what is written after it comes from memory, and what the next strip adds to
+            // before the product: what is written after it, and what the next strip's is added to
             for (int r = tile.row; r < tile.row + tile.rows; r++)
                 for (int64_t n = tile.block * LANES, end = n + tile.blocks * LANES; n < end; n += LANES) {
                     for (int slot = 0; slot < cell.gates; slot++)
                         PREFETCH(units[r].projection + slot * H + tile.blocks * LANES + n);
-                    for (int slot = 0; slot < cell.slots && units[r].slots; slot++) PREFETCH(units[r].slots + slot * H + n);
+                    if (units[r].slots)
+                        for (int slot = 0; slot < cell.slots; slot++) PREFETCH(units[r].slots + slot * H + n);
                     PREFETCH(units[r].h_next + n);
                     if (sequence.c) PREFETCH(units[r].c_next + n);
                 }
@@ -181,8 +182,9 @@ NOINLINE void run_forward(const Cell &cell, ThreadTeam &team, const Sequence &se
                 default: start_sums<MAX_GATES>(of, starts, last, sums);
             }
             const float *weights = packed.weight_hh[half] + tile.block * panel;
-            for (int g = 0; g < G; g += width, weights += H / LANES * panel)
-                products.tiles->get(tile.rows, tile.blocks, width)(work.lhs + tile.row, weights, panel, hidden, G, sums + g);
+            for (int g = 0; g < G; g += at_once, weights += H / LANES * panel)
+                products.tiles->get(tile.rows, tile.blocks, at_once)(
+                    work.lhs + tile.row, weights, panel, hidden, G, sums + g);
             cell.forward[half](of);
         });
     };
@@ -271,13 +273,13 @@ NOINLINE void run_backward(const Cell &cell, ThreadTeam &team, const Sequence &s
         const int K = cell.matmuls[half] * H;
         const int64_t panel = panel_size(K, 1);
         for_each_tile(1, B, range, [&](const Tile &tile) {
-            // while the product is computed, what is read after it comes from memory
-            for (int r = tile.row; r < tile.row + tile.rows && half == 0 && t >= 0; r++)
-                for (int64_t n = tile.block * LANES, end = n + tile.blocks * LANES; n < end; n += LANES) {
-                    for (int slot = 0; slot < cell.slots; slot++) PREFETCH(rows[r].slots + slot * H + n);
-                    PREFETCH((dc ? rows[r].c_prev : rows[r].h_prev) + n);
-                    if (outer.dh) PREFETCH(outer.dh + ((int64_t)t * B + r) * outer.stride + n);
-                }
+            if (half == 0 && t >= 0)  // before the product: what is read after it
+                for (int r = tile.row; r < tile.row + tile.rows; r++)
+                    for (int64_t n = tile.block * LANES, end = n + tile.blocks * LANES; n < end; n += LANES) {
+                        for (int slot = 0; slot < cell.slots; slot++) PREFETCH(rows[r].slots + slot * H + n);
+                        PREFETCH((dc ? rows[r].c_prev : rows[r].h_prev) + n);
+                        if (outer.dh) PREFETCH(outer.dh + ((int64_t)t * B + r) * outer.stride + n);
+                    }
             Vector dh[ACCUMULATORS] = {};
             if (K && (half || t < T - 1))
                 tile_products.get(tile.rows, tile.blocks, 1)(

@@ -16,8 +16,9 @@ const int ACCUMULATORS = REGISTERS == 32 ? 24 : REGISTERS == 16 ? 12 : 4;
 
 const int MAX_TILE_ROWS = ACCUMULATORS / 2, MAX_TILE_BLOCKS = 8, MAX_GATES = 4;
 
-// Of G gates, those that one product serves: where four leave few rows to a tile, there are two products of two.
-constexpr int gates_at_once(int G) { return REGISTERS == 16 && G == 4 ? 2 : G ? G : 1; }
+// Of G gates, those that one product serves: on 16 registers four would leave three rows to a tile, so there are two products
+// of two. 1 of none: tiles without a product have the shape of that.
+constexpr int gates_at_once(int G) { return G < 1 ? 1 : REGISTERS == 16 && G == 4 ? 2 : G; }
 
 // The most rows of a tile with G vectors per column block, and the most column blocks of a tile of R rows.
 constexpr int tile_rows(int G) { return ACCUMULATORS / (G == 1 ? 2 : G); }
@@ -27,17 +28,17 @@ constexpr int tile_blocks(int R, int G) {
 }
 
 // The micro-kernel: sums[r][p][g] += sum over k of a[r][k] * panels[p][k][g]. a(r, k): the address of a[r][k];
-// pair_stride: see load_lhs; panel: floats from one panel to the next; sums: [R][P][width], of which the first G.
+// pair_stride: see load_lhs; panel: floats from one panel to the next; sums: [R][P][sums_stride], of which the first G.
 template <int R, int P, int G, typename Lhs>
-FORCE_INLINE void accumulate_tile(Lhs &&a, int64_t pair_stride, const float *panels, int64_t panel, int K, int width,
-                                  Vector *sums) {
+FORCE_INLINE void accumulate_tile(Lhs &&a, int64_t pair_stride, const float *panels, int64_t panel, int K,
+                                  int sums_stride, Vector *sums) {
     Vector s[R][P][G];
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 32
         for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
-            for (int g = 0; g < G; g++) s[r][p][g] = sums[(r * P + p) * width + g];
+            for (int g = 0; g < G; g++) s[r][p][g] = sums[(r * P + p) * sums_stride + g];
     for (int k = 0, count = packed_depth(K); k < count; k++) {
         const float *rhs = panels + (int64_t)k * G * LANES;
         if constexpr (R < P * G) {  // the fewer operands stay in registers
@@ -73,37 +74,37 @@ FORCE_INLINE void accumulate_tile(Lhs &&a, int64_t pair_stride, const float *pan
 #pragma GCC unroll 32
         for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
-            for (int g = 0; g < G; g++) sums[(r * P + p) * width + g] = s[r][p][g];
+            for (int g = 0; g < G; g++) sums[(r * P + p) * sums_stride + g] = s[r][p][g];
 }
 
-// The product of a tile: sums[r][p][g] += sum over k of a[r][k] * panels[p][k][g], of packed rows given by their addresses.
-typedef void TileProduct(const float *const *a, const float *panels, int64_t panel, int K, int width, Vector *sums);
+// The product of a tile, as accumulate_tile() computes it, of packed rows given by their addresses.
+typedef void TileProduct(const float *const *a, const float *panels, int64_t panel, int K, int sums_stride, Vector *sums);
 
 template <int R, int P, int G>
-NOINLINE void multiply_tile(const float *const *a, const float *panels, int64_t panel, int K, int width, Vector *sums) {
+NOINLINE void multiply_tile(const float *const *a, const float *panels, int64_t panel, int K, int sums_stride, Vector *sums) {
     const float *row[R];
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++) row[r] = a[r];
     const auto lhs = [&](int r, int k) { return row[r] + k; };
 #ifndef CHARRNN_BYTE
-    accumulate_tile<R, P, G>(lhs, 1, panels, panel, K, width, sums);
+    accumulate_tile<R, P, G>(lhs, 1, panels, panel, K, sums_stride, sums);
 #else  // the sums of integers are exact; then each is scaled, and added
     const float *const scales = panels + (int64_t)packed_depth(K) * G * LANES, *const offsets = scales + G * LANES;
-    Vector totals[R][P][G];
+    Vector totals[R * P * G];
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++)
 #pragma GCC unroll 32
         for (int p = 0; p < P; p++)
 #pragma GCC unroll 32
-            for (int g = 0; g < G; g++) totals[r][p][g] = first_sum(offsets + p * panel + g * LANES);
-    accumulate_tile<R, P, G>(lhs, 1, panels, panel, K, G, &totals[0][0][0]);
+            for (int g = 0; g < G; g++) totals[(r * P + p) * G + g] = first_sum(offsets + p * panel + g * LANES);
+    accumulate_tile<R, P, G>(lhs, 1, panels, panel, K, G, totals);
     for (int r = 0; r < R; r++) {
         const Vector row_scale = broadcast(row[r][packed_depth(K)]);
         for (int p = 0; p < P; p++)
             for (int g = 0; g < G; g++) {
                 const Vector scale = load(scales + p * panel + g * LANES) * row_scale;
-                Vector &sum = sums[(r * P + p) * width + g];
-                sum = to_float((IntVector)totals[r][p][g]) * scale + sum;
+                Vector &sum = sums[(r * P + p) * sums_stride + g];
+                sum = to_float((IntVector)totals[(r * P + p) * G + g]) * scale + sum;
             }
     }
 #endif
@@ -119,8 +120,8 @@ constexpr bool has_strip(int R, int P, int G) {
     return false;
 }
 
-// The products of tiles by gates (vectors per column block), rows and column blocks; a tile may have a row less than the others
-// of its strip.
+// The products of tiles by gates (vectors per column block: what gates_at_once() gives), rows and column blocks; a tile may have
+// a row less than the others of its strip.
 struct TileProducts {
     TileProduct *of[MAX_GATES][MAX_TILE_ROWS][MAX_TILE_BLOCKS] = {};
 

@@ -27,18 +27,20 @@ NOINLINE void weight_gradient(ThreadTeam &team, int groups, const int *order, in
         const int depth = K - k0 < K_BLOCK ? K - k0 : K_BLOCK;
         team.barrier();  // all have used what was packed before
         pack_rhs(columns, [&](int k) { return b[k0 + k]; }, depth, N, panels);
-        const float *row[8], *later[8];
-        for (int k8 = 0; k8 < depth; k8 += 8) {  // few rows at a time: they may be a power of two apart
-            const int count = depth - k8 < 8 ? depth - k8 : 8;
+        constexpr int AT_ONCE = 8;  // few rows: they may be a power of two apart
+        for (int first = 0; first < depth; first += AT_ONCE) {
+            const int count = depth - first < AT_ONCE ? depth - first : AT_ONCE;
+            const float *row[AT_ONCE], *next[AT_ONCE];  // next: to be packed after these
             for (int k = 0; k < count; k++) {
-                row[k] = a[k0 + k8 + k];
-                later[k] = k0 + k8 + k + 8 < K ? a[k0 + k8 + k + 8] : row[k];
+                const int number = k0 + first + k;
+                row[k] = a[number];
+                next[k] = number + AT_ONCE < K ? a[number + AT_ONCE] : row[k];
             }
             for (int tile = tiles.begin; tile < tiles.end; tile++) {
                 const int m = tile % group_tiles * R;
                 const int64_t column = tile / group_tiles * group_stride + m;
-                float *to = lhs + ((int64_t)(tile - tiles.begin) * K_BLOCK + k8 / K_PACK * LHS_WIDTH) * R;
-                for (int k = 0; k < count; k++) PREFETCH(later[k] + column);
+                float *to = lhs + ((int64_t)(tile - tiles.begin) * K_BLOCK + first / K_PACK * LHS_WIDTH) * R;
+                for (int k = 0; k < count; k++) PREFETCH(next[k] + column);
                 for (int k = 0; k < count; k += K_PACK, to += LHS_WIDTH * R)
                     pack_lhs_block<R>(row[k] + column, K_PACK > 1 && k + 1 < count ? row[k + 1] + column : nullptr, M - m, to);
             }
@@ -50,27 +52,25 @@ NOINLINE void weight_gradient(ThreadTeam &team, int groups, const int *order, in
             for (int tile = tiles.begin; tile < tiles.end; tile++) {
                 const int m = tile % group_tiles * R, count = M - m < R ? M - m : R;
                 float *to = out + ((int64_t)order[tile / group_tiles] * M + m) * N;
-                Vector sums[R][W][1];
+                Vector sums[R * W];
 #pragma GCC unroll 32
                 for (int r = 0; r < R; r++)
 #pragma GCC unroll 32
                     for (int p = 0; p < W; p++) {
                         const int n = (block + p) * LANES;
                         const bool accumulate = r < count && (k0 || !overwrite);
-                        sums[r][p][0] = accumulate ? load(to + (int64_t)r * N + n, N - n) : Vector{};
+                        sums[r * W + p] = accumulate ? load(to + (int64_t)r * N + n, N - n) : Vector{};
                     }
                 const float *rows = lhs + (int64_t)(tile - tiles.begin) * R * K_BLOCK;
                 accumulate_tile<R, W, 1>([=](int r, int k) { return rows + (int64_t)k * R + r; }, R, panels + block * panel,
-                                         panel, depth, 1, &sums[0][0][0]);
+                                         panel, depth, 1, sums);
 #pragma GCC unroll 32
-                for (int r = 0; r < R; r++) {  // constant bounds: the sums stay in registers
-                    if (r >= count) break;
+                for (int r = 0; r < R && r < count; r++)  // constant bounds: the sums stay in registers
 #pragma GCC unroll 32
                     for (int p = 0; p < W; p++) {
                         const int n = (block + p) * LANES;
-                        store(to + (int64_t)r * N + n, sums[r][p][0], N - n);
+                        store(to + (int64_t)r * N + n, sums[r * W + p], N - n);
                     }
-                }
             }
         };
         int block = 0;
