@@ -58,8 +58,8 @@ FORCE_INLINE void store(float *to, Vector v, int count) {
     for (int lane = 0; lane < count; lane++) to[lane] = v[lane];
 }
 
-// Ask for the cache line of an address that is read or written later. A macro: GCC may take a function that does nothing else for
-// one without effect, and leave its calls out.
+// Ask for the cache line of an address that is read or written later. A macro: GCC may take a function that does nothing
+// else for one without effect, and leave its calls out.
 #define PREFETCH(address) __builtin_prefetch(address)
 
 // a * b + c, rounded once.
@@ -77,8 +77,8 @@ FORCE_INLINE Vector fma(Vector a, Vector b, Vector c) {
 #endif
 }
 
-// NaN stays NaN; x is no denormal, or its sign alone matters. Compilers make two instructions of the choice. (GCC 12 warns of the
-// forms without a mask.)
+// NaN stays NaN; x is no denormal, or its sign alone matters. Compilers make two instructions of the choice. (GCC 12 warns
+// of the forms without a mask.)
 FORCE_INLINE Vector min(Vector x, float bound) {
 #if defined(__AVX512F__)
     return (Vector)_mm512_maskz_min_ps(0xffff, (__m512)broadcast(bound), (__m512)x);
