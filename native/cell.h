@@ -68,7 +68,7 @@ struct Cell {
     int gates, slots, states;
     int gate[MAX_GATES];  // the gate of weights in each of the first slots
     int matmuls[2];       // gates that the products of each half with W_hh serve, from the first gate on; 0: there is none
-    int recurrent;        // the first slot that the first product feeds; the second feeds slot 0
+    int recurrent;        // the first slot that the first half's products feed; the second's feed slot 0
     bool separate;        // the last gate's product is in slot `gates`, apart from slot 0, where its input is
     int peepholes;
     void (*forward[2])(const ForwardTile &);

@@ -141,24 +141,26 @@ NOINLINE void gemm(Range rows, Range columns, int N, int K, const RowView &a, co
     for_each_tile(1, rows.end - rows.begin, columns, [&](const Tile &tile) {
         const int64_t row = rows.begin + tile.row;
         const float *lhs[MAX_TILE_ROWS];
+        float *to[MAX_TILE_ROWS];
         Vector sums[ACCUMULATORS];
-        for (int r = 0; r < tile.rows; r++) lhs[r] = a[row + r];
+        for (int r = 0; r < tile.rows; r++) {
+            lhs[r] = a[row + r];
+            to[r] = out + (index ? index[row + r] : row + r) * stride;
+        }
         for (int p = 0; p < tile.blocks; p++) {
             const int n = (tile.block + p) * LANES;
             const Vector start = bias ? load(bias + n, N - n) : Vector{};
-            for (int r = 0; r < tile.rows; r++) sums[r * tile.blocks + p] = start;
-        }
-        for (int r = 0; r < tile.rows; r++)
-            for (int p = 0; p < tile.blocks; p++)
-                PREFETCH(out + (index ? index[row + r] : row + r) * stride + (tile.block + p) * LANES);
-        products.tiles->get(tile.rows, tile.blocks, 1)(lhs, panels + tile.block * panel, panel, K, 1, sums);
-        for (int r = 0; r < tile.rows; r++) {
-            float *const to = out + (index ? index[row + r] : row + r) * stride;
-            for (int p = 0; p < tile.blocks; p++) {
-                const int n = (tile.block + p) * LANES;
-                store(to + n, sums[r * tile.blocks + p], N - n);
+            for (int r = 0; r < tile.rows; r++) {
+                sums[r * tile.blocks + p] = start;
+                PREFETCH(to[r] + n);
             }
         }
+        products.tiles->get(tile.rows, tile.blocks, 1)(lhs, panels + tile.block * panel, panel, K, 1, sums);
+        for (int r = 0; r < tile.rows; r++)
+            for (int p = 0; p < tile.blocks; p++) {
+                const int n = (tile.block + p) * LANES;
+                store(to[r] + n, sums[r * tile.blocks + p], N - n);
+            }
     });
 }
 
